@@ -1,0 +1,61 @@
+"""Contract: how a delivery leaves the house (Letter in, Outcome out)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from angelia.model.delivery import Delivery, Outcome
+from angelia.model.message import Message
+from angelia.model.person import Address, Person
+from angelia.planning.digest import Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letter:
+    """What an agent is given for one try: the delivery, the person, the address, and exactly one of message and digest.
+
+    `because` are the reasons why she gets it, `decided_by` the rule or scope (`rule:2`, `site:obs.build`); `unsubscribe_url` acts on POST and
+    asks on GET, "" where none can be made; `attempt` counts from 1.
+    """
+
+    delivery: Delivery
+    person: Person
+    address: Address | None
+    message: Message | None = None
+    digest: Digest | None = None
+    because: tuple[str, ...] = ()
+    decided_by: str = ""
+    unsubscribe_url: str = ""
+    web_url: str = ""
+    slot_at: datetime | None = None
+    attempt: int = 1
+    sample: Sequence[Message] = field(default=())
+
+
+class Agent(Protocol):
+    """Sends letters by one medium.
+
+    Promises, each a test in `angelia_testing.agent_suite`:
+    - `deliver` makes one try and returns; it never retries, sleeps for a retry, or raises for what a peer answers.
+    - The same letter twice carries the same id, so that a repeat is recognisable (Message-ID, transaction id).
+    - `check_address` is pure and refuses what could be read as more than one address.
+    - `is_pull` media are complete once recorded: the relay never calls them.
+    """
+
+    name: str
+    is_pull: bool
+    is_interruptive: bool
+    concurrency: int
+
+    def check_address(self, value: str) -> str | None:
+        """The address in its canonical form, or None if it is none."""
+
+    def destination(self, letter: Letter) -> str:
+        """What the circuit breaker counts by: a host, a domain; never a person."""
+
+    async def deliver(self, letter: Letter) -> Outcome:
+        """One try."""
+
+    async def close(self) -> None:
+        """Give back connections; called once."""

@@ -1,0 +1,48 @@
+"""Contract: how a message enters the house."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A checked message on its way in. `payload` is the stored JSON text (`model.payload`); `fingerprint` is a hash of what was posted."""
+
+    type: str
+    payload: str
+    idempotency_key: str | None = None
+    fingerprint: bytes = b""
+
+
+class Taken(Enum):
+    """What became of a draft."""
+
+    NEW = "new"
+    REPEAT = "repeat"
+    CONFLICT = "conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The answer to a draft: for a repeat the id that it had the first time; for a conflict the id that holds its key."""
+
+    message_id: int
+    taken: Taken
+
+
+class Accept(Protocol):
+    """What an inlet calls. Returns when every draft is durable; all of one call are stored, or none (StoreUnavailable)."""
+
+    async def __call__(self, source: str, drafts: Sequence[Draft]) -> list[Receipt]:
+        """One receipt a draft, in order."""
+
+
+class Inlet(Protocol):
+    """Where messages come in, other than over HTTP: runs until cancelled, acknowledges only after `accept` has returned."""
+
+    name: str
+
+    async def run(self, accept: Accept) -> None:
+        """Take messages until cancelled."""

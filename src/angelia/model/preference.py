@@ -1,0 +1,134 @@
+"""Preference, Rule, Preset, Hold, Mute, Follow: what a person wants, and what the site wants for everybody."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from angelia.model.message import Severity
+from angelia.model.schedule import QuietHours, Schedule
+
+OFF = "off"
+NOW = "now"
+ANY_TYPE = "*"
+
+
+class HoldPolicy(StrEnum):
+    """What becomes of messages while a person is away."""
+
+    KEEP = "keep"
+    DROP = "drop"
+    PASS = "pass"
+
+
+class MuteLevel(StrEnum):
+    """NORMAL lets an explicit `to` through; FULL lets through only what is locked."""
+
+    NORMAL = "normal"
+    FULL = "full"
+
+
+@dataclass(frozen=True, slots=True)
+class Treatment:
+    """What to do by one agent: `when` is off, now or a schedule's name; `address` is "" for her default one."""
+
+    when: str
+    address: str = ""
+    form: str = "full"
+
+
+Statements = Mapping[str, tuple[Treatment, ...]]
+"""What one scope or rule says, per agent. Several treatments of an agent differ in their address."""
+
+
+class ConditionKind(StrEnum):
+    """How a condition compares a parameter's values with its own."""
+
+    ONEOF = "oneof"
+    NOT = "not"
+    CONTAINS = "contains"
+    REGEXP = "regexp"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One test on a parameter (`project`), a tag (`tag.arch`), or a field (`message.source`)."""
+
+    name: str
+    values: tuple[str, ...]
+    kind: ConditionKind = ConditionKind.ONEOF
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """An ordered matcher with actions. `type` is a subtree (`obs.build`), a topic pattern, or `*`; all tests must hold."""
+
+    rule_id: str
+    name: str = ""
+    type: str = ANY_TYPE
+    when: tuple[Condition, ...] = ()
+    role: str = ""
+    min_severity: Severity = Severity.LOW
+    includes_own: bool = False
+    is_final: bool = True
+    is_enabled: bool = True
+    statements: Statements = field(default_factory=dict)
+    origin: str = "manual"
+
+    @property
+    def makes_candidates(self) -> bool:
+        """True if it asks for something; a rule that only excludes concerns nobody by itself."""
+        return any(treatment.when != OFF for treatments in self.statements.values() for treatment in treatments)
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A ready-made rule that a person ticks; un-ticking removes the rule with its origin and nothing else."""
+
+    preset_id: str
+    title: str
+    explanation: str
+    group: str
+    rule: Rule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """She is away until then. `policy` is per type scope, the nearest speaks; what is at least `pass_from` passes."""
+
+    until: datetime
+    since: datetime | None = None
+    policy: Mapping[str, HoldPolicy] = field(default_factory=dict)
+    pass_from: Severity = Severity.URGENT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wants:
+    """All that one person has settled: her document, checked. Mutes are object refs; one that ends in `/` is a prefix."""
+
+    preferences: Mapping[str, Statements] = field(default_factory=dict)
+    unknown: Statements = field(default_factory=dict)
+    rules: tuple[Rule, ...] = ()
+    mutes: Mapping[str, MuteLevel] = field(default_factory=dict)
+    follows: frozenset[str] = frozenset()
+    paused: frozenset[str] = frozenset()
+    accepts: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    hold: Hold | None = None
+    quiet: QuietHours | None = None
+    schedules: Mapping[str, Schedule] = field(default_factory=dict)
+    takes_tests: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """What the operator ships: defaults, audiences, locks, schedules, presets."""
+
+    preferences: Mapping[str, Statements] = field(default_factory=dict)
+    audience: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    locks: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    schedules: Mapping[str, Schedule] = field(default_factory=dict)
+    interruptive: frozenset[str] = frozenset()
+    pull: frozenset[str] = frozenset({"web", "feed"})
+    presets: Mapping[str, Preset] = field(default_factory=dict)
+    digest_schedule: str = "daily"
+    hourly_cap: int = 30

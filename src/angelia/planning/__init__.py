@@ -1,0 +1,1 @@
+"""Decisions: pure functions; the caller brings the time and the facts."""

@@ -1,0 +1,370 @@
+"""Message x person x now -> decisions, each with its Reason: the precedence rules R1-R12 as one pipeline, a function a rule.
+
+R11 (digest content, folded repeats) and R12 (flood) need history and follow in `digest` and `flood`; here a digest gets its slot.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+import re2
+
+from angelia.model.delivery import Reason
+from angelia.model.message import Message, RecipientKind, Severity, Wish, ancestry
+from angelia.model.person import Person
+from angelia.model.preference import (
+    ANY_TYPE,
+    NOW,
+    OFF,
+    Condition,
+    ConditionKind,
+    HoldPolicy,
+    MuteLevel,
+    Rule,
+    Site,
+    Statements,
+    Treatment,
+    Wants,
+)
+from angelia.model.schedule import ends_at, next_slot
+from angelia.planning.topic import matches
+
+
+class Verdict(StrEnum):
+    """What is to be done with one message for one person by one agent."""
+
+    NOW = "now"
+    DIGEST = "digest"
+    DEFERRED = "deferred"
+    HELD = "held"
+    SKIPPED = "skipped"
+    SUPPRESSED = "suppressed"
+
+    @property
+    def is_delivery(self) -> bool:
+        """True where something goes to her, now or later."""
+        return self not in _NOT_DELIVERED
+
+
+_NOT_DELIVERED = frozenset({Verdict.SKIPPED, Verdict.SUPPRESSED})
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A person with all that decides for her: the snapshot that `resolve` reads. `reachable` are agents with a verified address."""
+
+    person: Person
+    wants: Wants
+    zone: ZoneInfo
+    reachable: frozenset[str]
+    groups: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a person stands to one message: facts fetched before, in bulk."""
+
+    roles: frozenset[str] = frozenset()
+    has_access: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The verdict for one agent. `decided_by` names the rule or scope that spoke; `due_at` is UTC, None for at once."""
+
+    agent: str
+    verdict: Verdict
+    reason: Reason
+    decided_by: str
+    due_at: datetime | None = None
+    schedule: str = ""
+    address: str = ""
+    form: str = "full"
+    is_locked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """A candidate: all the reasons why she is one, and one decision for each agent that anybody spoke of."""
+
+    because: tuple[str, ...]
+    decisions: tuple[Decision, ...]
+
+
+@dataclass(slots=True)
+class _Case:
+    """What the rules pass on; lives for one call."""
+
+    message: Message
+    profile: Profile
+    standing: Standing
+    site: Site
+    now: datetime
+    scopes: tuple[str, ...]
+    matching: list[Rule]
+    because: list[str]
+    is_to: bool = False
+    is_group_only: bool = False
+
+
+_Stated = dict[str, tuple[tuple[Treatment, ...], str]]
+
+
+def resolve(message: Message, profile: Profile, standing: Standing, site: Site, now: datetime) -> Resolution | None:
+    """None for one whom the message does not concern; else every decision. Pure; median below 30 us (benchmarks/resolving.py)."""
+    if not profile.person.is_active or (message.is_restricted and not standing.has_access):  # R1
+        return None
+    case = _Case(message, profile, standing, site, now, ancestry(message.type), [], [])
+    case.matching = [rule for rule in profile.wants.rules if _rule_matches(rule, case)]
+    _because(case)
+    if not case.because:
+        return None
+    locked = _locked(case)
+    dropped = _dropped(case)
+    decisions = list(locked.values())
+    for agent, (treatments, decided_by) in _stated(case).items():
+        if agent in locked:
+            continue
+        for treatment in treatments:
+            decisions.append(_decide(case, agent, treatment, decided_by, dropped))
+    return Resolution(tuple(case.because), tuple(decisions))
+
+
+def _because(case: _Case) -> None:
+    """R2: everything that makes her a candidate, kept as reasons."""
+    message, profile, because = case.message, case.profile, case.because
+    login = profile.person.login
+    via_group = False
+    for recipient in message.recipients:
+        if recipient.principal == login:
+            because.append(str(recipient.kind))
+            case.is_to = case.is_to or recipient.kind is RecipientKind.TO
+        elif (group := recipient.group) is not None and group in profile.groups:
+            because.append(recipient.principal)
+            via_group = True
+    others = len(because)
+    for scope in case.scopes:
+        if scope in case.site.audience:
+            because.extend(f"role:{role}" for role in sorted(case.site.audience[scope] & case.standing.roles))
+            break
+    because.extend(f"rule:{rule.rule_id}" for rule in case.matching if rule.makes_candidates)
+    if message.object and message.object in profile.wants.follows:
+        because.append("follow")
+    case.is_group_only = via_group and len(because) == others and all(reason.startswith("group:") for reason in because)
+
+
+def _rule_matches(rule: Rule, case: _Case) -> bool:
+    pattern, key = rule.type, case.message.type
+    if pattern != key and pattern != ANY_TYPE and not key.startswith(pattern + "."):
+        if ("*" not in pattern and "#" not in pattern) or not matches(pattern, key):
+            return False
+    return (
+        rule.is_enabled
+        and case.message.severity >= rule.min_severity
+        and (not rule.role or rule.role in case.standing.roles)
+        and all(_holds(condition, case.message) for condition in rule.when)
+    )
+
+
+def _holds(condition: Condition, message: Message) -> bool:
+    found = _values(condition.name, message)
+    match condition.kind:
+        case ConditionKind.ONEOF:
+            return any(value in condition.values for value in found)
+        case ConditionKind.NOT:
+            return not any(value in condition.values for value in found)
+        case ConditionKind.CONTAINS:
+            return any(wanted in value for value in found for wanted in condition.values)
+        case ConditionKind.REGEXP:
+            return any(re2.search(pattern, value) is not None for value in found for pattern in condition.values)
+
+
+def _values(name: str, message: Message) -> tuple[str, ...]:
+    found = message.params.get(name)
+    if found is not None:
+        return (found,) if isinstance(found, str) else tuple(found)
+    if name.startswith("tag."):
+        return tuple(value for tag, value in message.tags if tag == name[4:])
+    if name in _FIELDS:
+        return (str(getattr(message, _FIELDS[name])),)
+    return ()
+
+
+_FIELDS = {"message.source": "source", "message.object": "object", "message.actor": "actor", "message.subject": "subject"}
+
+
+def _locked(case: _Case) -> dict[str, Decision]:
+    """R3: locked agents deliver now, past everything but a missing address."""
+    decisions = {}
+    for scope in case.scopes:
+        for agent in sorted(case.site.locks.get(scope, ())):
+            if agent in decisions:
+                continue
+            verdict, reason = Verdict.NOW, Reason.LOCKED
+            if agent not in case.profile.reachable:
+                verdict, reason = Verdict.SKIPPED, Reason.NO_VERIFIED_ADDRESS
+            decisions[agent] = Decision(agent, verdict, reason, f"lock:{scope}", is_locked=verdict is Verdict.NOW)
+    return decisions
+
+
+def _dropped(case: _Case) -> tuple[Reason, str] | None:
+    """R4: her own action, or what she muted, goes nowhere."""
+    message, wants = case.message, case.profile.wants
+    muted = _mute(message.object, wants.mutes) if message.object and wants.mutes else None
+    if muted is not None:
+        level, entry = muted
+        if level is MuteLevel.FULL:
+            return Reason.MUTED_FULLY, f"mute:{entry}"
+        if not case.is_to:
+            return Reason.MUTED, f"mute:{entry}"
+    if message.actor == case.profile.person.login and not case.is_to and not any(r.includes_own for r in case.matching):
+        return Reason.OWN_ACTION, "own_action"
+    if message.is_test and not wants.takes_tests:
+        return Reason.TEST_TRAFFIC, "test"
+    return None
+
+
+def _mute(ref: str, mutes: Mapping[str, MuteLevel]) -> tuple[MuteLevel, str] | None:
+    if ref in mutes:
+        return mutes[ref], ref
+    while (cut := ref.rfind("/")) > 0:
+        ref = ref[:cut]
+        if ref + "/" in mutes:
+            return mutes[ref + "/"], ref + "/"
+    return None
+
+
+def _stated(case: _Case) -> _Stated:
+    """R5-R7: per agent the first statement wins: rules, her scopes from near to far, the site's, `unknown`, the site's `*`."""
+    stated: _Stated = {}
+    settled_by = _from_rules(case, stated)
+    wants, site = case.profile.wants, case.site
+    rest: _Stated = {} if settled_by else stated
+    if wants.preferences:
+        for scope in case.scopes:
+            _add(rest, wants.preferences.get(scope), "preference:", scope)
+        _add(rest, wants.preferences.get(ANY_TYPE), "preference:", ANY_TYPE)
+    for scope in case.scopes:
+        _add(rest, site.preferences.get(scope), "site:", scope)
+    _add(rest, wants.unknown, "unknown", "")
+    _add(rest, site.preferences.get(ANY_TYPE), "site:", ANY_TYPE)
+    if settled_by:
+        for agent, statement in rest.items():
+            if agent not in stated:
+                stated[agent] = statement if agent == "web" else (_OFF_BY_RULE, settled_by)
+    return stated
+
+
+_OFF_BY_RULE = (Treatment(OFF),)
+
+
+def _from_rules(case: _Case, stated: _Stated) -> str:
+    for rule in case.matching:
+        _add(stated, rule.statements, "rule:", rule.rule_id)
+        if rule.is_final:
+            return f"rule:{rule.rule_id}"
+    return ""
+
+
+def _add(stated: _Stated, statements: Statements | None, kind: str, scope: str) -> None:
+    if statements:
+        for agent, treatments in statements.items():
+            if agent not in stated:
+                stated[agent] = treatments, kind + scope
+
+
+def _decide(
+    case: _Case, agent: str, treatment: Treatment, decided_by: str, dropped: tuple[Reason, str] | None
+) -> Decision:
+    """R8-R11 for one agent, in order; the first that stops it names the reason."""
+    if treatment.when == OFF:
+        reason = Reason.RULE_OFF if decided_by.startswith("rule:") else Reason.OFF
+        return Decision(agent, Verdict.SUPPRESSED, reason, decided_by)
+    if dropped is not None:
+        return Decision(agent, Verdict.SUPPRESSED, dropped[0], dropped[1])
+    stopped = _channel(case, agent, decided_by)
+    if stopped is not None:
+        return stopped
+    when = _wished(case, treatment.when, decided_by, agent)
+    verdict, reason, due_at, schedule = _timing(case, agent, when)
+    return Decision(agent, verdict, reason, decided_by, due_at, schedule, treatment.address, treatment.form)
+
+
+def _channel(case: _Case, agent: str, decided_by: str) -> Decision | None:
+    """R8: what came only through a group respects what she accepts from it; paused agents are still; no address is said aloud."""
+    profile = case.profile
+    if case.is_group_only and agent != "web" and not _accepted(case, agent):
+        return Decision(agent, Verdict.SUPPRESSED, Reason.GROUP_NOT_ACCEPTED, decided_by)
+    if agent in profile.wants.paused:
+        return Decision(agent, Verdict.SUPPRESSED, Reason.PAUSED, decided_by)
+    if agent not in profile.reachable:
+        return Decision(agent, Verdict.SKIPPED, Reason.NO_VERIFIED_ADDRESS, decided_by)
+    return None
+
+
+def _accepted(case: _Case, agent: str) -> bool:
+    accepts = case.profile.wants.accepts
+    groups = (reason[6:] for reason in case.because)
+    return any(group not in accepts or agent in accepts[group] for group in groups)
+
+
+def _wished(case: _Case, when: str, decided_by: str, agent: str) -> str:
+    """The poster's wish counts only where nobody but the site has spoken (gap G-5: the person wins)."""
+    wish = case.message.wish
+    if wish is None or agent in case.site.pull or not decided_by.startswith("site:"):
+        return when
+    if wish is Wish.NOW:
+        return NOW
+    return case.site.digest_schedule if when == NOW and case.site.digest_schedule in case.site.schedules else when
+
+
+def _timing(case: _Case, agent: str, when: str) -> tuple[Verdict, Reason, datetime | None, str]:
+    """R9-R11: hold, quiet hours, digest slot; then the poster's not_before."""
+    wants, now, zone = case.profile.wants, case.now, case.profile.zone
+    held = _hold(case, agent)
+    if held is not None:
+        return held
+    schedule = wants.schedules.get(when) or case.site.schedules.get(when)
+    if schedule is not None:
+        return Verdict.DIGEST, Reason.SCHEDULE, next_slot(schedule, _start(case), zone), when
+    if wants.quiet is not None and agent in case.site.interruptive and case.message.severity < Severity.URGENT:
+        end = ends_at(wants.quiet, _start(case), zone)
+        if end is not None:
+            return Verdict.DEFERRED, Reason.QUIET_HOURS, end, ""
+    not_before = case.message.not_before
+    if not_before is not None and not_before > now:
+        return Verdict.DEFERRED, Reason.NOT_BEFORE, not_before, ""
+    return Verdict.NOW, Reason.CHOSEN, None, ""
+
+
+def _start(case: _Case) -> datetime:
+    not_before = case.message.not_before
+    return case.now if not_before is None else max(case.now, not_before)
+
+
+def _hold(case: _Case, agent: str) -> tuple[Verdict, Reason, datetime | None, str] | None:
+    """R9: the nearest type scope speaks; keep = web and feeds stay, mail waits for the end, chat never replays."""
+    hold = case.profile.wants.hold
+    if hold is None or case.now >= hold.until or (hold.since is not None and case.now < hold.since):
+        return None
+    if case.message.severity >= hold.pass_from:
+        return None
+    policy = _nearest(hold.policy, case.scopes)
+    if policy is HoldPolicy.PASS:
+        return None
+    if policy is HoldPolicy.DROP:
+        return Verdict.SUPPRESSED, Reason.HOLD_DROPPED, None, ""
+    if agent in case.site.pull:
+        return None
+    if agent in case.site.interruptive:
+        return Verdict.SUPPRESSED, Reason.HOLD_SILENT, None, ""
+    return Verdict.HELD, Reason.HOLD_KEPT, hold.until.astimezone(UTC), "hold"
+
+
+def _nearest(policy: Mapping[str, HoldPolicy], scopes: Iterable[str]) -> HoldPolicy:
+    for scope in (*scopes, ANY_TYPE):
+        if scope in policy:
+            return policy[scope]
+    return HoldPolicy.KEEP

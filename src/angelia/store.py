@@ -1,0 +1,590 @@
+"""Contract: what the house remembers. Role protocols, small enough to read; `Store` is all of them.
+
+Promises, each a test in `angelia_testing.store_suite`, which SQLite and PostgreSQL run alike:
+- A call that returns has been made durable (SQLite synchronous=FULL, PostgreSQL synchronous_commit=on); one that raises has changed nothing.
+- What can't be made durable now raises StoreUnavailable, within seconds, and never anything of the driver's.
+- Claims are leases: two workers never hold one item; a claim that is not settled comes back after its lease; a write with an old fence changes nothing.
+- Repeats are caught by key: message (source, idempotency key), ledger (message, person), delivery (message, person, agent, address), digest
+  (person, agent, address, schedule, slot).
+Times are aware datetimes in UTC; ids are the 63-bit numbers of `model.moments`; login, group and type names are stored as given.
+"""
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from angelia.inlet import Receipt
+from angelia.model.delivery import Delivery, Reason, State
+from angelia.model.message import Message, MessageType
+from angelia.model.person import Address, AddressState, Group, Person
+from angelia.planning.digest import Digest
+from angelia.planning.resolve import Decision
+from angelia.planning.retry import Breaker
+
+Document = Mapping[str, object]
+
+
+# ---- messages -------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A row on its way in; `payload` as in `model.payload`, `received_us` in microseconds since 1970."""
+
+    message_id: int
+    source: str
+    type: str
+    received_us: int
+    payload: str
+    idempotency_key: str | None = None
+    fingerprint: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedMessage:
+    """A message that this worker may plan until its lease ends. `attempts` counts claims, this one included."""
+
+    message: Message
+    fence: int
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRow:
+    """What was decided for one candidate, and why; kept for explain."""
+
+    message_id: int
+    person_id: int
+    because: tuple[str, ...]
+    decisions: tuple[Decision, ...]
+    decided_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FloodMark:
+    """How much went at once to one person by one agent in the window that began then."""
+
+    person_id: int
+    agent: str
+    window_started_at: datetime
+    sent: int
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatMark:
+    """When a collapse key last went at once to one person by one agent."""
+
+    person_id: int
+    agent: str
+    key: str
+    sent_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a planner records for one claimed message. With `is_complete` False it is one chunk of several (many recipients)."""
+
+    message: Message
+    fence: int
+    ledger: Sequence[LedgerRow] = ()
+    deliveries: Sequence[Delivery] = ()
+    is_complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedMessage:
+    """A message that planning can't get past; an operator sees it with its error."""
+
+    message: Message
+    attempts: int
+    error: str
+
+
+class MessageStore(Protocol):
+    """Messages from acceptance to plan."""
+
+    async def add_messages(self, rows: Sequence[NewMessage]) -> list[Receipt]:
+        """Make them durable together with whatever else waits (group commit); one receipt a row, in order. New types are registered."""
+
+    async def claim_messages(self, limit: int, lease: timedelta, now: datetime) -> list[ClaimedMessage]:
+        """The oldest that nobody has planned, holds, or has postponed beyond now."""
+
+    async def record_plans(
+        self, plans: Sequence[Plan], flood: Sequence[FloodMark], repeats: Sequence[RepeatMark], now: datetime
+    ) -> int:
+        """All in one transaction: ledger, deliveries, the persons' lists of types, marks; the messages are planned. Returns how many plans
+        still held their fence; the others change nothing."""
+
+    async def postpone_message(self, message_id: int, fence: int, until: datetime, why: str) -> None:
+        """Give the claim back; ask again at `until`."""
+
+    async def park_message(self, message_id: int, fence: int, why: str) -> None:
+        """Put a poisonous message aside."""
+
+    async def parked_messages(self, limit: int) -> list[ParkedMessage]:
+        """Those put aside, oldest first."""
+
+    async def unpark_messages(self, message_ids: Collection[int]) -> int:
+        """Let them be planned again; how many there were."""
+
+    async def flood_marks(
+        self, pairs: Collection[tuple[int, str]], keys: Collection[tuple[int, str, str]]
+    ) -> tuple[dict[tuple[int, str], FloodMark], dict[tuple[int, str, str], RepeatMark]]:
+        """The marks of (person, agent) and of (person, agent, collapse key), as far as there are any."""
+
+    async def messages(self, message_ids: Collection[int]) -> dict[int, Message]:
+        """Messages by id; missing ones are left out."""
+
+    async def list_messages(
+        self, *, person_id: int | None, subtree: str = "", source: str = "", before_id: int | None = None, limit: int = 100
+    ) -> list[Message]:
+        """Newest first, below `before_id`: all (person_id None), or those of which the person is a candidate; `subtree` is a type with all below."""
+
+
+# ---- the ledger -----------------------------------------------------------------------------------------------------------------
+
+
+class LedgerStore(Protocol):
+    """What was decided, for explain and for trying changes on history."""
+
+    async def ledger_row(self, message_id: int, person_id: int) -> LedgerRow | None:
+        """What was decided for her about this message."""
+
+    async def ledger_rows(self, message_id: int, after_person_id: int = 0, limit: int = 1000) -> list[LedgerRow]:
+        """All candidates of a message, by person id."""
+
+    async def history(self, person_id: int, since: datetime, limit: int) -> list[tuple[Message, LedgerRow]]:
+        """Her candidacies since then, newest first."""
+
+    async def trail(self, message_id: int, person_id: int) -> list[Delivery]:
+        """Her deliveries of a message, digests that carried it included, in order."""
+
+
+# ---- deliveries -----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What came of one claimed delivery. `state` DUE means again at `due_at`; `is_attempt` False gives the attempt back."""
+
+    delivery_id: int
+    fence: int
+    state: State
+    reason: Reason
+    due_at: datetime | None = None
+    error: str = ""
+    is_attempt: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A digest that is due: the bucket and its slot."""
+
+    person_id: int
+    agent: str
+    address_id: int
+    schedule: str
+    slot_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NewDigest:
+    """One digest for a slot. `item_ids` are the deliveries that it stands for; `expired_ids`, `superseded_ids` ended without being in it."""
+
+    digest_id: int
+    slot: Slot
+    content: Digest
+    delivery: Delivery
+    item_ids: Sequence[int] = ()
+    expired_ids: Sequence[int] = ()
+    superseded_ids: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits for one agent."""
+
+    agent: str
+    due: int
+    held: int
+    sending: int
+    oldest_due_at: datetime | None
+
+
+class DeliveryStore(Protocol):
+    """Deliveries from plan to end."""
+
+    async def claim_deliveries(
+        self, agents: Collection[str], limit: int, lease: timedelta, now: datetime
+    ) -> list[Delivery]:
+        """Due ones of these agents, oldest due first; each comes as SENDING with its fence raised and its attempt counted, before any try."""
+
+    async def settle(self, settlements: Sequence[Settlement], now: datetime) -> int:
+        """Record outcomes; those with an old fence change nothing. The end of a digest's delivery is the end of its items. Returns how many applied."""
+
+    async def requeue_expired_leases(self, now: datetime) -> int:
+        """Deliveries, messages and slots of dead workers come back; how many."""
+
+    async def next_due_at(self, agents: Collection[str], now: datetime) -> datetime | None:
+        """When the next delivery or slot is due, None if nothing waits."""
+
+    async def due_slots(self, now: datetime, limit: int) -> list[Slot]:
+        """Slots reached, oldest first. Which worker makes a digest is settled by `record_digest`."""
+
+    async def held_items(self, slot: Slot, limit: int) -> list[tuple[Delivery, Message]]:
+        """What is held for a slot, oldest message first."""
+
+    async def record_digest(self, digest: NewDigest, now: datetime) -> bool:
+        """Found-or-created by its slot: False where another worker made it first, or a listed item was no longer held; then nothing changed."""
+
+    async def drop_slot(self, slot: Slot, expired_ids: Sequence[int], superseded_ids: Sequence[int], now: datetime) -> None:
+        """A slot with nothing to say: its items end, no digest is made."""
+
+    async def digests(self, digest_ids: Collection[int]) -> dict[int, NewDigest]:
+        """Digests by id; their `content` as recorded, the delivery as it now stands."""
+
+    async def deliveries(self, delivery_ids: Collection[int]) -> dict[int, Delivery]:
+        """Deliveries by id."""
+
+    async def list_deliveries(
+        self, *, states: Collection[State], agent: str = "", person_id: int | None = None, before_id: int | None = None, limit: int = 100
+    ) -> list[Delivery]:
+        """Newest first; the dead letters are `states={DEAD, BOUNCED}`."""
+
+    async def replay(self, delivery_ids: Collection[int], now: datetime) -> int:
+        """DEAD and BOUNCED ones become due again with no attempts counted; how many."""
+
+    async def cancel_waiting(
+        self, person_id: int, *, agent: str = "", subtree: str = "", object_ref: str = "", reason: Reason, now: datetime
+    ) -> int:
+        """Suppress what waits (HELD, DUE) for her and matches all that is given; how many (promise P10)."""
+
+    async def backlog(self) -> list[Backlog]:
+        """Per agent, what waits and since when."""
+
+    async def conservation(self) -> dict[State, int]:
+        """How many deliveries stand in each state (promise P3)."""
+
+    async def paused_agents(self) -> frozenset[str]:
+        """Agents whose backlog is kept back by an operator."""
+
+    async def pause_agent(self, agent: str, is_paused: bool) -> None:
+        """Keep an agent's backlog back, or let it go."""
+
+    async def breakers(self) -> dict[str, Breaker]:
+        """Circuit breakers by destination, as last put."""
+
+    async def put_breakers(self, breakers: Mapping[str, Breaker]) -> None:
+        """Remember them over a restart; a closed one without failures is forgotten."""
+
+    async def purge(self, now: datetime, default_retention: timedelta, limit: int) -> int:
+        """Delete messages past the retention of their type (nearest type with `retention_days`, else the default) whose deliveries have all ended,
+        with all that belongs to them; idempotency keys older than 7 days are forgotten. How many messages went; at most `limit`."""
+
+
+# ---- people ---------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileRow:
+    """A person with her document and what reaches her."""
+
+    person: Person
+    document: Document
+    version: int
+    addresses: tuple[Address, ...] = ()
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RuleRow:
+    """What the candidate index holds of one rule that makes candidates: its pattern and one literal condition, ("", "") for none."""
+
+    person_id: int
+    pattern: str
+    name: str = ""
+    value: str = ""
+
+
+class PersonStore(Protocol):
+    """People, what they want, where they are reached."""
+
+    async def put_person(self, person: Person) -> Person:
+        """Create (person_id 0) or change by id. A login that is taken is a Conflict."""
+
+    async def person(self, login: str) -> Person | None:
+        """By login."""
+
+    async def list_people(self, after_login: str = "", limit: int = 100) -> list[Person]:
+        """By login."""
+
+    async def person_ids(self, logins: Collection[str]) -> dict[str, int]:
+        """Those that exist."""
+
+    async def profiles(self, person_ids: Collection[int]) -> list[ProfileRow]:
+        """What the planner needs of them, in one read."""
+
+    async def people_changed_since(self, sequence: int) -> tuple[int, list[int]]:
+        """The newest change number, and who changed after `sequence` (person, document, address, membership). With -1: the number and nobody."""
+
+    async def wants(self, login: str) -> tuple[Document, int]:
+        """Her document and its version (0 and empty if she never said anything); NotFound for nobody."""
+
+    async def put_wants(
+        self, login: str, document: Document, *, follows: Collection[str], rules: Collection[RuleRow], expected_version: int | None = None
+    ) -> int:
+        """Replace her document; the new version. Conflict if `expected_version` is not the stored one. `follows` and `rules` are what the
+        candidate look-ups find (person_id in `rules` is ignored)."""
+
+    async def followers(self, ref: str, after_person_id: int = 0, limit: int = 10_000) -> list[int]:
+        """Who follows an object, by person id."""
+
+    def rule_rows(self, person_ids: Collection[int] | None = None) -> AsyncIterator[Sequence[RuleRow]]:
+        """All rule rows (or those of some), in chunks."""
+
+    async def user_types(self, person_id: int) -> list[tuple[str, datetime, datetime, int]]:
+        """The types of which she ever was a candidate: key, first and last seen, count."""
+
+    # addresses
+    async def add_address(self, address: Address) -> Address:
+        """A new one gets its id; the same agent and value of the same person is a Conflict."""
+
+    async def addresses(self, person_id: int) -> list[Address]:
+        """Hers, by id."""
+
+    async def address(self, address_id: int) -> Address | None:
+        """By id."""
+
+    async def set_address(
+        self, address_id: int, *, state: AddressState | None = None, is_default: bool | None = None, now: datetime
+    ) -> Address | None:
+        """Change state or default; the new value. OK sets verified_at the first time; one default a person and agent."""
+
+    async def delete_address(self, person_id: int, address_id: int) -> bool:
+        """False if it was not hers."""
+
+    async def put_code(self, address_id: int, code_hash: str, expires_at: datetime) -> None:
+        """The hash of a verification code."""
+
+    async def try_code(self, address_id: int, code_hash: str, now: datetime) -> bool:
+        """True once for the right code, in time, within 5 tries."""
+
+    async def codes_sent(self, agent: str, value: str, since: datetime) -> int:
+        """How many verification codes went to this place, over all people (checklist S32)."""
+
+    # groups and relations
+    async def put_group(self, group: Group) -> Group:
+        """Create or replace by name, members included; logins that don't exist are NotFound."""
+
+    async def group(self, name: str) -> Group | None:
+        """By name."""
+
+    async def list_groups(self) -> list[Group]:
+        """By name."""
+
+    async def delete_group(self, name: str) -> bool:
+        """False if there was none."""
+
+    async def group_members(self, names: Collection[str]) -> dict[str, frozenset[int]]:
+        """Person ids by group; unknown groups are left out."""
+
+    async def put_relations(self, ref: str, relations: Mapping[str, Collection[str]]) -> None:
+        """Replace the roles on an object: role -> logins and `group:<name>`; an empty mapping removes it."""
+
+    async def relations(self, ref: str) -> dict[str, frozenset[str]]:
+        """Role -> logins and `group:<name>`, as put."""
+
+    async def related_ids(self, ref: str) -> dict[str, frozenset[int]]:
+        """Role -> person ids, groups expanded."""
+
+
+# ---- the site -------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A system that posts. `subtrees` empty means every type; `hourly_cap` 0 means none."""
+
+    source_id: int = 0
+    name: str
+    title: str = ""
+    subtrees: tuple[str, ...] = ()
+    may_be_urgent: bool = True
+    rate_per_second: float = 0.0
+    contact: str = ""
+    is_active: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """A credential, stored as a hash. `owner` is `source:<name>` or `person:<login>`; scopes are words such as `admin`, `read`, `post`."""
+
+    token_id: int = 0
+    owner: str
+    title: str = ""
+    scopes: frozenset[str] = frozenset()
+    created_at: datetime
+    expires_at: datetime | None = None
+    last_used_at: datetime | None = None
+    is_revoked: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feed:
+    """A saved query of one person's inbox, readable by whoever has its token."""
+
+    feed_id: int = 0
+    person_id: int
+    title: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    created_at: datetime
+    is_revoked: bool = False
+
+
+class SiteStore(Protocol):
+    """What the operator settles."""
+
+    async def site(self) -> tuple[Document, int]:
+        """The site's document and version; empty and 0 at first."""
+
+    async def put_site(self, document: Document, expected_version: int | None = None) -> int:
+        """Replace it; Conflict if the version moved."""
+
+    async def put_source(self, source: Source) -> Source:
+        """Create or replace by name."""
+
+    async def source(self, name: str) -> Source | None:
+        """By name."""
+
+    async def list_sources(self) -> list[Source]:
+        """By name."""
+
+    async def add_token(self, token: Token, secret_hash: str) -> Token:
+        """Remember a new credential by its hash."""
+
+    async def token(self, secret_hash: str) -> Token | None:
+        """By hash; revoked ones too, so that the caller can say so."""
+
+    async def list_tokens(self, owner: str = "") -> list[Token]:
+        """By id."""
+
+    async def revoke_token(self, token_id: int) -> bool:
+        """False if there is none."""
+
+    async def touch_tokens(self, token_ids: Collection[int], now: datetime) -> None:
+        """They were used."""
+
+    async def types(self, keys: Collection[str] | None = None) -> list[MessageType]:
+        """Registered types, by key; all or some."""
+
+    async def put_type(self, entry: MessageType) -> None:
+        """Create or curate one; missing parents are created. Aliases are case-insensitive and unique (Conflict)."""
+
+    async def type_aliases(self) -> dict[str, str]:
+        """Alias in lower case -> key."""
+
+    async def add_feed(self, feed: Feed, secret_hash: str) -> Feed:
+        """A new feed."""
+
+    async def feed(self, secret_hash: str) -> Feed | None:
+        """By the hash of its token; None if revoked."""
+
+    async def list_feeds(self, person_id: int) -> list[Feed]:
+        """Hers, revoked ones left out."""
+
+    async def rotate_feed(self, person_id: int, feed_id: int, secret_hash: str | None) -> bool:
+        """A new secret, or None to revoke."""
+
+    async def put_template(self, key: str, source: str | None) -> None:
+        """Text of a site template (key `<type>/<agent>/<form>/<language>/<part>`), None removes it."""
+
+    async def templates(self) -> dict[str, str]:
+        """All site templates."""
+
+    async def audit(self, actor: str, action: str, target: str, detail: Document, now: datetime) -> None:
+        """Append to the audit log. Never a secret."""
+
+    async def audit_log(self, before_id: int | None = None, limit: int = 100) -> list[dict[str, object]]:
+        """Newest first: id, at, actor, action, target, detail."""
+
+    async def new_node(self) -> int:
+        """A number below 4096 for this process's ids; each call gives the next."""
+
+
+# ---- the inbox ------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboxQuery:
+    """A view of one inbox. Empty fields do not filter. `tag` is `name=value`. `state`: unread, read, archived, or "" for all but archived."""
+
+    state: str = ""
+    subtree: str = ""
+    source: str = ""
+    tag: str = ""
+    object_ref: str = ""
+    thread: str = ""
+    min_severity: int = 1
+    text: str = ""
+    agent: str = "web"
+    is_newest_first: bool = True
+    before_id: int | None = None
+    after_id: int | None = None
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class InboxItem:
+    """One entry: the message as delivered to her, and what she did with it."""
+
+    delivery_id: int
+    message: Message
+    because: tuple[str, ...]
+    delivered_at: datetime
+    read_at: datetime | None = None
+    archived_at: datetime | None = None
+
+
+class InboxStore(Protocol):
+    """What was delivered to the pull media, as the person sees it."""
+
+    async def inbox(self, person_id: int, query: InboxQuery) -> list[InboxItem]:
+        """A page of the view."""
+
+    async def inbox_counts(self, person_id: int, query: InboxQuery, group_by: str = "") -> dict[str, int]:
+        """Counts of the view: by type, source, object, thread, severity or `tag:<name>`; "" gives {"unread", "total"}."""
+
+    async def mark(self, person_id: int, query: InboxQuery, delivery_ids: Collection[int] | None, change: str, now: datetime) -> int:
+        """Bulk `read`, `unread`, `archive`, `unarchive` of the listed ids that fall in the view, or of the whole view; how many changed."""
+
+
+class Upkeep(Protocol):
+    """Opening, closing, and the state of the store itself."""
+
+    async def open(self) -> None:
+        """Connect; SchemaMismatch unless the schema is this version's; asserts durability settings."""
+
+    async def close(self) -> None:
+        """Finish what waits, then disconnect."""
+
+    async def ping(self) -> None:
+        """StoreUnavailable unless a write could be made durable now."""
+
+    async def check(self) -> list[str]:
+        """Integrity and conservation; one line a fault, empty if all is well."""
+
+    async def backup(self, path: str) -> None:
+        """A consistent copy into a new file, under load."""
+
+    def wake(self, topic: str) -> None:
+        """A hint to other processes (`messages`, `deliveries`, `people`); may be lost."""
+
+    def hints(self) -> AsyncIterator[str]:
+        """Topics that other processes woke; ends on close."""
+
+
+class Store(MessageStore, LedgerStore, DeliveryStore, PersonStore, SiteStore, InboxStore, Upkeep, Protocol):
+    """All that the house remembers."""
+
+
