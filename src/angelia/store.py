@@ -151,6 +151,9 @@ class LedgerStore(Protocol):
     async def ledger_row(self, message_id: int, person_id: int) -> LedgerRow | None:
         """What was decided for her about this message."""
 
+    async def ledger_of(self, pairs: Collection[tuple[int, int]]) -> dict[tuple[int, int], LedgerRow]:
+        """Rows by (message id, person id), in one read; missing ones are left out."""
+
     async def ledger_rows(self, message_id: int, after_person_id: int = 0, limit: int = 1000) -> list[LedgerRow]:
         """All candidates of a message, by person id."""
 
@@ -240,6 +243,9 @@ class DeliveryStore(Protocol):
 
     async def drop_slot(self, slot: Slot, expired_ids: Sequence[int], superseded_ids: Sequence[int], now: datetime) -> None:
         """A slot with nothing to say: its items end, no digest is made."""
+
+    async def move_items(self, delivery_ids: Collection[int], due_at: datetime) -> int:
+        """Held items go to another slot of the same schedule; those no longer held stay. How many moved."""
 
     async def digests(self, digest_ids: Collection[int]) -> dict[int, NewDigest]:
         """Digests by id; their `content` as recorded, the delivery as it now stands."""
@@ -339,6 +345,9 @@ class PersonStore(Protocol):
 
     async def followers(self, ref: str, after_person_id: int = 0, limit: int = 10_000) -> list[int]:
         """Who follows an object, by person id."""
+
+    async def followed(self, refs: Collection[str]) -> frozenset[str]:
+        """Those of the objects that anybody follows."""
 
     def rule_rows(self, person_ids: Collection[int] | None = None) -> AsyncIterator[Sequence[RuleRow]]:
         """All rule rows (or those of some), in chunks."""

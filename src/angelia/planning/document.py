@@ -34,14 +34,16 @@ T = TypeVar("T")
 Document = Mapping[str, object]
 
 
-def parse_wants(document: Document, *, known_schedules: Iterable[str] = ()) -> Wants:
+def parse_wants(document: Document, *, known_schedules: Iterable[str] | None = ()) -> Wants:
     """The checked value of a person's document; `known_schedules` are the site's, which she may name.
+
+    With None, names of schedules are not checked: a stored document stays readable after the operator took a schedule away.
 
     Raises InvalidInput with the dotted path of the offending field. Unknown keys are errors, so a typing slip never passes for a wish.
     """
     _only(document, _WANTS_KEYS, "")
     schedules = _schedules(document.get("schedules", {}), "schedules")
-    names = frozenset({*known_schedules, *schedules, OFF, NOW})
+    names = None if known_schedules is None else frozenset({*known_schedules, *schedules, OFF, NOW})
     accepts = _table(document.get("groups", {}), "groups")
     mutes = _table(document.get("mutes", {}), "mutes")
     return Wants(
@@ -90,7 +92,7 @@ _SITE_KEYS = frozenset(
 )
 
 
-def _scopes(value: object, path: str, names: frozenset[str]) -> dict[str, Statements]:
+def _scopes(value: object, path: str, names: frozenset[str] | None) -> dict[str, Statements]:
     table = _table(value, path)
     if len(table) > MAX_SCOPES:
         raise InvalidInput(f"at most {MAX_SCOPES} scopes", path)
@@ -106,12 +108,12 @@ def _scope(key: str, path: str) -> str:
         raise InvalidInput(str(error), f"{path}.{key}") from None
 
 
-def _statements(value: object, path: str, names: frozenset[str]) -> dict[str, tuple[Treatment, ...]]:
+def _statements(value: object, path: str, names: frozenset[str] | None) -> dict[str, tuple[Treatment, ...]]:
     statements: dict[str, tuple[Treatment, ...]] = {}
     for target, wish in _table(value, path).items():
         agent, _, address = target.partition(":")
         when, form = _wish(wish, f"{path}.{target}")
-        if when not in names:
+        if names is not None and when not in names:
             choices = ", ".join(sorted(names))
             raise InvalidInput(f"{when!r} is neither off, now nor a known schedule; known: {choices}", f"{path}.{target}")
         statements[agent] = (*statements.get(agent, ()), Treatment(when, address, form))
@@ -132,7 +134,7 @@ def _wish(value: object, path: str) -> tuple[str, str]:
 _RULE_KEYS = frozenset("id name type when role min_severity include_own final enabled do origin".split())
 
 
-def _rules(value: object, path: str, names: frozenset[str]) -> tuple[Rule, ...]:
+def _rules(value: object, path: str, names: frozenset[str] | None) -> tuple[Rule, ...]:
     if not isinstance(value, list | tuple):
         raise InvalidInput("rules are a list, first match first", path)
     if len(value) > MAX_RULES:
@@ -143,7 +145,7 @@ def _rules(value: object, path: str, names: frozenset[str]) -> tuple[Rule, ...]:
     return rules
 
 
-def parse_rule(value: object, path: str, names: frozenset[str], rule_id: str) -> Rule:
+def parse_rule(value: object, path: str, names: frozenset[str] | None, rule_id: str) -> Rule:
     """One rule of a document; `rule_id` serves where the rule has no id of its own."""
     table = _table(value, path)
     _only(table, _RULE_KEYS, path)
@@ -195,7 +197,7 @@ def checked_regexp(text: str, path: str = "") -> None:
         raise InvalidInput("not a regular expression that RE2 can run (no back-references, no look-around)", path) from None
 
 
-def _preset(key: str, value: object, names: frozenset[str]) -> Preset:
+def _preset(key: str, value: object, names: frozenset[str] | None) -> Preset:
     path = f"presets.{key}"
     table = _table(value, path)
     _only(table, frozenset({"title", "explanation", "group", "rule"}), path)

@@ -1,0 +1,1 @@
+"""Who people are to objects: one directory a file."""

@@ -1,0 +1,109 @@
+"""Due digests -> one delivery each: found or created by slot, so that a restart neither skips nor repeats, and a missed slot is made up once."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from angelia import telemetry
+from angelia.flow.intake import Intake
+from angelia.flow.profiles import People, zone_of
+from angelia.model.delivery import Delivery, Reason, State
+from angelia.model.message import Message
+from angelia.model.person import Person
+from angelia.model.preference import Site, Wants
+from angelia.model.schedule import next_slot
+from angelia.planning.digest import DigestItem, assemble
+from angelia.store import NewDigest, Slot, Store
+
+BATCH = 200
+MOST_ITEMS = 100_000
+
+
+class Digester:
+    """The stage that makes digests. Two may work on one slot: the store lets one of them win."""
+
+    name = "digester"
+
+    def __init__(self, store: Store, people: People, intake: Intake, wake: Callable[[], None]) -> None:
+        self._store = store
+        self._people = people
+        self._new_id = intake.new_id
+        self._wake = wake
+
+    async def drain(self) -> None:
+        """Nothing is in hand between turns."""
+
+    async def turn(self, now: datetime) -> int:
+        """Work off slots that were reached."""
+        slots = await self._store.due_slots(now, BATCH)
+        if slots:
+            await self._people.refresh()
+        for slot in slots:
+            await self._work_off(slot, now)
+        if slots:
+            self._wake()
+        return len(slots)
+
+    async def _work_off(self, slot: Slot, now: datetime) -> None:
+        held = await self._store.held_items(slot, MOST_ITEMS)
+        if not held:
+            return
+        made = assemble([digest_item(delivery, message) for delivery, message in held], now)
+        if made.digest is None:
+            await self._store.drop_slot(slot, made.expired, made.superseded, now)
+            telemetry.digest_runs.labels("empty").inc()
+            return
+        digest_id = self._new_id()
+        delivery = Delivery(
+            delivery_id=self._new_id(),
+            person_id=slot.person_id,
+            agent=slot.agent,
+            address_id=slot.address_id,
+            state=State.DUE,
+            due_at=now,
+            digest_id=digest_id,
+            schedule=slot.schedule,
+            reason=Reason.SCHEDULE,
+        )
+        gone = {*made.expired, *made.superseded}
+        items = [item.delivery_id for item, _ in held if item.delivery_id not in gone]
+        digest = NewDigest(digest_id, slot, made.digest, delivery, items, made.expired, made.superseded)
+        if await self._store.record_digest(digest, now):
+            telemetry.digest_runs.labels("made").inc()
+            return
+        # The slot has its digest already: these were planned while it was made. They go into the next one.
+        telemetry.digest_runs.labels("late_items").inc()
+        await self._store.move_items([item.delivery_id for item, _ in held], await self._next(slot, now))
+
+    async def _next(self, slot: Slot, now: datetime) -> datetime:
+        profiles = await self._people.profiles([slot.person_id])
+        profile, _ = profiles[slot.person_id] if slot.person_id in profiles else (None, ())
+        if profile is None:
+            return now + timedelta(hours=1)
+        return slot_after(slot.schedule, profile.person, profile.wants, self._people.site, now)
+
+
+def slot_after(schedule: str, person: Person, wants: Wants, site: Site, now: datetime) -> datetime:
+    """The next slot of a named schedule; what has no slots (hold, overflow) gets the next full minute."""
+    known = wants.schedules.get(schedule) or site.schedules.get(schedule)
+    if known is None:
+        return now.replace(second=0, microsecond=0) + timedelta(minutes=1)
+    return next_slot(known, now, zone_of(person.time_zone))
+
+
+def digest_item(delivery: Delivery, message: Message) -> DigestItem:
+    """What `assemble` reads of a held message."""
+    return DigestItem(
+        delivery_id=delivery.delivery_id,
+        message_id=message.message_id,
+        type=message.type,
+        subject=message.subject,
+        object=message.object,
+        object_url=message.object_url,
+        collapse_key=message.collapse_key,
+        supersedes=message.supersedes,
+        severity=message.severity,
+        occurred_at=message.occurred_at,
+        expires_at=message.expires_at,
+    )
+
+

@@ -1,0 +1,162 @@
+"""Why, or why not: the answer for one message and one person, from the ledger."""
+
+from angelia.model.delivery import Delivery, Reason
+from angelia.model.message import Message
+from angelia.model.moments import public_id, to_text
+from angelia.model.person import Person
+from angelia.planning.resolve import Decision, Verdict
+from angelia.store import LedgerRow, Store
+
+Explanation = dict[str, object]
+
+
+async def explain(store: Store, message: Message, person: Person) -> Explanation:
+    """What was decided for her about this message, by what, and what came of it.
+
+    Shape: {message, type, login, is_candidate, because: [text], agents: {agent: {outcome, reason, text, decided_by, due_at}}, deliveries:
+    [{id, agent, state, attempts, error, ...}], summary}. For one who may not see a restricted message nothing but "not a candidate" is said.
+    """
+    row = await store.ledger_row(message.message_id, person.person_id)
+    answer: Explanation = {
+        "message": public_id("msg", message.message_id),
+        "type": message.type,
+        "login": person.login,
+        "is_candidate": row is not None,
+        "because": [],
+        "agents": {},
+        "deliveries": [],
+    }
+    if row is None:
+        answer["summary"] = _why_not(message, person)
+        return answer
+    trail = await store.trail(message.message_id, person.person_id)
+    answer["because"] = [because_text(reason, message) for reason in row.because]
+    answer["agents"] = {decision.agent: _agent(decision) for decision in row.decisions}
+    answer["deliveries"] = [_delivery(delivery) for delivery in trail]
+    answer["decided_at"] = to_text(row.decided_at)
+    answer["summary"] = _summary(row)
+    return answer
+
+
+def _why_not(message: Message, person: Person) -> str:
+    if not person.is_active:
+        return f"{person.login} is not active, so nothing is decided for her."
+    return (
+        f"{person.login} is not a candidate for this message: it does not name her or a group of hers, she has no role on "
+        f"{message.object or 'its object'} that {message.type} is told to, no rule of hers matches, and she does not follow it "
+        "(or the message is not planned yet)."
+    )
+
+
+def because_text(reason: str, message: Message) -> str:
+    """A candidate's reason in words: `role:maintainer` becomes "you are maintainer of KDE/okular"."""
+    kind, _, value = reason.partition(":")
+    match kind:
+        case "to" | "cc":
+            said = next((r.reason for r in message.recipients if r.kind == kind and r.reason), "")
+            return f"the sender named you ({kind})" + (f": {said}" if said else "")
+        case "group":
+            return f"you are in the group {value}"
+        case "role":
+            return f"you are {value} of {message.object}"
+        case "rule":
+            return f"your rule {value} matches"
+        case "follow":
+            return f"you follow {message.object}"
+    return reason
+
+
+def _agent(decision: Decision) -> Explanation:
+    return {
+        "outcome": decision.verdict.value,
+        "reason": decision.reason.value,
+        "text": REASONS[decision.reason],
+        "decided_by": decision.decided_by,
+        "decided_by_text": origin_text(decision.decided_by),
+        "due_at": None if decision.due_at is None else to_text(decision.due_at),
+        "schedule": decision.schedule,
+    }
+
+
+def origin_text(decided_by: str) -> str:
+    """Who spoke, in words, with where it is inherited from."""
+    kind, _, value = decided_by.partition(":")
+    match kind:
+        case "rule":
+            return f"your rule {value}"
+        case "preference":
+            return "your setting for everything" if value == "*" else f"your setting for {value} and what is below it"
+        case "site":
+            return "the site's default for everything" if value == "*" else f"the site's default for {value} and what is below it"
+        case "unknown":
+            return "your setting for types that nobody has settled"
+        case "lock":
+            return f"the operator locked {value}"
+        case "mute":
+            return f"you muted {value}"
+    return decided_by.replace("_", " ")
+
+
+def _delivery(delivery: Delivery) -> Explanation:
+    return {
+        "id": public_id("dlv", delivery.delivery_id),
+        "agent": delivery.agent,
+        "state": delivery.state.label,
+        "reason": delivery.reason.value,
+        "text": REASONS[delivery.reason],
+        "due_at": to_text(delivery.due_at),
+        "attempts": delivery.attempts,
+        "digest": None if delivery.digest_id is None else public_id("dig", delivery.digest_id),
+        "ended_at": None if delivery.ended_at is None else to_text(delivery.ended_at),
+        "last_error": delivery.last_error,
+    }
+
+
+def _summary(row: LedgerRow) -> str:
+    delivered = [d for d in row.decisions if d.verdict.is_delivery]
+    if not delivered:
+        reasons = ", ".join(sorted({d.reason.value for d in row.decisions})) or Reason.NOT_STATED.value
+        return f"A candidate, but nothing is delivered: {reasons}."
+    parts = [f"{d.agent} {_when(d)}" for d in delivered]
+    return f"Delivered by {', '.join(parts)}."
+
+
+def _when(decision: Decision) -> str:
+    if decision.verdict is Verdict.NOW:
+        return "at once"
+    due = "" if decision.due_at is None else f" at {to_text(decision.due_at)}"
+    return f"in the {decision.schedule} digest{due}" if decision.verdict is not Verdict.DEFERRED else f"later,{due}"
+
+
+REASONS = {
+    Reason.CHOSEN: "wanted at once",
+    Reason.LOCKED: "the operator locked this type: it always comes",
+    Reason.SCHEDULE: "wanted in a digest",
+    Reason.QUIET_HOURS: "quiet hours: it comes when they end",
+    Reason.HOLD_KEPT: "away: it waits for the catch-up digest",
+    Reason.NOT_BEFORE: "the sender asked not to deliver it earlier",
+    Reason.OVERFLOW: "above the hourly cap: it comes in the overflow digest",
+    Reason.OFF: "switched off for this type",
+    Reason.RULE_OFF: "a rule switched it off",
+    Reason.NOT_STATED: "nobody asked for it by this agent",
+    Reason.OWN_ACTION: "she did it herself",
+    Reason.MUTED: "the object is muted",
+    Reason.MUTED_FULLY: "the object is muted fully",
+    Reason.GROUP_NOT_ACCEPTED: "it came through a group from which she does not take it this way",
+    Reason.PAUSED: "the agent is paused",
+    Reason.NO_VERIFIED_ADDRESS: "there is no verified address",
+    Reason.HOLD_DROPPED: "away: she asked to drop it",
+    Reason.HOLD_SILENT: "away: interruptive agents are silent and never replay",
+    Reason.TEST_TRAFFIC: "test traffic, which she does not take",
+    Reason.REPEAT_FOLDED: "the same was sent less than 15 minutes before",
+    Reason.UNSUBSCRIBED: "she unsubscribed while it waited",
+    Reason.ACCESS_LOST: "she lost the right to see it while it waited",
+    Reason.PERSON_INACTIVE: "her account was deactivated while it waited",
+    Reason.SUPERSEDED: "a later message made it out of date",
+    Reason.EXPIRED: "it expired before it could go",
+    Reason.REFUSED: "the receiving side refused it for good",
+    Reason.LIFETIME_OVER: "it could not be delivered within its lifetime",
+    Reason.POISON: "it made the agent fail again and again",
+    Reason.CANCELLED: "an operator cancelled it",
+}
+"""Every Reason in words; a test holds this complete, and docs/reference/reasons.md the same."""

@@ -1,0 +1,62 @@
+"""accept: number drafts, recognise repeats, make durable, acknowledge. One intake stands behind all inlets."""
+
+from collections.abc import Callable, Sequence
+
+from angelia import telemetry
+from angelia.inlet import Draft, Receipt, Taken
+from angelia.model.errors import StoreUnavailable
+from angelia.model.moments import next_id
+from angelia.store import MessageStore, NewMessage
+
+MOST_WAITING = 50_000
+"""Drafts that may wait for the writer at once: beyond, we refuse clearly rather than answer late (promise P2)."""
+
+
+class Intake:
+    """`Accept` for every inlet. Returns when the store has made the drafts durable (promise P1)."""
+
+    def __init__(self, store: MessageStore, clock_us: Callable[[], int], node: int, wake: Callable[[], None]) -> None:
+        self._store = store
+        self._clock_us = clock_us
+        self._node = node
+        self._wake = wake
+        self._last_id = 0
+        self._waiting = 0
+        self._is_closed = False
+
+    def new_id(self) -> int:
+        """An id above all that this process gave before."""
+        self._last_id = next_id(self._clock_us(), self._last_id, self._node)
+        return self._last_id
+
+    def close(self) -> None:
+        """Refuse from now on: the house is stopping."""
+        self._is_closed = True
+
+    async def accept(self, source: str, drafts: Sequence[Draft]) -> list[Receipt]:
+        """One receipt a draft; all durable, or StoreUnavailable and none."""
+        if self._is_closed:
+            raise StoreUnavailable("the hub is stopping; send again in a few seconds")
+        if self._waiting + len(drafts) > MOST_WAITING:
+            raise StoreUnavailable("too much is waiting to be stored; send again in a few seconds", retry_after=2)
+        now_us = self._clock_us()
+        rows = [
+            NewMessage(self.new_id(), source, draft.type, now_us, draft.payload, draft.idempotency_key, draft.fingerprint)
+            for draft in drafts
+        ]
+        self._waiting += len(rows)
+        try:
+            receipts = await self._store.add_messages(rows)
+        finally:
+            self._waiting -= len(rows)
+        self._wake()
+        _count(receipts)
+        return receipts
+
+
+_received = {taken: telemetry.received.labels(taken.value) for taken in Taken}
+
+
+def _count(receipts: Sequence[Receipt]) -> None:
+    for receipt in receipts:
+        _received[receipt.taken].inc()

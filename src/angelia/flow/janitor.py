@@ -1,0 +1,58 @@
+"""Expired leases, lost work, retention, and the numbers that operators watch."""
+
+from datetime import datetime, timedelta
+
+from angelia import telemetry
+from angelia.model.delivery import State
+from angelia.store import Store
+
+LEASES_EVERY = timedelta(seconds=5)
+NUMBERS_EVERY = timedelta(seconds=30)
+PURGE_EVERY = timedelta(minutes=10)
+PURGE_BATCH = 1_000
+
+
+class Janitor:
+    """The stage that tidies up. Its turns are spaced by the clock; each part may run anywhere, any number of times."""
+
+    name = "janitor"
+
+    def __init__(self, store: Store, retention: timedelta) -> None:
+        self._store = store
+        self._retention = retention
+        self._last: dict[str, datetime] = {}
+
+    async def drain(self) -> None:
+        """Nothing is in hand between turns."""
+
+    async def turn(self, now: datetime) -> int:
+        """Whatever is its time; never counts as work, so that the loop rests after it."""
+        if self._is_time("leases", now, LEASES_EVERY):
+            back = await self._store.requeue_expired_leases(now)
+            if back:
+                telemetry.log.warning("leases_expired", count=back)
+        if self._is_time("numbers", now, NUMBERS_EVERY):
+            await self._numbers(now)
+        if self._is_time("purge", now, PURGE_EVERY):
+            while await self._store.purge(now, self._retention, PURGE_BATCH) == PURGE_BATCH:
+                pass
+        return 0
+
+    def _is_time(self, part: str, now: datetime, every: timedelta) -> bool:
+        last = self._last.get(part)
+        # A clock that went back makes `now - last` negative: then it is time, too.
+        if last is not None and timedelta() <= now - last < every:
+            return False
+        self._last[part] = now
+        return True
+
+    async def _numbers(self, now: datetime) -> None:
+        counts = await self._store.conservation()
+        for state in State:
+            telemetry.delivery_states.labels(state.label).set(counts.get(state, 0))
+        for backlog in await self._store.backlog():
+            telemetry.queue_depth.labels(backlog.agent, "due").set(backlog.due)
+            telemetry.queue_depth.labels(backlog.agent, "held").set(backlog.held)
+            telemetry.queue_depth.labels(backlog.agent, "sending").set(backlog.sending)
+            oldest = backlog.oldest_due_at
+            telemetry.queue_age.labels(backlog.agent).set(max(0.0, (now - oldest).total_seconds()) if oldest else 0)

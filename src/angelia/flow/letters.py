@@ -1,0 +1,151 @@
+"""Claimed deliveries -> letters: content, person, address and reasons read in bulk; what is no longer wanted is withheld."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from angelia.agent import Letter
+from angelia.flow.profiles import People
+from angelia.flow.unsubscribe import make_token
+from angelia.model.delivery import Delivery, Reason, State
+from angelia.model.message import Message
+from angelia.model.moments import public_id
+from angelia.model.person import Address, AddressState
+from angelia.planning.resolve import Profile, Standing, Verdict, resolve
+from angelia.store import LedgerRow, NewDigest, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """Not to be sent after all, and why."""
+
+    state: State
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """How links into the hub are made; `secret` signs those that act without a login."""
+
+    base_url: str
+    secret: bytes
+
+
+class Letters:
+    """Writes letters for the relay. Rights and wishes are asked again here, at hand-over (promises P10, P14)."""
+
+    def __init__(self, store: Store, people: People, links: Links) -> None:
+        self._store = store
+        self._people = people
+        self._links = links
+
+    async def write(self, deliveries: Sequence[Delivery], now: datetime) -> list[Letter | Withheld]:
+        """One letter a delivery, in order, or why there is none."""
+        await self._people.refresh()
+        pairs = {(d.message_id, d.person_id) for d in deliveries if d.message_id is not None}
+        messages = await self._store.messages({message_id for message_id, _ in pairs}) if pairs else {}
+        ledger = await self._store.ledger_of(pairs) if pairs else {}
+        digest_ids = {d.digest_id for d in deliveries if d.digest_id is not None and d.message_id is None}
+        digests = await self._store.digests(digest_ids) if digest_ids else {}
+        profiles = await self._people.profiles({delivery.person_id for delivery in deliveries})
+        letters: list[Letter | Withheld] = []
+        for delivery in deliveries:
+            known = profiles.get(delivery.person_id)
+            if known is None or not known[0].person.is_active:
+                letters.append(Withheld(State.SUPPRESSED, Reason.PERSON_INACTIVE))
+            elif delivery.message_id is None:
+                letters.append(self._of_digest(delivery, known, digests.get(delivery.digest_id or 0)))
+            else:
+                row = ledger.get((delivery.message_id, delivery.person_id))
+                letters.append(self._of_message(delivery, known, messages.get(delivery.message_id), row, now))
+        return letters
+
+    def _of_digest(
+        self, delivery: Delivery, known: tuple[Profile, tuple[Address, ...]], digest: NewDigest | None
+    ) -> Letter | Withheld:
+        profile, addresses = known
+        address = _address(delivery, addresses)
+        if digest is None:
+            return Withheld(State.DEAD, Reason.POISON)
+        if delivery.agent in profile.wants.paused:
+            return Withheld(State.SUPPRESSED, Reason.PAUSED)
+        if isinstance(address, Withheld):
+            return address
+        return Letter(
+            delivery=delivery,
+            person=profile.person,
+            address=address,
+            digest=digest.content,
+            decided_by=f"schedule:{delivery.schedule}",
+            web_url=f"{self._links.base_url}/api/v1/people/me/inbox",
+            slot_at=digest.slot.slot_at,
+            attempt=delivery.attempts,
+        )
+
+    def _of_message(
+        self,
+        delivery: Delivery,
+        known: tuple[Profile, tuple[Address, ...]],
+        message: Message | None,
+        row: LedgerRow | None,
+        now: datetime,
+    ) -> Letter | Withheld:
+        profile, addresses = known
+        if message is None:
+            return Withheld(State.DEAD, Reason.POISON)
+        if message.expires_at is not None and message.expires_at <= now and not delivery.is_locked:
+            return Withheld(State.EXPIRED, Reason.EXPIRED)
+        because = row.because if row is not None else ()
+        decided_by = next((d.decided_by for d in row.decisions if d.agent == delivery.agent), "") if row is not None else ""
+        unwanted = None if delivery.is_locked else self._unwanted(delivery, profile, message, because, now)
+        if unwanted is not None:
+            return Withheld(State.SUPPRESSED, unwanted)
+        address = _address(delivery, addresses)
+        if isinstance(address, Withheld):
+            return address
+        return Letter(
+            delivery=delivery,
+            person=profile.person,
+            address=address,
+            message=message,
+            because=because,
+            decided_by=decided_by,
+            unsubscribe_url=self._unsubscribe_url(delivery, message, decided_by),
+            web_url=f"{self._links.base_url}/api/v1/messages/{public_id('msg', message.message_id)}",
+            attempt=delivery.attempts,
+        )
+
+    def _unwanted(
+        self, delivery: Delivery, profile: Profile, message: Message, because: Sequence[str], now: datetime
+    ) -> Reason | None:
+        """Asked again with today's wants. Only a clear no counts: a change of schedule does not call back what is on its way."""
+        roles = frozenset(reason[5:] for reason in because if reason.startswith("role:"))
+        resolution = resolve(message, profile, Standing(roles), self._people.site, now)
+        if resolution is None:
+            return None if profile.person.is_active else Reason.PERSON_INACTIVE
+        for decision in resolution.decisions:
+            if decision.agent == delivery.agent and decision.verdict is Verdict.SUPPRESSED:
+                return None if decision.reason in _STAYS else decision.reason
+        return None
+
+    def _unsubscribe_url(self, delivery: Delivery, message: Message, decided_by: str) -> str:
+        """What one click ends: the rule that decided, else this type by this agent."""
+        kind, value = "type", message.type
+        if decided_by.startswith("rule:"):
+            kind, value = "rule", decided_by[5:]
+        token = make_token(self._links.secret, delivery.person_id, delivery.agent, kind, value)
+        return f"{self._links.base_url}/unsubscribe/{token}"
+
+
+_STAYS = frozenset({Reason.HOLD_SILENT, Reason.HOLD_DROPPED, Reason.GROUP_NOT_ACCEPTED, Reason.TEST_TRAFFIC, Reason.OWN_ACTION})
+
+
+def _address(delivery: Delivery, addresses: Sequence[Address]) -> Address | None | Withheld:
+    if delivery.address_id == 0:
+        return None
+    for address in addresses:
+        if address.address_id == delivery.address_id and address.state is AddressState.OK:
+            return address
+    return Withheld(State.SUPPRESSED, Reason.NO_VERIFIED_ADDRESS)
+
+

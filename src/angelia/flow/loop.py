@@ -1,0 +1,64 @@
+"""Claim a few, decide, record; wake on a hint or the clock; drain on stop. One loop runs every stage."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from typing import Protocol
+
+from angelia import telemetry
+from angelia.model.errors import StoreUnavailable
+
+Clock = Callable[[], datetime]
+LONGEST_REST = 1.0  # seconds: the clock guarantees what a lost hint would have hurried
+LONGEST_PENANCE = 10.0  # seconds between turns of a stage that keeps failing
+
+
+class Stage(Protocol):
+    """One station in the life of a message. `turn` does a bounded amount of work and may run twice at any time."""
+
+    name: str
+
+    async def turn(self, now: datetime) -> int:
+        """Work once; how much was done. 0 lets the loop rest."""
+
+    async def drain(self) -> None:
+        """Finish or give back what is in hand; called once, after the last turn."""
+
+
+class Hint:
+    """Something happened that a stage may want to see; hints only hurry, and may be lost."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def __call__(self) -> None:
+        """Wake whoever waits, now or next."""
+        self._event.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Until a hint, or for so long."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._event.wait()
+        except TimeoutError:
+            pass
+        self._event.clear()
+
+
+async def run(stage: Stage, hint: Hint, clock: Clock, stop: asyncio.Event) -> None:
+    """Turn after turn until `stop`; a turn that raises is told and tried again, slower each time."""
+    failures = 0
+    while not stop.is_set():
+        try:
+            done = await stage.turn(clock())
+            failures = 0
+        except Exception as error:  # noqa: BLE001 - one bad turn must not end the stage; the claim's lease brings its items back
+            failures += 1
+            done = 0
+            telemetry.stage_failures.labels(stage.name).inc()
+            told = telemetry.log.warning if isinstance(error, StoreUnavailable) else telemetry.log.exception
+            told("stage_failed", stage=stage.name, error=str(error), failures=failures)
+            await asyncio.sleep(min(LONGEST_PENANCE, 0.1 * 2 ** min(failures, 10)))
+        if not done and not stop.is_set():
+            await hint.wait(LONGEST_REST)
+    await stage.drain()

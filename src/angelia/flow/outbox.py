@@ -1,0 +1,205 @@
+"""Resolutions -> ledger rows and deliveries: addresses chosen, repeats folded, floods turned into a digest."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from angelia import telemetry
+from angelia.flow.voice import HOUSE, OverflowNotice
+from angelia.model.delivery import Delivery, Reason, State
+from angelia.model.message import Message, Severity
+from angelia.model.person import Address, AddressState
+from angelia.model.preference import Site
+from angelia.planning.flood import Caps, Fold, Overflow, judge
+from angelia.planning.resolve import Decision, Profile, Resolution, Verdict
+from angelia.store import FloodMark, LedgerRow, Plan, RepeatMark
+
+OVERFLOW = "overflow"
+"""The schedule of digests that take what is over the hourly cap."""
+
+Pair = tuple[int, str]
+Key = tuple[int, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidacy:
+    """One candidate of one message, resolved."""
+
+    message: Message
+    profile: Profile
+    addresses: tuple[Address, ...]
+    resolution: Resolution
+
+    @property
+    def person_id(self) -> int:
+        """Whose."""
+        return self.profile.person.person_id
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Candidacies of one message that are written together; `is_complete` on its last."""
+
+    message: Message
+    fence: int
+    candidacies: list[Candidacy] = field(default_factory=list)
+    unknown: tuple[str, ...] = ()
+    is_complete: bool = False
+
+
+class Outbox:
+    """Fills the plans of one turn. In memory only: what it counts is written with the plans, in the same transaction."""
+
+    def __init__(self, site: Site, new_id: Callable[[], int], now: datetime) -> None:
+        self._site = site
+        self._new_id = new_id
+        self._now = now
+        self._caps = Caps(per_hour=site.hourly_cap)
+        self._flood: dict[Pair, FloodMark] = {}
+        self._repeats: dict[Key, RepeatMark] = {}
+        self._touched: set[Pair] = set()
+        self._counts: dict[tuple[str, str, str], int] = {}
+        self.repeat_marks: list[RepeatMark] = []
+        self.notices: list[OverflowNotice] = []
+        self.is_anything_due = False
+
+    @property
+    def flood_marks(self) -> list[FloodMark]:
+        """The marks that changed."""
+        return [self._flood[pair] for pair in self._touched]
+
+    def needs(self, chunks: Iterable[Chunk]) -> tuple[set[Pair], set[Key]]:
+        """Which marks `plans` has to know."""
+        pairs: set[Pair] = set()
+        keys: set[Key] = set()
+        for chunk in chunks:
+            for candidacy in chunk.candidacies:
+                for decision in candidacy.resolution.decisions:
+                    if decision.verdict is Verdict.NOW and decision.agent not in self._site.pull:
+                        pairs.add((candidacy.person_id, decision.agent))
+                        if chunk.message.collapse_key:
+                            keys.add((candidacy.person_id, decision.agent, chunk.message.collapse_key))
+        return pairs, keys
+
+    def plans(
+        self, chunks: Iterable[Chunk], flood: Mapping[Pair, FloodMark], repeats: Mapping[Key, RepeatMark]
+    ) -> list[Plan]:
+        """One plan a chunk, in order."""
+        self._flood, self._repeats = dict(flood), dict(repeats)
+        return [self._plan(chunk) for chunk in chunks]
+
+    def _plan(self, chunk: Chunk) -> Plan:
+        ledger: list[LedgerRow] = []
+        deliveries: list[Delivery] = []
+        if chunk.unknown:
+            ledger.append(LedgerRow(chunk.message.message_id, 0, chunk.unknown, (), self._now))
+        for candidacy in chunk.candidacies:
+            decisions = tuple(self._settled(candidacy, decision, deliveries) for decision in candidacy.resolution.decisions)
+            because = candidacy.resolution.because
+            ledger.append(LedgerRow(chunk.message.message_id, candidacy.person_id, because, decisions, self._now))
+        return Plan(chunk.message, chunk.fence, ledger, deliveries, chunk.is_complete)
+
+    def _settled(self, candidacy: Candidacy, decision: Decision, deliveries: list[Delivery]) -> Decision:
+        """The decision as it stands after addresses, repeats and floods; its delivery, if there is one, joins the others."""
+        if decision.verdict.is_delivery:
+            address_id = _address_id(candidacy.addresses, decision, self._site)
+            if address_id is None:
+                decision = replace(decision, verdict=Verdict.SKIPPED, reason=Reason.NO_VERIFIED_ADDRESS)
+            elif decision.verdict is Verdict.NOW and decision.agent not in self._site.pull:
+                decision = self._judged(candidacy, decision)
+        state = self._state(candidacy.message, decision)
+        self._count(decision, state)
+        if state is None:
+            return decision
+        due_at = decision.due_at or self._now
+        is_over = state.is_final
+        deliveries.append(
+            Delivery(
+                delivery_id=self._new_id(),
+                person_id=candidacy.person_id,
+                agent=decision.agent,
+                address_id=address_id or 0,
+                state=state,
+                due_at=due_at,
+                message_id=candidacy.message.message_id,
+                schedule=decision.schedule if state is State.HELD else "",
+                form=decision.form,
+                reason=Reason.EXPIRED if state is State.EXPIRED else decision.reason,
+                is_locked=decision.is_locked,
+                ended_at=self._now if is_over else None,
+            )
+        )
+        self.is_anything_due = self.is_anything_due or state is State.DUE
+        return decision
+
+    def _state(self, message: Message, decision: Decision) -> State | None:
+        """How the delivery starts; None where there is none. A pull medium has what is recorded, and takes no digests."""
+        if not decision.verdict.is_delivery:
+            return None
+        if message.expires_at is not None and message.expires_at <= self._now and not decision.is_locked:
+            return State.EXPIRED
+        is_pull = decision.agent in self._site.pull
+        if decision.verdict is Verdict.NOW:
+            return State.DELIVERED if is_pull else State.DUE
+        if decision.verdict is Verdict.DEFERRED or is_pull:
+            return State.DUE
+        return State.HELD
+
+    def _judged(self, candidacy: Candidacy, decision: Decision) -> Decision:
+        """R11 and R12: fold a repeat; above the cap, into the overflow digest. Urgent and locked ones pass, and count."""
+        message, pair = candidacy.message, (candidacy.person_id, decision.agent)
+        key: Key = (*pair, message.collapse_key)
+        mark, repeat = self._flood.get(pair), self._repeats.get(key) if message.collapse_key else None
+        judgement = judge(
+            self._now,
+            message.collapse_key or None,
+            repeat.sent_at if repeat else None,
+            mark.sent if mark else 0,
+            mark.window_started_at if mark else None,
+            self._caps,
+            exempt=message.severity >= Severity.URGENT or decision.is_locked or message.source == HOUSE,
+        )
+        if isinstance(judgement, Fold):
+            return replace(decision, verdict=Verdict.SUPPRESSED, reason=Reason.REPEAT_FOLDED)
+        self._mark(pair, mark)
+        if isinstance(judgement, Overflow):
+            if judgement.is_first:
+                login = candidacy.profile.person.login
+                self.notices.append(OverflowNotice(login, decision.agent, judgement.due_at))
+            return replace(
+                decision, verdict=Verdict.DIGEST, reason=Reason.OVERFLOW, due_at=judgement.due_at, schedule=OVERFLOW
+            )
+        if message.collapse_key:
+            self._repeats[key] = RepeatMark(*key, self._now)
+            self.repeat_marks.append(self._repeats[key])
+        return decision
+
+    def _mark(self, pair: Pair, mark: FloodMark | None) -> None:
+        hour = self._now.replace(minute=0, second=0, microsecond=0)
+        if mark is None or mark.window_started_at + timedelta(hours=1) <= self._now:
+            mark = FloodMark(*pair, hour, 0)
+        self._flood[pair] = replace(mark, sent=mark.sent + 1)
+        self._touched.add(pair)
+
+    def _count(self, decision: Decision, state: State | None) -> None:
+        if state is None or state.is_final:
+            result = decision.verdict.value if state is None else state.label
+            key = (decision.agent, result, decision.reason.value)
+            self._counts[key] = self._counts.get(key, 0) + 1
+
+    def count(self) -> None:
+        """Add what was decided to the metrics; called once the plans are recorded."""
+        for labels, number in self._counts.items():
+            telemetry.deliveries.labels(*labels).inc(number)
+
+
+def _address_id(addresses: Sequence[Address], decision: Decision, site: Site) -> int | None:
+    """The address named by the decision, else the default one, else the oldest; 0 for pull media; None where none is verified."""
+    if decision.agent in site.pull:
+        return 0
+    usable = [a for a in addresses if a.agent == decision.agent and a.state is AddressState.OK]
+    if decision.address:
+        usable = [address for address in usable if address.value == decision.address]
+    if not usable:
+        return None
+    return max(usable, key=lambda address: (address.is_default, -address.address_id)).address_id

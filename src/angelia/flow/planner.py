@@ -1,0 +1,199 @@
+"""Accepted messages -> deliveries: gather the facts, let `resolve` decide for each candidate, record ledger and deliveries at once."""
+
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from angelia import telemetry
+from angelia.directory import Directory, Failed, Members
+from angelia.flow.intake import Intake
+from angelia.flow.outbox import Candidacy, Chunk, Outbox
+from angelia.flow.profiles import People
+from angelia.flow.voice import Voice
+from angelia.model.errors import StoreUnavailable
+from angelia.model.message import Message
+from angelia.planning.resolve import Profile, Standing, resolve
+from angelia.store import ClaimedMessage, Store
+
+BATCH = 500
+LEASE = timedelta(seconds=60)
+CHUNK = 2_000  # candidates in one transaction: bounds memory and the time that a write takes
+MOST_ATTEMPTS = 5
+ASK_AGAIN = timedelta(seconds=30)
+MOST_QUESTIONS = 120  # an hour of a relation source that does not answer, then an operator must look
+
+
+@dataclass(slots=True)
+class _Facts:
+    """What was read for one batch."""
+
+    ids: Mapping[str, int]
+    members: Mapping[str, frozenset[int]]
+    relations: dict[str, Members | Failed] = field(default_factory=dict)
+    followed: frozenset[str] = frozenset()
+
+
+class Planner:
+    """The stage that turns messages into deliveries."""
+
+    name = "planner"
+
+    def __init__(
+        self, store: Store, people: People, directory: Directory, intake: Intake, wake: Callable[[], None]
+    ) -> None:
+        self._store = store
+        self._people = people
+        self._directory = directory
+        self._new_id = intake.new_id
+        self._speak = Voice(intake.accept).overflow
+        self._wake = wake
+
+    async def drain(self) -> None:
+        """Nothing is in hand between turns."""
+
+    async def turn(self, now: datetime) -> int:
+        """Plan up to a batch of messages, oldest first."""
+        claimed = await self._store.claim_messages(BATCH, LEASE, now)
+        if not claimed:
+            return 0
+        await self._people.refresh()
+        facts = await self._facts([item.message for item in claimed])
+        chunks: list[Chunk] = []
+        for item in claimed:
+            try:
+                last = await self._plan(item, facts, now)
+            except StoreUnavailable:
+                raise
+            except Exception as error:  # noqa: BLE001 - one poisonous message must not hold up the others
+                await self._fail(item, error, now)
+                continue
+            if last is not None:
+                chunks.append(last)
+        await self._record(chunks, now)
+        return len(claimed)
+
+    async def _fail(self, item: ClaimedMessage, error: Exception, now: datetime) -> None:
+        telemetry.log.exception("planning_failed", message_id=item.message.message_id, attempts=item.attempts)
+        why = f"{type(error).__name__}: {error}"
+        if item.attempts >= MOST_ATTEMPTS:
+            await self._park(item, why)
+        else:
+            await self._store.postpone_message(item.message.message_id, item.fence, now + timedelta(seconds=2**item.attempts), why)
+
+    async def _park(self, item: ClaimedMessage, why: str) -> None:
+        telemetry.planned.labels("parked").inc()
+        telemetry.log.error("message_parked", message_id=item.message.message_id, why=why)
+        await self._store.park_message(item.message.message_id, item.fence, why)
+
+    async def _facts(self, messages: Sequence[Message]) -> _Facts:
+        names = {recipient.principal for message in messages for recipient in message.recipients}
+        groups = {name[6:] for name in names if name.startswith("group:")}
+        logins = {name for name in names if not name.startswith("group:")}
+        facts = _Facts(
+            await self._store.person_ids(logins) if logins else {},
+            await self._store.group_members(groups) if groups else {},
+        )
+        refs = {message.object for message in messages if message.object}
+        if refs:
+            facts.followed = await self._store.followed(refs)
+            for ref in refs:
+                facts.relations[ref] = await self._directory.relations(ref)
+        return facts
+
+    async def _plan(self, item: ClaimedMessage, facts: _Facts, now: datetime) -> Chunk | None:
+        """The last chunk of a message, to be written with those of others; a large audience is written chunk by chunk before."""
+        message = item.message
+        relations = facts.relations.get(message.object, _NOBODY)
+        members = relations if isinstance(relations, Members) else _NOBODY
+        chunk = Chunk(message, item.fence, unknown=_unknown(message, facts))
+        async for person_ids in self._candidates(message, facts, members):
+            for start in range(0, len(person_ids), CHUNK):
+                if len(chunk.candidacies) >= CHUNK:
+                    await self._record([chunk], now)
+                    chunk = Chunk(message, item.fence)
+                chunk.candidacies += await self._decide(message, person_ids[start : start + CHUNK], members, now)
+        if isinstance(relations, Failed):
+            await self._ask_again(item, chunk, relations.why, now)
+            return None
+        telemetry.planned.labels("planned").inc()
+        chunk.is_complete = True
+        return chunk
+
+    async def _ask_again(self, item: ClaimedMessage, chunk: Chunk, why: str, now: datetime) -> None:
+        """A relation source that failed is not one that knows nobody (case B9): serve those whom we know, ask again for the others."""
+        await self._record([chunk], now)
+        if item.attempts > MOST_QUESTIONS:
+            await self._park(item, f"the relation source does not answer: {why}")
+            return
+        telemetry.planned.labels("postponed").inc()
+        await self._store.postpone_message(item.message.message_id, item.fence, now + ASK_AGAIN, why)
+
+    async def _candidates(self, message: Message, facts: _Facts, members: Members) -> AsyncIterator[list[int]]:
+        near = {facts.ids[r.principal] for r in message.recipients if r.principal in facts.ids}
+        for recipient in message.recipients:
+            if recipient.group is not None:
+                near |= facts.members.get(recipient.group, frozenset())
+        for person_ids in members.by_role.values():
+            near |= person_ids
+        near |= self._people.with_rules_for(message)
+        if near:
+            yield sorted(near)
+        last = 0
+        while message.object in facts.followed:
+            followers = await self._store.followers(message.object, last, CHUNK)
+            yield [person_id for person_id in followers if person_id not in near]
+            if len(followers) < CHUNK:
+                return
+            last = followers[-1]
+
+    async def _decide(
+        self, message: Message, person_ids: Collection[int], members: Members, now: datetime
+    ) -> list[Candidacy]:
+        candidacies = []
+        for profile, addresses in (await self._people.profiles(person_ids)).values():
+            standing = standing_of(message, profile, roles_of(profile.person.person_id, members))
+            resolution = resolve(message, profile, standing, self._people.site, now)
+            if resolution is not None:
+                candidacies.append(Candidacy(message, profile, addresses, resolution))
+        return candidacies
+
+    async def _record(self, chunks: Sequence[Chunk], now: datetime) -> None:
+        if not chunks:
+            return
+        outbox = Outbox(self._people.site, self._new_id, now)
+        flood, repeats = await self._store.flood_marks(*outbox.needs(chunks))
+        plans = outbox.plans(chunks, flood, repeats)
+        await self._store.record_plans(plans, outbox.flood_marks, outbox.repeat_marks, now)
+        outbox.count()
+        if outbox.is_anything_due:
+            self._wake()
+        if outbox.notices:
+            await self._speak(outbox.notices)
+
+_NOBODY = Members({})
+
+
+def roles_of(person_id: int, members: Members) -> frozenset[str]:
+    """The roles of one person."""
+    return frozenset(role for role, person_ids in members.by_role.items() if person_id in person_ids)
+
+
+def standing_of(message: Message, profile: Profile, roles: Iterable[str]) -> Standing:
+    """How she stands to a message. A restricted one without a list is for those whom it names; with one, for those on the list."""
+    has_access = True
+    if message.is_restricted:
+        allowed = message.access or tuple(recipient.principal for recipient in message.recipients)
+        has_access = profile.person.login in allowed or any(f"group:{group}" in allowed for group in profile.groups)
+    return Standing(frozenset(roles), has_access)
+
+
+def _unknown(message: Message, facts: _Facts) -> tuple[str, ...]:
+    """Recipients who don't exist are told to the operator, and don't stop the others (requirement H-34)."""
+    missing = tuple(
+        f"unknown:{r.principal}"
+        for r in message.recipients
+        if (r.principal not in facts.ids if r.group is None else r.group not in facts.members)
+    )
+    if missing:
+        telemetry.log.warning("recipient_unknown", message_id=message.message_id, recipients=missing)
+    return missing

@@ -1,0 +1,126 @@
+"""What the planner knows of people between two reads: profiles, the site, and the index that finds whose rules may match."""
+
+from collections.abc import Collection, Iterable
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from angelia import telemetry
+from angelia.model.errors import InvalidInput
+from angelia.model.message import Message
+from angelia.model.person import Address, AddressState
+from angelia.model.preference import ANY_TYPE, ConditionKind, Rule, Site, Wants
+from angelia.planning.document import parse_site, parse_wants
+from angelia.planning.resolve import Profile
+from angelia.planning.topic import PatternIndex
+from angelia.store import ProfileRow, RuleRow, Store
+
+MOST_KEPT = 50_000
+
+
+class People:
+    """Profiles by person id, kept until they change (promise P10: seen within seconds, here at each `refresh`)."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._profiles: dict[int, tuple[Profile, tuple[Address, ...]]] = {}
+        self._sequence = -1
+        self._index = PatternIndex()
+        self._rules: dict[int, list[RuleRow]] = {}
+        self._site = Site()
+        self._site_version = -1
+
+    @property
+    def site(self) -> Site:
+        """The site's wants as of the last refresh."""
+        return self._site
+
+    async def refresh(self) -> None:
+        """Forget who changed; read the site again if it did."""
+        document, version = await self._store.site()
+        if version != self._site_version:
+            self._site, self._site_version = parse_site(document), version
+        is_first = self._sequence < 0
+        self._sequence, changed = await self._store.people_changed_since(self._sequence)
+        if is_first:
+            async for rows in self._store.rule_rows():
+                self._add_rules(rows)
+        elif changed:
+            for person_id in changed:
+                self._profiles.pop(person_id, None)
+                for row in self._rules.pop(person_id, ()):
+                    self._index.discard(row.pattern, _condition(row), person_id)
+            async for rows in self._store.rule_rows(changed):
+                self._add_rules(rows)
+
+    def _add_rules(self, rows: Iterable[RuleRow]) -> None:
+        for row in rows:
+            self._index.add(row.pattern, _condition(row), row.person_id)
+            self._rules.setdefault(row.person_id, []).append(row)
+
+    def with_rules_for(self, message: Message) -> set[int]:
+        """Persons of whom a rule may match; `resolve` says whether it does."""
+        return set(self._index.find(message.type, message.params))
+
+    async def profiles(self, person_ids: Collection[int]) -> dict[int, tuple[Profile, tuple[Address, ...]]]:
+        """Profiles with addresses of those who exist."""
+        missing = [person_id for person_id in person_ids if person_id not in self._profiles]
+        if missing:
+            if len(self._profiles) + len(missing) > MOST_KEPT:
+                self._profiles.clear()
+                missing = list(person_ids)
+            for row in await self._store.profiles(missing):
+                self._profiles[row.person.person_id] = profile_of(row, self._site), row.addresses
+        return {person_id: self._profiles[person_id] for person_id in person_ids if person_id in self._profiles}
+
+
+def profile_of(row: ProfileRow, site: Site) -> Profile:
+    """The snapshot that `resolve` reads. A document that no longer parses falls back to the site's defaults, and is told."""
+    try:
+        wants = parse_wants(row.document, known_schedules=None)
+    except InvalidInput as error:
+        telemetry.log.error("wants_unreadable", person_id=row.person.person_id, field=error.field, error=str(error))
+        wants = Wants()
+    reachable = site.pull | {address.agent for address in row.addresses if address.state is AddressState.OK}
+    return Profile(row.person, wants, zone_of(row.person.time_zone), reachable, frozenset(row.groups))
+
+
+@lru_cache(maxsize=600)
+def zone_of(name: str) -> ZoneInfo:
+    """The zone, or UTC where the machine has none of that name."""
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
+        telemetry.log.error("zone_unknown", zone=name)
+        return ZoneInfo("UTC")
+
+
+def rule_rows(rules: Iterable[Rule], person_id: int = 0) -> list[RuleRow]:
+    """What the candidate index must hold so that each rule that may make a candidate is found: a superset of what matches."""
+    rows: dict[RuleRow, None] = {}
+    for rule in rules:
+        if not rule.is_enabled or not rule.makes_candidates:
+            continue
+        pattern = _pattern(rule.type)
+        for name, value in _literals(rule):
+            rows[RuleRow(person_id, pattern, name, value)] = None
+    return list(rows)
+
+
+def _pattern(rule_type: str) -> str:
+    if rule_type == ANY_TYPE:
+        return "#"
+    return rule_type if set(rule_type) & {"*", "#"} else f"{rule_type}.#"
+
+
+def _literals(rule: Rule) -> list[tuple[str, str]]:
+    for condition in rule.when:
+        is_param = not condition.name.startswith(("tag.", "message."))
+        if condition.kind is ConditionKind.ONEOF and is_param and len(condition.values) <= 16:
+            return [(condition.name, value) for value in condition.values]
+    return [("", "")]
+
+
+def _condition(row: RuleRow) -> tuple[str, str] | None:
+    return (row.name, row.value) if row.name else None
+
+

@@ -1,0 +1,220 @@
+"""Due deliveries -> agents -> outcomes. The relay tries and records; agents never retry, and never see the store."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from time import monotonic
+
+from angelia import telemetry
+from angelia.agent import Agent, Letter
+from angelia.flow.letters import Letters, Withheld
+from angelia.flow.voice import Voice
+from angelia.model.delivery import Delivery, Later, Outcome, Reason, Refused, Sent, Skipped, State
+from angelia.model.errors import AngeliaError
+from angelia.model.person import AddressState
+from angelia.planning.retry import Breaker, after_failure, after_success, may_try, next_attempt
+from angelia.store import Settlement, Store
+
+LEASE = timedelta(seconds=150)
+LONGEST_TRY = 120.0  # seconds; an agent that takes longer is cut off before its lease ends
+MOST_IN_HAND = 400
+MOST_CRASHES = 5
+GROUP = 0.005  # seconds that outcomes wait for company before they are recorded together
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """How long a delivery is tried; per agent, else the default (promise P8)."""
+
+    default: timedelta = timedelta(days=5)
+    by_agent: Mapping[str, timedelta] = field(default_factory=dict)
+
+    def of(self, agent: str) -> timedelta:
+        """For one agent."""
+        return self.by_agent.get(agent, self.default)
+
+
+class Relay:
+    """The stage that gives due deliveries to agents: as many at once as each agent allows, one try each."""
+
+    name = "relay"
+
+    def __init__(
+        self,
+        store: Store,
+        agents: Mapping[str, Agent],
+        letters: Letters,
+        voice: Voice,
+        clock: Callable[[], datetime],
+        lifetimes: Lifetimes,
+    ) -> None:
+        self._store = store
+        self._agents = agents
+        self._letters = letters
+        self._voice = voice
+        self._clock = clock
+        self._lifetimes = lifetimes
+        self._tries: set[asyncio.Task[None]] = set()
+        self._in_hand = dict.fromkeys(agents, 0)
+        self._settled: list[Settlement] = []
+        self._flusher: asyncio.Task[None] | None = None
+        self._breakers: dict[str, Breaker] | None = None
+        self._changed_breakers: set[str] = set()
+        self._paused: frozenset[str] = frozenset()
+        self._looked_at = 0.0
+
+    async def turn(self, now: datetime) -> int:
+        """Claim as many as there is room for, and start their tries; outcomes are recorded as they come."""
+        await self._look()
+        rooms = {
+            name: agent.concurrency - self._in_hand[name]
+            for name, agent in self._agents.items()
+            if name not in self._paused
+        }
+        started = 0
+        for name, room in rooms.items():
+            if room > 0 and len(self._tries) < MOST_IN_HAND:
+                started += await self._claim(name, min(room, MOST_IN_HAND - len(self._tries)), now)
+        if not started and len(self._tries) >= MOST_IN_HAND:
+            await asyncio.wait(self._tries, return_when=asyncio.FIRST_COMPLETED)
+            return 1
+        return started
+
+    async def _claim(self, name: str, room: int, now: datetime) -> int:
+        claimed = await self._store.claim_deliveries([name], room, LEASE, now)
+        if not claimed:
+            return 0
+        self._in_hand[name] += len(claimed)
+        for delivery, letter in zip(claimed, await self._letters.write(claimed, now), strict=True):
+            if isinstance(letter, Withheld):
+                self._done(delivery, Settlement(delivery.delivery_id, delivery.fence, letter.state, letter.reason))
+                continue
+            task = asyncio.create_task(self._try(self._agents[name], letter))
+            self._tries.add(task)
+            task.add_done_callback(self._tries.discard)
+        return len(claimed)
+
+    async def _look(self) -> None:
+        if self._breakers is None:
+            self._breakers = await self._store.breakers()
+        if monotonic() - self._looked_at >= 1.0 or not self._looked_at:
+            self._looked_at = monotonic()
+            self._paused = await self._store.paused_agents()
+            telemetry.open_breakers.set(sum(1 for breaker in self._breakers.values() if breaker.state != "closed"))
+            if self._changed_breakers:
+                changed, self._changed_breakers = self._changed_breakers, set()
+                await self._store.put_breakers({name: self._breakers[name] for name in changed})
+
+    async def _try(self, agent: Agent, letter: Letter) -> None:
+        """One try of one letter, from breaker to settlement."""
+        delivery = letter.delivery
+        if agent.is_pull:
+            self._done(delivery, Settlement(delivery.delivery_id, delivery.fence, State.DELIVERED, delivery.reason), letter)
+            return
+        destination = f"{agent.name}:{agent.destination(letter)}"
+        breaker = (self._breakers or {}).get(destination, Breaker())
+        allowed_at, breaker = may_try(breaker, self._clock())
+        if allowed_at is not None:
+            settlement = Settlement(
+                delivery.delivery_id, delivery.fence, State.DUE, delivery.reason, allowed_at, "the destination rests", is_attempt=False
+            )
+            self._done(delivery, settlement)
+            return
+        self._set_breaker(destination, breaker)
+        outcome, is_crash = await attempt(agent, letter)
+        now = self._clock()
+        self._judge_destination(destination, outcome, now)
+        self._done(delivery, settle(delivery, outcome, now, self._lifetimes.of(agent.name), is_crash=is_crash), letter)
+        if isinstance(outcome, Refused) and outcome.is_address_bad:
+            await self._address_refused(letter, outcome, now)
+
+    def _judge_destination(self, destination: str, outcome: Outcome, now: datetime) -> None:
+        breaker = (self._breakers or {}).get(destination, Breaker())
+        if isinstance(outcome, Later) and outcome.blames_destination:
+            self._set_breaker(destination, after_failure(breaker, now))
+        elif breaker != Breaker():
+            self._set_breaker(destination, after_success(breaker))
+
+    def _set_breaker(self, destination: str, breaker: Breaker) -> None:
+        assert self._breakers is not None
+        if self._breakers.get(destination, Breaker()) != breaker:
+            self._breakers[destination] = breaker
+            self._changed_breakers.add(destination)
+
+    def _done(self, delivery: Delivery, settlement: Settlement, letter: Letter | None = None) -> None:
+        self._in_hand[delivery.agent] -= 1
+        self._settled.append(settlement)
+        if self._flusher is None or self._flusher.done():
+            self._flusher = asyncio.create_task(self._flush())
+        if settlement.state.is_final:
+            telemetry.deliveries.labels(delivery.agent, settlement.state.label, settlement.reason.value).inc()
+        if settlement.state is State.DELIVERED and letter is not None and letter.message is not None:
+            telemetry.latency.labels(delivery.agent).observe((self._clock() - letter.message.received_at).total_seconds())
+
+    async def _flush(self) -> None:
+        """Record outcomes in groups. One that can't be recorded stays here: its lease outlives a short outage, and only then is it tried again."""
+        await asyncio.sleep(GROUP)
+        while self._settled:
+            batch, self._settled = self._settled, []
+            try:
+                await self._store.settle(batch, self._clock())
+            except AngeliaError as error:
+                telemetry.log.warning("settle_failed", error=str(error), waiting=len(batch))
+                self._settled = batch + self._settled
+                await asyncio.sleep(0.5)
+
+    async def _address_refused(self, letter: Letter, outcome: Refused, now: datetime) -> None:
+        if letter.address is None:
+            return
+        await self._store.set_address(letter.address.address_id, state=AddressState.BOUNCING, now=now)
+        await self._voice.address_refused(letter.person.login, letter.delivery.agent, letter.address.value, outcome.why, now)
+
+    async def drain(self) -> None:
+        """Let running tries end (their own time limits hold), then record what came of them."""
+        if self._tries:
+            _, late = await asyncio.wait(self._tries, timeout=7)
+            for task in late:
+                task.cancel()
+        if self._flusher is not None:
+            async with asyncio.timeout(2):
+                await self._flusher
+        if self._breakers and self._changed_breakers:
+            await self._store.put_breakers({name: self._breakers[name] for name in self._changed_breakers})
+
+
+async def attempt(agent: Agent, letter: Letter) -> tuple[Outcome, bool]:
+    """What the agent says. What it did not foresee is Later, and told: (outcome, was it a crash)."""
+    try:
+        async with asyncio.timeout(LONGEST_TRY):
+            return await agent.deliver(letter), False
+    except TimeoutError:
+        return Later("the agent took too long"), False
+    except Exception as error:  # noqa: BLE001 - the one place where an agent's bug becomes an outcome
+        telemetry.log.exception("agent_failed", agent=agent.name, delivery_id=letter.delivery.delivery_id)
+        return Later(f"{type(error).__name__}: {error}", blames_destination=False), True
+
+
+def settle(
+    delivery: Delivery, outcome: Outcome, now: datetime, lifetime: timedelta, *, is_crash: bool = False
+) -> Settlement:
+    """delivery x outcome x now -> what to record. Pure."""
+    key, fence = delivery.delivery_id, delivery.fence
+    match outcome:
+        case Sent(receipt):
+            return Settlement(key, fence, State.DELIVERED, delivery.reason, error=receipt)
+        case Refused(why):
+            return Settlement(key, fence, State.BOUNCED, Reason.REFUSED, error=why)
+        case Skipped(reason):
+            return Settlement(key, fence, State.SUPPRESSED, reason)
+        case Later(why, retry_after):
+            if is_crash and delivery.attempts >= MOST_CRASHES:
+                return Settlement(key, fence, State.DEAD, Reason.POISON, error=why)
+            due_at = next_attempt(
+                delivery.attempts, delivery.first_tried_at or now, now, retry_after, lifetime, delivery.delivery_id
+            )
+            if due_at is None:
+                return Settlement(key, fence, State.EXPIRED, Reason.LIFETIME_OVER, error=why)
+            return Settlement(key, fence, State.DUE, delivery.reason, due_at, why)
+
+

@@ -1,0 +1,79 @@
+"""One way to notify: what the house itself has to say is a message through intake, like everybody's."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import blake2b
+
+from angelia.inlet import Accept, Draft
+from angelia.model.message import Message, Recipient, Sender, Severity
+from angelia.model.moments import to_text
+from angelia.model.payload import payload_of
+
+HOUSE = "angelia"
+"""The source and the type subtree of what the house says."""
+
+
+@dataclass(frozen=True, slots=True)
+class OverflowNotice:
+    """From now on, to one person by one agent, in one digest at `due_at`."""
+
+    login: str
+    agent: str
+    due_at: datetime
+
+
+class Voice:
+    """Says things; each has a key, so that saying it twice says it once."""
+
+    def __init__(self, accept: Accept) -> None:
+        self._accept = accept
+
+    async def overflow(self, notices: Sequence[OverflowNotice]) -> None:
+        """Requirement R12: one notice when single messages turn into a summary."""
+        await self._say(
+            [
+                (
+                    f"overflow {notice.login} {notice.agent} {to_text(notice.due_at)}",
+                    _house_message(
+                        f"{HOUSE}.overflow",
+                        notice.login,
+                        notice.due_at,
+                        "Many messages: the rest of this hour comes as one summary",
+                        f"More messages than your hourly limit came for {notice.agent}. "
+                        f"Those after the limit are kept and come in one summary at {to_text(notice.due_at)}.",
+                    ),
+                )
+                for notice in notices
+            ]
+        )
+
+    async def address_refused(self, login: str, agent: str, address: str, why: str, now: datetime) -> None:
+        """An address was refused for good: its owner hears of it by what else reaches her."""
+        text = f"The address {address} was refused ({why}). Nothing more is sent there until you verify it again."
+        message = _house_message(f"{HOUSE}.address.refused", login, now, f"Your {agent} address does not work", text)
+        await self._say([(f"refused {agent} {address} {now.date()}", message)])
+
+    async def _say(self, things: Sequence[tuple[str, Message]]) -> None:
+        drafts = []
+        for key, message in things:
+            payload = payload_of(message)
+            digest = blake2b(payload.encode(), digest_size=16).digest()
+            drafts.append(Draft(message.type, payload, key[:255], digest))
+        if drafts:
+            await self._accept(HOUSE, drafts)
+
+
+def _house_message(key: str, login: str, at: datetime, subject: str, body: str) -> Message:
+    return Message(
+        message_id=0,
+        source=HOUSE,
+        type=key,
+        received_at=at,
+        occurred_at=at,
+        sender=Sender(HOUSE, "Angelia"),
+        recipients=(Recipient(login),),
+        severity=Severity.NORMAL,
+        subject=subject,
+        body=body,
+    )

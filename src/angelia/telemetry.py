@@ -1,0 +1,62 @@
+"""Logs, metrics, traces: what operators see of the house while it runs."""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+import angelia
+
+registry = CollectorRegistry()
+"""Our own registry: the library's global one would add what other code registers."""
+
+received = Counter("angelia_events_received_total", "Messages that came in.", ["result"], registry=registry)
+planned = Counter("angelia_messages_planned_total", "Messages planned, parked or postponed.", ["result"], registry=registry)
+deliveries = Counter("angelia_deliveries_total", "Ended tries and decisions.", ["channel", "result", "reason"], registry=registry)
+latency = Histogram(
+    "angelia_delivery_latency_seconds",
+    "From acceptance to the medium's word.",
+    ["channel"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 15, 60, 300, 3600),
+    registry=registry,
+)
+digest_runs = Counter("angelia_digest_runs_total", "Digest slots that were worked off.", ["result"], registry=registry)
+delivery_states = Gauge("angelia_deliveries_in_state", "Deliveries by state; their sum is all that were planned.", ["state"], registry=registry)
+queue_depth = Gauge("angelia_queue_depth", "Deliveries that wait.", ["channel", "state"], registry=registry)
+queue_age = Gauge("angelia_queue_oldest_age_seconds", "Age of the oldest due delivery.", ["channel"], registry=registry)
+open_breakers = Gauge("angelia_open_breakers", "Destinations that are left alone for a while.", registry=registry)
+stage_failures = Counter("angelia_stage_failures_total", "Turns of a stage that raised.", ["stage"], registry=registry)
+build_info = Gauge("angelia_build_info", "The version that runs.", ["version"], registry=registry)
+build_info.labels(angelia.__version__).set(1)
+
+log: Any = structlog.get_logger("angelia")
+
+
+def configure_logs(form: str = "json", level: str = "info") -> None:
+    """Lines on stderr, one record a line in `json` or `text`; control characters in values are escaped, so no text can fake a record."""
+    renderer: Any = structlog.processors.JSONRenderer(sort_keys=False)
+    if form == "text":
+        renderer = structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"])
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            _escaped if form == "text" else _as_is,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _as_is(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    return event
+
+
+def _escaped(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    return {key: value.encode("unicode_escape").decode() if isinstance(value, str) else value for key, value in event.items()}
