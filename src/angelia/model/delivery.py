@@ -40,10 +40,10 @@ STEPS: Mapping[State, frozenset[State]] = {
     State.SENDING: frozenset({State.DELIVERED, State.DUE, State.BOUNCED}) | _GIVEN_UP,
     State.DIGESTED: frozenset({State.DELIVERED, State.BOUNCED, State.HELD}) | _GIVEN_UP,
     State.DELIVERED: frozenset(),
-    State.BOUNCED: frozenset({State.DUE}),
+    State.BOUNCED: frozenset({State.DUE, State.DIGESTED}),
     State.EXPIRED: frozenset(),
     State.SUPPRESSED: frozenset(),
-    State.DEAD: frozenset({State.DUE}),
+    State.DEAD: frozenset({State.DUE, State.DIGESTED}),
 }
 """All legal changes; replay is what leads out of BOUNCED and DEAD."""
 

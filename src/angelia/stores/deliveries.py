@@ -1,0 +1,285 @@
+"""Deliveries in SQL: claims under leases, settlements under fences, the backlog and its bookkeeping."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, and_, delete, func, or_, select, update
+
+from angelia.model.delivery import Delivery, Reason, State
+from angelia.model.moments import from_us, to_us
+from angelia.planning.retry import Breaker
+from angelia.store import Backlog, Settlement
+from angelia.stores import rows as shape
+from angelia.stores.engine import SqlEngine, run
+from angelia.stores.messages import below
+from angelia.stores.tables import breakers, deliveries, messages, pauses
+
+_d = deliveries.c
+
+# The states stand in these texts as numbers: a bound parameter would keep SQLite from using the partial indexes.
+_IS_DUE = "SELECT 1 FROM deliveries WHERE state = 2 AND agent = ? AND due_us <= ? LIMIT 1"
+_CLAIM = (
+    "UPDATE deliveries SET state = 3, lease_us = ?, fence = fence + 1, attempts = attempts + 1, "
+    "first_tried_us = COALESCE(first_tried_us, ?) WHERE id IN (SELECT id FROM deliveries WHERE state = 2 AND agent = ? "
+    "AND due_us <= ? ORDER BY due_us LIMIT ?{lock}) RETURNING " + shape.RETURNING
+)
+_SETTLE = (
+    "UPDATE deliveries SET state = ?, reason = ?, due_us = COALESCE(?, due_us), attempts = attempts - ?, last_error = ?, ended_us = ? "
+    "WHERE id = ?"
+)
+_END_ITEMS = "UPDATE deliveries SET state = ?, reason = ?, ended_us = ? WHERE digest_id = ? AND state = 4"
+
+
+class DeliveriesMixin:
+    """DeliveryStore in SQL, digests aside."""
+
+    engine: SqlEngine
+
+    async def claim_deliveries(
+        self, agents: Collection[str], limit: int, lease: timedelta, now: datetime
+    ) -> list[Delivery]:
+        """See DeliveryStore."""
+        now_us, until_us = to_us(now), to_us(now + lease)
+        claim = _CLAIM.format(lock=" FOR UPDATE SKIP LOCKED" if self.engine.dialect == "postgresql" else "")
+
+        def ready(connection: Connection) -> list[str]:
+            return [agent for agent in agents if run(connection, _IS_DUE, (agent, now_us)).first() is not None]
+
+        waiting = await self.engine.read(ready)
+        if not waiting:
+            return []
+
+        def work(connection: Connection) -> list[Delivery]:
+            found: list[Delivery] = []
+            for agent in waiting:
+                if len(found) < limit:
+                    rows = run(connection, claim, (until_us, now_us, agent, now_us, limit - len(found)))
+                    found += [shape.delivery_from(row) for row in rows]
+            return sorted(found, key=lambda delivery: (delivery.due_at, delivery.delivery_id))
+
+        return await self.engine.write(work)
+
+    async def settle(self, settlements: Sequence[Settlement], now: datetime) -> int:
+        """See DeliveryStore."""
+        return await self.engine.write(lambda connection: _settle(connection, settlements, to_us(now)))
+
+    async def requeue_expired_leases(self, now: datetime) -> int:
+        """See DeliveryStore. Claims of messages need nothing: their lease is the time before which nobody else may claim them."""
+        statement = (
+            update(deliveries)
+            .where(_d.state == State.SENDING.value, _d.lease_us < to_us(now))
+            .values(state=State.DUE.value, fence=_d.fence + 1)
+        )
+        late = select(_d.id).where(_d.state == State.SENDING.value, _d.lease_us < to_us(now)).limit(1)
+        if await self.engine.read(lambda connection: connection.execute(late).first()) is None:
+            return 0
+        return await self.engine.write(lambda connection: connection.execute(statement).rowcount)
+
+    async def next_due_at(self, agents: Collection[str], now: datetime) -> datetime | None:
+        """See DeliveryStore."""
+
+        def work(connection: Connection) -> int | None:
+            stamps = [
+                run(connection, "SELECT min(due_us) FROM deliveries WHERE state = 2 AND agent = ?", (agent,)).scalar()
+                for agent in agents
+            ]
+            stamps.append(run(connection, "SELECT min(due_us) FROM deliveries WHERE state = 1").scalar())
+            return min((stamp for stamp in stamps if stamp is not None), default=None)
+
+        return shape.moment(await self.engine.read(work))
+
+    async def deliveries(self, delivery_ids: Collection[int]) -> dict[int, Delivery]:
+        """See DeliveryStore."""
+
+        def work(connection: Connection) -> dict[int, Delivery]:
+            found: dict[int, Delivery] = {}
+            for ids in shape.chunks(delivery_ids):
+                rows = connection.execute(select(*shape.DELIVERY_SELECT).where(_d.id.in_(ids)))
+                found.update({row[0]: shape.delivery_from(row) for row in rows})
+            return found
+
+        return await self.engine.read(work)
+
+    async def list_deliveries(
+        self,
+        *,
+        states: Collection[State],
+        agent: str = "",
+        person_id: int | None = None,
+        before_id: int | None = None,
+        limit: int = 100,
+    ) -> list[Delivery]:
+        """See DeliveryStore."""
+        statement = select(*shape.DELIVERY_SELECT).order_by(_d.id.desc()).limit(limit)
+        statement = statement.where(_d.state.in_([state.value for state in states]))
+        if agent:
+            statement = statement.where(_d.agent == agent)
+        if person_id is not None:
+            statement = statement.where(_d.person_id == person_id)
+        if before_id is not None:
+            statement = statement.where(_d.id < before_id)
+        found = await self.engine.read(lambda connection: connection.execute(statement).all())
+        return [shape.delivery_from(row) for row in found]
+
+    async def replay(self, delivery_ids: Collection[int], now: datetime) -> int:
+        """See DeliveryStore."""
+        ended = (State.DEAD.value, State.BOUNCED.value)
+        fresh = {"attempts": 0, "first_tried_us": None, "ended_us": None, "last_error": ""}
+
+        def work(connection: Connection) -> int:
+            replayed = 0
+            for ids in shape.chunks(delivery_ids):
+                # An item of a digest is replayed through its digest, never by itself.
+                alone = or_(_d.message_id.is_(None), _d.digest_id.is_(None))
+                chosen = and_(_d.id.in_(ids), _d.state.in_(ended), alone)
+                digest_ids = connection.scalars(
+                    select(_d.digest_id).where(chosen, _d.message_id.is_(None), _d.digest_id.is_not(None))
+                ).all()
+                again = update(deliveries).where(chosen)
+                replayed += connection.execute(again.values(state=State.DUE.value, due_us=to_us(now), **fresh)).rowcount
+                items = and_(_d.digest_id.in_(digest_ids), _d.message_id.is_not(None), _d.state.in_(ended))
+                connection.execute(update(deliveries).where(items).values(state=State.DIGESTED.value, ended_us=None))
+            return replayed
+
+        return await self.engine.write(work)
+
+    async def cancel_waiting(
+        self,
+        person_id: int,
+        *,
+        agent: str = "",
+        subtree: str = "",
+        object_ref: str = "",
+        reason: Reason,
+        now: datetime,
+    ) -> int:
+        """See DeliveryStore. Objects stand in the payload: they are compared here, over what waits for one person."""
+
+        def work(connection: Connection) -> int:
+            waiting = _d.state.in_((State.HELD.value, State.DUE.value))
+            statement = (
+                select(_d.id, *shape.MESSAGE_COLUMNS)
+                .join(messages, messages.c.id == _d.message_id)
+                .where(_d.person_id == person_id, waiting, _d.is_locked == 0)
+            )
+            if agent:
+                statement = statement.where(_d.agent == agent)
+            if subtree:
+                statement = statement.where(below(subtree))
+            ids = [
+                row[0]
+                for row in connection.execute(statement)
+                if not object_ref or shape.message_from(row[1:]).object == object_ref  # type: ignore[arg-type]
+            ]
+            ended = {"state": State.SUPPRESSED.value, "reason": reason.value, "ended_us": to_us(now)}
+            return sum(
+                connection.execute(update(deliveries).where(_d.id.in_(some), waiting).values(**ended)).rowcount
+                for some in shape.chunks(ids)
+            )
+
+        return await self.engine.write(work)
+
+    async def backlog(self) -> list[Backlog]:
+        """See DeliveryStore."""
+        pending = (State.HELD.value, State.DUE.value, State.SENDING.value)
+        texts = [
+            f"SELECT agent, {state:d}, count(*), min(due_us) FROM deliveries WHERE state = {state:d} GROUP BY agent" for state in pending
+        ]  # constants only; one statement a state, so that each runs on its partial index
+        counts: dict[str, dict[int, tuple[int, int]]] = {}
+
+        def work(connection: Connection) -> None:
+            for text in texts:
+                for agent, state, count, oldest in run(connection, text):
+                    counts.setdefault(agent, {})[state] = count, oldest
+
+        await self.engine.read(work)
+        return [_backlog(agent, counts[agent]) for agent in sorted(counts)]
+
+    async def conservation(self) -> dict[State, int]:
+        """See DeliveryStore."""
+        statement = select(_d.state, func.count()).group_by(_d.state)
+        found = await self.engine.read(lambda connection: connection.execute(statement).all())
+        return {State(state): count for state, count in found}
+
+    async def paused_agents(self) -> frozenset[str]:
+        """See DeliveryStore."""
+        return await self.engine.read(lambda connection: frozenset(connection.scalars(select(pauses.c.agent))))
+
+    async def pause_agent(self, agent: str, is_paused: bool) -> None:
+        """See DeliveryStore."""
+
+        def work(connection: Connection) -> None:
+            connection.execute(delete(pauses).where(pauses.c.agent == agent))
+            if is_paused:
+                run(connection, "INSERT INTO pauses (agent) VALUES (?)", (agent,))
+
+        await self.engine.write(work)
+
+    async def breakers(self) -> dict[str, Breaker]:
+        """See DeliveryStore."""
+        found = await self.engine.read(lambda connection: connection.execute(select(breakers)).all())
+        return {row.destination: _breaker_from(row.breaker) for row in found}
+
+    async def put_breakers(self, changed: Mapping[str, Breaker]) -> None:
+        """See DeliveryStore."""
+
+        def work(connection: Connection) -> None:
+            connection.execute(delete(breakers).where(breakers.c.destination.in_(list(changed))))
+            kept = [(name, _breaker_text(breaker)) for name, breaker in changed.items() if breaker != Breaker()]
+            if kept:
+                run(connection, "INSERT INTO breakers (destination, breaker) VALUES (?, ?) ON CONFLICT DO NOTHING", kept)
+
+        await self.engine.write(work)
+
+
+def _settle(connection: Connection, settlements: Sequence[Settlement], now_us: int) -> int:
+    fences: dict[int, tuple[int, int | None]] = {}
+    for ids in shape.chunks([settlement.delivery_id for settlement in settlements]):
+        statement = select(_d.id, _d.fence, _d.digest_id, _d.message_id).where(_d.id.in_(ids), _d.state == State.SENDING.value)
+        for row in connection.execute(statement.order_by(_d.id).with_for_update()):
+            fences[row[0]] = row[1], row[2] if row[3] is None else None
+    valid = [s for s in settlements if s.delivery_id in fences and fences[s.delivery_id][0] == s.fence]
+    if not valid:
+        return 0
+    run(connection, _SETTLE, [_settlement_values(settlement, now_us) for settlement in valid])
+    ended = [
+        (settlement.state.value, settlement.reason.value, now_us, fences[settlement.delivery_id][1])
+        for settlement in valid
+        if settlement.state.is_final and fences[settlement.delivery_id][1] is not None
+    ]
+    if ended:
+        run(connection, _END_ITEMS, ended)
+    return len(valid)
+
+
+def _settlement_values(settlement: Settlement, now_us: int) -> tuple[object, ...]:
+    return (
+        settlement.state.value,
+        settlement.reason.value,
+        shape.stamp(settlement.due_at),
+        0 if settlement.is_attempt else 1,
+        settlement.error[:1000].replace("\x00", ""),
+        now_us if settlement.state.is_final else None,
+        settlement.delivery_id,
+    )
+
+
+def _backlog(agent: str, counts: Mapping[int, tuple[int, int]]) -> Backlog:
+    def count(state: State) -> int:
+        return counts.get(state.value, (0, 0))[0]
+
+    oldest = counts.get(State.DUE.value)
+    return Backlog(
+        agent, count(State.DUE), count(State.HELD), count(State.SENDING), from_us(oldest[1]) if oldest is not None else None
+    )
+
+
+def _breaker_text(breaker: Breaker) -> str:
+    return json.dumps([breaker.failures, shape.stamp(breaker.rests_until), shape.stamp(breaker.probe_until)])
+
+
+def _breaker_from(text: str) -> Breaker:
+    values: list[Any] = json.loads(text)
+    return Breaker(values[0], shape.moment(values[1]), shape.moment(values[2]))

@@ -1,0 +1,250 @@
+"""Two engines for one code: plain functions over a SQLAlchemy connection, run where the database wants them."""
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import asyncpg
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool, QueuePool
+
+from angelia import telemetry
+from angelia.model.errors import AngeliaError, StoreUnavailable
+
+T = TypeVar("T")
+Work = Callable[[Connection], T]
+BUSY_SECONDS = 2.0
+READERS = 4
+MOST_IN_COMMIT = 200
+
+
+class SqlEngine(Protocol):
+    """Runs functions over a connection. `write` returns once its transaction is durable; what fails has changed nothing."""
+
+    dialect: str
+
+    async def read(self, work: Work[T]) -> T:
+        """Run in a read transaction."""
+
+    async def write(self, work: Work[T]) -> T:
+        """Run in a write transaction, together with others where that is cheaper (group commit)."""
+
+    async def close(self) -> None:
+        """Finish what waits, then disconnect."""
+
+
+@lru_cache(maxsize=512)
+def numbered(sql: str) -> str:
+    """PostgreSQL's `$1, $2` for our `?, ?`. Our SQL holds no question mark in a text."""
+    parts = sql.split("?")
+    return "".join(part + (f"${index + 1}" if index < len(parts) - 1 else "") for index, part in enumerate(parts))
+
+
+def run(connection: Connection, sql: str, parameters: Any = ()) -> Any:
+    """Run our SQL through the driver: a tuple for one statement, a list of tuples for many in one go."""
+    statement = sql if connection.dialect.name == "sqlite" else numbered(sql)
+    return connection.exec_driver_sql(statement, parameters or None)
+
+
+class SqliteEngine:
+    """SQLite: one writer thread that commits for all who wait, a few readers beside it (WAL)."""
+
+    dialect = "sqlite"
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._jobs: queue.SimpleQueue[tuple[Work[Any], asyncio.Future[Any], asyncio.AbstractEventLoop] | None] = queue.SimpleQueue()
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
+        self._engine = self._connect(is_writer=False)
+        self._writer_engine = self._connect(is_writer=True)
+        self._thread = threading.Thread(target=self._write_all, name="store-writer", daemon=True)
+        self._thread.start()
+
+    def _connect(self, *, is_writer: bool) -> Engine:
+        def creator() -> sqlite3.Connection:
+            connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("PRAGMA foreign_keys=OFF")
+            connection.execute(f"PRAGMA cache_size=-{65_536 if is_writer else 16_384:d}")
+            connection.execute("PRAGMA temp_store=MEMORY")
+            return connection
+
+        pool: Any = NullPool if is_writer else QueuePool
+        sizes: dict[str, Any] = {} if is_writer else {"pool_size": READERS, "max_overflow": 0}
+        return create_engine("sqlite://", creator=creator, poolclass=pool, **sizes)
+
+    async def read(self, work: Work[T]) -> T:
+        """Run on a reader thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+
+    def _read(self, work: Work[T]) -> T:
+        try:
+            with self._engine.connect() as connection:
+                run(connection, "BEGIN")
+                try:
+                    return work(connection)
+                finally:
+                    run(connection, "ROLLBACK")
+        except (DBAPIError, sqlite3.Error) as error:
+            raise _unavailable(error) from error
+
+    async def write(self, work: Work[T]) -> T:
+        """Queue for the writer thread; returns after its COMMIT."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._jobs.put((work, future, loop))
+        return await future
+
+    def _write_all(self) -> None:
+        connection: Connection | None = None
+        while (first := self._jobs.get()) is not None:
+            jobs = [first]
+            while len(jobs) < MOST_IN_COMMIT and not self._jobs.empty():
+                following = self._jobs.get()
+                if following is None:
+                    self._jobs.put(None)
+                    break
+                jobs.append(following)
+            try:
+                connection = connection or self._writer_engine.connect()
+                results = _commit(connection, [work for work, _, _ in jobs])
+            except (DBAPIError, sqlite3.Error, OSError) as error:
+                # A failed flush may have dropped pages that a later one would not write again: this connection is not trusted any more.
+                connection = _discard(connection)
+                results = [(_unavailable(error), None)] * len(jobs)
+            for (_, future, loop), (failure, result) in zip(jobs, results, strict=True):
+                _call(loop, _resolve, future, failure, result)
+        if connection is not None:
+            connection.close()
+
+    async def close(self) -> None:
+        """Write what waits, then stop."""
+        self._jobs.put(None)
+        await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
+        self._readers.shutdown()
+        self._engine.dispose()
+        self._writer_engine.dispose()
+
+
+def _commit(connection: Connection, works: list[Work[Any]]) -> list[tuple[Exception | None, Any]]:
+    """One transaction for all; each under its own savepoint, so that one that raises takes back only its own."""
+    results: list[tuple[Exception | None, Any]] = []
+    run(connection, "BEGIN IMMEDIATE")
+    try:
+        for work in works:
+            run(connection, "SAVEPOINT work")
+            try:
+                results.append((None, work(connection)))
+            except (DBAPIError, sqlite3.Error) as error:
+                if not _is_constraint(error):
+                    raise
+                run(connection, "ROLLBACK TO work")
+                results.append((error, None))
+            except Exception as error:  # noqa: BLE001 - goes to the one who asked, as it is
+                run(connection, "ROLLBACK TO work")
+                results.append((error, None))
+            run(connection, "RELEASE work")
+        run(connection, "COMMIT")
+    except BaseException:
+        raw = connection.connection.driver_connection
+        if raw is not None and raw.in_transaction:
+            raw.execute("ROLLBACK")
+        raise
+    return results
+
+
+def _is_constraint(error: Exception) -> bool:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return isinstance(cause, sqlite3.IntegrityError)
+
+
+def _discard(connection: Connection | None) -> None:
+    if connection is not None:
+        connection.invalidate()
+        connection.close()
+
+
+def _unavailable(error: BaseException) -> StoreUnavailable:
+    cause = getattr(error, "orig", None) or error
+    text = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+    telemetry.log.error("store_unavailable", error=text, kind=type(cause).__name__)
+    if "disk is full" in text or "No space left" in text or "disk I/O" in text:
+        return StoreUnavailable("the hub can't store anything: its disk is full or failing; an operator must act", retry_after=5)
+    return StoreUnavailable("the hub can't store anything right now; send again in a few seconds", retry_after=2)
+
+
+def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: Any) -> None:
+    try:
+        loop.call_soon_threadsafe(function, *arguments)
+    except RuntimeError:
+        telemetry.log.warning("nobody_waits_for_the_store")
+
+
+def _resolve(future: "asyncio.Future[Any]", failure: Exception | None, result: Any) -> None:
+    if future.done():
+        return
+    if failure is None:
+        future.set_result(result)
+    else:
+        future.set_exception(failure)
+
+
+class PostgresEngine:
+    """PostgreSQL through asyncpg; functions run in SQLAlchemy's greenlet, so that they are the same as SQLite's."""
+
+    dialect = "postgresql"
+
+    def __init__(self, url: str, pool_size: int = 8) -> None:
+        arguments = {"timeout": 5, "command_timeout": 60, "server_settings": {"application_name": "angelia", "synchronous_commit": "on"}}
+        self._engine: AsyncEngine = create_async_engine(
+            url, pool_size=pool_size, max_overflow=4, pool_timeout=5, pool_pre_ping=False, connect_args=arguments
+        )
+        event.listen(self._engine.sync_engine, "handle_error", _note_disconnect)
+
+    async def read(self, work: Work[T]) -> T:
+        """Run in a transaction that is rolled back."""
+        return await self._guarded(self._read(work))
+
+    async def _read(self, work: Work[T]) -> T:
+        async with self._engine.connect() as connection:
+            return await connection.run_sync(work)
+
+    async def write(self, work: Work[T]) -> T:
+        """Run in a transaction; returns after its COMMIT."""
+        return await self._guarded(self._write(work))
+
+    async def _write(self, work: Work[T]) -> T:
+        async with self._engine.begin() as connection:
+            return await connection.run_sync(work)
+
+    async def _guarded(self, running: Coroutine[Any, Any, T]) -> T:
+        try:
+            return await running
+        except AngeliaError:
+            raise
+        except (DBAPIError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise _unavailable(error) from error
+        except Exception as error:
+            if type(error).__module__.startswith("sqlalchemy"):
+                raise _unavailable(error) from error
+            raise
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        await self._engine.dispose()
+
+
+def _note_disconnect(context: Any) -> None:
+    """A server that went away takes all its connections with it: forget the whole pool at once."""
+    if isinstance(context.original_exception, asyncpg.exceptions.AdminShutdownError | asyncpg.exceptions.CannotConnectNowError):
+        context.is_disconnect = True
+
+

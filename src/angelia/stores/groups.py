@@ -1,0 +1,124 @@
+"""Groups and relations to objects, in SQL."""
+
+from collections.abc import Collection, Mapping
+
+from sqlalchemy import Connection, delete, insert, literal, select
+
+from angelia.model.errors import NotFound
+from angelia.model.person import Group
+from angelia.stores.changes import touch
+from angelia.stores.engine import SqlEngine, run
+from angelia.stores.tables import groups, members, persons, relations
+
+_r = relations.c
+
+
+class GroupsMixin:
+    """The part of PersonStore about groups and relations, in SQL."""
+
+    engine: SqlEngine
+
+    async def put_group(self, group: Group) -> Group:
+        """See PersonStore."""
+
+        def work(connection: Connection) -> Group:
+            found = select(persons.c.login, persons.c.id).where(persons.c.login.in_(group.members))
+            ids = {row.login: row.id for row in connection.execute(found)}
+            missing = sorted(set(group.members) - ids.keys())
+            if missing:
+                raise NotFound(f"nobody has the login {', '.join(missing)}")
+            put = "INSERT INTO groups (name, title) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET title = excluded.title RETURNING id"
+            group_id = run(connection, put, (group.name, group.title)).scalar_one()
+            present = set(connection.scalars(select(members.c.person_id).where(members.c.group_id == group_id)))
+            connection.execute(delete(members).where(members.c.group_id == group_id))
+            if ids:
+                connection.execute(insert(members), [{"group_id": group_id, "person_id": key} for key in ids.values()])
+            touch(connection, present ^ set(ids.values()))
+            return Group(group_id=group_id, name=group.name, title=group.title, members=tuple(sorted(ids)))
+
+        return await self.engine.write(work)
+
+    async def group(self, name: str) -> Group | None:
+        """See PersonStore."""
+        return next((group for group in await self._groups(name) if group.name == name), None)
+
+    async def list_groups(self) -> list[Group]:
+        """See PersonStore."""
+        return await self._groups("")
+
+    async def _groups(self, name: str) -> list[Group]:
+        statement = (
+            select(groups.c.id, groups.c.name, groups.c.title, persons.c.login)
+            .outerjoin(members, members.c.group_id == groups.c.id)
+            .outerjoin(persons, persons.c.id == members.c.person_id)
+            .order_by(groups.c.name, persons.c.login)
+        )
+        if name:
+            statement = statement.where(groups.c.name == name)
+        found: dict[str, tuple[int, str, list[str]]] = {}
+        for row in await self.engine.read(lambda connection: connection.execute(statement).all()):
+            logins = found.setdefault(row.name, (row.id, row.title, []))[2]
+            if row.login is not None:
+                logins.append(row.login)
+        return [Group(group_id=i, name=key, title=title, members=tuple(who)) for key, (i, title, who) in found.items()]
+
+    async def delete_group(self, name: str) -> bool:
+        """See PersonStore."""
+
+        def work(connection: Connection) -> bool:
+            group_id = connection.scalar(select(groups.c.id).where(groups.c.name == name))
+            if group_id is None:
+                return False
+            touch(connection, list(connection.scalars(select(members.c.person_id).where(members.c.group_id == group_id))))
+            connection.execute(delete(members).where(members.c.group_id == group_id))
+            connection.execute(delete(groups).where(groups.c.id == group_id))
+            return True
+
+        return await self.engine.write(work)
+
+    async def group_members(self, names: Collection[str]) -> dict[str, frozenset[int]]:
+        """See PersonStore."""
+        statement = (
+            select(groups.c.name, members.c.person_id)
+            .outerjoin(members, members.c.group_id == groups.c.id)
+            .where(groups.c.name.in_(list(names)))
+        )
+        found: dict[str, set[int]] = {}
+        for name, person_id in await self.engine.read(lambda connection: connection.execute(statement).all()):
+            ids = found.setdefault(name, set())
+            if person_id is not None:
+                ids.add(person_id)
+        return {name: frozenset(ids) for name, ids in found.items()}
+
+    async def put_relations(self, ref: str, roles: Mapping[str, Collection[str]]) -> None:
+        """See PersonStore."""
+        values = [{"object": ref, "role": role, "principal": name} for role, names in roles.items() for name in sorted(set(names))]
+
+        def work(connection: Connection) -> None:
+            connection.execute(delete(relations).where(_r.object == ref))
+            if values:
+                connection.execute(insert(relations), values)
+
+        await self.engine.write(work)
+
+    async def relations(self, ref: str) -> dict[str, frozenset[str]]:
+        """See PersonStore."""
+        statement = select(_r.role, _r.principal).where(_r.object == ref)
+        found: dict[str, set[str]] = {}
+        for role, principal in await self.engine.read(lambda connection: connection.execute(statement).all()):
+            found.setdefault(role, set()).add(principal)
+        return {role: frozenset(names) for role, names in found.items()}
+
+    async def related_ids(self, ref: str) -> dict[str, frozenset[int]]:
+        """See PersonStore."""
+        direct = select(_r.role, persons.c.id).join(persons, persons.c.login == _r.principal).where(_r.object == ref)
+        grouped = (
+            select(_r.role, members.c.person_id)
+            .join(groups, literal("group:") + groups.c.name == _r.principal)
+            .join(members, members.c.group_id == groups.c.id)
+            .where(_r.object == ref)
+        )
+        found: dict[str, set[int]] = {}
+        for role, person_id in await self.engine.read(lambda connection: connection.execute(direct.union(grouped)).all()):
+            found.setdefault(role, set()).add(person_id)
+        return {role: frozenset(ids) for role, ids in found.items()}

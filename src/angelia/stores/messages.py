@@ -1,0 +1,297 @@
+"""Messages in SQL: group commit, claims, plans."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, and_, exists, or_, select, update
+
+from angelia.inlet import Receipt, Taken
+from angelia.model.message import Message, ancestry
+from angelia.model.moments import from_us, to_us
+from angelia.store import ClaimedMessage, FloodMark, NewMessage, ParkedMessage, Plan, RepeatMark
+from angelia.stores import rows as shape
+from angelia.stores.engine import SqlEngine, run
+from angelia.stores.tables import ACCEPTED, PARKED, PLANNED, flood_marks, ledger, messages, repeat_marks
+
+_Waiting = tuple[Sequence[NewMessage], "asyncio.Future[list[Receipt]]"]
+
+_INSERT = (
+    "INSERT INTO messages (id, source, type, received_us, idem_key, fingerprint, payload) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+_NEW_TYPE = "INSERT INTO types (key, first_us, last_us) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+_LEDGER = "INSERT INTO ledger (message_id, person_id, because, decisions, decided_us) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+_SEEN = (
+    "INSERT INTO user_types (person_id, type, first_us, last_us, messages) VALUES (?, ?, ?, ?, ?) ON CONFLICT (person_id, type) "
+    "DO UPDATE SET last_us = excluded.last_us, messages = user_types.messages + excluded.messages"
+)
+_FLOOD = (
+    "INSERT INTO flood_marks (person_id, agent, window_us, sent) VALUES (?, ?, ?, ?) ON CONFLICT (person_id, agent) "
+    "DO UPDATE SET window_us = excluded.window_us, sent = excluded.sent"
+)
+_REPEAT = (
+    "INSERT INTO repeat_marks (person_id, agent, key, sent_us) VALUES (?, ?, ?, ?) ON CONFLICT (person_id, agent, key) "
+    "DO UPDATE SET sent_us = excluded.sent_us"
+)
+
+
+class MessagesMixin:
+    """MessageStore in SQL."""
+
+    engine: SqlEngine
+
+    def __init__(self) -> None:
+        self._waiting: list[_Waiting] = []
+        self._flusher: asyncio.Task[None] | None = None
+        self._known_types: set[str] = set()
+
+    async def add_messages(self, rows: Sequence[NewMessage]) -> list[Receipt]:
+        """See MessageStore. Whoever waits while one commit runs goes into the next together."""
+        future: asyncio.Future[list[Receipt]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((rows, future))
+        if self._flusher is None or self._flusher.done():
+            self._flusher = asyncio.create_task(self._flush())
+        return await future
+
+    async def _flush(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            everything = [row for rows, _ in batch for row in rows]
+            try:
+                receipts = await self.engine.write(lambda connection, rows=everything: self._add(connection, rows))  # type: ignore[misc]
+            except Exception as error:  # noqa: BLE001 - each of those who wait gets it
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(error)
+                continue
+            start = 0
+            for rows, future in batch:
+                if not future.done():
+                    future.set_result(receipts[start : start + len(rows)])
+                start += len(rows)
+
+    def _add(self, connection: Connection, rows: Sequence[NewMessage]) -> list[Receipt]:
+        new, receipts = rows, None
+        if any(row.idempotency_key is not None for row in rows):
+            new, receipts = _recognise(connection, rows)
+        fresh = {row.type for row in new} - self._known_types
+        if fresh:
+            self._register(connection, fresh, new[0].received_us)
+        if new:
+            run(connection, _INSERT, [
+                (r.message_id, r.source, r.type, r.received_us, r.idempotency_key, r.fingerprint, r.payload) for r in new
+            ])  # fmt: skip
+        return receipts if receipts is not None else [Receipt(row.message_id, Taken.NEW) for row in rows]
+
+    def _register(self, connection: Connection, keys: Collection[str], now_us: int) -> None:
+        everything = sorted({scope for key in keys for scope in ancestry(key)} - self._known_types)
+        run(connection, _NEW_TYPE, [(key, now_us, now_us) for key in everything])
+        if len(self._known_types) < 100_000:
+            self._known_types.update(everything)
+
+    async def claim_messages(self, limit: int, lease: timedelta, now: datetime) -> list[ClaimedMessage]:
+        """See MessageStore."""
+        now_us, until_us = to_us(now), to_us(now + lease)
+        skip = " FOR UPDATE SKIP LOCKED" if self.engine.dialect == "postgresql" else ""
+        statement = (
+            "UPDATE messages SET plan_due_us = ?, plan_fence = plan_fence + 1, plan_attempts = plan_attempts + 1 WHERE id IN ("
+            "SELECT id FROM messages WHERE plan_state = 0 AND plan_due_us <= ? ORDER BY id LIMIT ?" + skip + ") "
+            "RETURNING id, source, received_us, payload, plan_fence, plan_attempts"
+        )
+
+        def work(connection: Connection) -> list[ClaimedMessage]:
+            claimed = run(connection, statement, (until_us, now_us, limit)).all()
+            return [ClaimedMessage(shape.message_from(row), row[4], row[5]) for row in sorted(claimed, key=lambda row: row[0])]
+
+        if not await self.engine.read(lambda connection: _any_unplanned(connection, now_us)):
+            return []
+        return await self.engine.write(work)
+
+    async def record_plans(
+        self, plans: Sequence[Plan], flood: Sequence[FloodMark], repeats: Sequence[RepeatMark], now: datetime
+    ) -> int:
+        """See MessageStore."""
+        return await self.engine.write(lambda connection: _record(connection, plans, flood, repeats, now))
+
+    async def postpone_message(self, message_id: int, fence: int, until: datetime, why: str) -> None:
+        """See MessageStore."""
+        await self._set_plan(message_id, fence, plan_due_us=to_us(until), plan_error=why[:1000])
+
+    async def park_message(self, message_id: int, fence: int, why: str) -> None:
+        """See MessageStore."""
+        await self._set_plan(message_id, fence, plan_state=PARKED, plan_error=why[:1000])
+
+    async def _set_plan(self, message_id: int, fence: int, **values: object) -> None:
+        statement = (
+            update(messages)
+            .where(messages.c.id == message_id, messages.c.plan_fence == fence, messages.c.plan_state == ACCEPTED)
+            .values(**values)
+        )
+        await self.engine.write(lambda connection: connection.execute(statement).close())
+
+    async def parked_messages(self, limit: int) -> list[ParkedMessage]:
+        """See MessageStore."""
+        statement = (
+            select(*shape.MESSAGE_COLUMNS, messages.c.plan_attempts, messages.c.plan_error)
+            .where(messages.c.plan_state == PARKED)
+            .order_by(messages.c.id)
+            .limit(limit)
+        )
+        found = await self.engine.read(lambda connection: connection.execute(statement).all())
+        return [ParkedMessage(shape.message_from(row), row[4], row[5] or "") for row in found]
+
+    async def unpark_messages(self, message_ids: Collection[int]) -> int:
+        """See MessageStore."""
+        statement = (
+            update(messages)
+            .where(messages.c.id.in_(list(message_ids)), messages.c.plan_state == PARKED)
+            .values(plan_state=ACCEPTED, plan_due_us=0, plan_attempts=0)
+        )
+        return await self.engine.write(lambda connection: connection.execute(statement).rowcount)
+
+    async def flood_marks(
+        self, pairs: Collection[tuple[int, str]], keys: Collection[tuple[int, str, str]]
+    ) -> tuple[dict[tuple[int, str], FloodMark], dict[tuple[int, str, str], RepeatMark]]:
+        """See MessageStore."""
+        if not pairs:
+            return {}, {}
+        return await self.engine.read(lambda connection: (_flood(connection, pairs), _repeats(connection, keys)))
+
+    async def messages(self, message_ids: Collection[int]) -> dict[int, Message]:
+        """See MessageStore."""
+
+        def work(connection: Connection) -> dict[int, Message]:
+            found: dict[int, Message] = {}
+            for ids in shape.chunks(message_ids):
+                rows = connection.execute(select(*shape.MESSAGE_COLUMNS).where(messages.c.id.in_(ids)))
+                found.update({row[0]: shape.message_from(row) for row in rows})
+            return found
+
+        return await self.engine.read(work)
+
+    async def list_messages(
+        self, *, person_id: int | None, subtree: str = "", source: str = "", before_id: int | None = None, limit: int = 100
+    ) -> list[Message]:
+        """See MessageStore."""
+        statement = select(*shape.MESSAGE_COLUMNS).order_by(messages.c.id.desc()).limit(limit)
+        if person_id is not None:
+            mine = exists().where(and_(ledger.c.person_id == person_id, ledger.c.message_id == messages.c.id))
+            statement = statement.where(mine)
+        if subtree:
+            statement = statement.where(below(subtree))
+        if source:
+            statement = statement.where(messages.c.source == source)
+        if before_id is not None:
+            statement = statement.where(messages.c.id < before_id)
+        found = await self.engine.read(lambda connection: connection.execute(statement).all())
+        return [shape.message_from(row) for row in found]
+
+
+def below(subtree: str):  # type: ignore[no-untyped-def]
+    """The condition: this type, or one below it. A range, not LIKE: types hold underscores."""
+    return or_(messages.c.type == subtree, and_(messages.c.type >= f"{subtree}.", messages.c.type < f"{subtree}/"))
+
+
+def _any_unplanned(connection: Connection, now_us: int) -> bool:
+    found = run(connection, "SELECT 1 FROM messages WHERE plan_state = 0 AND plan_due_us <= ? LIMIT 1", (now_us,))
+    return found.first() is not None
+
+
+def _recognise(connection: Connection, rows: Sequence[NewMessage]) -> tuple[list[NewMessage], list[Receipt]]:
+    """Promise P9: the same key of a source names one message; other content under it is a conflict."""
+    keyed = {(row.source, row.idempotency_key) for row in rows if row.idempotency_key is not None}
+    if connection.dialect.name == "postgresql":
+        # Two hubs with one key at once: the second waits here until the first has committed, then sees its row.
+        for source, key in sorted(keyed):
+            run(connection, "SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", (f"{source}\n{key}",)).close()
+    known: dict[tuple[str, str | None], tuple[int, bytes]] = {}
+    for source in sorted({source for source, _ in keyed}):
+        keys = [key for owner, key in keyed if owner == source]
+        for start in range(0, len(keys), 5_000):
+            found = connection.execute(
+                select(messages.c.idem_key, messages.c.id, messages.c.fingerprint).where(
+                    messages.c.source == source, messages.c.idem_key.in_(keys[start : start + 5_000])
+                )
+            )
+            known.update({(source, row[0]): (row[1], bytes(row[2] or b"")) for row in found})
+    new, receipts = [], []
+    for row in rows:
+        place = (row.source, row.idempotency_key)
+        if row.idempotency_key is not None and place in known:
+            message_id, fingerprint = known[place]
+            receipts.append(Receipt(message_id, Taken.REPEAT if fingerprint == row.fingerprint else Taken.CONFLICT))
+            continue
+        if row.idempotency_key is not None:
+            known[place] = row.message_id, row.fingerprint
+        new.append(row)
+        receipts.append(Receipt(row.message_id, Taken.NEW))
+    return new, receipts
+
+
+def _record(
+    connection: Connection, plans: Sequence[Plan], flood: Sequence[FloodMark], repeats: Sequence[RepeatMark], now: datetime
+) -> int:
+    fences = _fences(connection, [plan.message.message_id for plan in plans])
+    valid = [plan for plan in plans if fences.get(plan.message.message_id) == plan.fence]
+    now_us = to_us(now)
+    ledger_rows = [
+        (row.message_id, row.person_id, "\n".join(row.because), shape.decisions_text(row.decisions), now_us)
+        for plan in valid
+        for row in plan.ledger
+    ]
+    if ledger_rows:
+        run(connection, _LEDGER, ledger_rows)
+    values = [shape.delivery_values(delivery) for plan in valid for delivery in plan.deliveries]
+    if values:
+        run(connection, shape.INSERT_DELIVERY, values)
+    _see(connection, valid, now_us)
+    if flood:
+        run(connection, _FLOOD, [(m.person_id, m.agent, to_us(m.window_started_at), m.sent) for m in flood])
+    if repeats:
+        run(connection, _REPEAT, [(m.person_id, m.agent, m.key, to_us(m.sent_at)) for m in repeats])
+    done = [(PLANNED, plan.message.message_id) for plan in valid if plan.is_complete]
+    if done:
+        run(connection, "UPDATE messages SET plan_state = ?, plan_error = NULL WHERE id = ?", done)
+    return len(valid)
+
+
+def _fences(connection: Connection, message_ids: Collection[int]) -> dict[int, int]:
+    """The fences of messages still to be planned, their rows held until commit."""
+    found: dict[int, int] = {}
+    for ids in shape.chunks(message_ids):
+        statement = select(messages.c.id, messages.c.plan_fence).where(messages.c.id.in_(ids), messages.c.plan_state == ACCEPTED)
+        found.update({row[0]: row[1] for row in connection.execute(statement.order_by(messages.c.id).with_for_update())})
+    return found
+
+
+def _see(connection: Connection, plans: Sequence[Plan], now_us: int) -> None:
+    """Requirement H-40: every type shows up in the lists of all its candidates. Sorted, so that two workers can't deadlock."""
+    seen: dict[tuple[int, str], int] = {}
+    for plan in plans:
+        for row in plan.ledger:
+            if row.person_id:
+                key = (row.person_id, plan.message.type)
+                seen[key] = seen.get(key, 0) + 1
+    if seen:
+        run(connection, _SEEN, [(*key, now_us, now_us, seen[key]) for key in sorted(seen)])
+
+
+def _flood(connection: Connection, pairs: Collection[tuple[int, str]]) -> dict[tuple[int, str], FloodMark]:
+    found: dict[tuple[int, str], FloodMark] = {}
+    for ids in shape.chunks({person_id for person_id, _ in pairs}):
+        for row in connection.execute(select(flood_marks).where(flood_marks.c.person_id.in_(ids))):
+            found[row.person_id, row.agent] = FloodMark(row.person_id, row.agent, from_us(row.window_us), row.sent)
+    return found
+
+
+def _repeats(connection: Connection, keys: Collection[tuple[int, str, str]]) -> dict[tuple[int, str, str], RepeatMark]:
+    found: dict[tuple[int, str, str], RepeatMark] = {}
+    wanted = sorted({key for _, _, key in keys})
+    for ids in shape.chunks({person_id for person_id, _, _ in keys}, 2_000):
+        for start in range(0, len(wanted), 2_000):
+            statement = select(repeat_marks).where(
+                repeat_marks.c.person_id.in_(ids), repeat_marks.c.key.in_(wanted[start : start + 2_000])
+            )
+            for row in connection.execute(statement):
+                found[row.person_id, row.agent, row.key] = RepeatMark(row.person_id, row.agent, row.key, from_us(row.sent_us))
+    return found

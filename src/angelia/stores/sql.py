@@ -1,0 +1,108 @@
+"""The SQL store: all roles over one engine, chosen by URL; migrations."""
+
+import sqlite3
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from angelia.model.errors import BadSettings, StoreUnavailable
+from angelia.stores.addresses import AddressesMixin
+from angelia.stores.deliveries import DeliveriesMixin
+from angelia.stores.digests import DigestsMixin
+from angelia.stores.engine import PostgresEngine, SqlEngine, SqliteEngine
+from angelia.stores.groups import GroupsMixin
+from angelia.stores.inbox import InboxMixin
+from angelia.stores.ledger import LedgerMixin
+from angelia.stores.messages import MessagesMixin
+from angelia.stores.people import PeopleMixin
+from angelia.stores.site import SiteMixin, TypesMixin
+from angelia.stores.upkeep import UpkeepMixin
+
+
+class SqlStore(
+    MessagesMixin,
+    LedgerMixin,
+    DeliveriesMixin,
+    DigestsMixin,
+    PeopleMixin,
+    AddressesMixin,
+    GroupsMixin,
+    SiteMixin,
+    TypesMixin,
+    InboxMixin,
+    UpkeepMixin,
+):
+    """`Store` on SQLite or PostgreSQL."""
+
+    def __init__(self, engine: SqlEngine, url: str) -> None:
+        MessagesMixin.__init__(self)
+        UpkeepMixin.__init__(self)
+        self.engine = engine
+        self.url = url
+
+
+def make_store(url: str) -> SqlStore:
+    """A store by URL, not yet opened: `sqlite:///relative.db`, `sqlite:////absolute.db`, `postgresql://user@host/name`."""
+    parsed = _checked(url)
+    if parsed.get_backend_name() == "sqlite":
+        return SqlStore(SqliteEngine(_file(parsed)), url)
+    return SqlStore(PostgresEngine(parsed.set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)), url)
+
+
+async def open_store(url: str) -> SqlStore:
+    """Make and open; closed again if it can't be used."""
+    store = make_store(url)
+    try:
+        await store.open()
+    except BaseException:
+        await store.close()
+        raise
+    return store
+
+
+def upgrade(url: str, revision: str = "head") -> None:
+    """Bring the schema to this version; creates it in an empty database. Each step is one transaction. Runs its own event loop."""
+    parsed = _checked(url)
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    if parsed.get_backend_name() == "sqlite":
+        path = _file(parsed)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _wal(path)
+        config.attributes["engine"] = create_engine(f"sqlite:///{path}")
+    else:
+        config.attributes["url"] = parsed.set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
+    command.upgrade(config, revision)
+
+
+def _checked(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise BadSettings("the database is a URL: sqlite:///angelia.db or postgresql://user@host/name") from None
+    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+        raise BadSettings(f"the database is SQLite or PostgreSQL, not {parsed.get_backend_name()}")
+    if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise BadSettings("SQLite needs a file: sqlite:///angelia.db")
+    return parsed
+
+
+def _file(url: URL) -> Path:
+    assert url.database is not None
+    return Path(url.database)
+
+
+def _wal(path: Path) -> None:
+    """The journal mode is a property of the file; it is set once, before anybody else opens it."""
+    try:
+        connection = sqlite3.connect(path, timeout=5)
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise StoreUnavailable(f"{path} can't be used as a database: {error}") from error

@@ -1,0 +1,264 @@
+"""All tables. Times are microseconds since 1970 (UTC), ids 63-bit numbers, documents JSON text: alike on both databases."""
+
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, SmallInteger, String, Table, Text, UniqueConstraint, text
+
+from angelia.model.delivery import State
+
+metadata = MetaData()
+
+ACCEPTED, PLANNED, PARKED = 0, 1, 2
+"""`messages.plan_state`."""
+
+
+def _id() -> Column[int]:
+    return Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False)
+
+
+def _serial() -> Column[int]:
+    return Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
+
+
+def _big(name: str, default: int = 0) -> Column[int]:
+    return Column(name, BigInteger, nullable=False, server_default=str(default))
+
+
+def _small(name: str, default: int = 0) -> Column[int]:
+    return Column(name, SmallInteger, nullable=False, server_default=str(default))
+
+
+def _text(name: str) -> Column[str]:
+    return Column(name, Text, nullable=False, server_default="")
+
+
+messages = Table(
+    "messages",
+    metadata,
+    _id(),
+    Column("source", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    _big("received_us"),
+    Column("idem_key", Text),
+    Column("fingerprint", LargeBinary),
+    Column("payload", Text, nullable=False),
+    _small("plan_state"),
+    _big("plan_due_us"),
+    _big("plan_fence"),
+    _small("plan_attempts"),
+    Column("plan_error", Text),
+)
+Index("messages_key", messages.c.source, messages.c.idem_key, unique=True, sqlite_where=text("idem_key IS NOT NULL"),
+      postgresql_where=text("idem_key IS NOT NULL"))  # fmt: skip
+Index("messages_unplanned", messages.c.id, sqlite_where=text("plan_state = 0"), postgresql_where=text("plan_state = 0"))
+
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("message_id", BigInteger, primary_key=True),
+    Column("person_id", BigInteger, primary_key=True),
+    _text("because"),
+    _text("decisions"),
+    _big("decided_us"),
+    sqlite_with_rowid=False,
+)
+Index("ledger_person", ledger.c.person_id, ledger.c.message_id)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    _id(),
+    Column("message_id", BigInteger),
+    Column("person_id", BigInteger, nullable=False),
+    Column("agent", Text, nullable=False),
+    _big("address_id"),
+    _small("state"),
+    _big("due_us"),
+    _big("lease_us"),
+    Column("fence", Integer, nullable=False, server_default="0"),
+    _small("attempts"),
+    Column("first_tried_us", BigInteger),
+    Column("ended_us", BigInteger),
+    Column("digest_id", BigInteger),
+    _text("schedule"),
+    _text("form"),
+    _text("reason"),
+    _small("is_locked"),
+    _text("last_error"),
+    Column("read_us", BigInteger),
+    Column("archived_us", BigInteger),
+    UniqueConstraint("message_id", "person_id", "agent", "address_id", name="deliveries_once"),
+)
+
+
+def _partial(name: str, where: str, *columns: Column[int]) -> None:
+    Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+
+
+_d = deliveries.c
+_partial("deliveries_due", f"state = {State.DUE:d}", _d.agent, _d.due_us)
+_partial("deliveries_held", f"state = {State.HELD:d}", _d.due_us, _d.person_id, _d.agent, _d.address_id, _d.schedule)
+_partial("deliveries_sending", f"state = {State.SENDING:d}", _d.lease_us)
+_partial("deliveries_failed", f"state IN ({State.BOUNCED:d}, {State.DEAD:d})", _d.id)
+_partial("deliveries_digest", "digest_id IS NOT NULL", _d.digest_id)
+_partial("deliveries_inbox", f"state = {State.DELIVERED:d} AND agent IN ('web', 'feed')", _d.person_id, _d.agent, _d.id)
+
+digests = Table(
+    "digests",
+    metadata,
+    _id(),
+    Column("person_id", BigInteger, nullable=False),
+    Column("agent", Text, nullable=False),
+    _big("address_id"),
+    Column("schedule", Text, nullable=False),
+    _big("slot_us"),
+    Column("content", Text, nullable=False),
+    UniqueConstraint("person_id", "agent", "address_id", "schedule", "slot_us", name="digests_once"),
+)
+
+user_types = Table(
+    "user_types",
+    metadata,
+    Column("person_id", BigInteger, primary_key=True),
+    Column("type", Text, primary_key=True),
+    _big("first_us"),
+    _big("last_us"),
+    _big("messages"),
+    sqlite_with_rowid=False,
+)
+
+flood_marks = Table(
+    "flood_marks",
+    metadata,
+    Column("person_id", BigInteger, primary_key=True),
+    Column("agent", Text, primary_key=True),
+    _big("window_us"),
+    _big("sent"),
+)
+
+repeat_marks = Table(
+    "repeat_marks",
+    metadata,
+    Column("person_id", BigInteger, primary_key=True),
+    Column("agent", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    _big("sent_us"),
+)
+Index("repeat_marks_age", repeat_marks.c.sent_us)
+
+breakers = Table("breakers", metadata, Column("destination", Text, primary_key=True), _text("breaker"))
+pauses = Table("pauses", metadata, Column("agent", Text, primary_key=True))
+counters = Table("counters", metadata, Column("name", Text, primary_key=True), _big("value"))
+
+persons = Table(
+    "persons",
+    metadata,
+    _serial(),
+    Column("login", Text, nullable=False, unique=True),
+    _text("name"),
+    _text("time_zone"),
+    _text("language"),
+    _small("is_active", 1),
+    _small("is_admin"),
+    _text("document"),
+    _big("version"),
+    _big("changed_seq"),
+)
+Index("persons_changed", persons.c.changed_seq)
+
+follows = Table("follows", metadata, Column("object", Text, primary_key=True), Column("person_id", BigInteger, primary_key=True))
+Index("follows_person", follows.c.person_id)
+
+rule_index = Table(
+    "rule_index",
+    metadata,
+    _serial(),
+    Column("person_id", BigInteger, nullable=False),
+    Column("pattern", Text, nullable=False),
+    _text("name"),
+    _text("value"),
+)
+Index("rule_index_person", rule_index.c.person_id)
+
+addresses = Table(
+    "addresses",
+    metadata,
+    _serial(),
+    Column("person_id", BigInteger, nullable=False),
+    Column("agent", Text, nullable=False),
+    Column("value", Text, nullable=False),
+    _text("state"),
+    _small("is_default"),
+    _text("origin"),
+    Column("verified_us", BigInteger),
+    Column("code_hash", Text),
+    Column("code_expires_us", BigInteger),
+    _small("code_tries"),
+    UniqueConstraint("person_id", "agent", "value", name="addresses_once"),
+)
+
+codes = Table("codes", metadata, _serial(), Column("agent", Text, nullable=False), Column("value", Text, nullable=False), _big("sent_us"))
+Index("codes_place", codes.c.agent, codes.c.value, codes.c.sent_us)
+
+groups = Table("groups", metadata, _serial(), Column("name", Text, nullable=False, unique=True), _text("title"))
+members = Table("members", metadata, Column("group_id", BigInteger, primary_key=True), Column("person_id", BigInteger, primary_key=True))
+Index("members_person", members.c.person_id)
+
+relations = Table(
+    "relations",
+    metadata,
+    Column("object", Text, primary_key=True),
+    Column("role", Text, primary_key=True),
+    Column("principal", Text, primary_key=True),
+)
+
+documents = Table("documents", metadata, Column("name", Text, primary_key=True), _text("document"), _big("version"))
+
+sources = Table("sources", metadata, _serial(), Column("name", Text, nullable=False, unique=True), _text("document"))
+
+tokens = Table(
+    "tokens",
+    metadata,
+    _serial(),
+    Column("owner", Text, nullable=False),
+    _text("title"),
+    _text("scopes"),
+    Column("secret_hash", String(64), nullable=False, unique=True),
+    _big("created_us"),
+    Column("expires_us", BigInteger),
+    Column("last_used_us", BigInteger),
+    _small("is_revoked"),
+)
+
+types = Table(
+    "types",
+    metadata,
+    Column("key", Text, primary_key=True),
+    _big("first_us"),
+    _big("last_us"),
+    _text("document"),
+)
+type_aliases = Table("type_aliases", metadata, Column("alias", Text, primary_key=True), Column("key", Text, nullable=False))
+
+feeds = Table(
+    "feeds",
+    metadata,
+    _serial(),
+    Column("person_id", BigInteger, nullable=False),
+    _text("title"),
+    _text("query"),
+    Column("secret_hash", String(64), nullable=False, unique=True),
+    _big("created_us"),
+    _small("is_revoked"),
+)
+
+templates = Table("templates", metadata, Column("key", Text, primary_key=True), _text("source"))
+
+audit = Table(
+    "audit",
+    metadata,
+    _serial(),
+    _big("at_us"),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    _text("target"),
+    _text("detail"),
+)

@@ -1,0 +1,226 @@
+"""The state of the store itself: schema, durability, retention, checks, backup, hints between processes."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from sqlalchemy import Connection, and_, delete, exists, not_, or_, select
+from sqlalchemy.engine import make_url
+
+from angelia import telemetry
+from angelia.model.delivery import State
+from angelia.model.errors import SchemaMismatch, StoreUnavailable
+from angelia.model.moments import to_us
+from angelia.stores import rows as shape
+from angelia.stores.engine import SqlEngine, run
+from angelia.stores.messages import below
+from angelia.stores.tables import PLANNED, deliveries, digests, ledger, messages, repeat_marks, types
+from angelia.stores.types_document import retention_of
+
+CHANNEL = "angelia"
+KEYS_KEPT = timedelta(days=7)
+_d = deliveries.c
+
+
+class UpkeepMixin:
+    """Upkeep in SQL, and retention."""
+
+    engine: SqlEngine
+    url: str
+
+    def __init__(self) -> None:
+        self._hints: asyncio.Queue[str | None] = asyncio.Queue(maxsize=1_000)
+        self._listener: Any = None
+
+    async def open(self) -> None:
+        """See Upkeep."""
+        state, head = await self.engine.read(_schema), HEAD
+        if state != head:
+            found = f"schema {state!r}" if state else "no schema of ours"
+            raise SchemaMismatch(f"the database has {found}, this version speaks {head!r}: run `angelia db upgrade`")
+        await self.engine.read(_assert_durable)
+        if self.engine.dialect == "postgresql":
+            await self._listen()
+
+    async def _listen(self) -> None:
+        self._listener = await asyncpg.connect(plain_url(self.url), timeout=5)
+        await self._listener.add_listener(CHANNEL, self._heard)
+
+    def _heard(self, *arguments: Any) -> None:
+        if not self._hints.full():
+            self._hints.put_nowait(str(arguments[-1]))
+
+    async def close(self) -> None:
+        """See Upkeep."""
+        if not self._hints.full():
+            self._hints.put_nowait(None)
+        if self._listener is not None:
+            await self._listener.close(timeout=2)
+        await self.engine.close()
+
+    def wake(self, topic: str) -> None:
+        """See Upkeep. SQLite has no way to tell other processes; their clock does."""
+        if self._listener is not None and not self._listener.is_closed():
+            task = asyncio.ensure_future(self._notify(topic))
+            task.add_done_callback(lambda done: done.exception())
+
+    async def _notify(self, topic: str) -> None:
+        try:
+            await self._listener.execute("SELECT pg_notify($1, $2)", CHANNEL, topic)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            telemetry.log.debug("hint_lost", error=str(error))
+
+    async def hints(self) -> AsyncIterator[str]:
+        """See Upkeep. A listener that was lost is made anew; meanwhile the clock guarantees."""
+        while (topic := await self._next_hint()) is not None:
+            yield topic
+
+    async def _next_hint(self) -> str | None:
+        while True:
+            try:
+                async with asyncio.timeout(5):
+                    return await self._hints.get()
+            except TimeoutError:
+                pass
+            if self._listener is not None and self._listener.is_closed():
+                try:
+                    await self._listen()
+                except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+                    telemetry.log.warning("listener_lost", error=str(error))
+
+    async def ping(self) -> None:
+        """See Upkeep."""
+        put = "INSERT INTO counters (name, value) VALUES ('ping', 1) ON CONFLICT (name) DO UPDATE SET value = counters.value + 1"
+        try:
+            async with asyncio.timeout(2):
+                await self.engine.write(lambda connection: run(connection, put).close())
+        except TimeoutError:
+            raise StoreUnavailable("the database does not answer within 2 s") from None
+
+    async def check(self) -> list[str]:
+        """See Upkeep."""
+        return await self.engine.read(_faults)
+
+    async def backup(self, path: str) -> None:
+        """See Upkeep."""
+        if Path(path).exists():
+            raise StoreUnavailable(f"{path} exists; a backup goes into a new file")
+        if self.engine.dialect == "sqlite":
+            await self.engine.read(lambda connection: _vacuum_into(connection, path))
+            return
+        program = shutil.which("pg_dump")
+        if program is None:
+            raise StoreUnavailable("pg_dump is not on PATH; install PostgreSQL's client programs")
+        url = plain_url(self.url)
+        process = await asyncio.create_subprocess_exec(
+            program, "--format=custom", f"--file={path}", f"--dbname={url}", stderr=asyncio.subprocess.PIPE
+        )
+        _, complaint = await process.communicate()
+        if process.returncode:
+            raise StoreUnavailable(f"pg_dump failed: {complaint.decode(errors='replace').strip()[:300]}")
+
+    async def purge(self, now: datetime, default_retention: timedelta, limit: int) -> int:
+        """See DeliveryStore."""
+
+        def work(connection: Connection) -> int:
+            run(
+                connection,
+                "UPDATE messages SET idem_key = NULL, fingerprint = NULL WHERE idem_key IS NOT NULL AND received_us < ?",
+                (to_us(now - KEYS_KEPT),),
+            ).close()
+            connection.execute(delete(repeat_marks).where(repeat_marks.c.sent_us < to_us(now - timedelta(days=1))))
+            pending = exists().where(_d.message_id == messages.c.id, _d.state < State.DELIVERED.value)
+            old = select(messages.c.id).where(_is_old(connection, now, default_retention), not_(pending)).limit(limit)
+            ids = list(connection.scalars(old.where(messages.c.plan_state == PLANNED)))
+            for some in shape.chunks(ids, 1_000):
+                connection.execute(delete(deliveries).where(_d.message_id.in_(some)))
+                connection.execute(delete(ledger).where(ledger.c.message_id.in_(some)))
+                connection.execute(delete(messages).where(messages.c.id.in_(some)))
+            _purge_digests(connection, now - default_retention)
+            return len(ids)
+
+        return await self.engine.write(work)
+
+
+HEAD = "0001"
+
+
+def _is_old(connection: Connection, now: datetime, default: timedelta) -> Any:
+    """Each type keeps to the nearest ancestor that says how long."""
+    kept = {key: days for key, text in connection.execute(select(types.c.key, types.c.document)) if (days := retention_of(text))}
+    conditions = []
+    for key, days in kept.items():
+        deeper = [below(other) for other in kept if other.startswith(f"{key}.")]
+        here = and_(below(key), not_(or_(*deeper))) if deeper else below(key)
+        conditions.append(and_(here, messages.c.received_us < to_us(now - timedelta(days=days))))
+    rest = messages.c.received_us < to_us(now - default)
+    if kept:
+        rest = and_(rest, not_(or_(*(below(key) for key in kept))))
+    return or_(rest, *conditions)
+
+
+def _purge_digests(connection: Connection, before: datetime) -> None:
+    ended = select(_d.digest_id).where(_d.message_id.is_(None), _d.ended_us < to_us(before)).limit(1_000)
+    ids = list(connection.scalars(ended))
+    if ids:
+        connection.execute(delete(digests).where(digests.c.id.in_(ids)))
+        connection.execute(delete(deliveries).where(_d.digest_id.in_(ids), _d.message_id.is_(None)))
+
+
+def _schema(connection: Connection) -> str:
+    found = (
+        "SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'"
+        if connection.dialect.name == "sqlite"
+        else "SELECT 1 FROM pg_tables WHERE tablename = 'alembic_version' AND schemaname = current_schema()"
+    )
+    if run(connection, found).first() is None:
+        return ""
+    return str(run(connection, "SELECT version_num FROM alembic_version").scalar() or "")
+
+
+def _assert_durable(connection: Connection) -> None:
+    """Promise P1 rests on these settings; a store that lacks them is refused."""
+    if connection.dialect.name == "sqlite":
+        mode = run(connection, "PRAGMA journal_mode").scalar()
+        if mode != "wal" or run(connection, "PRAGMA synchronous").scalar() != 2:
+            raise StoreUnavailable(f"SQLite is in journal mode {mode!r} and not set to flush: refused")
+    elif run(connection, "SHOW synchronous_commit").scalar() not in ("on", "remote_apply", "remote_write"):
+        raise StoreUnavailable("PostgreSQL's synchronous_commit is not on: refused, since a power cut would lose accepted messages")
+
+
+def _faults(connection: Connection) -> list[str]:
+    """Promise P3 as a check: what was decided to be delivered is there, and what is in a digest has one."""
+    faults: list[str] = []
+    if connection.dialect.name == "sqlite":
+        found = run(connection, "PRAGMA quick_check").scalar()
+        if found != "ok":
+            faults.append(f"the database file is damaged: {found}")
+    lost = exists().where(_d.message_id == ledger.c.message_id, _d.person_id == ledger.c.person_id)
+    for row in connection.execute(select(ledger).where(not_(lost))):
+        promised = sum(decision.verdict.is_delivery for decision in shape.decisions_from(row.decisions))
+        if promised:
+            faults.append(f"message {row.message_id} for person {row.person_id}: {promised} deliveries decided, none there")
+    orphans = select(_d.id).where(_d.state == State.DIGESTED.value, not_(exists().where(digests.c.id == _d.digest_id)))
+    faults += [f"delivery {key} is in a digest that does not exist" for key in connection.scalars(orphans)]
+    ended = select(_d.id).where(_d.state >= State.DELIVERED.value, _d.ended_us.is_(None)).limit(100)
+    faults += [f"delivery {key} ended, but nobody knows when" for key in connection.scalars(ended)]
+    return faults
+
+
+def _vacuum_into(connection: Connection, path: str) -> None:
+    raw = connection.connection.driver_connection
+    assert raw is not None
+    raw.execute("ROLLBACK")
+    try:
+        raw.execute("VACUUM INTO ?", (path,))
+    finally:
+        raw.execute("BEGIN")
+
+
+def plain_url(url: str) -> str:
+    """The URL as libpq and asyncpg take it."""
+    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
