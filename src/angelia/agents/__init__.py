@@ -1,0 +1,1 @@
+"""How deliveries leave: one medium a room, strangers to each other."""

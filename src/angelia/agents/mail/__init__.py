@@ -1,0 +1,63 @@
+"""E-mail: the agent; its settings, its MIME and its roads are in this room."""
+
+import re
+
+from angelia.agent import Letter
+from angelia.agents.mail.mime import build
+from angelia.agents.mail.road import MaildirRoad, Road, SmtpRoad
+from angelia.agents.mail.settings import MailSettings
+from angelia.model.delivery import Outcome, Refused
+from angelia.rendering.render import Templates, footer_of, render_digest, render_message
+
+# One plain addr-spec of RFC 5321: no comments, no quotes, no lists, a domain with a dot. Names outside ASCII must come as punycode.
+_ADDRESS = re.compile(
+    r"(?=.{3,254}\Z)(?=[^@]{1,64}@)[A-Za-z0-9!#$%&'*+/=?^_`{|}~][A-Za-z0-9!#$%&'*+/=?^_`{|}~-]*(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
+    r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z][A-Za-z0-9-]{0,61}[A-Za-z0-9]\Z"
+)
+
+
+class MailAgent:
+    """Sends letters by mail."""
+
+    name = "mail"
+    is_pull = False
+    is_interruptive = False
+    Settings = MailSettings
+
+    def __init__(self, settings: MailSettings, templates: Templates = dict) -> None:
+        self._settings = settings
+        self._templates = templates
+        self._road: Road = MaildirRoad(settings.maildir) if settings.maildir is not None else SmtpRoad(settings)
+        self.concurrency = settings.concurrency
+
+    def check_address(self, value: str) -> str | None:
+        """One plain address with its domain in lower case, or None."""
+        if _ADDRESS.match(value) is None:
+            return None
+        local, _, domain = value.rpartition("@")
+        return f"{local}@{domain.lower()}"
+
+    def destination(self, letter: Letter) -> str:
+        """All mail goes by one server: it is the server that can be down."""
+        del letter
+        return str(self._settings.maildir or self._settings.server[0])
+
+    async def deliver(self, letter: Letter) -> Outcome:
+        """Render, build, send once."""
+        if letter.address is None or self.check_address(letter.address.value) is None:
+            return Refused("this is no mail address", is_address_bad=True)
+        settings = self._settings
+        if letter.message is not None:
+            content = render_message(letter, self.name, letter.delivery.form, self._templates)
+        else:
+            content = render_digest(letter, self.name, self._templates)
+        envelope = build(
+            letter, content, footer_of(letter), sender=settings.sender, sender_name=settings.sender_name, domain=settings.domain
+        )
+        return await self._road.send(settings.sender, envelope, letter.delivery.delivery_id)
+
+    async def close(self) -> None:
+        """Close the road."""
+        await self._road.close()
+
+

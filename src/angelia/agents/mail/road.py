@@ -1,0 +1,190 @@
+"""The roads that mail takes: a mail server over pooled connections, or files in a Maildir."""
+
+import asyncio
+import os
+import re
+import socket
+import ssl
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+from pathlib import Path
+from typing import Protocol
+
+from aiosmtplib import (
+    SMTP,
+    SMTPAuthenticationError,
+    SMTPConnectError,
+    SMTPException,
+    SMTPRecipientRefused,
+    SMTPRecipientsRefused,
+    SMTPResponseException,
+    SMTPServerDisconnected,
+    SMTPTimeoutError,
+)
+
+from angelia import telemetry
+from angelia.agents.mail.mime import Envelope
+from angelia.agents.mail.settings import MailSettings
+from angelia.model.delivery import Later, Outcome, Refused, Sent
+from angelia.rendering.text import one_line
+
+MOST_IDLE = timedelta(seconds=20)
+MOST_PER_CONNECTION = 500
+
+
+class Road(Protocol):
+    """Takes one mail, tells what came of it."""
+
+    async def send(self, sender: str, envelope: Envelope, key: int) -> Outcome:
+        """One try; `key` names the delivery."""
+
+    async def close(self) -> None:
+        """Give back what is open."""
+
+
+class MaildirRoad:
+    """One Maildir for each address (https://cr.yp.to/proto/maildir.html): written to tmp, flushed, moved to new."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    async def send(self, sender: str, envelope: Envelope, key: int) -> Outcome:
+        """Write it; a full disk is Later."""
+        del sender
+        try:
+            return Sent(await asyncio.to_thread(self._write, envelope, key))
+        except OSError as error:
+            return Later(f"the mail folder can't be written: {error.strerror}")
+
+    def _write(self, envelope: Envelope, key: int) -> str:
+        box = self._root / folder_name(envelope.recipient)
+        for name in ("tmp", "new", "cur"):
+            (box / name).mkdir(parents=True, exist_ok=True)
+        # The same delivery has the same name: sent twice, it is there once.
+        name = f"{key >> 12}.{key}.angelia"
+        if (box / "new" / name).exists() or any((box / "cur").glob(f"{name}:*")):
+            return name
+        with (box / "tmp" / name).open("wb") as file:
+            file.write(envelope.raw.replace(b"\r\n", b"\n"))
+            file.flush()
+            os.fsync(file.fileno())
+        (box / "tmp" / name).rename(box / "new" / name)
+        return name
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+def folder_name(address: str) -> str:
+    """A folder for an address: readable, and safe for whatever the address holds."""
+    local, _, domain = address.partition("@")
+    safe = re.sub(r"[^A-Za-z0-9_-]", "_", local)[:40]
+    if safe == local and re.fullmatch(r"[a-z0-9.-]{1,60}", domain) and not domain.startswith("."):
+        return f"{safe}@{domain}"
+    return f"{safe}-{blake2b(address.encode(), digest_size=6).hexdigest()}"
+
+
+class SmtpRoad:
+    """Connections to one server, kept while there is mail (RFC 5321)."""
+
+    def __init__(self, settings: MailSettings) -> None:
+        self._settings = settings
+        self._idle: list[tuple[SMTP, datetime, int]] = []
+        context = ssl.create_default_context(cafile=settings.ca_file or None)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._tls = context
+
+    async def send(self, sender: str, envelope: Envelope, key: int) -> Outcome:
+        """One try over a connection that is idle, or a new one."""
+        del key
+        connection: SMTP | None = None
+        try:
+            connection, sent = await self._take()
+            _, reply = await connection.sendmail(sender, [envelope.recipient], envelope.raw)
+        except SMTPAuthenticationError as error:
+            # The operator's fault, not the reader's: nothing bounces, all waits until it is mended.
+            telemetry.log.error("mail_login_refused", code=error.code, reply=one_line(error.message))
+            outcome: Outcome = Later(f"the mail server refuses our login: {error.code}")
+        except (SMTPException, OSError, TimeoutError, ssl.SSLError) as error:
+            outcome = outcome_of(error)
+        else:
+            self._idle.append((connection, datetime.now(UTC), sent + 1))
+            return Sent(one_line(str(reply), 200))
+        if connection is not None:
+            await self._after_failure(connection, outcome)
+        return outcome
+
+    async def _take(self) -> tuple[SMTP, int]:
+        now = datetime.now(UTC)
+        while self._idle:
+            connection, used_at, sent = self._idle.pop()
+            if connection.is_connected and now - used_at < MOST_IDLE and sent < MOST_PER_CONNECTION:
+                return connection, sent
+            connection.close()
+        return await self._connect(), 0
+
+    async def _connect(self) -> SMTP:
+        host, port = self._settings.server
+        connection = SMTP(
+            hostname=host,
+            port=port,
+            timeout=self._settings.connect_timeout,
+            use_tls=self._settings.scheme == "smtps",
+            start_tls=self._settings.scheme == "smtp+starttls",
+            tls_context=self._tls,
+            local_hostname=socket.gethostname(),
+        )
+        try:
+            await connection.connect()
+            if self._settings.login is not None:
+                await connection.login(*self._settings.login)
+        except BaseException:
+            connection.close()
+            raise
+        connection.timeout = self._settings.command_timeout
+        return connection
+
+    async def _after_failure(self, connection: SMTP, outcome: Outcome) -> None:
+        """A refusal leaves the connection usable after RSET; anything else may have left it half-way."""
+        if isinstance(outcome, Refused) and connection.is_connected:
+            try:
+                await connection.rset(timeout=5)
+            except (SMTPException, OSError):
+                connection.close()
+            else:
+                self._idle.append((connection, datetime.now(UTC), MOST_PER_CONNECTION // 2))
+            return
+        connection.close()
+
+    async def close(self) -> None:
+        """Say goodbye on idle connections."""
+        for connection, _, _ in self._idle:
+            try:
+                await connection.quit(timeout=1)
+            except (SMTPException, OSError):
+                connection.close()
+        self._idle.clear()
+
+
+_BAD_ADDRESS = frozenset({550, 551, 553})
+_TRY_AGAIN_ELSEWHERE = frozenset({421, 450, 451, 452, 454, 530, 534, 535, 538})
+
+
+def outcome_of(error: BaseException) -> Outcome:
+    """What an error means (RFC 5321, 4.2.1): 5yz is for good, all else is for later. A lost reply may mean a second mail with the same Message-ID."""
+    if isinstance(error, SMTPRecipientsRefused) and error.recipients:
+        error = error.recipients[0]
+    if isinstance(error, SMTPResponseException):
+        reply = f"{error.code} {one_line(error.message, 300)}"
+        if isinstance(error, SMTPConnectError) or error.code < 500 or error.code in _TRY_AGAIN_ELSEWHERE:
+            # One mailbox that is greylisted says nothing about the server.
+            return Later(reply, blames_destination=not isinstance(error, SMTPRecipientRefused))
+        return Refused(reply, is_address_bad=isinstance(error, SMTPRecipientRefused) and error.code in _BAD_ADDRESS)
+    if isinstance(error, ssl.SSLCertVerificationError) or isinstance(error.__cause__, ssl.SSLCertVerificationError):
+        telemetry.log.error("mail_certificate_refused", error=str(error))
+        return Later("the mail server's certificate can't be verified")
+    if isinstance(error, SMTPTimeoutError | TimeoutError):
+        return Later("the mail server does not answer in time")
+    if isinstance(error, SMTPServerDisconnected):
+        return Later("the mail server closed the connection")
+    return Later(f"the mail server can't be reached: {one_line(str(error), 200)}")

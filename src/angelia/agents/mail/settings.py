@@ -1,0 +1,62 @@
+"""How mail leaves: one URL for the road, and who signs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from angelia.model.errors import BadSettings
+
+_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
+
+
+@dataclass(frozen=True, slots=True)
+class MailSettings:
+    """`url`: `smtp://host:25` (plain, for a relay on this machine), `smtp+starttls://user:password@host:587`, `smtps://user:password@host:465`, or
+    `maildir:/path` for a machine without a mail server. `domain` stands in Message-IDs and List-Ids. Time limits are in seconds."""
+
+    url: str = "maildir:mail"
+    sender: str = "angelia@localhost"
+    sender_name: str = "Angelia"
+    domain: str = "localhost"
+    ca_file: str = ""
+    concurrency: int = 20
+    connect_timeout: float = 10.0
+    command_timeout: float = 60.0
+
+    def __post_init__(self) -> None:
+        """Say at the start what would fail at night."""
+        scheme = self.url.partition(":")[0]
+        if scheme not in {*_PORTS, "maildir"}:
+            raise BadSettings("agents.mail.url starts with smtp:, smtp+starttls:, smtps: or maildir:")
+        if scheme == "maildir" and not self.url[len("maildir:") :]:
+            raise BadSettings("agents.mail.url: maildir: needs a folder, as in maildir:/var/lib/angelia/mail")
+        if scheme != "maildir" and not urlsplit(self.url).hostname:
+            raise BadSettings("agents.mail.url needs a host, as in smtp://mail.example.org:25")
+        if "@" not in self.sender or any(sign in self.sender for sign in " \r\n<>,"):
+            raise BadSettings("agents.mail.sender is one plain address, as in angelia@example.org")
+        if not self.domain.replace(".", "").replace("-", "").isalnum():
+            raise BadSettings("agents.mail.domain is a host name")
+        if self.concurrency < 1:
+            raise BadSettings("agents.mail.concurrency is at least 1")
+
+    @property
+    def maildir(self) -> Path | None:
+        """The folder, where mail goes into files."""
+        return Path(self.url[len("maildir:") :]) if self.url.startswith("maildir:") else None
+
+    @property
+    def server(self) -> tuple[str, int]:
+        """Host and port."""
+        parts = urlsplit(self.url)
+        return parts.hostname or "", parts.port or _PORTS[parts.scheme]
+
+    @property
+    def scheme(self) -> str:
+        """How the connection is secured."""
+        return self.url.partition(":")[0]
+
+    @property
+    def login(self) -> tuple[str, str] | None:
+        """User and password, if the URL has them."""
+        parts = urlsplit(self.url)
+        return (unquote(parts.username), unquote(parts.password or "")) if parts.username else None

@@ -1,0 +1,1 @@
+"""Message -> content that knows no medium; templates; text tools."""
