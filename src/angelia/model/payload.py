@@ -40,7 +40,9 @@ def message_of(message_id: int, source: str, received_us: int, payload: str) -> 
 
 def _recipients(fields: Mapping[str, Any]) -> list[Recipient]:
     return [
-        Recipient(entry["id"], kind, entry.get("reason", "")) for kind in RecipientKind for entry in fields.get(kind.value, ())
+        Recipient(entry, kind) if isinstance(entry, str) else Recipient(entry["id"], kind, entry.get("reason", ""))
+        for kind in RecipientKind
+        for entry in fields.get(kind.value, ())
     ]
 
 

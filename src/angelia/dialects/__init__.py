@@ -1,0 +1,1 @@
+"""Foreign wire forms that we speak, one room each."""

@@ -1,0 +1,135 @@
+"""CloudEvents 1.0 over HTTP (structured, binary, batch) read as messages."""
+
+import json
+import re
+from typing import Any
+from urllib.parse import unquote
+
+from angelia.model.errors import InvalidInput
+from angelia.wire.asgi import Scope, header
+from angelia.wire.fields import MOST_IN_BATCH, parse_fields
+
+_DEPTH = 20
+_ATTRIBUTE = re.compile(r"[a-z0-9]{1,40}\Z")
+_EXTENSIONS = {"severity": "severity", "dedupkey": "collapse_key", "thread": "thread", "actor": "actor"}
+_KNOWN = frozenset({"specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema", "data", "data_base64"})
+
+
+def is_binary(scope: Scope) -> bool:
+    """Do the headers make it a CloudEvent?"""
+    return bool(header(scope, b"ce-specversion"))
+
+
+def parse_event(body: bytes) -> dict[str, Any]:
+    """A structured event."""
+    return _message(_object(_json(body), ""))
+
+
+def parse_events(body: bytes) -> list[dict[str, Any]]:
+    """A batch of events, all or nothing."""
+    events = _json(body)
+    if not isinstance(events, list) or not 0 < len(events) <= MOST_IN_BATCH:
+        raise InvalidInput(f"a batch is a JSON array of 1 to {MOST_IN_BATCH} events")
+    return [_message(_object(event, str(index))) for index, event in enumerate(events)]
+
+
+def parse_binary(scope: Scope, body: bytes) -> dict[str, Any]:
+    """An event whose attributes are headers."""
+    event: dict[str, Any] = {}
+    for name, value in scope["headers"]:
+        if name.startswith(b"ce-"):
+            event[name[3:].decode("latin-1")] = unquote(value.decode("latin-1"))
+    kind = header(scope, b"content-type").partition(b";")[0].strip().lower()
+    if body and kind.endswith((b"/json", b"+json")):
+        event["data"] = _json(body)
+    elif body:
+        try:
+            event["data"] = body.decode()
+        except UnicodeError:
+            raise InvalidInput("binary data has no place in a message; link to it", "data") from None
+    return _message(event)
+
+
+def _object(event: object, path: str) -> dict[str, Any]:
+    if not isinstance(event, dict):
+        raise InvalidInput("an event is a JSON object", path)
+    return event
+
+
+def _json(body: bytes) -> Any:
+    try:
+        value = json.loads(body.decode(), object_pairs_hook=_pairs, parse_constant=_no_constant, parse_int=_whole)
+    except (ValueError, RecursionError, UnicodeError):
+        raise InvalidInput("this is not JSON that we can read, or a name stands twice in one object", is_syntax=True) from None
+    _check_depth(value, _DEPTH)
+    return value
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ValueError
+    return document
+
+
+def _no_constant(_: str) -> None:
+    raise ValueError
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > 19:
+        raise ValueError
+    return int(digits)
+
+
+def _check_depth(value: object, left: int) -> None:
+    if left < 0:
+        raise InvalidInput(f"data is nested deeper than {_DEPTH}", "data")
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for item in inner:
+        _check_depth(item, left - 1)
+
+
+def _message(event: dict[str, Any]) -> dict[str, Any]:
+    """The message of an event: id and source make it recognisable, subject is the object, data become params or body."""
+    if event.get("specversion") != "1.0":
+        raise InvalidInput("only CloudEvents 1.0 are understood", "specversion")
+    for name in ("id", "source", "type"):
+        if not isinstance(event.get(name), str) or not event[name]:
+            raise InvalidInput("a CloudEvent needs id, source and type", name)
+    if not all(_ATTRIBUTE.match(name) or name == "data_base64" for name in event):
+        raise InvalidInput("names of attributes are lower-case letters and digits")
+    if "data_base64" in event:
+        raise InvalidInput("binary data has no place in a message; link to it", "data_base64")
+    fields: dict[str, Any] = {"type": event["type"], "idempotency_key": f"{event['source']} {event['id']}"[:255]}
+    fields["sender"] = {"id": event["source"][:255]}
+    for name, field in (("subject", "object"), ("time", "occurred_at")):
+        if name in event:
+            fields[field] = event[name]
+    for name, field in _EXTENSIONS.items():
+        if name in event:
+            fields[field] = event[name]
+    if "to" in event:
+        fields["to"] = [part.strip() for part in str(event["to"]).split(",") if part.strip()]
+    if event.get("test") in (True, "true"):
+        fields["test"] = True
+    return parse_fields(fields | _data(event.get("data")))
+
+
+def _data(data: object) -> dict[str, Any]:
+    """An object gives subject and body, and its flat values as params; a text is the body."""
+    if data is None:
+        return {}
+    if isinstance(data, str):
+        return {"body": data}
+    if not isinstance(data, dict):
+        return {"body": json.dumps(data, ensure_ascii=False)}
+    fields: dict[str, Any] = {name: data[name] for name in ("subject", "body") if isinstance(data.get(name), str)}
+    params = {name: _param(value) for name, value in data.items() if name not in fields and value is not None}
+    return fields | ({"params": params} if params else {})
+
+
+def _param(value: object) -> str | list[str]:
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return value
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,189 @@
+"""The HTTP inlet: JSON messages and batches, one-line publishing, CloudEvents; bare ASGI, since it is hot."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+from angelia.inlet import Accept, Draft, Receipt, Taken
+from angelia.inlets.cloudevents import is_binary, parse_binary, parse_event, parse_events
+from angelia.model.errors import AngeliaError, Conflict, InvalidInput
+from angelia.model.moments import public_id
+from angelia.wire.asgi import App, Receive, Scope, Send, UnsupportedMedia, body_of, header, respond
+from angelia.wire.callers import Callers
+from angelia.wire.fields import draft_of, key_of, parse_fields, parse_many, parse_one
+from angelia.wire.problems import PROBLEM_HEADERS, problem_of
+
+MESSAGES = "/api/v1/messages"
+PUBLISH = "/api/v1/publish/"
+_JSON = (b"content-type", b"application/json")
+_MOST_FIELDS = 300
+
+
+class HttpInlet:
+    """Takes what it knows, gives everything else to the app behind it."""
+
+    def __init__(self, behind: App, accept: Accept, callers: Callers, now: Callable[[], datetime], most: int) -> None:
+        self._behind = behind
+        self._accept = accept
+        self._callers = callers
+        self._now = now
+        self._most = most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] == "http" and scope["method"] == "POST":
+            path: str = scope["path"]
+            if path == MESSAGES:
+                return await self._answer(self._messages, scope, receive, send)
+            if path.startswith(PUBLISH) and "/" not in path[len(PUBLISH) :]:
+                return await self._answer(self._publish, scope, receive, send)
+        return await self._behind(scope, receive, send)
+
+    async def _answer(self, take: Any, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            status, body, headers = await take(scope, receive)
+        except UnsupportedMedia as error:
+            _, body, _ = problem_of(error)
+            status, headers = 415, PROBLEM_HEADERS
+        except AngeliaError as error:
+            status, body, headers = problem_of(error)
+        await respond(send, status, body, headers)
+
+    async def _messages(self, scope: Scope, receive: Receive) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
+        caller = await self._callers.poster(header(scope, b"authorization"))
+        body = await body_of(scope, receive, self._most)
+        key = key_of(header(scope, b"idempotency-key"))
+        now = self._now()
+        fields, is_batch = _read(scope, body)
+        for entry in fields:
+            caller.check_post(entry.get("type", ""), entry.get("severity", "normal"))
+        drafts = _drafts(fields, now, None if is_batch else key, is_batch=is_batch)
+        if is_batch and key is not None:
+            raise InvalidInput("in a batch each message has an idempotency_key of its own", "idempotency_key")
+        receipts = await self._accept(caller.name, drafts)
+        return _batch_answer(receipts) if is_batch else _answer(receipts[0])
+
+    async def _publish(self, scope: Scope, receive: Receive) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
+        caller = await self._callers.poster(header(scope, b"authorization"))
+        body = await body_of(scope, receive, self._most)
+        fields = parse_fields(_published(scope, body))
+        caller.check_post(fields["type"], fields.get("severity", "normal"))
+        draft = draft_of(fields, self._now(), key_of(header(scope, b"idempotency-key")))
+        return _answer((await self._accept(caller.name, [draft]))[0])
+
+
+def _read(scope: Scope, body: bytes) -> tuple[list[dict[str, Any]], bool]:
+    """The messages of a body and whether it is a batch, by its content type."""
+    kind = header(scope, b"content-type").partition(b";")[0].strip().lower()
+    if kind in (b"application/json", b"") and not is_binary(scope):
+        if body[:64].lstrip()[:1] == b"[":
+            return parse_many(body), True
+        return [parse_one(body)], False
+    if kind == b"application/cloudevents+json":
+        return [parse_event(body)], False
+    if kind == b"application/cloudevents-batch+json":
+        return parse_events(body), True
+    if is_binary(scope):
+        return [parse_binary(scope, body)], False
+    raise UnsupportedMedia("post application/json, or a CloudEvent; plain text goes to /api/v1/publish/<type>")
+
+
+def _drafts(fields: list[dict[str, Any]], now: datetime, key: str | None, *, is_batch: bool) -> list[Draft]:
+    drafts = []
+    for index, entry in enumerate(fields):
+        try:
+            drafts.append(draft_of(entry, now, key))
+        except InvalidInput as error:
+            if is_batch:
+                error.field = f"{index}.{error.field}".rstrip(".")
+            raise
+    return drafts
+
+
+def _answer(receipt: Receipt) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
+    public = public_id("msg", receipt.message_id)
+    if receipt.taken is Taken.CONFLICT:
+        raise Conflict(f"this idempotency key came with another content before: {public}")
+    location = (b"location", f"{MESSAGES}/{public}".encode())
+    if receipt.taken is Taken.REPEAT:
+        return 200, b'{"id":"%s","status":"repeat"}' % public.encode(), [_JSON, location]
+    return 201, b'{"id":"%s","status":"accepted"}' % public.encode(), [_JSON, location]
+
+
+_STATUS = {Taken.NEW: "accepted", Taken.REPEAT: "repeat", Taken.CONFLICT: "conflict"}
+
+
+def _batch_answer(receipts: list[Receipt]) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
+    items = ",".join(f'{{"id":"{public_id("msg", r.message_id)}","status":"{_STATUS[r.taken]}"}}' for r in receipts)
+    is_any_new = any(receipt.taken is Taken.NEW for receipt in receipts)
+    return 201 if is_any_new else 200, f'{{"items":[{items}]}}'.encode(), [_JSON]
+
+
+_HEADERS = {
+    b"title": "subject", b"severity": "severity", b"priority": "severity", b"to": "to", b"cc": "cc", b"tags": "tags", b"click": "object_url",
+    b"object": "object", b"actor": "actor", b"thread": "thread",
+}  # fmt: skip
+_PRIORITIES = {"1": "low", "2": "low", "3": "normal", "4": "high", "5": "urgent", "min": "low", "default": "normal", "max": "urgent"}
+_LISTS = frozenset({"to", "cc", "access"})
+
+
+def _published(scope: Scope, body: bytes) -> dict[str, Any]:
+    """The fields of a one-line post: headers, then the query, then the body (JSON, a form, or just text)."""
+    fields: dict[str, Any] = {}
+    for name, value in scope["headers"]:
+        if name in _HEADERS:
+            fields[_HEADERS[name]] = value.decode("utf-8", "replace")
+    fields.update(_form(scope["query_string"]))
+    kind = header(scope, b"content-type").partition(b";")[0].strip().lower()
+    if kind == b"application/json":
+        fields.update(parse_one(body) if body.strip() else {})
+    elif kind == b"application/x-www-form-urlencoded" and b"=" in body and b"\n" not in body:
+        fields.update(_form(body))
+    else:
+        fields.update(_text(body))
+    key = unquote(scope["path"][len(PUBLISH) :])
+    if fields.get("type", key).lower() != key.lower():
+        raise InvalidInput("the type in the body is not the one in the URL", "type")
+    return _spread(fields) | {"type": key}
+
+
+def _form(data: bytes) -> dict[str, Any]:
+    try:
+        pairs = parse_qsl(data.decode(), keep_blank_values=True, strict_parsing=bool(data), max_num_fields=_MOST_FIELDS, errors="strict")
+    except (ValueError, UnicodeError):
+        raise InvalidInput("this is not a form or query that we can read", is_syntax=True) from None
+    fields: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in fields:
+            if name not in _LISTS:
+                raise InvalidInput("this stands twice; which one should count?", name)
+            fields[name] = f"{fields[name]},{value}"
+        else:
+            fields[name] = value
+    return fields
+
+
+def _text(body: bytes) -> dict[str, Any]:
+    try:
+        return {"body": body.decode()} if body else {}
+    except UnicodeError:
+        raise InvalidInput("the text is not UTF-8", "body", is_syntax=True) from None
+
+
+def _spread(fields: dict[str, Any]) -> dict[str, Any]:
+    """Values that came as one line of text in their own shapes: lists by commas, tags as name=value, words as flags."""
+    spread = dict(fields)
+    for name in _LISTS & spread.keys():
+        if isinstance(spread[name], str):
+            spread[name] = [part.strip() for part in spread[name].split(",") if part.strip()]
+    if isinstance(spread.get("tags"), str):
+        pairs = [part.partition("=") for part in spread["tags"].split(",") if part.strip()]
+        spread["tags"] = [(name.strip(), value.strip() if sign else "true") for name, sign, value in pairs]
+    for name in ("test", "restricted"):
+        if isinstance(spread.get(name), str):
+            spread[name] = spread[name].lower() in ("1", "true", "yes")
+    severity = spread.get("severity")
+    if isinstance(severity, str):
+        spread["severity"] = _PRIORITIES.get(severity.lower(), severity)
+    return spread

@@ -1,0 +1,1 @@
+"""Wire code that inlets, dialects and the web share: fields, bodies, problems, credentials."""

@@ -1,0 +1,71 @@
+"""Bare ASGI in a few functions, for what is too hot for a framework."""
+
+import zlib
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+
+from angelia.model.errors import InvalidInput, TooLarge
+from angelia.wire.problems import Header
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class UnsupportedMedia(InvalidInput):
+    """A content type or coding that we don't read. HTTP 415."""
+
+
+def header(scope: Scope, name: bytes) -> bytes:
+    """The first value of a header, b"" if it is not there."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return bytes(value)
+    return b""
+
+
+async def body_of(scope: Scope, receive: Receive, most: int) -> bytes:
+    """The body, at most `most` bytes also after unpacking gzip; TooLarge as soon as it is more."""
+    length = header(scope, b"content-length")
+    if length.isdigit() and int(length) > most:
+        raise TooLarge(f"a request has at most {most} bytes")
+    event = await receive()
+    body = event.get("body", b"")
+    if event.get("more_body"):
+        parts, size = [body], len(body)
+        while event.get("more_body"):
+            event = await receive()
+            if event["type"] == "http.disconnect":
+                raise InvalidInput("the request broke off", is_syntax=True)
+            parts.append(event.get("body", b""))
+            size += len(parts[-1])
+            if size > most:
+                raise TooLarge(f"a request has at most {most} bytes")
+        body = b"".join(parts)
+    if len(body) > most:
+        raise TooLarge(f"a request has at most {most} bytes")
+    coding = header(scope, b"content-encoding").strip().lower()
+    return bytes(body) if coding in (b"", b"identity") else _unpacked(bytes(body), coding, most)
+
+
+def _unpacked(body: bytes, coding: bytes, most: int) -> bytes:
+    if coding != b"gzip":
+        raise UnsupportedMedia("a body may be gzip or not encoded at all")
+    inflater = zlib.decompressobj(wbits=31)
+    try:
+        plain = inflater.decompress(body, most + 1)
+    except zlib.error:
+        raise InvalidInput("the body is not gzip", is_syntax=True) from None
+    if len(plain) > most:
+        raise TooLarge(f"a request has at most {most} bytes after unpacking")
+    if not inflater.eof:
+        raise InvalidInput("the gzip body is cut off", is_syntax=True)
+    return plain
+
+
+async def respond(send: Send, status: int, body: bytes, headers: Iterable[Header]) -> None:
+    """A whole answer."""
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+    await send({"type": "http.response.body", "body": body})

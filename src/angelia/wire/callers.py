@@ -1,0 +1,152 @@
+"""Who calls: bearer tokens of sources and persons, checked against the store with a short memory."""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from hashlib import sha256
+from time import monotonic
+
+from angelia.model.errors import Forbidden, NotAuthenticated, RateLimited
+from angelia.model.person import Person
+from angelia.store import Source, Store
+
+REMEMBERED = 3.0  # seconds; a revoked token is refused in every process within 5 s (promise P19)
+MOST_REMEMBERED = 10_000
+ANONYMOUS = "anonymous"
+
+
+def new_secret() -> str:
+    """A token: 256 random bits, shown once."""
+    return f"ang_{secrets.token_urlsafe(32)}"
+
+
+def secret_hash(secret: str) -> str:
+    """What the store keeps. The secret has full entropy, so a fast hash is enough."""
+    return sha256(secret.encode()).hexdigest()
+
+
+@dataclass(slots=True)
+class Caller:
+    """Who calls, and what it may do. `source` posts; `person` reads and writes hers; an admin everything."""
+
+    source: Source | None = None
+    person: Person | None = None
+    scopes: frozenset[str] = frozenset()
+    is_trusted: bool = False
+    bucket: "Bucket | None" = field(default=None, repr=False)
+
+    @property
+    def is_admin(self) -> bool:
+        """The operator at the machine, or an administrator with a token that says admin."""
+        return self.is_trusted or (self.person is not None and self.person.is_admin and "admin" in self.scopes)
+
+    @property
+    def name(self) -> str:
+        """As it stands in the audit log and as a message's source."""
+        if self.person is not None:
+            return f"person:{self.person.login}"
+        if self.source is not None:
+            return self.source.name
+        return "operator" if self.is_trusted else ANONYMOUS
+
+    def check_post(self, key: str, severity: str, count: int = 1) -> None:
+        """May it post this type with this severity, now? Forbidden or RateLimited if not."""
+        source = self.source
+        if source is None:
+            if self.person is not None and not self.scopes & {"post", "admin"}:
+                raise Forbidden("this token may not post; make one with the scope post")
+            return
+        if not source.is_active:
+            raise Forbidden("this source is switched off")
+        if source.subtrees and not any(key == tree or key.startswith(f"{tree}.") for tree in source.subtrees):
+            raise Forbidden(f"this source may post {', '.join(source.subtrees)}, not {key}")
+        if severity == "urgent" and not source.may_be_urgent:
+            raise Forbidden("this source may not post urgent messages")
+        if self.bucket is not None:
+            self.bucket.take(count)
+
+
+class Bucket:
+    """A token bucket: `rate` a second, with a burst of ten seconds."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._level = max(1.0, rate * 10)
+        self._seen_at = monotonic()
+
+    def take(self, count: int) -> None:
+        """Take so many, or say when to come back."""
+        now = monotonic()
+        most = max(1.0, self._rate * 10)
+        self._level = min(most, self._level + (now - self._seen_at) * self._rate)
+        self._seen_at = now
+        # A batch above the burst is taken on credit once the bucket is full: it could never fit.
+        if self._level < min(count, most):
+            raise RateLimited("this source posts more than its rate allows", (min(count, most) - self._level) / self._rate)
+        self._level -= count
+
+
+class Callers:
+    """Finds who calls by the Authorization header (RFC 6750)."""
+
+    def __init__(self, store: Store, now: Callable[[], datetime], *, open_posting: bool, trusts_caller: bool) -> None:
+        self._store = store
+        self._now = now
+        self._anonymous = Caller(source=Source(name=ANONYMOUS, may_be_urgent=False)) if open_posting else None
+        self._trusted = Caller(is_trusted=True, scopes=frozenset({"admin"})) if trusts_caller else None
+        self._known: dict[str, tuple[float, Caller]] = {}
+        self._buckets: dict[str, tuple[float, Bucket]] = {}
+        self._used: dict[int, float] = {}
+
+    async def of(self, authorization: bytes) -> Caller | None:
+        """The caller; None for nobody; NotAuthenticated for credentials that are not good."""
+        if self._trusted is not None:
+            return self._trusted
+        if not authorization:
+            return None
+        scheme, _, secret = authorization.partition(b" ")
+        if scheme.lower() != b"bearer" or not secret or len(secret) > 512 or not secret.isascii():
+            raise NotAuthenticated("send the token as Authorization: Bearer ang_...")
+        hashed = secret_hash(secret.decode().strip())
+        known = self._known.get(hashed)
+        if known is not None and monotonic() - known[0] < REMEMBERED:
+            return known[1]
+        caller = await self._look_up(hashed)
+        if len(self._known) > MOST_REMEMBERED:
+            self._known.clear()
+        self._known[hashed] = monotonic(), caller
+        return caller
+
+    async def poster(self, authorization: bytes) -> Caller:
+        """The caller of a post; where posting is open nobody needs a token."""
+        caller = await self.of(authorization) or self._anonymous
+        if caller is None:
+            raise NotAuthenticated("posting here needs the token of a source: Authorization: Bearer ang_...")
+        return caller
+
+    async def _look_up(self, hashed: str) -> Caller:
+        now = self._now()
+        token = await self._store.token(hashed)
+        if token is None or token.is_revoked or (token.expires_at is not None and token.expires_at <= now):
+            raise NotAuthenticated("this token is unknown, expired or revoked")
+        if token.last_used_at is None or now - token.last_used_at > timedelta(minutes=10):
+            await self._store.touch_tokens([token.token_id], now)
+        kind, _, name = token.owner.partition(":")
+        if kind == "person":
+            person = await self._store.person(name)
+            if person is None or not person.is_active:
+                raise NotAuthenticated("the owner of this token is not active")
+            return Caller(person=person, scopes=token.scopes)
+        source = await self._store.source(name)
+        if source is None:
+            raise NotAuthenticated("the source of this token is gone")
+        return Caller(source=source, scopes=token.scopes, bucket=self._bucket(source))
+
+    def _bucket(self, source: Source) -> Bucket | None:
+        if source.rate_per_second <= 0:
+            return None
+        known = self._buckets.get(source.name)
+        if known is None or known[0] != source.rate_per_second:
+            known = self._buckets[source.name] = source.rate_per_second, Bucket(source.rate_per_second)
+        return known[1]

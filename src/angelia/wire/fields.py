@@ -1,0 +1,252 @@
+"""The fields of a posted message: one schema for all inlets, checked strictly, written as the payload that the store keeps."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, with_config
+from pydantic_core import PydanticSerializationError, to_json
+from typing_extensions import TypedDict
+
+from angelia.inlet import Draft
+from angelia.model.errors import InvalidInput, TooLarge
+
+BODY = 65_536
+MOST_IN_BATCH = 10_000
+LONGEST_EXPIRY = timedelta(days=90)
+_TIME = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?(Z|[+-]\d{2}:\d{2})$"
+_FIT = r"^[^\x00-\x1f\x7f]*$"
+
+Word = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=_FIT)]
+Text255 = Annotated[str, StringConstraints(max_length=255)]
+Key = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=_FIT)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=_FIT)]
+Value = Annotated[str, StringConstraints(max_length=4_096)]
+Time = Annotated[str, StringConstraints(pattern=_TIME)]
+Type = Annotated[
+    str, StringConstraints(min_length=1, max_length=128, to_lower=True, pattern=r"^[A-Za-z0-9_:-]+(\.[A-Za-z0-9_:-]+)*$")
+]
+Url = Annotated[str, StringConstraints(max_length=2_048, pattern=r"^https?://[^\s\x00-\x1f<>\"\\^`{|}]+$")]
+_STRICT = ConfigDict(extra="forbid", strict=True)
+
+
+@with_config(_STRICT)
+class NamedRecipient(TypedDict, total=False):
+    """Somebody, and why she gets it."""
+
+    id: Annotated[Word, Field(description="a login, or `group:<name>`")]
+    reason: Text255
+
+
+@with_config(_STRICT)
+class SenderFields(TypedDict, total=False):
+    """Who says it."""
+
+    id: Text255
+    name: Text255
+
+
+@with_config(_STRICT)
+class TagFields(TypedDict):
+    """A tag as an object."""
+
+    name: Name
+    value: Value
+
+
+Recipients = Annotated[list[Word | NamedRecipient], Field(max_length=1_000)]
+Tags = Annotated[list[tuple[Name, Value] | TagFields], Field(max_length=64)] | Annotated[dict[Name, Value], Field(max_length=64)]
+
+
+@with_config(_STRICT)
+class MessageFields(TypedDict, total=False):
+    """A posted message. Only `type` is needed."""
+
+    type: Type
+    subject: Text255
+    body: Annotated[str, StringConstraints(max_length=BODY)]
+    body_format: Literal["text", "markdown", "html"]
+    actor: Text255
+    object: Text255
+    object_url: Url
+    thread: Text255
+    collapse_key: Text255
+    supersedes: Text255
+    language: Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$", max_length=35)]
+    occurred_at: Time
+    sender: SenderFields
+    to: Recipients
+    cc: Recipients
+    severity: Literal["low", "normal", "high", "urgent"]
+    tags: Tags
+    params: Annotated[dict[Name, Value | Annotated[list[Value], Field(max_length=100)]], Field(max_length=128)]
+    expires_at: Time
+    not_before: Time
+    wish: Literal["now", "digest"]
+    test: bool
+    restricted: bool
+    access: Annotated[list[Word], Field(max_length=1_000)]
+    idempotency_key: Key
+
+
+_one = TypeAdapter(MessageFields)
+_many = TypeAdapter(Annotated[list[MessageFields], Field(min_length=1, max_length=MOST_IN_BATCH)])
+# Every string with what follows it: a key is one with a colon. Possessive, so it runs in linear time on anything.
+_STRINGS = re.compile(rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)"\s*+(:?)', re.DOTALL)
+
+
+def message_schema() -> dict[str, Any]:
+    """The JSON schema of a posted message, for the API's description."""
+    return _one.json_schema()
+
+
+def parse_one(body: bytes) -> dict[str, Any]:
+    """One message from JSON bytes."""
+    _refuse_doubles(body)
+    return _validated(lambda: dict(_one.validate_json(body)), body)
+
+
+def parse_many(body: bytes) -> list[dict[str, Any]]:
+    """A batch: 1 to 10,000 messages in a JSON array, all or nothing."""
+    batch: list[dict[str, Any]] = _validated(lambda: _many.validate_json(body), body)
+    keys = sum(1 for _, colon in _STRINGS.findall(body) if colon)
+    if keys != sum(map(_count_keys, batch)):
+        raise InvalidInput("a name stands twice in one object; which one should count?", is_syntax=True)
+    return batch
+
+
+def parse_fields(fields: Mapping[str, object]) -> dict[str, Any]:
+    """One message from values that another form was read into (XML, form, CloudEvents)."""
+    return _validated(lambda: dict(_one.validate_python(dict(fields))), b"")
+
+
+def _count_keys(fields: dict[str, Any]) -> int:
+    count = len(fields)
+    for name in fields.keys() & {"to", "cc", "tags", "params", "sender"}:
+        value = fields[name]
+        count += len(value) if isinstance(value, dict) else sum(len(entry) for entry in value if isinstance(entry, dict))
+    return count
+
+
+def _refuse_doubles(body: bytes) -> None:
+    """Two parsers must never read two messages in one text (checklist S17): a name that stands twice in an object is refused."""
+    keys = [key for key, colon in _STRINGS.findall(body) if colon]
+    if len(keys) == len(set(keys)) and b"\\" not in b"".join(keys):
+        return
+    try:
+        json.loads(body, object_pairs_hook=_pairs)
+    except (ValueError, RecursionError):
+        raise InvalidInput("this is not JSON, or a name stands twice in one object", is_syntax=True) from None
+
+
+def _pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ValueError
+    return document
+
+
+def _validated(validate: Callable[[], Any], body: bytes) -> Any:
+    try:
+        valid = validate()
+    except ValidationError as error:
+        raise _explained(error) from None
+    except (ValueError, RecursionError):
+        raise InvalidInput("this is not JSON that we can read", is_syntax=True) from None
+    if b"\\u0000" in body or b"\\U0000" in body:
+        _refuse_nul(valid, "")
+    return valid
+
+
+def _refuse_nul(value: object, path: str) -> None:
+    if isinstance(value, str):
+        if "\x00" in value:
+            raise InvalidInput("a text must not hold the character NUL", path.strip("."))
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            _refuse_nul(key, path)
+            _refuse_nul(inner, f"{path}.{key}")
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            _refuse_nul(inner, f"{path}.{index}")
+
+
+_SHAPES = {"function-wrap", "str", "NamedRecipient", "list", "tuple", "dict", "TagFields"}
+
+
+def _explained(error: ValidationError) -> InvalidInput:
+    """The first fault in words, with its field. Never what was sent: it may be a secret."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    place = [str(part) for part in first["loc"] if "[" not in str(part) and str(part) not in _SHAPES]
+    field = ".".join(place)
+    if first["type"] == "json_invalid":
+        return InvalidInput(first["msg"].replace("Invalid JSON: ", "this is not JSON: "), "", is_syntax=True)
+    if first["type"] == "string_too_long" and place[-1:] == ["body"]:
+        return TooLarge(f"a body has at most {BODY} characters; link to what is longer", field)
+    if first["type"] == "extra_forbidden":
+        return InvalidInput("there is no such field", field)
+    return InvalidInput(first["msg"], field)
+
+
+def draft_of(fields: dict[str, Any], now: datetime, key: str | None = None) -> Draft:
+    """The draft of checked fields. `key` is the Idempotency-Key of the request; one in the fields must agree with it."""
+    own_key = fields.pop("idempotency_key", None)
+    if own_key is not None and key is not None and own_key != key:
+        raise InvalidInput("the header and the field name different idempotency keys", "idempotency_key")
+    key = key or own_key
+    if "type" not in fields:
+        raise InvalidInput("a message needs a type", "type")
+    for kind in ("to", "cc"):
+        if any(isinstance(entry, dict) and "id" not in entry for entry in fields.get(kind, ())):
+            raise InvalidInput("a recipient needs an id", kind)
+    if "tags" in fields:
+        fields["tags"] = _tag_pairs(fields["tags"])
+    if fields.keys() & {"occurred_at", "expires_at", "not_before"}:
+        _check_times(fields, now)
+    if key is None:
+        return Draft(fields["type"], _text(fields))
+    payload = _text(fields)
+    return Draft(fields["type"], payload, key, blake2b(payload.encode(), digest_size=16).digest())
+
+
+def _text(fields: dict[str, Any]) -> str:
+    try:
+        return to_json(fields).decode()
+    except (PydanticSerializationError, UnicodeError):
+        raise InvalidInput("a text holds half a character (a lone surrogate)") from None
+
+
+def _tag_pairs(tags: object) -> list[list[str]]:
+    if isinstance(tags, dict):
+        return [[name, value] for name, value in tags.items()]
+    assert isinstance(tags, list)
+    return [[tag["name"], tag["value"]] if isinstance(tag, dict) else list(tag) for tag in tags]
+
+
+def _check_times(fields: dict[str, Any], now: datetime) -> None:
+    moments: dict[str, datetime] = {}
+    for name in ("occurred_at", "expires_at", "not_before"):
+        if name in fields:
+            try:
+                moments[name] = datetime.fromisoformat(fields[name]).astimezone(UTC)
+            except (ValueError, OverflowError):
+                raise InvalidInput("there is no such time; it looks like 2026-11-22T10:00:00Z", name) from None
+            if not 1970 <= moments[name].year <= 2200:
+                raise InvalidInput("a time lies between 1970 and 2200", name)
+            fields[name] = moments[name].isoformat().replace("+00:00", "Z")
+    if "expires_at" in moments and moments["expires_at"] > now + LONGEST_EXPIRY:
+        raise InvalidInput("a message expires within 90 days", "expires_at")
+    if "not_before" in moments and moments["not_before"] > now + LONGEST_EXPIRY:
+        raise InvalidInput("a message may wait at most 90 days", "not_before")
+
+
+def key_of(text: bytes) -> str | None:
+    """The value of an Idempotency-Key header, None if there is none."""
+    if not text:
+        return None
+    if len(text) > 255 or any(byte < 0x21 or byte > 0x7E for byte in text):
+        raise InvalidInput("an idempotency key is 1 to 255 printable ASCII characters", "idempotency_key", is_syntax=True)
+    return text.decode()

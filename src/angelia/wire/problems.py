@@ -1,0 +1,86 @@
+"""Errors on the wire: problem details (RFC 9457), one table from our errors to status codes."""
+
+import json
+from collections.abc import Iterable
+
+from angelia.model.errors import (
+    AngeliaError,
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    NotAuthenticated,
+    NotFound,
+    RateLimited,
+    StoreUnavailable,
+    TooLarge,
+)
+
+_STATUS: tuple[tuple[type[AngeliaError], int, str], ...] = (
+    (TooLarge, 413, "too-large"),
+    (InvalidInput, 422, "invalid-input"),
+    (Conflict, 409, "conflict"),
+    (NotAuthenticated, 401, "not-authenticated"),
+    (Forbidden, 403, "forbidden"),
+    (NotFound, 404, "not-found"),
+    (RateLimited, 429, "rate-limited"),
+    (StoreUnavailable, 503, "store-unavailable"),
+)
+TITLES = {
+    400: "The request can't be read",
+    401: "Credentials are needed",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    406: "Not acceptable",
+    409: "Conflict",
+    412: "The version has moved on",
+    413: "Too large",
+    415: "Media type not supported",
+    422: "The input can't be used",
+    428: "A precondition is needed",
+    429: "Too many requests",
+    500: "Something is wrong on our side",
+    503: "Not available now",
+}
+Header = tuple[bytes, bytes]
+
+
+def status_of(error: AngeliaError) -> int:
+    """The status code of one of our errors."""
+    if isinstance(error, InvalidInput) and error.is_syntax and not isinstance(error, TooLarge):
+        return 400
+    return next((status for kind, status, _ in _STATUS if isinstance(error, kind)), 500)
+
+
+def problem(status: int, detail: str, *, kind: str = "about:blank", field: str = "") -> dict[str, object]:
+    """A problem document; `errors` names the field."""
+    document: dict[str, object] = {"type": kind, "title": TITLES.get(status, "Error"), "status": status, "detail": detail}
+    if field:
+        document["errors"] = [{"field": field, "detail": detail}]
+    return document
+
+
+def problem_of(error: AngeliaError) -> tuple[int, bytes, list[Header]]:
+    """Status, body and headers of one of our errors."""
+    status = status_of(error)
+    name = next((slug for kind, _, slug in _STATUS if isinstance(error, kind)), "error")
+    detail = str(error) if status < 500 or isinstance(error, StoreUnavailable) else "an operator will find it in the log"
+    document = problem(status, detail, kind=f"urn:angelia:{name}", field=getattr(error, "field", ""))
+    return status, json.dumps(document).encode(), [*PROBLEM_HEADERS, *_retry(error), *_challenge(status)]
+
+
+def _retry(error: AngeliaError) -> Iterable[Header]:
+    if isinstance(error, RateLimited | StoreUnavailable):
+        yield b"retry-after", str(max(1, round(error.retry_after))).encode()
+
+
+def _challenge(status: int) -> Iterable[Header]:
+    if status == 401:
+        yield b"www-authenticate", b'Bearer realm="angelia"'
+
+
+PROBLEM_HEADERS: list[Header] = [
+    (b"content-type", b"application/problem+json"),
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+]
