@@ -200,8 +200,10 @@ def draft_of(fields: dict[str, Any], now: datetime, key: str | None = None) -> D
     if "type" not in fields:
         raise InvalidInput("a message needs a type", "type")
     for kind in ("to", "cc"):
-        if any(isinstance(entry, dict) and "id" not in entry for entry in fields.get(kind, ())):
-            raise InvalidInput("a recipient needs an id", kind)
+        if kind in fields:
+            fields[kind] = [{"id": entry} if isinstance(entry, str) else entry for entry in fields[kind]]
+            if any("id" not in entry for entry in fields[kind]):
+                raise InvalidInput("a recipient needs an id", kind)
     if "tags" in fields:
         fields["tags"] = _tag_pairs(fields["tags"])
     if fields.keys() & {"occurred_at", "expires_at", "not_before"}:

@@ -1,6 +1,6 @@
 """How mail leaves: one URL for the road, and who signs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -38,6 +38,12 @@ class MailSettings:
             raise BadSettings("agents.mail.domain is a host name")
         if self.concurrency < 1:
             raise BadSettings("agents.mail.concurrency is at least 1")
+
+    def below(self, folder: Path) -> "MailSettings":
+        """A relative maildir lies below the hub's data folder."""
+        if self.maildir is None or self.maildir.is_absolute():
+            return self
+        return replace(self, url=f"maildir:{folder / self.maildir}")
 
     @property
     def maildir(self) -> Path | None:

@@ -1,0 +1,249 @@
+"""Composition root: which store, agents and stages there are, how they start and stop. Read here first."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from time import monotonic, time_ns
+
+import uvicorn
+
+from angelia import telemetry
+from angelia.agent import Agent
+from angelia.dialects.hermes import HermesDialect
+from angelia.directories.local import LocalDirectory
+from angelia.flow.digester import Digester
+from angelia.flow.intake import Intake
+from angelia.flow.janitor import Janitor
+from angelia.flow.letters import Letters, Links
+from angelia.flow.loop import Hint, Stage, run
+from angelia.flow.planner import Planner
+from angelia.flow.profiles import People
+from angelia.flow.relay import Lifetimes, Relay
+from angelia.flow.voice import Voice
+from angelia.inlets.http import HttpInlet
+from angelia.model.errors import BadSettings, StoreUnavailable
+from angelia.plugins import agent_classes
+from angelia.settings import Settings, secret_of, section
+from angelia.stores.sql import SqlStore, open_store
+from angelia.web.app import make_api
+from angelia.web.context import Context
+from angelia.wire.asgi import App
+from angelia.wire.callers import Callers
+
+STAGES = ("planner", "digester", "relay", "janitor")
+"""The life of a message, in order."""
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def now() -> datetime:
+    """The only clock of the house."""
+    return datetime.now(UTC)
+
+
+class House:
+    """Everything put together; `async with House.open(settings) as house`."""
+
+    def __init__(self, settings: Settings, store: SqlStore, agents: Mapping[str, Agent], node: int, templates: dict[str, str]) -> None:
+        self.settings = settings
+        self.store = store
+        self.agents = agents
+        self._templates = templates
+        self._stop = asyncio.Event()
+        self.hints = {name: Hint() for name in STAGES}
+        self.people = People(store)
+        self.intake = Intake(store, lambda: time_ns() // 1000, node, self._wake("planner", "messages"))
+        self.secret = secret_of(settings)
+        self.stages = self._stages()
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(cls, settings: Settings) -> AsyncIterator["House"]:
+        """Open the store and the agents; close them at the end."""
+        store = await open_store(settings.database)
+        templates: dict[str, str] = {}
+        agents = make_agents(settings, templates)
+        try:
+            house = cls(settings, store, agents, await store.new_node(), templates)
+            await house.refresh()
+            yield house
+        finally:
+            for agent in agents.values():
+                await agent.close()
+            await store.close()
+
+    async def refresh(self) -> None:
+        """Read again what is kept in memory."""
+        await self.people.refresh()
+        templates = await self.store.templates()
+        self._templates.clear()
+        self._templates.update(templates)
+
+    def _wake(self, stage: str, topic: str) -> Callable[[], None]:
+        def wake() -> None:
+            self.hints[stage]()
+            self.store.wake(topic)
+
+        return wake
+
+    def _stages(self) -> tuple[Stage, ...]:
+        lifetime, chat = self.settings.lifetimes
+        lifetimes = Lifetimes(lifetime, {name: chat for name, agent in self.agents.items() if agent.is_interruptive})
+        letters = Letters(self.store, self.people, Links(self.settings.house.base_url, self.secret))
+        directory = LocalDirectory(self.store, monotonic)
+        wake_relay = self._wake("relay", "deliveries")
+        return (
+            Planner(self.store, self.people, directory, self.intake, wake_relay),
+            Digester(self.store, self.people, self.intake, wake_relay),
+            Relay(self.store, self.agents, letters, Voice(self.intake.accept), now, lifetimes),
+            Janitor(self.store, timedelta(days=self.settings.delivery.retention_days)),
+        )
+
+    def app(self, *, trusts_caller: bool = False) -> App:
+        """The whole HTTP side: the hot inlets before the framework."""
+        web = self.settings.web
+        callers = Callers(self.store, now, open_posting=web.open_posting, trusts_caller=trusts_caller)
+        context = Context(
+            store=self.store,
+            accept=self.intake.accept,
+            callers=callers,
+            now=now,
+            agents=self.agents,
+            site=lambda: self.people.site,
+            secret=self.secret,
+            base_url=self.settings.house.base_url,
+            max_body=web.max_body,
+            changed=self._changed,
+            ready=self.ready,
+        )
+        api = make_api(context)
+        hermes = HermesDialect(api, self.intake.accept, callers, self.store, now)
+        return HttpInlet(hermes, self.intake.accept, callers, now, web.max_body)
+
+    def _changed(self, topic: str) -> None:
+        for hint in self.hints.values():
+            hint()
+        self.store.wake(topic)
+
+    async def ready(self) -> dict[str, str]:
+        """Promise P17: what is not well, by part; empty means ready."""
+        faults: dict[str, str] = {}
+        try:
+            await self.store.ping()
+        except StoreUnavailable as error:
+            faults["store"] = str(error)
+        return faults
+
+    async def work(self) -> None:
+        """Run the stages until `stop`."""
+        jobs = [asyncio.create_task(run(stage, self.hints[stage.name], now, self._stop), name=stage.name) for stage in self.stages]
+        jobs.append(asyncio.create_task(self._keep_fresh()))
+        listening = asyncio.create_task(self._listen())
+        await asyncio.gather(*jobs)
+        listening.cancel()
+
+    async def _keep_fresh(self) -> None:
+        """What others change is seen within seconds (promise P10)."""
+        while not self._stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(2):
+                    await self._stop.wait()
+            with contextlib.suppress(StoreUnavailable):
+                await self.refresh()
+
+    async def _listen(self) -> None:
+        topics = {"messages": ("planner",), "deliveries": ("relay",), "people": STAGES}
+        async for topic in self.store.hints():
+            for stage in topics.get(topic, STAGES):
+                self.hints[stage]()
+
+    def stop(self) -> None:
+        """Refuse what is new, finish what is in hand (promise P18)."""
+        self.intake.close()
+        self._stop.set()
+        for hint in self.hints.values():
+            hint()
+
+
+def make_agents(settings: Settings, templates: Mapping[str, str]) -> dict[str, Agent]:
+    """One agent for each entry point, with its own table of settings."""
+    classes = agent_classes()
+    for name in settings.agents:
+        if name not in classes:
+            raise BadSettings(f"there is no agent {name!r}; there are {', '.join(classes)}")
+    agents: dict[str, Agent] = {}
+    for name, kind in classes.items():
+        if kind.Settings is None:
+            agents[name] = kind()
+            continue
+        table = dict(settings.agents.get(name, {}))
+        agents[name] = kind(_rooted(section(kind.Settings, f"agents.{name}", table), settings), lambda: templates)
+    return agents
+
+
+def _rooted(made: object, settings: Settings) -> object:
+    """Settings that keep files put them below the data folder, if they offer to."""
+    below = getattr(made, "below", None)
+    return below(settings.data_dir.resolve()) if below is not None else made
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which leaves signals to us: stages and server stop together."""
+
+    @contextlib.contextmanager
+    def capture_signals(self):  # type: ignore[no-untyped-def]
+        """No handlers of its own."""
+        yield
+
+
+async def serve(settings: Settings, *, roles: Iterable[str] = ("web", "work"), ready: Callable[[House], None] | None = None) -> None:
+    """Run until SIGTERM or SIGINT; exits within ten seconds, with nothing lost."""
+    web = settings.web
+    if web.host not in _LOOPBACK and not web.allow_public_bind:
+        raise BadSettings(f"refusing to listen on {web.host} without a proxy in front: set web.allow_public_bind to say that there is one")
+    async with House.open(settings) as house:
+        loop = asyncio.get_running_loop()
+        tasks: list[asyncio.Task[None]] = []
+        server = Server(_uvicorn(house, settings)) if "web" in roles else None
+
+        def stop() -> None:
+            house.stop()
+            if server is not None:
+                server.should_exit = True
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop)
+        if server is not None:
+            tasks.append(asyncio.create_task(server.serve()))
+            while not server.started and not tasks[0].done():
+                await asyncio.sleep(0.005)
+        if "work" in roles:
+            tasks.append(asyncio.create_task(house.work()))
+        if ready is not None:
+            ready(house)
+        telemetry.log.info("started", roles=list(roles), port=web.port)
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            stop()
+        telemetry.log.info("stopped")
+
+
+def _uvicorn(house: House, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        house.app(),
+        host=settings.web.host,
+        port=settings.web.port,
+        loop="uvloop",
+        http="httptools",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=20,
+        timeout_graceful_shutdown=3,
+        backlog=4096,
+    )

@@ -1,0 +1,246 @@
+"""Settings from TOML, environment and secret files: checked at the start, unknown names are errors."""
+
+import os
+import secrets
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from datetime import timedelta
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args, get_type_hints
+
+from angelia.model.errors import BadSettings
+
+PREFIX = "ANGELIA__"
+PLACES = ("angelia.toml", "/etc/angelia/angelia.toml")
+_SECRET_NAMES = frozenset({"secret", "url", "database", "password", "token"})
+
+
+def _say(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True, slots=True)
+class HouseSettings:
+    """Where things are kept, and how the hub is reached."""
+
+    data_dir: str = _say("var", "folder for everything that the hub writes")
+    database: str = _say("", "database URL; empty means SQLite in the data folder")
+    base_url: str = _say("http://127.0.0.1:8080", "how people reach the hub; links in mails begin with it")
+    secret: str = _say("", "key that signs links, at least 32 characters; empty means one is made in the data folder")
+    title: str = _say("Angelia", "what this site is called")
+
+
+@dataclass(frozen=True, slots=True)
+class WebSettings:
+    """The HTTP side."""
+
+    host: str = _say("127.0.0.1", "address to listen on")
+    port: int = _say(8080, "port to listen on")
+    open_posting: bool = _say(False, "may anybody post messages without a token?")
+    max_body: int = _say(16_777_216, "largest request body in bytes, also after unpacking")
+    allow_public_bind: bool = _say(False, "listen on other than loopback without a proxy in front")
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverySettings:
+    """How long and how often deliveries are tried. Lengths are in seconds."""
+
+    lifetime: int = _say(432_000, "how long a delivery is tried before it expires")
+    chat_lifetime: int = _say(86_400, "the same for interruptive agents")
+    retention_days: int = _say(90, "how long messages are kept where their type says nothing")
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """Logs, on stderr."""
+
+    form: str = _say("json", "json or text")
+    level: str = _say("info", "debug, info, warning or error")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings. `agents` holds a table for each agent, read by its own room."""
+
+    house: HouseSettings = HouseSettings()
+    web: WebSettings = WebSettings()
+    delivery: DeliverySettings = DeliverySettings()
+    log: LogSettings = LogSettings()
+    agents: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def data_dir(self) -> Path:
+        """The data folder."""
+        return Path(self.house.data_dir)
+
+    @property
+    def database(self) -> str:
+        """The database's URL."""
+        return self.house.database or f"sqlite:///{self.data_dir.resolve() / 'angelia.db'}"
+
+    @property
+    def lifetimes(self) -> tuple[timedelta, timedelta]:
+        """Of ordinary and of interruptive agents."""
+        return timedelta(seconds=self.delivery.lifetime), timedelta(seconds=self.delivery.chat_lifetime)
+
+
+_SECTIONS: Mapping[str, type] = {"house": HouseSettings, "web": WebSettings, "delivery": DeliverySettings, "log": LogSettings}
+
+
+def load(
+    config: str = "", environment: Mapping[str, str] | None = None, overrides: Mapping[str, Mapping[str, Any]] | None = None
+) -> Settings:
+    """Later wins: file (`config`, ANGELIA_CONFIG, or the first of PLACES), environment, systemd credentials, command line.
+
+    Raises BadSettings that names the setting.
+    """
+    environment = os.environ if environment is None else environment
+    tables: dict[str, dict[str, Any]] = {}
+    for layer in (_from_file(config or environment.get("ANGELIA_CONFIG", "")), _from_environment(environment), overrides or {}):
+        _merge(tables, layer)
+    agents = tables.pop("agents", {})
+    for name in tables:
+        if name not in _SECTIONS:
+            raise BadSettings(f"there is no section [{name}]; there are {', '.join([*_SECTIONS, 'agents'])}")
+    values = {name: section(kind, name, tables.get(name, {})) for name, kind in _SECTIONS.items()}
+    settings = Settings(**values, agents=agents)
+    _check(settings)
+    return settings
+
+
+def section(kind: type, path: str, table: Mapping[str, Any]) -> Any:
+    """A frozen dataclass from a table: unknown names and wrong kinds are BadSettings; text from the environment is converted."""
+    if not isinstance(table, Mapping):
+        raise BadSettings(f"[{path}] is a table of settings")
+    hints = get_type_hints(kind)
+    known = {item.name for item in fields(kind)}
+    for name in table:
+        if name not in known:
+            raise BadSettings(f"there is no setting {path}.{name}; there are {', '.join(sorted(known))}")
+    return kind(**{name: _converted(value, hints[name], f"{path}.{name}") for name, value in table.items()})
+
+
+def _converted(value: Any, kind: Any, path: str) -> Any:
+    if isinstance(kind, UnionType):
+        kind = next(inner for inner in get_args(kind) if inner is not type(None))
+    if isinstance(value, str) and kind is bool:
+        if value.lower() not in ("true", "false", "1", "0", "yes", "no"):
+            raise BadSettings(f"{path} is true or false")
+        return value.lower() in ("true", "1", "yes")
+    if isinstance(value, str) and kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            raise BadSettings(f"{path} is a number") from None
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise BadSettings(f"{path} is of kind {kind.__name__}")
+    return value
+
+
+def _merge(tables: dict[str, dict[str, Any]], layer: Mapping[str, Any]) -> None:
+    for name, table in layer.items():
+        if not isinstance(table, Mapping):
+            raise BadSettings(f"{name} is no section; settings stand in sections such as [house]")
+        target = tables.setdefault(name, {})
+        for key, value in table.items():
+            if isinstance(value, Mapping) and isinstance(target.get(key), dict):
+                target[key] = target[key] | dict(value)
+            else:
+                target[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _from_file(config: str) -> Mapping[str, Any]:
+    paths = [Path(config)] if config else [Path(place) for place in PLACES]
+    for path in paths:
+        if path.is_file():
+            try:
+                return tomllib.loads(path.read_text(encoding="utf-8"))
+            except (tomllib.TOMLDecodeError, UnicodeError, OSError) as error:
+                raise BadSettings(f"{path} can't be read: {error}") from None
+    if config:
+        raise BadSettings(f"there is no file {config}")
+    return {}
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """`ANGELIA__WEB__PORT=8080`; with `_FILE` at the end the value is in that file; systemd credentials are files of the same names."""
+    values = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
+    folder = environment.get("CREDENTIALS_DIRECTORY")
+    if folder:
+        values |= {f"{path.name}_FILE": str(path) for path in Path(folder).iterdir() if path.name.startswith(PREFIX)}
+    tables: dict[str, Any] = {}
+    for name, value in sorted(values.items()):
+        parts = name[len(PREFIX) :].lower().split("__")
+        if parts[-1].endswith("_file") and parts[-1] != "ca_file":
+            parts[-1] = parts[-1].removesuffix("_file")
+            try:
+                value = Path(value).read_text(encoding="utf-8").strip()
+            except OSError as error:
+                raise BadSettings(f"{name}: {error.strerror}") from None
+        if len(parts) < 2 or not all(parts):
+            raise BadSettings(f"{name} is no setting; it looks like {PREFIX}WEB__PORT")
+        table = tables
+        for part in parts[:-1]:
+            table = table.setdefault(part, {})
+        table[parts[-1]] = value
+    return tables
+
+
+def _check(settings: Settings) -> None:
+    if not 0 <= settings.web.port <= 65_535:
+        raise BadSettings("web.port is 0 to 65535")
+    if settings.house.secret and len(settings.house.secret) < 32:
+        raise BadSettings("house.secret has at least 32 characters; leave it out and one is made")
+    if not settings.house.base_url.startswith(("http://", "https://")) or settings.house.base_url.endswith("/"):
+        raise BadSettings("house.base_url starts with http:// or https:// and does not end in /")
+    if settings.log.form not in ("json", "text") or settings.log.level not in ("debug", "info", "warning", "error"):
+        raise BadSettings("log.form is json or text, log.level debug, info, warning or error")
+    if settings.delivery.lifetime <= 0 or settings.delivery.retention_days <= 0:
+        raise BadSettings("delivery.lifetime and delivery.retention_days are above 0")
+
+
+def secret_of(settings: Settings) -> bytes:
+    """The key that signs links; made once, readable by the owner alone, where none is set."""
+    if settings.house.secret:
+        return settings.house.secret.encode()
+    path = settings.data_dir / "secret"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(32))
+    except FileExistsError:
+        pass
+    secret = path.read_bytes().strip()
+    if len(secret) < 32:
+        raise BadSettings(f"{path} holds less than 32 characters; remove it and a new one is made")
+    return secret
+
+
+def described(settings: Settings, *, is_redacted: bool = True) -> Iterator[tuple[str, Any, str]]:
+    """(name, value, help) of each setting in force; what may hold a secret is not shown."""
+    for name in _SECTIONS:
+        part = getattr(settings, name)
+        for item in fields(part):
+            yield f"{name}.{item.name}", _shown(item.name, getattr(part, item.name), is_redacted), item.metadata.get("help", "")
+    for agent, table in settings.agents.items():
+        for key, value in table.items():
+            yield f"agents.{agent}.{key}", _shown(key, value, is_redacted), ""
+
+
+def _shown(name: str, value: Any, is_redacted: bool) -> Any:
+    if is_redacted and name in _SECRET_NAMES and value and ("@" in str(value) or name not in ("url", "database")):
+        return "(not shown)"
+    return value
+
+
+def all_settings() -> Iterator[tuple[str, str, Any, str]]:
+    """(name, kind, default, help) of every setting, for the reference."""
+    for name, kind in _SECTIONS.items():
+        assert is_dataclass(kind)
+        for item in fields(kind):
+            assert item.default is not MISSING
+            yield f"{name}.{item.name}", str(getattr(item.type, "__name__", item.type)), item.default, item.metadata.get("help", "")

@@ -1,0 +1,1 @@
+"""The API, feeds, and the pages that act without a login."""

@@ -1,0 +1,28 @@
+"""What the web is given by the house."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from angelia.agent import Agent
+from angelia.inlet import Accept
+from angelia.model.preference import Site
+from angelia.store import Store
+from angelia.wire.callers import Callers
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One for each app. `site` is the site's wants as last read; `changed` hurries those who keep copies."""
+
+    store: Store
+    accept: Accept
+    callers: Callers
+    now: Callable[[], datetime]
+    agents: Mapping[str, Agent]
+    site: Callable[[], Site]
+    secret: bytes
+    base_url: str
+    max_body: int
+    changed: Callable[[str], None]
+    ready: Callable[[], Awaitable[dict[str, str]]]

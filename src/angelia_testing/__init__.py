@@ -1,0 +1,1 @@
+"""The public test kit: contract suites, fakes, builders, real servers."""
