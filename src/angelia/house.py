@@ -10,7 +10,7 @@ from time import monotonic, time_ns
 import uvicorn
 
 from angelia import telemetry
-from angelia.agent import Agent
+from angelia.agent import Agent, Letter
 from angelia.dialects.hermes import HermesDialect
 from angelia.directories.local import LocalDirectory
 from angelia.flow.digester import Digester
@@ -20,10 +20,13 @@ from angelia.flow.letters import Letters, Links
 from angelia.flow.loop import Hint, Stage, run
 from angelia.flow.planner import Planner
 from angelia.flow.profiles import People
-from angelia.flow.relay import Lifetimes, Relay
-from angelia.flow.voice import Voice
+from angelia.flow.relay import Lifetimes, Relay, attempt
+from angelia.flow.voice import HOUSE, Voice
 from angelia.inlets.http import HttpInlet
+from angelia.model.delivery import Delivery, Sent, State
 from angelia.model.errors import BadSettings, StoreUnavailable
+from angelia.model.message import Message
+from angelia.model.person import Address, Person
 from angelia.plugins import agent_classes
 from angelia.settings import Settings, secret_of, section
 from angelia.stores.sql import SqlStore, open_store
@@ -116,6 +119,7 @@ class House:
             max_body=web.max_body,
             changed=self._changed,
             ready=self.ready,
+            verify=self.verify,
         )
         api = make_api(context)
         hermes = HermesDialect(api, self.intake.accept, callers, self.store, now)
@@ -134,6 +138,32 @@ class House:
         except StoreUnavailable as error:
             faults["store"] = str(error)
         return faults
+
+    async def verify(self, address: Address, person: Person, code: str) -> None:
+        """A code goes straight to its agent: the planner sends nothing to an address that is not verified."""
+        at = now()
+        text = f"Your code for {self.settings.house.title} is {code}. It works for ten minutes. If you did not ask for it, do nothing."
+        message = Message(
+            message_id=self.intake.new_id(),
+            source=HOUSE,
+            type=f"{HOUSE}.address.code",
+            received_at=at,
+            occurred_at=at,
+            subject=f"{code} is your code",
+            body=text,
+        )
+        delivery = Delivery(
+            delivery_id=self.intake.new_id(),
+            person_id=person.person_id,
+            agent=address.agent,
+            address_id=address.address_id,
+            state=State.SENDING,
+            due_at=at,
+            form="full",
+        )
+        outcome, _ = await attempt(self.agents[address.agent], Letter(delivery=delivery, person=person, address=address, message=message))
+        if not isinstance(outcome, Sent):
+            raise StoreUnavailable(f"the code could not be sent: {getattr(outcome, 'why', 'try again later')}", retry_after=60)
 
     async def work(self) -> None:
         """Run the stages until `stop`."""

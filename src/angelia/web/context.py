@@ -6,6 +6,7 @@ from datetime import datetime
 
 from angelia.agent import Agent
 from angelia.inlet import Accept
+from angelia.model.person import Address, Person
 from angelia.model.preference import Site
 from angelia.store import Store
 from angelia.wire.callers import Callers
@@ -26,3 +27,4 @@ class Context:
     max_body: int
     changed: Callable[[str], None]
     ready: Callable[[], Awaitable[dict[str, str]]]
+    verify: Callable[[Address, Person, str], Awaitable[None]]

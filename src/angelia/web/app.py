@@ -1,0 +1,82 @@
+"""The API as one application: routes from their rooms, errors as problems, headers on every answer."""
+
+import json
+from collections.abc import Awaitable, Callable
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+import angelia
+from angelia import telemetry
+from angelia.model.errors import AngeliaError
+from angelia.web import feeds, messages, operations, people, person, probes, site, unsubscribe
+from angelia.web.context import Context
+from angelia.wire.problems import TITLES, problem, problem_of
+
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+def make_api(context: Context) -> FastAPI:
+    """The application behind the hot inlets."""
+    app = FastAPI(title="Angelia", version=angelia.__version__, docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json")
+    app.state.context = context
+    for room in (messages, people, person, site, operations, feeds, unsubscribe, probes):
+        app.include_router(room.router)
+    app.add_exception_handler(AngeliaError, _told)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unforeseen)
+    app.middleware("http")(_with_headers)
+    return app
+
+
+async def _with_headers(request: Request, proceed: Callable[[Request], Awaitable[Response]]) -> Response:
+    length = request.headers.get("content-length", "0")
+    if length.isdigit() and int(length) > request.app.state.context.max_body:
+        return _problem(413, "this is more than a request may hold")
+    answer = await proceed(request)
+    for name, value in _HEADERS.items():
+        answer.headers.setdefault(name, value)
+    if request.url.path.startswith("/api/"):
+        answer.headers.setdefault("Cache-Control", "private, no-store")
+    return answer
+
+
+def _problem(status: int, detail: str, field: str = "") -> Response:
+    body = json.dumps(problem(status, detail, field=field)).encode()
+    return Response(body, status, media_type="application/problem+json", headers={"Cache-Control": "no-store"})
+
+
+async def _told(_: Request, error: Exception) -> Response:
+    assert isinstance(error, AngeliaError)
+    status, body, headers = problem_of(error)
+    return Response(body, status, headers={name.decode(): value.decode() for name, value in headers})
+
+
+async def _invalid(_: Request, error: Exception) -> Response:
+    """What the framework found wrong, in our form; never what was sent."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    status = 400 if first["type"] == "json_invalid" else 422
+    place = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
+    return _problem(status, "this is not JSON" if status == 400 else str(first["msg"]), place)
+
+
+async def _http(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    answer = _problem(error.status_code, TITLES.get(error.status_code, str(error.detail)))
+    for name, value in (error.headers or {}).items():
+        answer.headers[name] = value
+    return answer
+
+
+async def _unforeseen(request: Request, error: Exception) -> Response:
+    telemetry.log.error("request_failed", path=request.url.path, kind=type(error).__name__, exc_info=error)
+    return _problem(500, "an operator will find it in the log")

@@ -1,0 +1,122 @@
+"""Feeds of a saved query: Atom (RFC 4287) and JSON Feed 1.1, readable by whoever has the token."""
+
+import json
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Any
+from xml.etree.ElementTree import Element, SubElement, register_namespace, tostring
+
+from fastapi import APIRouter, Request, Response
+
+from angelia.model.errors import NotFound
+from angelia.model.message import Severity
+from angelia.model.moments import number_of, public_id, to_text
+from angelia.rendering.text import as_html, as_text, one_line
+from angelia.store import Feed, InboxItem, InboxQuery
+from angelia.web.access import House
+from angelia.wire.callers import secret_hash
+
+router = APIRouter(prefix="/feeds", tags=["feeds"])
+ATOM = "http://www.w3.org/2005/Atom"
+PAGE = 50
+MOST_BODY = 10_000
+_NAMES = {"type": "subtree", "object": "object_ref", "source": "source", "tag": "tag", "thread": "thread", "text": "text"}
+register_namespace("", ATOM)
+
+
+@router.get("/{name}")
+async def feed(name: str, request: Request, house: House, before: str = "") -> Response:
+    """`<token>.atom` or `<token>.json`; 304 where the reader has the newest, pages by RFC 5005."""
+    secret, _, form = name.rpartition(".")
+    found = await house.store.feed(secret_hash(secret)) if form in ("atom", "json") and len(secret) < 200 else None
+    if found is None:
+        raise NotFound("there is no such feed")
+    items = await house.store.inbox(found.person_id, _query(found, before))
+    tag = _etag(found, items, form)
+    headers = {"ETag": tag, "Cache-Control": "private, max-age=60", "X-Robots-Tag": "noindex, nofollow"}
+    if tag in [part.strip().removeprefix("W/") for part in request.headers.get("if-none-match", "")[:2_000].split(",")]:
+        return Response(status_code=304, headers=headers)
+    base = f"{house.base_url}/feeds/{name}"
+    following = f"{base}?before={public_id('dlv', items[-1].delivery_id)}" if len(items) == PAGE else ""
+    if form == "json":
+        return Response(_json(found, items, base, following, house.base_url), media_type="application/feed+json", headers=headers)
+    return Response(_atom(found, items, base, following, house.base_url), media_type="application/atom+xml", headers=headers)
+
+
+def _query(found: Feed, before: str) -> InboxQuery:
+    fields = {_NAMES[name]: value for name, value in found.query.items() if name in _NAMES}
+    severity = Severity.named(found.query.get("severity", "low"))
+    return InboxQuery(agent="web", min_severity=severity, before_id=number_of("dlv", before) if before else None, limit=PAGE, **fields)
+
+
+def _etag(found: Feed, items: list[InboxItem], form: str) -> str:
+    state = json.dumps([form, found.title, [item.delivery_id for item in items]])
+    return f'"{blake2b(state.encode(), digest_size=12).hexdigest()}"'
+
+
+def _updated(items: list[InboxItem], found: Feed) -> datetime:
+    return max((item.delivered_at for item in items), default=found.created_at).astimezone(UTC)
+
+
+def _title(item: InboxItem) -> str:
+    message = item.message
+    return one_line(message.subject) or one_line(as_text(message.body, message.body_format), 120) or message.type
+
+
+def _identity(item: InboxItem) -> str:
+    return f"urn:angelia:{public_id('msg', item.message.message_id)}"
+
+
+def _atom(found: Feed, items: list[InboxItem], base: str, following: str, site: str) -> bytes:
+    root = Element(f"{{{ATOM}}}feed")
+    _add(root, "title", one_line(found.title))
+    _add(root, "id", f"urn:angelia:feed:{found.feed_id}")
+    _add(root, "updated", to_text(_updated(items, found)))
+    SubElement(root, f"{{{ATOM}}}link", {"rel": "self", "href": base})
+    if following:
+        SubElement(root, f"{{{ATOM}}}link", {"rel": "next", "href": following})
+    for item in items:
+        entry = SubElement(root, f"{{{ATOM}}}entry")
+        _add(entry, "id", _identity(item))
+        _add(entry, "title", _title(item))
+        _add(entry, "updated", to_text(item.delivered_at))
+        _add(entry, "published", to_text(item.message.occurred_at))
+        author = SubElement(entry, f"{{{ATOM}}}author")
+        _add(author, "name", one_line(item.message.sender.name or item.message.sender.sender_id) or item.message.source)
+        SubElement(entry, f"{{{ATOM}}}category", {"term": item.message.type})
+        SubElement(entry, f"{{{ATOM}}}link", {"rel": "alternate", "href": _link(item, site)})
+        content = SubElement(entry, f"{{{ATOM}}}content", {"type": "html"})
+        content.text = as_html(item.message.body[:MOST_BODY], item.message.body_format)
+    return bytes(tostring(root, encoding="utf-8", xml_declaration=True))
+
+
+def _add(parent: Element, name: str, text: str) -> None:
+    SubElement(parent, f"{{{ATOM}}}{name}").text = text
+
+
+def _link(item: InboxItem, site: str) -> str:
+    url = item.message.object_url
+    return url if url.startswith("https://") else f"{site}/api/v1/messages/{public_id('msg', item.message.message_id)}"
+
+
+def _json(found: Feed, items: list[InboxItem], base: str, following: str, site: str) -> bytes:
+    document: dict[str, Any] = {
+        "version": "https://jsonfeed.org/version/1.1",
+        "title": one_line(found.title),
+        "feed_url": base,
+        "items": [
+            {
+                "id": _identity(item),
+                "title": _title(item),
+                "url": _link(item, site),
+                "content_html": as_html(item.message.body[:MOST_BODY], item.message.body_format),
+                "date_published": to_text(item.message.occurred_at),
+                "date_modified": to_text(item.delivered_at),
+                "tags": [item.message.type, *(f"{name}={value}" for name, value in item.message.tags)],
+            }
+            for item in items
+        ],
+    }
+    if following:
+        document["next_url"] = following
+    return json.dumps(document, ensure_ascii=False).encode()

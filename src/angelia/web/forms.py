@@ -1,0 +1,282 @@
+"""What the API takes and gives: strict models in, plain shapes out."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from angelia.model.delivery import Delivery
+from angelia.model.errors import InvalidInput
+from angelia.model.message import Message, MessageType
+from angelia.model.moments import number_of, public_id, to_text
+from angelia.model.payload import payload_fields
+from angelia.model.person import Address, Person
+from angelia.store import Feed, InboxItem, Source, Token
+
+Login = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]*$")]
+Line = Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Word = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Language = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$", max_length=35)]
+
+
+class Strict(BaseModel):
+    """Unknown fields are errors, and nothing is converted."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class NewPerson(Strict):
+    """A person to be."""
+
+    login: Login
+    name: Line = ""
+    time_zone: Line = "UTC"
+    language: Language = "en"
+    is_admin: bool = False
+
+
+class PersonChange(Strict):
+    """What may change of a person; what is left out stays. The last two are for administrators."""
+
+    name: Line | None = None
+    time_zone: Line | None = None
+    language: Language | None = None
+    is_active: bool | None = None
+    is_admin: bool | None = None
+
+
+class NewAddress(Strict):
+    """An address to be; it gets nothing until it is verified."""
+
+    agent: Word
+    value: Word
+    is_default: bool = False
+    is_verified: bool = False
+
+
+class AddressChange(Strict):
+    """Pause, resume, make default."""
+
+    state: Literal["ok", "paused"] | None = None
+    is_default: bool | None = None
+
+
+class Code(Strict):
+    """A verification code."""
+
+    code: Word
+
+
+class Marking(Strict):
+    """A bulk change of an inbox; without ids it goes over the whole view."""
+
+    change: Literal["read", "unread", "archive", "unarchive"]
+    ids: list[Word] | None = Field(default=None, max_length=10_000)
+
+
+class NewFeed(Strict):
+    """A feed of a saved query."""
+
+    title: Line = "Messages"
+    query: dict[Word, Line] = Field(default_factory=dict, max_length=10)
+
+
+class NewToken(Strict):
+    """A token to be; its secret is shown once."""
+
+    title: Line = ""
+    scopes: list[Literal["read", "write", "post", "admin"]] = Field(default_factory=lambda: ["read"], max_length=4)
+    expires_in_days: int | None = Field(default=None, ge=1, le=3_650)
+
+
+class GroupForm(Strict):
+    """A group as a whole."""
+
+    title: Line = ""
+    members: list[Login] = Field(max_length=10_000)
+
+
+class RelationsForm(Strict):
+    """Roles on an object: logins and `group:<name>`."""
+
+    roles: dict[Word, Annotated[list[Word], Field(max_length=10_000)]] = Field(max_length=100)
+
+
+class SourceForm(Strict):
+    """A system that posts."""
+
+    title: Line = ""
+    subtrees: list[Word] = Field(default_factory=list, max_length=100)
+    may_be_urgent: bool = True
+    rate_per_second: float = Field(default=0.0, ge=0, le=1_000_000)
+    contact: Line = ""
+    is_active: bool = True
+
+
+class TypeForm(Strict):
+    """What an operator says of a type."""
+
+    labels: dict[Word, Line] = Field(default_factory=dict, max_length=50)
+    descriptions: dict[Word, Line] = Field(default_factory=dict, max_length=50)
+    default_severity: Literal["low", "normal", "high", "urgent"] | None = None
+    retention_days: int | None = Field(default=None, ge=1, le=36_500)
+    aliases: list[Word] = Field(default_factory=list, max_length=50)
+    state: Literal["auto", "curated", "retired"] = "curated"
+
+
+class TemplateForm(Strict):
+    """A site template: `<type or *>/<agent>/<form>/<language>/<part>`."""
+
+    key: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_:.*-]+/[a-z]+/(full|short|digest)/[A-Za-z-]{2,35}/(subject|text|html)$", max_length=300)]
+    source: Annotated[str, StringConstraints(max_length=64_000)]
+
+
+class Ids(Strict):
+    """Ids to act on."""
+
+    ids: Annotated[list[Word], Field(min_length=1, max_length=10_000)]
+
+
+class AgentChange(Strict):
+    """Pause an agent (its backlog is kept), or let it go."""
+
+    is_paused: bool
+
+
+def number(prefix: str, text: str) -> int:
+    """The number behind a public id; InvalidInput if it is none."""
+    found = number_of(prefix, text)
+    if found is None:
+        raise InvalidInput(f"an id looks like {prefix}_0123456789abc", "id")
+    return found
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else to_text(moment)
+
+
+def message_out(message: Message) -> dict[str, Any]:
+    """A message as posted, with what we added."""
+    added = {
+        "id": public_id("msg", message.message_id),
+        "source": message.source,
+        "received_at": to_text(message.received_at),
+        "occurred_at": to_text(message.occurred_at),
+        "severity": message.severity.label,
+    }
+    return payload_fields(message) | added
+
+
+def person_out(person: Person) -> dict[str, Any]:
+    """A person."""
+    return {
+        "login": person.login,
+        "name": person.name,
+        "time_zone": person.time_zone,
+        "language": person.language,
+        "is_active": person.is_active,
+        "is_admin": person.is_admin,
+    }
+
+
+def address_out(address: Address) -> dict[str, Any]:
+    """An address."""
+    return {
+        "id": address.address_id,
+        "agent": address.agent,
+        "value": address.value,
+        "state": address.state.value,
+        "is_default": address.is_default,
+        "verified_at": _time(address.verified_at),
+    }
+
+
+def item_out(item: InboxItem) -> dict[str, Any]:
+    """An inbox entry."""
+    return {
+        "id": public_id("dlv", item.delivery_id),
+        "message": message_out(item.message),
+        "because": list(item.because),
+        "delivered_at": to_text(item.delivered_at),
+        "read_at": _time(item.read_at),
+        "archived_at": _time(item.archived_at),
+    }
+
+
+def delivery_out(delivery: Delivery) -> dict[str, Any]:
+    """A delivery, for operators."""
+    return {
+        "id": public_id("dlv", delivery.delivery_id),
+        "message": None if delivery.message_id is None else public_id("msg", delivery.message_id),
+        "digest": None if delivery.digest_id is None else public_id("dig", delivery.digest_id),
+        "person_id": delivery.person_id,
+        "agent": delivery.agent,
+        "state": delivery.state.label,
+        "reason": delivery.reason.value,
+        "due_at": to_text(delivery.due_at),
+        "attempts": delivery.attempts,
+        "ended_at": _time(delivery.ended_at),
+        "last_error": delivery.last_error,
+    }
+
+
+def token_out(token: Token) -> dict[str, Any]:
+    """A token without its secret."""
+    return {
+        "id": token.token_id,
+        "owner": token.owner,
+        "title": token.title,
+        "scopes": sorted(token.scopes),
+        "created_at": to_text(token.created_at),
+        "expires_at": _time(token.expires_at),
+        "last_used_at": _time(token.last_used_at),
+        "is_revoked": token.is_revoked,
+    }
+
+
+def feed_out(feed: Feed) -> dict[str, Any]:
+    """A feed without its secret."""
+    return {"id": feed.feed_id, "title": feed.title, "query": dict(feed.query), "created_at": to_text(feed.created_at)}
+
+
+def source_out(source: Source) -> dict[str, Any]:
+    """A source."""
+    return {
+        "name": source.name,
+        "title": source.title,
+        "subtrees": list(source.subtrees),
+        "may_be_urgent": source.may_be_urgent,
+        "rate_per_second": source.rate_per_second,
+        "contact": source.contact,
+        "is_active": source.is_active,
+    }
+
+
+def type_out(entry: MessageType) -> dict[str, Any]:
+    """A registered type."""
+    severity = entry.default_severity
+    return {
+        "key": entry.key,
+        "first_seen_at": to_text(entry.first_seen_at),
+        "last_seen_at": to_text(entry.last_seen_at),
+        "labels": dict(entry.labels),
+        "descriptions": dict(entry.descriptions),
+        "default_severity": None if severity is None else severity.label,
+        "retention_days": entry.retention_days,
+        "aliases": list(entry.aliases),
+        "state": entry.state,
+    }
+
+
+def documents_differ(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -> list[dict[str, Any]]:
+    """What a new document changes: path, before, after; rules and other lists as a whole."""
+    changes: list[dict[str, Any]] = []
+    for key in sorted(old.keys() | new.keys()):
+        where = f"{path}.{key}" if path else key
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            changes += documents_differ(before, after, where)
+        elif before != after:
+            changes.append({"path": where, "before": before, "after": after})
+    return changes

@@ -1,0 +1,80 @@
+"""Messages and why they came: the reading side of /api/v1/messages."""
+
+from typing import Any
+
+from fastapi import APIRouter, Query
+
+from angelia.flow.explain import explain
+from angelia.model.errors import Forbidden, NotFound
+from angelia.model.message import Message
+from angelia.model.moments import public_id
+from angelia.store import Store
+from angelia.web.access import House, Known
+from angelia.web.forms import message_out, number
+from angelia.wire.callers import Caller
+from angelia.wire.fields import message_schema
+
+router = APIRouter(prefix="/api/v1/messages", tags=["messages"])
+
+
+async def _visible(store: Store, message_id: int, caller: Caller) -> Message:
+    """A message that the caller posted, got, or may see as an administrator; to others it is not there."""
+    message = (await store.messages([message_id])).get(message_id)
+    if message is not None:
+        if caller.is_admin or (caller.source is not None and caller.name == message.source):
+            return message
+        if caller.person is not None and await store.ledger_row(message_id, caller.person.person_id) is not None:
+            return message
+    raise NotFound("there is no such message")
+
+
+@router.get("/schema")
+async def schema() -> dict[str, Any]:
+    """The JSON schema of a posted message."""
+    return message_schema()
+
+
+@router.get("")
+async def list_messages(
+    caller: Known, house: House, type: str = "", source: str = "", after: str = "", limit: int = Query(100, ge=1, le=1_000)
+) -> dict[str, Any]:
+    """Newest first: hers for a person, its own for a source, all for an administrator. `after` is the last id of the page before."""
+    person_id = None
+    if caller.source is not None:
+        source = caller.name
+    elif not caller.is_admin:
+        if caller.person is None or not caller.scopes & {"read", "write"}:
+            raise Forbidden("this token may not read")
+        person_id = caller.person.person_id
+    found = await house.store.list_messages(
+        person_id=person_id, subtree=type.lower(), source=source, before_id=number("msg", after) if after else None, limit=limit
+    )
+    following = public_id("msg", found[-1].message_id) if len(found) == limit else None
+    return {"items": [message_out(message) for message in found], "next": following}
+
+
+@router.get("/{message_id}")
+async def message(message_id: str, caller: Known, house: House) -> dict[str, Any]:
+    """One message."""
+    return message_out(await _visible(house.store, number("msg", message_id), caller))
+
+
+@router.get("/{message_id}/why")
+async def why(message_id: str, caller: Known, house: House, login: str = "") -> dict[str, Any]:
+    """Why somebody got or did not get it; for oneself, and for anybody as an administrator, with an entry in the audit log."""
+    key = number("msg", message_id)
+    if not login or login == "me":
+        login = caller.person.login if caller.person is not None else ""
+    is_own = caller.person is not None and caller.person.login == login
+    if not is_own and not caller.is_admin:
+        raise NotFound("there is no such message")
+    person = await house.store.person(login)
+    message = (await house.store.messages([key])).get(key)
+    if person is None or message is None:
+        raise NotFound("there is no such person" if person is None else "there is no such message")
+    row = await house.store.ledger_row(key, person.person_id)
+    if row is None and message.is_restricted and not caller.is_admin:
+        raise NotFound("there is no such message")
+    if not is_own:
+        await house.store.audit(caller.name, "explain", login, {"message": message_id}, house.now())
+    return await explain(house.store, message, person)

@@ -1,0 +1,122 @@
+"""People, groups, relations: who can be told, for administrators."""
+
+from dataclasses import replace
+from typing import Any
+
+from fastapi import APIRouter, Query, Response
+
+from angelia.flow.profiles import zone_of
+from angelia.model.errors import Forbidden, InvalidInput, NotFound
+from angelia.model.person import Group, Person
+from angelia.web.access import Admin, House, Known, Reading
+from angelia.web.forms import GroupForm, NewPerson, PersonChange, RelationsForm, person_out
+
+router = APIRouter(prefix="/api/v1", tags=["people"])
+
+
+def _zone(name: str) -> str:
+    if zone_of(name).key != name:
+        raise InvalidInput("not a time zone such as Europe/Berlin", "time_zone")
+    return name
+
+
+@router.get("/people")
+async def list_people(_: Admin, house: House, after: str = "", limit: int = Query(100, ge=1, le=1_000)) -> dict[str, Any]:
+    """By login."""
+    found = await house.store.list_people(after, limit)
+    return {"items": [person_out(person) for person in found], "next": found[-1].login if len(found) == limit else None}
+
+
+@router.post("/people", status_code=201)
+async def add_person(form: NewPerson, caller: Admin, house: House, response: Response) -> dict[str, Any]:
+    """A new person; a login that is taken is a conflict."""
+    person = await house.store.put_person(
+        Person(
+            person_id=0,
+            login=form.login,
+            name=form.name,
+            time_zone=_zone(form.time_zone),
+            language=form.language,
+            is_admin=form.is_admin,
+        )
+    )
+    await house.store.audit(caller.name, "person.add", form.login, {"is_admin": form.is_admin}, house.now())
+    house.changed("people")
+    response.headers["Location"] = f"/api/v1/people/{form.login}"
+    return person_out(person)
+
+
+@router.get("/people/{login}")
+async def show_person(person: Reading) -> dict[str, Any]:
+    """One person: oneself, or anybody as an administrator."""
+    return person_out(person)
+
+
+@router.patch("/people/{login}")
+async def change_person(form: PersonChange, person: Reading, caller: Known, house: House) -> dict[str, Any]:
+    """Name, zone and language by herself; the account's state by an administrator."""
+    if not caller.is_admin and (form.is_active is not None or form.is_admin is not None or not caller.scopes & {"write", "admin"}):
+        raise Forbidden("this is for administrators")
+    changes = form.model_dump(exclude_none=True)
+    if "time_zone" in changes:
+        _zone(changes["time_zone"])
+    changed = await house.store.put_person(replace(person, **changes))
+    await house.store.audit(caller.name, "person.change", person.login, changes, house.now())
+    house.changed("people")
+    return person_out(changed)
+
+
+def _group_out(group: Group) -> dict[str, Any]:
+    return {"name": group.name, "title": group.title, "members": list(group.members)}
+
+
+@router.get("/groups")
+async def list_groups(_: Admin, house: House) -> dict[str, Any]:
+    """By name."""
+    return {"items": [_group_out(group) for group in await house.store.list_groups()]}
+
+
+@router.get("/groups/{name}")
+async def show_group(name: str, _: Admin, house: House) -> dict[str, Any]:
+    """One group."""
+    group = await house.store.group(name)
+    if group is None:
+        raise NotFound("there is no such group")
+    return _group_out(group)
+
+
+@router.put("/groups/{name}")
+async def put_group(name: str, form: GroupForm, caller: Admin, house: House) -> dict[str, Any]:
+    """Create or replace."""
+    if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or len(name) > 128:
+        raise InvalidInput("a group's name is a word of letters, digits, '.', '_' or '-'", "name")
+    group = await house.store.put_group(Group(group_id=0, name=name, title=form.title, members=tuple(form.members)))
+    await house.store.audit(caller.name, "group.put", name, {"members": len(form.members)}, house.now())
+    house.changed("people")
+    return _group_out(group)
+
+
+@router.delete("/groups/{name}", status_code=204)
+async def delete_group(name: str, caller: Admin, house: House) -> None:
+    """Remove a group; its members stay."""
+    if not await house.store.delete_group(name):
+        raise NotFound("there is no such group")
+    await house.store.audit(caller.name, "group.delete", name, {}, house.now())
+    house.changed("people")
+
+
+@router.get("/relations")
+async def show_relations(object: str, _: Admin, house: House) -> dict[str, Any]:
+    """The roles on an object."""
+    roles = await house.store.relations(object)
+    return {"object": object, "roles": {role: sorted(names) for role, names in roles.items()}}
+
+
+@router.put("/relations")
+async def put_relations(object: str, form: RelationsForm, caller: Admin, house: House) -> dict[str, Any]:
+    """Replace the roles on an object."""
+    if not 0 < len(object) <= 255:
+        raise InvalidInput("an object is a text of 1 to 255 characters", "object")
+    await house.store.put_relations(object, form.roles)
+    await house.store.audit(caller.name, "relations.put", object, {"roles": sorted(form.roles)}, house.now())
+    return {"object": object, "roles": form.roles}

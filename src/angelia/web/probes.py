@@ -1,0 +1,40 @@
+"""Health, metrics, version (promise P17)."""
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+import angelia
+from angelia import telemetry
+from angelia.web.access import House
+
+router = APIRouter(tags=["probes"])
+
+
+@router.get("/healthz/live")
+async def live() -> dict[str, str]:
+    """The process turns."""
+    return {"status": "ok"}
+
+
+@router.get("/healthz/ready")
+async def ready(house: House) -> Response:
+    """The store can make a message durable now; 503 with the part that can't."""
+    faults = await house.ready()
+    if faults:
+        return JSONResponse({"status": "not ready", "faults": sorted(faults)}, 503, headers={"Retry-After": "2"})
+    return JSONResponse({"status": "ok"})
+
+
+@router.get("/metrics")
+async def metrics() -> Response:
+    """For Prometheus. Behind a proxy, keep it from the public."""
+    return Response(generate_latest(telemetry.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/version")
+async def version() -> dict[str, Any]:
+    """What runs."""
+    return {"name": "angelia", "version": angelia.__version__}

@@ -1,0 +1,155 @@
+"""What the operator settles: the site's document, types, sources, templates."""
+
+from datetime import timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Response
+
+from angelia.model.errors import InvalidInput, NotFound
+from angelia.model.message import MessageType, Severity, checked_type
+from angelia.planning.document import parse_site
+from angelia.rendering.render import check_template
+from angelia.store import Source, Token
+from angelia.web.access import Admin, House, Known
+from angelia.web.forms import NewToken, SourceForm, TemplateForm, TypeForm, source_out, token_out, type_out
+from angelia.web.person import version_of
+from angelia.wire.callers import new_secret, secret_hash
+
+router = APIRouter(prefix="/api/v1", tags=["site"])
+Body = dict[str, Any]
+
+
+@router.get("/site")
+async def site(_: Known, house: House, response: Response) -> Body:
+    """The site's defaults, audiences, locks, schedules and presets; the version is the ETag."""
+    document, version = await house.store.site()
+    response.headers["ETag"] = f'"{version}"'
+    return dict(document)
+
+
+@router.put("/site")
+async def put_site(
+    document: Body, caller: Admin, house: House, response: Response, if_match: Annotated[str | None, Header()] = None
+) -> Body:
+    """Replace it; refused as a whole if any part is wrong."""
+    parse_site(document)
+    version = await house.store.put_site(document, version_of(if_match))
+    await house.store.audit(caller.name, "site.put", "site", {"version": version}, house.now())
+    house.changed("people")
+    response.headers["ETag"] = f'"{version}"'
+    return document
+
+
+@router.get("/types")
+async def types(_: Known, house: House) -> Body:
+    """All registered types, by key."""
+    return {"items": [type_out(entry) for entry in await house.store.types()]}
+
+
+@router.get("/types/{key}")
+async def show_type(key: str, _: Known, house: House) -> Body:
+    """One type."""
+    found = await house.store.types([checked_type(key)])
+    if not found:
+        raise NotFound("there is no such type")
+    return type_out(found[0])
+
+
+@router.put("/types/{key}")
+async def put_type(key: str, form: TypeForm, caller: Admin, house: House) -> Body:
+    """Curate a type; it need not have been seen yet."""
+    now = house.now()
+    entry = MessageType(
+        key=checked_type(key),
+        first_seen_at=now,
+        last_seen_at=now,
+        labels=form.labels,
+        descriptions=form.descriptions,
+        default_severity=None if form.default_severity is None else Severity.named(form.default_severity),
+        retention_days=form.retention_days,
+        aliases=tuple(form.aliases),
+        state=form.state,
+    )
+    await house.store.put_type(entry)
+    await house.store.audit(caller.name, "type.put", entry.key, form.model_dump(exclude_none=True), now)
+    return type_out((await house.store.types([entry.key]))[0])
+
+
+@router.get("/sources")
+async def sources(_: Admin, house: House) -> Body:
+    """Who may post."""
+    return {"items": [source_out(source) for source in await house.store.list_sources()]}
+
+
+@router.put("/sources/{name}")
+async def put_source(name: str, form: SourceForm, caller: Admin, house: House) -> Body:
+    """Create or replace a source."""
+    if not 0 < len(name) <= 128 or not name.isprintable() or name.startswith(("person:", "angelia")):
+        raise InvalidInput("a source's name is a printable text of at most 128 characters, other than ours", "name")
+    subtrees = tuple(checked_type(tree) for tree in form.subtrees)
+    source = await house.store.put_source(Source(name=name, **(form.model_dump() | {"subtrees": subtrees})))
+    await house.store.audit(caller.name, "source.put", name, form.model_dump(), house.now())
+    return source_out(source)
+
+
+@router.get("/sources/{name}")
+async def show_source(name: str, _: Admin, house: House) -> Body:
+    """One source."""
+    source = await house.store.source(name)
+    if source is None:
+        raise NotFound("there is no such source")
+    return source_out(source)
+
+
+@router.get("/sources/{name}/tokens")
+async def source_tokens(name: str, _: Admin, house: House) -> Body:
+    """A source's tokens, without their secrets."""
+    return {"items": [token_out(token) for token in await house.store.list_tokens(f"source:{name}")]}
+
+
+@router.post("/sources/{name}/tokens", status_code=201)
+async def add_source_token(name: str, form: NewToken, caller: Admin, house: House) -> Body:
+    """A new token for a source; its secret is shown this once. It can post, and nothing else."""
+    if await house.store.source(name) is None:
+        raise NotFound("there is no such source")
+    secret, now = new_secret(), house.now()
+    expires_at = None if form.expires_in_days is None else now + timedelta(days=form.expires_in_days)
+    token = Token(owner=f"source:{name}", title=form.title, scopes=frozenset({"post"}), created_at=now, expires_at=expires_at)
+    made = await house.store.add_token(token, secret_hash(secret))
+    await house.store.audit(caller.name, "token.add", made.owner, {"id": made.token_id}, now)
+    return {"secret": secret} | token_out(made)
+
+
+@router.delete("/sources/{name}/tokens/{token_id}", status_code=204)
+async def revoke_source_token(name: str, token_id: int, caller: Admin, house: House) -> None:
+    """Revoke it; every process refuses it within 5 s."""
+    if token_id not in {token.token_id for token in await house.store.list_tokens(f"source:{name}")}:
+        raise NotFound("there is no such token")
+    await house.store.revoke_token(token_id)
+    await house.store.audit(caller.name, "token.revoke", f"source:{name}", {"id": token_id}, house.now())
+
+
+@router.get("/templates")
+async def templates(_: Admin, house: House) -> Body:
+    """The site's own templates."""
+    return {"items": [{"key": key, "source": source} for key, source in sorted((await house.store.templates()).items())]}
+
+
+@router.put("/templates")
+async def put_template(form: TemplateForm, caller: Admin, house: House) -> Body:
+    """Add or replace one; refused if it can't be used."""
+    fault = check_template(form.source, is_html=form.key.endswith("/html"))
+    if fault:
+        raise InvalidInput(fault, "source")
+    await house.store.put_template(form.key, form.source)
+    await house.store.audit(caller.name, "template.put", form.key, {}, house.now())
+    house.changed("people")
+    return form.model_dump()
+
+
+@router.delete("/templates", status_code=204)
+async def delete_template(caller: Admin, house: House, key: str = Query(max_length=300)) -> None:
+    """Back to the built-in one."""
+    await house.store.put_template(key, None)
+    await house.store.audit(caller.name, "template.delete", key, {}, house.now())
+    house.changed("people")
