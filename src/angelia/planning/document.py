@@ -111,7 +111,9 @@ def _scope(key: str, path: str) -> str:
 def _statements(value: object, path: str, names: frozenset[str] | None) -> dict[str, tuple[Treatment, ...]]:
     statements: dict[str, tuple[Treatment, ...]] = {}
     for target, wish in _table(value, path).items():
-        agent, _, address = target.partition(":")
+        agent, colon, address = target.partition(":")
+        if not agent or (colon and not address):
+            raise InvalidInput("names an agent (mail), or an agent and an address of hers (mail:alice@example.org)", f"{path}.{target}")
         when, form = _wish(wish, f"{path}.{target}")
         if names is not None and when not in names:
             choices = ", ".join(sorted(names))

@@ -28,7 +28,7 @@ from angelia.model.preference import (
     Treatment,
     Wants,
 )
-from angelia.model.schedule import ends_at, next_slot
+from angelia.model.schedule import Schedule, ends_at, next_slot
 from angelia.planning.topic import matches
 
 
@@ -117,7 +117,7 @@ def resolve(message: Message, profile: Profile, standing: Standing, site: Site, 
     if not profile.person.is_active or (message.is_restricted and not standing.has_access):  # R1
         return None
     case = _Case(message, profile, standing, site, now, ancestry(message.type), [], [])
-    case.matching = [rule for rule in profile.wants.rules if _rule_matches(rule, case)]
+    case.matching = _matching(case)
     _because(case)
     if not case.because:
         return None
@@ -130,6 +130,17 @@ def resolve(message: Message, profile: Profile, standing: Standing, site: Site, 
         for treatment in treatments:
             decisions.append(_decide(case, agent, treatment, decided_by, dropped))
     return Resolution(tuple(case.because), tuple(decisions))
+
+
+def _matching(case: _Case) -> list[Rule]:
+    """The rules that speak, top-down to the first final one: what stands below it changes nothing, neither who is a candidate nor R4."""
+    speaking = []
+    for rule in case.profile.wants.rules:
+        if _rule_matches(rule, case):
+            speaking.append(rule)
+            if rule.is_final:
+                break
+    return speaking
 
 
 def _because(case: _Case) -> None:
@@ -145,7 +156,7 @@ def _because(case: _Case) -> None:
             because.append(recipient.principal)
             via_group = True
     others = len(because)
-    for scope in case.scopes:
+    for scope in (*case.scopes, ANY_TYPE):
         if scope in case.site.audience:
             because.extend(f"role:{role}" for role in sorted(case.site.audience[scope] & case.standing.roles))
             break
@@ -198,7 +209,7 @@ _FIELDS = {"message.source": "source", "message.object": "object", "message.acto
 def _locked(case: _Case) -> dict[str, Decision]:
     """R3: locked agents deliver now, past everything but a missing address."""
     decisions = {}
-    for scope in case.scopes:
+    for scope in (*case.scopes, ANY_TYPE):
         for agent in sorted(case.site.locks.get(scope, ())):
             if agent in decisions:
                 continue
@@ -261,11 +272,11 @@ _OFF_BY_RULE = (Treatment(OFF),)
 
 
 def _from_rules(case: _Case, stated: _Stated) -> str:
+    """R5: what the rules say, into `stated`; the name of the final rule that settles all agents, or ""."""
     for rule in case.matching:
         _add(stated, rule.statements, "rule:", rule.rule_id)
-        if rule.is_final:
-            return f"rule:{rule.rule_id}"
-    return ""
+    last = case.matching[-1] if case.matching else None
+    return f"rule:{last.rule_id}" if last is not None and last.is_final else ""
 
 
 def _add(stated: _Stated, statements: Statements | None, kind: str, scope: str) -> None:
@@ -289,18 +300,19 @@ def _decide(
         return stopped
     when = _wished(case, treatment.when, decided_by, agent)
     verdict, reason, due_at, schedule = _timing(case, agent, when)
+    if agent not in case.profile.reachable and verdict is not Verdict.SUPPRESSED:
+        # Last, though R8 comes before R9: a missing address is worth telling only where something would have gone there.
+        return Decision(agent, Verdict.SKIPPED, Reason.NO_VERIFIED_ADDRESS, decided_by, address=treatment.address)
     return Decision(agent, verdict, reason, decided_by, due_at, schedule, treatment.address, treatment.form)
 
 
 def _channel(case: _Case, agent: str, decided_by: str) -> Decision | None:
-    """R8: what came only through a group respects what she accepts from it; paused agents are still; no address is said aloud."""
+    """R8: what came only through a group respects what she accepts from it; paused agents are still."""
     profile = case.profile
     if case.is_group_only and agent != "web" and not _accepted(case, agent):
         return Decision(agent, Verdict.SUPPRESSED, Reason.GROUP_NOT_ACCEPTED, decided_by)
     if agent in profile.wants.paused:
         return Decision(agent, Verdict.SUPPRESSED, Reason.PAUSED, decided_by)
-    if agent not in profile.reachable:
-        return Decision(agent, Verdict.SKIPPED, Reason.NO_VERIFIED_ADDRESS, decided_by)
     return None
 
 
@@ -326,9 +338,9 @@ def _timing(case: _Case, agent: str, when: str) -> tuple[Verdict, Reason, dateti
     held = _hold(case, agent)
     if held is not None:
         return held
-    schedule = wants.schedules.get(when) or case.site.schedules.get(when)
+    schedule = _schedule(case, when)
     if schedule is not None:
-        return Verdict.DIGEST, Reason.SCHEDULE, next_slot(schedule, _start(case), zone), when
+        return Verdict.DIGEST, Reason.SCHEDULE, next_slot(schedule, _start(case), zone), schedule.name
     if wants.quiet is not None and agent in case.site.interruptive and case.message.severity < Severity.URGENT:
         end = ends_at(wants.quiet, _start(case), zone)
         if end is not None:
@@ -337,6 +349,14 @@ def _timing(case: _Case, agent: str, when: str) -> tuple[Verdict, Reason, dateti
     if not_before is not None and not_before > now:
         return Verdict.DEFERRED, Reason.NOT_BEFORE, not_before, ""
     return Verdict.NOW, Reason.CHOSEN, None, ""
+
+
+def _schedule(case: _Case, when: str) -> Schedule | None:
+    """Hers, else the site's; where the operator has since removed it, the site's usual digest rather than everything at once."""
+    if when == NOW:
+        return None
+    site = case.site
+    return case.profile.wants.schedules.get(when) or site.schedules.get(when) or site.schedules.get(site.digest_schedule)
 
 
 def _start(case: _Case) -> datetime:

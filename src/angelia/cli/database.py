@@ -1,0 +1,76 @@
+"""db: the database itself; needs no running hub."""
+
+import asyncio
+
+import click
+
+from angelia.cli.reach import Failure, Reach
+from angelia.model.errors import AngeliaError
+from angelia.settings import Settings, load
+from angelia.stores.sql import open_store, upgrade
+
+
+def _settings(reach: Reach) -> Settings:
+    return load(reach.config, overrides=reach.overrides())
+
+
+@click.group()
+def db() -> None:
+    """The database."""
+
+
+@db.command("upgrade")
+@click.pass_obj
+def upgrade_command(reach: Reach) -> None:
+    """Bring the schema to this version; creates it in an empty database."""
+    try:
+        upgrade(_settings(reach).database)
+    except (AngeliaError, OSError) as error:
+        raise Failure(str(error)) from None
+    click.echo("the schema is up to date")
+
+
+async def _check(database: str) -> list[str]:
+    store = await open_store(database)
+    try:
+        return await store.check()
+    finally:
+        await store.close()
+
+
+@db.command("check")
+@click.pass_obj
+def check_command(reach: Reach) -> None:
+    """Schema, integrity, conservation."""
+    try:
+        faults = asyncio.run(_check(_settings(reach).database))
+    except (AngeliaError, OSError) as error:
+        raise Failure(str(error)) from None
+    for fault in faults:
+        click.echo(fault, err=True)
+    if faults:
+        raise Failure(f"{len(faults)} faults")
+    click.echo("all is well")
+
+
+async def _backup(database: str, path: str) -> None:
+    store = await open_store(database)
+    try:
+        await store.backup(path)
+    finally:
+        await store.close()
+
+
+@db.command("backup")
+@click.argument("path")
+@click.pass_obj
+def backup_command(reach: Reach, path: str) -> None:
+    """A consistent copy into the new file PATH, also while the hub runs."""
+    try:
+        asyncio.run(_backup(_settings(reach).database, path))
+    except (AngeliaError, OSError) as error:
+        raise Failure(str(error)) from None
+    click.echo(f"written to {path}")
+
+
+commands = {"db": db}

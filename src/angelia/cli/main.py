@@ -1,0 +1,96 @@
+"""The program: a table of commands, each loaded when it is asked for, so that `--help` costs nothing."""
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+import angelia
+from angelia.cli.reach import Failure, Reach
+
+COMMANDS = {
+    "serve": ("running", "Run everything in one process."),
+    "web": ("running", "Run only the HTTP side."),
+    "work": ("running", "Run only the stages."),
+    "send": ("messages", "Send a message."),
+    "messages": ("messages", "Show messages."),
+    "explain": ("messages", "Why somebody got a message, or not."),
+    "try": ("trying", "Try scenarios of preferences without a hub."),
+    "inbox": ("person", "Read an inbox."),
+    "prefs": ("preferences", "Preferences as code: export, plan, apply."),
+    "people": ("people", "People."),
+    "address": ("people", "Addresses of a person."),
+    "group": ("people", "Groups."),
+    "relation": ("people", "Roles on objects."),
+    "token": ("person", "Tokens of a person."),
+    "feed": ("person", "Feeds of a person."),
+    "type": ("site", "Message types."),
+    "source": ("site", "Sources and their tokens."),
+    "site": ("site", "The site's defaults as code."),
+    "template": ("site", "The site's own templates."),
+    "delivery": ("operations", "Deliveries and dead letters."),
+    "agent": ("operations", "Agents: list, pause, resume."),
+    "parked": ("operations", "Messages that planning can't get past."),
+    "check": ("operations", "Integrity and the conservation sum."),
+    "audit": ("operations", "The audit log."),
+    "db": ("database", "The database: upgrade, check, backup."),
+    "config": ("configuration", "Settings: check, show."),
+    "spool": ("messages", "Messages that wait because the hub was down."),
+}
+
+
+class LazyGroup(click.Group):
+    """Loads a command's module when it is named; lists all of them without loading any."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of the table."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """From its module."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"angelia.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = module.commands[cmd_name]
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """From the table."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(angelia.__version__, prog_name="angelia")
+@click.option("--config", default="", help="Settings file (TOML).")
+@click.option("--data-dir", default="", help="Folder for everything that the hub writes.")
+@click.option("--url", envvar="ANGELIA_URL", default="", help="Talk to the hub there; else to the one in the data folder.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one object.")
+@click.pass_context
+def program(context: click.Context, config: str, data_dir: str, url: str, as_json: bool) -> None:
+    """Angelia: each person hears what concerns her, by the means, at the time and in the form she chose."""
+    context.obj = Reach(config=config, data_dir=data_dir, url=url, as_json=as_json)
+
+
+def main() -> None:
+    """Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused."""
+    try:
+        program.main(standalone_mode=False)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.exceptions.Abort:
+        sys.exit(1)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except Failure as failure:
+        _complain(failure)
+        sys.exit(failure.exit_code)
+
+
+def _complain(failure: Any) -> None:
+    click.echo(f"angelia: {failure}", err=True)

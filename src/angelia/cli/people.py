@@ -1,0 +1,186 @@
+"""people, address, group, relation: who can be told, and where."""
+
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from angelia.cli.reach import Failure, Reach
+
+
+@click.group()
+def people() -> None:
+    """People who can be told."""
+
+
+@people.command("list")
+@click.pass_obj
+def list_people(reach: Reach) -> None:
+    """Everybody, by login."""
+    reach.show(reach.call("GET", "/api/v1/people", params={"limit": 1000}), "login", "name", "time_zone", "language", "is_active")
+
+
+@people.command("add")
+@click.argument("login")
+@click.option("--name", default="")
+@click.option("--zone", default="UTC", show_default=True, help="Time zone, such as Europe/Berlin.")
+@click.option("--language", default="en", show_default=True)
+@click.option("--mail", default="", help="A mail address that you vouch for.")
+@click.option("--admin", is_flag=True, help="An administrator.")
+@click.pass_obj
+def add_person(reach: Reach, login: str, name: str, zone: str, language: str, mail: str, admin: bool) -> None:
+    """A new person."""
+    body = {"login": login, "name": name, "time_zone": zone, "language": language, "is_admin": admin}
+    reach.show(reach.call("POST", "/api/v1/people", json=body))
+    if mail:
+        address = {"agent": "mail", "value": mail, "is_default": True, "is_verified": True}
+        reach.call("POST", f"/api/v1/people/{quote(login)}/addresses", json=address)
+
+
+@people.command("show")
+@click.argument("login")
+@click.pass_obj
+def show_person(reach: Reach, login: str) -> None:
+    """One person."""
+    reach.show(reach.call("GET", f"/api/v1/people/{quote(login)}"))
+
+
+@people.command("set")
+@click.argument("login")
+@click.option("--name", default=None)
+@click.option("--zone", "time_zone", default=None)
+@click.option("--language", default=None)
+@click.option("--active/--inactive", "is_active", default=None)
+@click.option("--admin/--no-admin", "is_admin", default=None)
+@click.pass_obj
+def set_person(reach: Reach, login: str, **changes: Any) -> None:
+    """Change a person."""
+    body = {name: value for name, value in changes.items() if value is not None}
+    reach.show(reach.call("PATCH", f"/api/v1/people/{quote(login)}", json=body))
+
+
+@click.group()
+def address() -> None:
+    """Addresses of a person."""
+
+
+def _addresses(login: str, rest: str = "") -> str:
+    return f"/api/v1/people/{quote(login)}/addresses{rest}"
+
+
+@address.command("list")
+@click.argument("login")
+@click.pass_obj
+def list_addresses(reach: Reach, login: str) -> None:
+    """Where LOGIN can be reached."""
+    reach.show(reach.call("GET", _addresses(login)), "id", "agent", "value", "state", "is_default")
+
+
+@address.command("add")
+@click.argument("login")
+@click.argument("agent")
+@click.argument("value")
+@click.option("--default", "is_default", is_flag=True)
+@click.option("--verified", "is_verified", is_flag=True, help="You vouch for it.")
+@click.pass_obj
+def add_address(reach: Reach, login: str, agent: str, value: str, is_default: bool, is_verified: bool) -> None:
+    """A new address; unless you vouch for it, it gets a code first."""
+    body = {"agent": agent, "value": value, "is_default": is_default, "is_verified": is_verified}
+    made = reach.call("POST", _addresses(login), json=body)
+    if not is_verified:
+        reach.call("POST", _addresses(login, f"/{made['id']}/code"))
+    reach.show(made)
+
+
+@address.command("verify")
+@click.argument("login")
+@click.argument("address_id", type=int)
+@click.argument("code")
+@click.pass_obj
+def verify(reach: Reach, login: str, address_id: int, code: str) -> None:
+    """The code that came there."""
+    reach.show(reach.call("POST", _addresses(login, f"/{address_id}/verify"), json={"code": code}))
+
+
+@address.command("set")
+@click.argument("login")
+@click.argument("address_id", type=int)
+@click.option("--state", type=click.Choice(["ok", "paused"]), default=None)
+@click.option("--default", "is_default", is_flag=True, default=None)
+@click.pass_obj
+def set_address(reach: Reach, login: str, address_id: int, state: str | None, is_default: bool | None) -> None:
+    """Pause, resume, make default."""
+    body = {name: value for name, value in (("state", state), ("is_default", is_default)) if value is not None}
+    reach.show(reach.call("PATCH", _addresses(login, f"/{address_id}"), json=body))
+
+
+@address.command("remove")
+@click.argument("login")
+@click.argument("address_id", type=int)
+@click.pass_obj
+def remove_address(reach: Reach, login: str, address_id: int) -> None:
+    """Forget an address."""
+    reach.call("DELETE", _addresses(login, f"/{address_id}"))
+    click.echo("removed")
+
+
+@click.group()
+def group() -> None:
+    """Groups of people."""
+
+
+@group.command("list")
+@click.pass_obj
+def list_groups(reach: Reach) -> None:
+    """All groups."""
+    reach.show(reach.call("GET", "/api/v1/groups"), "name", "title", "members")
+
+
+@group.command("put")
+@click.argument("name")
+@click.argument("members", nargs=-1)
+@click.option("--title", default="")
+@click.pass_obj
+def put_group(reach: Reach, name: str, members: tuple[str, ...], title: str) -> None:
+    """Create or replace a group with these MEMBERS."""
+    reach.show(reach.call("PUT", f"/api/v1/groups/{quote(name)}", json={"title": title, "members": list(members)}))
+
+
+@group.command("delete")
+@click.argument("name")
+@click.pass_obj
+def delete_group(reach: Reach, name: str) -> None:
+    """Remove a group."""
+    reach.call("DELETE", f"/api/v1/groups/{quote(name)}")
+    click.echo("removed")
+
+
+@click.group()
+def relation() -> None:
+    """Who has which role on an object."""
+
+
+@relation.command("show")
+@click.argument("object")
+@click.pass_obj
+def show_relations(reach: Reach, object: str) -> None:
+    """The roles on OBJECT."""
+    reach.show(reach.call("GET", "/api/v1/relations", params={"object": object})["roles"])
+
+
+@relation.command("put")
+@click.argument("object")
+@click.argument("roles", nargs=-1)
+@click.pass_obj
+def put_relations(reach: Reach, object: str, roles: tuple[str, ...]) -> None:
+    """Replace the roles on OBJECT: maintainer=alice,group:qa watcher=bob."""
+    table = {}
+    for text in roles:
+        role, sign, names = text.partition("=")
+        if not sign:
+            raise Failure(f"{text!r} is not role=login,login", 2)
+        table[role] = [name for name in names.split(",") if name]
+    reach.show(reach.call("PUT", "/api/v1/relations", params={"object": object}, json={"roles": table})["roles"])
+
+
+commands = {"people": people, "address": address, "group": group, "relation": relation}

@@ -1,0 +1,84 @@
+"""prefs: preferences as code."""
+
+import tomllib
+from typing import Any
+from urllib.parse import quote
+
+import click
+import tomlkit
+
+from angelia.cli.reach import Failure, Reach, text_of
+
+
+def _path(login: str) -> str:
+    return f"/api/v1/people/{quote(login)}/preferences"
+
+
+def read_toml(path: str) -> dict[str, Any]:
+    """A document from a TOML file or standard input."""
+    try:
+        return tomllib.loads(text_of(path))
+    except tomllib.TOMLDecodeError as error:
+        raise Failure(f"{path}: {error}") from None
+
+
+@click.group()
+def prefs() -> None:
+    """A person's preferences as a TOML document."""
+
+
+@prefs.command()
+@click.argument("login")
+@click.pass_obj
+def export(reach: Reach, login: str) -> None:
+    """Print LOGIN's document (`me` for your own)."""
+    answer = reach.call("GET", _path(login))
+    if reach.as_json:
+        reach.show(answer)
+    else:
+        click.echo(tomlkit.dumps(answer), nl=False)
+
+
+@prefs.command()
+@click.argument("login")
+@click.argument("file")
+@click.option("--days", default=30, show_default=True, help="How far back to try it.")
+@click.pass_obj
+def plan(reach: Reach, login: str, file: str, days: int) -> None:
+    """What FILE would change for LOGIN, and how many deliveries of the last days would have differed. Saves nothing."""
+    answer = reach.call("POST", f"{_path(login)}/plan", json=_jsonable(read_toml(file)), params={"days": days})
+    if reach.as_json:
+        reach.show(answer)
+        return
+    for change in answer["changes"]:
+        click.echo(f"{change['path']}: {change['before']} -> {change['after']}")
+    if not answer["changes"]:
+        click.echo("no changes")
+    history = answer["history"]
+    click.echo(f"of the last {history['days']} days, {history['deliveries_that_differ']} deliveries would differ")
+    for name in sorted(history["before"] | history["after"]):
+        before, after = history["before"].get(name, 0), history["after"].get(name, 0)
+        if before != after:
+            click.echo(f"  {name}: {before} -> {after}")
+
+
+@prefs.command()
+@click.argument("login")
+@click.argument("file")
+@click.pass_obj
+def apply(reach: Reach, login: str, file: str) -> None:
+    """Replace LOGIN's document by FILE."""
+    reach.call("PUT", _path(login), json=_jsonable(read_toml(file)))
+    click.echo("applied")
+
+
+def _jsonable(value: Any) -> Any:
+    """TOML's times become texts."""
+    if isinstance(value, dict):
+        return {key: _jsonable(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_jsonable(inner) for inner in value]
+    return value.isoformat() if hasattr(value, "isoformat") else value
+
+
+commands = {"prefs": prefs}

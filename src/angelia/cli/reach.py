@@ -1,0 +1,121 @@
+"""How a command reaches the hub: over HTTP, or in process on the store in the data folder. The same API either way."""
+
+import asyncio
+import importlib
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+class Failure(Exception):
+    """A command could not do it; 1 for what failed, 3 for what was refused."""
+
+    def __init__(self, text: str, exit_code: int = 1) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+
+
+@dataclass(slots=True)
+class Reach:
+    """The options that stand before the command."""
+
+    config: str
+    data_dir: str
+    url: str
+    as_json: bool
+
+    def overrides(self, **sections: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """Settings from the command line, as `settings.load` takes them; what was not given is left out."""
+        tables = {name: {key: value for key, value in table.items() if value not in (None, "")} for name, table in sections.items()}
+        if self.data_dir:
+            tables.setdefault("house", {})["data_dir"] = self.data_dir
+        return tables
+
+    def call(self, method: str, path: str, **arguments: Any) -> Any:
+        """One call of the API; what it answers as JSON (None for nothing), or Failure with its own words."""
+        status, headers, text = self.raw(method, path, **arguments)
+        answer = json.loads(text) if text and "json" in headers.get("content-type", "") else text or None
+        if status >= 400:
+            raise _failure(status, answer)
+        return answer
+
+    def raw(self, method: str, path: str, **arguments: Any) -> tuple[int, Mapping[str, str], str]:
+        """Status, headers and body of one call."""
+        calling = importlib.import_module("angelia.cli.calling")
+        if self.url:
+            return calling.over_http(self.url, _token(), method, path, arguments)  # type: ignore[no-any-return]
+        return asyncio.run(calling.in_process(self, method, path, arguments))
+
+    def show(self, answer: Any, *columns: str) -> None:
+        """Print an answer: JSON with --json, else rows of the named columns, or names and values."""
+        if self.as_json or not (isinstance(answer, dict)):
+            click.echo(answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False, indent=None if self.as_json else 2))
+            return
+        items = answer.get("items")
+        if isinstance(items, list):
+            _table([[_cell(item, column) for column in columns] for item in items], columns)
+            return
+        for name, value in answer.items():
+            click.echo(f"{name}: {_plain(value)}")
+
+
+def _token() -> str:
+    path = os.environ.get("ANGELIA_TOKEN_FILE", "")
+    if path:
+        try:
+            return Path(path).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise Failure(f"ANGELIA_TOKEN_FILE: {error.strerror}", 2) from None
+    return os.environ.get("ANGELIA_TOKEN", "")
+
+
+def _failure(status: int, answer: Any) -> Failure:
+    if not isinstance(answer, dict):
+        return Failure(f"the hub answered {status}")
+    text = str(answer.get("detail", answer.get("title", status)))
+    fields = [error.get("field", "") for error in answer.get("errors", [])]
+    named = f"{fields[0]}: " if fields and fields[0] else ""
+    return Failure(f"{named}{text}", 3 if status in (401, 403, 404, 409, 412, 429) else 1)
+
+
+def _cell(item: Any, column: str) -> str:
+    for part in column.split("."):
+        item = item.get(part) if isinstance(item, dict) else None
+    return _plain(item)
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return "".join(letter if letter.isprintable() else " " for letter in value)
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _table(rows: list[list[str]], columns: tuple[str, ...]) -> None:
+    if not rows:
+        click.echo("nothing")
+        return
+    widths = [min(60, max(len(row[index]) for row in [*rows, list(columns)])) for index in range(len(columns))]
+    if sys.stdout.isatty():
+        click.echo("  ".join(column.ljust(width) for column, width in zip(columns, widths, strict=True)).rstrip())
+    for row in rows:
+        click.echo("  ".join(cell[:width].ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def text_of(path: str) -> str:
+    """A file's text; `-` is standard input."""
+    if path == "-":
+        return click.get_text_stream("stdin").read()
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        raise Failure(f"{path}: {getattr(error, 'strerror', None) or error}") from None

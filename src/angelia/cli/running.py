@@ -1,0 +1,79 @@
+"""serve, web, work: run the hub."""
+
+import asyncio
+import sys
+
+import click
+
+from angelia import telemetry
+from angelia.cli.reach import Failure, Reach
+from angelia.house import House, serve
+from angelia.model.errors import AngeliaError, SchemaMismatch
+from angelia.sample import fill, hello
+from angelia.settings import Settings, load
+from angelia.stores.sql import upgrade
+
+
+def _settings(reach: Reach, data_dir: str, host: str, port: int | None) -> Settings:
+    overrides = reach.overrides(house={"data_dir": data_dir}, web={"host": host, "port": port})
+    if port and not any(table.get("base_url") for table in overrides.values()):
+        overrides.setdefault("house", {}).setdefault("base_url", f"http://127.0.0.1:{port}")
+    return load(reach.config, overrides=overrides)
+
+
+def _run(settings: Settings, roles: tuple[str, ...], *, is_sample: bool = False) -> None:
+    telemetry.configure_logs(settings.log.form, settings.log.level)
+    try:
+        if not settings.house.database:
+            # One process on its own file may bring it up to date; a shared database is upgraded by `angelia db upgrade`.
+            settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
+            upgrade(settings.database)
+        if is_sample:
+            asyncio.run(fill(settings))
+        asyncio.run(serve(settings, roles=roles, ready=_greet if is_sample else None))
+    except SchemaMismatch as error:
+        raise Failure(str(error)) from None
+    except (AngeliaError, OSError) as error:
+        raise Failure(str(error)) from None
+
+
+def _greet(house: House) -> None:
+    click.echo(hello(house), err=True)
+    sys.stderr.flush()
+
+
+_data_dir = click.option("--data-dir", default="", help="Folder for everything that the hub writes.")
+_host = click.option("--host", default="", help="Address to listen on.")
+_port = click.option("--port", type=int, default=None, help="Port to listen on.")
+
+
+@click.command("serve")
+@_data_dir
+@_host
+@_port
+@click.option("--sample", is_flag=True, help="In an empty folder, make a site with alice, bob, carol and a source to play with.")
+@click.pass_obj
+def serve_command(reach: Reach, data_dir: str, host: str, port: int | None, sample: bool) -> None:
+    """Run everything in one process: HTTP and all stages."""
+    _run(_settings(reach, data_dir, host, port), ("web", "work"), is_sample=sample)
+
+
+@click.command("web")
+@_data_dir
+@_host
+@_port
+@click.pass_obj
+def web_command(reach: Reach, data_dir: str, host: str, port: int | None) -> None:
+    """Run the HTTP side; stages run elsewhere on the same database."""
+    _run(_settings(reach, data_dir, host, port), ("web",))
+
+
+@click.command("work")
+@_data_dir
+@click.pass_obj
+def work_command(reach: Reach, data_dir: str) -> None:
+    """Run the stages; as many of these as you like share one PostgreSQL database."""
+    _run(_settings(reach, data_dir, "", None), ("work",))
+
+
+commands = {"serve": serve_command, "web": web_command, "work": work_command}

@@ -1,0 +1,143 @@
+"""type, source, site, template: what the operator settles."""
+
+from typing import Any
+from urllib.parse import quote
+
+import click
+import tomlkit
+
+from angelia.cli.preferences import read_toml
+from angelia.cli.reach import Reach, text_of
+
+
+@click.group("type")
+def type_group() -> None:
+    """Message types."""
+
+
+@type_group.command("list")
+@click.pass_obj
+def list_types(reach: Reach) -> None:
+    """All types that were ever seen."""
+    reach.show(reach.call("GET", "/api/v1/types"), "key", "first_seen_at", "aliases", "retention_days", "state")
+
+
+@type_group.command("set")
+@click.argument("key")
+@click.option("--alias", "aliases", multiple=True, help="Another name, such as OBS_BUILD_FAIL; may be given several times.")
+@click.option("--label", default="", help="What it is called, in English.")
+@click.option("--retention-days", type=int, default=None)
+@click.option("--state", type=click.Choice(["auto", "curated", "retired"]), default="curated")
+@click.pass_obj
+def set_type(reach: Reach, key: str, aliases: tuple[str, ...], label: str, retention_days: int | None, state: str) -> None:
+    """Curate a type; what is not given is cleared."""
+    body: dict[str, Any] = {"aliases": list(aliases), "retention_days": retention_days, "state": state}
+    if label:
+        body["labels"] = {"en": label}
+    reach.show(reach.call("PUT", f"/api/v1/types/{quote(key)}", json=body))
+
+
+@click.group()
+def source() -> None:
+    """Systems that post."""
+
+
+@source.command("list")
+@click.pass_obj
+def list_sources(reach: Reach) -> None:
+    """All sources."""
+    reach.show(reach.call("GET", "/api/v1/sources"), "name", "title", "subtrees", "rate_per_second", "is_active")
+
+
+@source.command("put")
+@click.argument("name")
+@click.option("--title", default="")
+@click.option("--subtree", "subtrees", multiple=True, help="A type subtree that it may post; none means all.")
+@click.option("--rate", "rate_per_second", type=float, default=0.0, help="Messages a second at most; 0 means no cap.")
+@click.option("--urgent/--not-urgent", "may_be_urgent", default=True)
+@click.option("--active/--inactive", "is_active", default=True)
+@click.option("--contact", default="")
+@click.pass_obj
+def put_source(reach: Reach, name: str, **fields: Any) -> None:
+    """Create or replace a source."""
+    reach.show(reach.call("PUT", f"/api/v1/sources/{quote(name)}", json=fields | {"subtrees": list(fields["subtrees"])}))
+
+
+@source.command("token")
+@click.argument("name")
+@click.option("--title", default="")
+@click.option("--days", type=int, default=None, help="Expires after so many days.")
+@click.pass_obj
+def source_token(reach: Reach, name: str, title: str, days: int | None) -> None:
+    """Make a token for a source; its secret is shown this once."""
+    body = {"title": title, "scopes": ["post"], "expires_in_days": days}
+    reach.show(reach.call("POST", f"/api/v1/sources/{quote(name)}/tokens", json=body))
+
+
+@source.command("revoke")
+@click.argument("name")
+@click.argument("token_id", type=int)
+@click.pass_obj
+def revoke(reach: Reach, name: str, token_id: int) -> None:
+    """Revoke a source's token."""
+    reach.call("DELETE", f"/api/v1/sources/{quote(name)}/tokens/{token_id}")
+    click.echo("revoked")
+
+
+@click.group()
+def site() -> None:
+    """The site's defaults, audiences, locks, schedules and presets as a TOML document."""
+
+
+@site.command()
+@click.pass_obj
+def export(reach: Reach) -> None:
+    """Print it."""
+    answer = reach.call("GET", "/api/v1/site")
+    if reach.as_json:
+        reach.show(answer)
+    else:
+        click.echo(tomlkit.dumps(answer), nl=False)
+
+
+@site.command()
+@click.argument("file")
+@click.pass_obj
+def apply(reach: Reach, file: str) -> None:
+    """Replace it by FILE."""
+    reach.call("PUT", "/api/v1/site", json=read_toml(file))
+    click.echo("applied")
+
+
+@click.group()
+def template() -> None:
+    """The site's own templates."""
+
+
+@template.command("list")
+@click.pass_obj
+def list_templates(reach: Reach) -> None:
+    """Their keys."""
+    reach.show(reach.call("GET", "/api/v1/templates"), "key")
+
+
+@template.command("put")
+@click.argument("key")
+@click.argument("file")
+@click.pass_obj
+def put_template(reach: Reach, key: str, file: str) -> None:
+    """Add or replace the template KEY (`obs.build/mail/full/en/subject`) by FILE."""
+    reach.call("PUT", "/api/v1/templates", json={"key": key, "source": text_of(file)})
+    click.echo("stored")
+
+
+@template.command("remove")
+@click.argument("key")
+@click.pass_obj
+def remove_template(reach: Reach, key: str) -> None:
+    """Back to the built-in one."""
+    reach.call("DELETE", "/api/v1/templates", params={"key": key})
+    click.echo("removed")
+
+
+commands = {"type": type_group, "source": source, "site": site, "template": template}

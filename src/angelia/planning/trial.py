@@ -1,0 +1,213 @@
+"""One message against invented people: the pure runner behind `angelia try` (a scenario in, an outcome for each person out)."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from angelia.model.errors import InvalidInput
+from angelia.model.message import Message, Recipient, RecipientKind, Severity, Wish, checked_type
+from angelia.model.moments import to_text
+from angelia.model.person import Person
+from angelia.model.preference import Site
+from angelia.planning.document import parse_site, parse_wants
+from angelia.planning.resolve import Decision, Profile, Resolution, Standing, Verdict, resolve
+
+Table = Mapping[str, Any]
+Outcome = dict[str, dict[str, object]]
+Outcomes = dict[str, Outcome | None]
+
+_SCENARIO_KEYS = frozenset({"site", "users", "message", "relations", "access"})
+_PERSON_KEYS = frozenset({"login", "name", "language", "time_zone", "active", "verified"})
+_MESSAGE_KEYS = frozenset(
+    {
+        *("type", "to", "cc", "actor", "severity", "params", "tags", "object", "restricted", "at"),
+        *("source", "subject", "thread", "collapse_key", "wish", "not_before", "test"),
+    }
+)
+
+
+def run(scenario: object) -> dict[str, object]:
+    """`{login: null | {agent: {"outcome", ...}}, ..., "explain": {login: {...}}}`, people in the order of the scenario.
+
+    A scenario is `{"site", "users", "message", "relations", "access"}`; what is left out is empty. Raises InvalidInput with the path of what
+    can't be read. No login may be `explain`, the one key that is not a person.
+    """
+    table = _table(scenario, "scenario")
+    _only(table, _SCENARIO_KEYS, "scenario")
+    site = _at("site", parse_site, _table(table.get("site", {}), "site"))
+    message, now = _message(_table(table.get("message"), "message"))
+    relations = _table(table.get("relations", {}), "relations")
+    access = frozenset(_list(table.get("access", []), "access"))
+    answer: dict[str, object] = {}
+    explained: dict[str, object] = {}
+    for index, entry in enumerate(_list(table.get("users", []), "users")):
+        profile = _at(f"users.{index}", _profile, _table(entry, f"users.{index}"), site)
+        login = profile.person.login
+        if login in answer or login == "explain":
+            raise InvalidInput(f"the login {login!r} is taken", f"users.{index}.login")
+        roles = frozenset(_list(relations.get(login, []), f"relations.{login}"))
+        resolution = resolve(message, profile, Standing(roles, login in access), site, now)
+        answer[login] = outcome_of(resolution)
+        explained[login] = _explanation(resolution)
+    return {**answer, "explain": explained}
+
+
+def outcome_of(resolution: Resolution | None) -> Outcome | None:
+    """What is done for one person, by agent (`mail`, or `mail:address` for one that is not her default); None for no candidate."""
+    if resolution is None:
+        return None
+    return {_target(each): _outcome(each) for each in resolution.decisions if each.verdict is not Verdict.SUPPRESSED}
+
+
+def differences(expected: Table, got: Table) -> list[str]:
+    """One line for each place where two answers differ; times are compared as instants, `explain` is left aside."""
+    lines = []
+    for login in _keys(expected, got):
+        want, have = expected.get(login, "nobody"), got.get(login, "nobody")
+        if not isinstance(want, Mapping) or not isinstance(have, Mapping):
+            if want != have:
+                lines.append(f"{login}: expected {_shown(want)}, got {_shown(have)}")
+            continue
+        for agent in _keys(want, have):
+            if _comparable(want.get(agent)) != _comparable(have.get(agent)):
+                lines.append(f"{login} {agent}: expected {_shown(want.get(agent))}, got {_shown(have.get(agent))}")
+    return lines
+
+
+def _keys(one: Table, other: Table) -> Iterable[str]:
+    return (key for key in {**one, **other} if key != "explain")
+
+
+def _comparable(entry: object) -> object:
+    if isinstance(entry, Mapping) and "due" in entry:
+        return {**entry, "due": _moment(entry["due"], "expect.due")}
+    return entry
+
+
+def _shown(entry: object) -> str:
+    match entry:
+        case None:
+            return "nothing"
+        case {"outcome": outcome, **rest}:
+            return " ".join([str(outcome), *(f"{name}={value}" for name, value in rest.items())])
+        case {}:
+            return "a candidate for whom nothing is delivered" if not entry else ", ".join(map(str, entry))
+    return str(entry)
+
+
+def _profile(entry: Table, site: Site) -> Profile:
+    login = entry.get("login")
+    if not isinstance(login, str) or not login:
+        raise InvalidInput("a person needs a login", "login")
+    wants = {key: value for key, value in entry.items() if key not in _PERSON_KEYS}
+    person = Person(person_id=0, login=login, is_active=entry.get("active", True) is True)
+    parsed = parse_wants(wants, known_schedules=site.schedules)
+    verified = frozenset(_list(entry.get("verified", []), "verified"))
+    return Profile(person, parsed, _zone(entry.get("time_zone", "UTC")), verified, frozenset(parsed.accepts))
+
+
+def _zone(name: object) -> ZoneInfo:
+    try:
+        return ZoneInfo(str(name))
+    except (ValueError, OSError, KeyError):
+        raise InvalidInput("must be an IANA time zone such as Europe/Berlin", "time_zone") from None
+
+
+def _message(entry: Table) -> tuple[Message, datetime]:
+    _only(entry, _MESSAGE_KEYS, "message")
+    at = _moment(entry.get("at"), "message.at")
+    wish, not_before = entry.get("wish"), entry.get("not_before")
+    message = Message(
+        message_id=0,
+        source=str(entry.get("source", "")),
+        type=checked_type(str(entry.get("type", ""))),
+        received_at=at,
+        occurred_at=at,
+        subject=str(entry.get("subject", "")),
+        actor=str(entry.get("actor") or ""),
+        recipients=_recipients(entry),
+        severity=Severity.named(str(entry.get("severity", "normal"))),
+        tags=tuple((str(name), str(value)) for name, value in _list(entry.get("tags", []), "message.tags")),
+        params={name: _values(value) for name, value in _table(entry.get("params", {}), "message.params").items()},
+        object=str(entry.get("object") or ""),
+        thread=str(entry.get("thread", "")),
+        collapse_key=str(entry.get("collapse_key", "")),
+        wish=None if wish is None else Wish(wish),
+        not_before=None if not_before is None else _moment(not_before, "message.not_before"),
+        is_test=entry.get("test", False) is True,
+        is_restricted=entry.get("restricted", False) is True,
+    )
+    return message, at
+
+
+def _recipients(entry: Table) -> tuple[Recipient, ...]:
+    return tuple(
+        Recipient(str(principal), kind)
+        for kind in RecipientKind
+        for principal in _list(entry.get(kind.value, []), f"message.{kind.value}")
+    )
+
+
+def _values(value: object) -> str | tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _target(decision: Decision) -> str:
+    return f"{decision.agent}:{decision.address}" if decision.address else decision.agent
+
+
+def _outcome(decision: Decision) -> dict[str, object]:
+    outcome: dict[str, object] = {"outcome": decision.verdict.value}
+    if decision.verdict is Verdict.SKIPPED:
+        outcome["reason"] = decision.reason.value
+    if decision.verdict is Verdict.DIGEST:
+        outcome["schedule"] = decision.schedule
+    if decision.due_at is not None:
+        outcome["due"] = to_text(decision.due_at)
+    if decision.is_locked:
+        outcome["locked"] = True
+    return outcome
+
+
+def _explanation(resolution: Resolution | None) -> dict[str, object]:
+    if resolution is None:
+        return {"candidate": False, "because": [], "agents": {}}
+    agents = {_target(each): {"reason": each.reason.value, "decided_by": each.decided_by} for each in resolution.decisions}
+    return {"candidate": True, "because": list(resolution.because), "agents": agents}
+
+
+def _at(path: str, parse: Any, *given: Any) -> Any:
+    """Parse, with the path of the whole put before that of the field."""
+    try:
+        return parse(*given)
+    except InvalidInput as error:
+        raise InvalidInput(str(error), f"{path}.{error.field}" if error.field else path) from None
+
+
+def _only(table: Table, known: frozenset[str], path: str) -> None:
+    for key in table:
+        if key not in known:
+            raise InvalidInput(f"unknown key; known are {', '.join(sorted(known))}", f"{path}.{key}")
+
+
+def _table(value: object, path: str) -> Table:
+    if not isinstance(value, Mapping):
+        raise InvalidInput("must be an object with named entries", path)
+    return value
+
+
+def _list(value: object, path: str) -> list[Any]:
+    if not isinstance(value, list | tuple):
+        raise InvalidInput("must be a list", path)
+    return list(value)
+
+
+def _moment(value: object, path: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(str(value))
+    except ValueError:
+        raise InvalidInput("must be a time such as 2026-03-20T08:00:00+01:00", path) from None
+    if moment.tzinfo is None:
+        raise InvalidInput("needs its zone, as in 2026-03-20T08:00:00+01:00", path)
+    return moment.astimezone(UTC)
