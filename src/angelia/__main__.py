@@ -1,8 +1,6 @@
 """`angelia` and `python -m angelia`."""
 
-import sys
-
-from angelia.cli.program import main
+from angelia.cli.main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -118,6 +118,7 @@ class House:
             base_url=self.settings.house.base_url,
             max_body=web.max_body,
             changed=self._changed,
+            refresh=self.refresh,
             ready=self.ready,
             verify=self.verify,
         )

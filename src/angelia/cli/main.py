@@ -2,12 +2,12 @@
 
 import importlib
 import sys
-from typing import Any
 
 import click
 
 import angelia
 from angelia.cli.reach import Failure, Reach
+from angelia.model.errors import AngeliaError
 
 COMMANDS = {
     "serve": ("running", "Run everything in one process."),
@@ -88,9 +88,8 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except Failure as failure:
-        _complain(failure)
+        click.echo(f"angelia: {failure}", err=True)
         sys.exit(failure.exit_code)
-
-
-def _complain(failure: Any) -> None:
-    click.echo(f"angelia: {failure}", err=True)
+    except AngeliaError as error:
+        click.echo(f"angelia: {error}", err=True)
+        sys.exit(1)

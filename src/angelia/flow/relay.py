@@ -101,7 +101,7 @@ class Relay:
         if monotonic() - self._looked_at >= 1.0 or not self._looked_at:
             self._looked_at = monotonic()
             self._paused = await self._store.paused_agents()
-            telemetry.open_breakers.set(sum(1 for breaker in self._breakers.values() if breaker.state != "closed"))
+            telemetry.open_breakers.set(sum(breaker.is_open for breaker in self._breakers.values()))
             if self._changed_breakers:
                 changed, self._changed_breakers = self._changed_breakers, set()
                 await self._store.put_breakers({name: self._breakers[name] for name in changed})

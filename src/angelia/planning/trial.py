@@ -142,11 +142,7 @@ def _message(entry: Table) -> tuple[Message, datetime]:
 
 
 def _recipients(entry: Table) -> tuple[Recipient, ...]:
-    return tuple(
-        Recipient(str(principal), kind)
-        for kind in RecipientKind
-        for principal in _list(entry.get(kind.value, []), f"message.{kind.value}")
-    )
+    return tuple(Recipient(str(principal), kind) for kind in RecipientKind for principal in _list(entry.get(kind.value, []), f"message.{kind.value}"))
 
 
 def _values(value: object) -> str | tuple[str, ...]:

@@ -171,7 +171,7 @@ class DeliveriesMixin:
             ids = [
                 row[0]
                 for row in connection.execute(statement)
-                if not object_ref or shape.message_from(row[1:]).object == object_ref  # type: ignore[arg-type]
+                if not object_ref or shape.message_from(row[1:]).object == object_ref
             ]
             ended = {"state": State.SUPPRESSED.value, "reason": reason.value, "ended_us": to_us(now)}
             return sum(

@@ -54,7 +54,7 @@ class DigestsMixin:
         )
         found = await self.engine.read(lambda connection: connection.execute(statement).all())
         width = len(shape.DELIVERY_SELECT)
-        return [(shape.delivery_from(row), shape.message_from(row[width:])) for row in found]  # type: ignore[arg-type]
+        return [(shape.delivery_from(row), shape.message_from(row[width:])) for row in found]
 
     async def record_digest(self, digest: NewDigest, now: datetime) -> bool:
         """See DeliveryStore."""

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, select, update
 
 from angelia.model.delivery import State
 from angelia.model.message import Message
@@ -20,14 +20,6 @@ _d = deliveries.c
 PAGE = 500
 MOST_SCANNED = 20_000
 """How many entries one call looks at when a filter reads the payload; the next page goes on from there."""
-
-_CHANGES = {
-    "read": lambda now_us: ({"read_us": now_us}, _d.read_us.is_(None)),
-    "unread": lambda _: ({"read_us": None}, _d.read_us.is_not(None)),
-    "archive": lambda now_us: ({"archived_us": now_us}, _d.archived_us.is_(None)),
-    "unarchive": lambda _: ({"archived_us": None}, _d.archived_us.is_not(None)),
-}
-
 
 class InboxMixin:
     """InboxStore in SQL."""
@@ -68,7 +60,7 @@ class InboxMixin:
         self, person_id: int, query: InboxQuery, delivery_ids: Collection[int] | None, change: str, now: datetime
     ) -> int:
         """See InboxStore."""
-        values, applies = _CHANGES[change](to_us(now))
+        values, applies = _change(change, to_us(now))
 
         def work(connection: Connection) -> int:
             chosen = [row.id for row in _rows(connection, person_id, query, delivery_ids) if _fits(_item(row).message, query)]
@@ -145,7 +137,7 @@ def _rows(
 
 
 def _item(row: Row[Any]) -> InboxItem:
-    message = shape.message_from(row[1:5])  # type: ignore[arg-type]
+    message = shape.message_from(row[1:5])
     because = tuple(row.because.split("\n")) if row.because else ()
     return InboxItem(
         row.id, message, because, from_us(row.ended_us or row.received_us), shape.moment(row.read_us), shape.moment(row.archived_us)
@@ -193,3 +185,16 @@ def _groups(item: InboxItem, group_by: str) -> list[str]:
         case "severity":
             return [message.severity.label]
     return []
+
+
+def _change(change: str, now_us: int) -> tuple[dict[str, int | None], ColumnElement[bool]]:
+    match change:
+        case "read":
+            return {"read_us": now_us}, _d.read_us.is_(None)
+        case "unread":
+            return {"read_us": None}, _d.read_us.is_not(None)
+        case "archive":
+            return {"archived_us": now_us}, _d.archived_us.is_(None)
+        case "unarchive":
+            return {"archived_us": None}, _d.archived_us.is_not(None)
+    raise ValueError(change)

@@ -58,7 +58,7 @@ class LedgerMixin:
             .limit(limit)
         )
         found = await self.engine.read(lambda connection: connection.execute(statement).all())
-        return [(shape.message_from(row[5:]), _row(row)) for row in found]  # type: ignore[arg-type]
+        return [(shape.message_from(row[5:]), _row(row)) for row in found]
 
     async def trail(self, message_id: int, person_id: int) -> list[Delivery]:
         """See LedgerStore."""

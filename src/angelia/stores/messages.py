@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, and_, exists, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select, update
 
 from angelia.inlet import Receipt, Taken
 from angelia.model.message import Message, ancestry
@@ -187,7 +187,7 @@ class MessagesMixin:
         return [shape.message_from(row) for row in found]
 
 
-def below(subtree: str):  # type: ignore[no-untyped-def]
+def below(subtree: str) -> ColumnElement[bool]:
     """The condition: this type, or one below it. A range, not LIKE: types hold underscores."""
     return or_(messages.c.type == subtree, and_(messages.c.type >= f"{subtree}.", messages.c.type < f"{subtree}/"))
 

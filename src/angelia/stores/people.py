@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from angelia.model.errors import Conflict, NotFound
 from angelia.model.moments import from_us
@@ -23,7 +23,7 @@ _PERSON = (persons.c.id, persons.c.login, persons.c.name, persons.c.time_zone, p
 CHUNK = 10_000
 
 
-def person_from(row: Row[Any]) -> Person:
+def person_from(row: Sequence[Any]) -> Person:
     """From the first seven columns."""
     return Person(
         person_id=row[0],

@@ -6,8 +6,6 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row
-
 from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.message import Message, Severity
 from angelia.model.moments import from_us, to_us
@@ -42,12 +40,12 @@ def stamp(moment: datetime | None) -> int | None:
     return None if moment is None else to_us(moment)
 
 
-def message_from(row: Row[Any]) -> Message:
+def message_from(row: Sequence[Any]) -> Message:
     """From MESSAGE_COLUMNS, in order."""
     return message_of(row[0], row[1], row[2], row[3])
 
 
-def delivery_from(row: Sequence[Any] | Row[Any]) -> Delivery:
+def delivery_from(row: Sequence[Any]) -> Delivery:
     """From DELIVERY_COLUMNS, in order."""
     return Delivery(
         delivery_id=row[0],
@@ -85,6 +83,9 @@ def delivery_values(delivery: Delivery) -> tuple[object, ...]:
     )  # fmt: skip
 
 
+_DEFAULTS = (None, "", "", "full", 0)
+
+
 def decisions_text(decisions: Sequence[Decision]) -> str:
     """Decisions as JSON: a list each, defaults at the end left out."""
     return json.dumps([_decision_values(decision) for decision in decisions], separators=(",", ":"), ensure_ascii=False)
@@ -95,7 +96,7 @@ def _decision_values(decision: Decision) -> list[object]:
         decision.agent, decision.verdict.value, decision.reason.value, decision.decided_by, stamp(decision.due_at),
         decision.schedule, decision.address, decision.form, int(decision.is_locked),
     ]  # fmt: skip
-    for default in (0, "full", "", "", None):
+    for default in reversed(_DEFAULTS):
         if values[-1] != default:
             break
         values.pop()
@@ -106,8 +107,9 @@ def decisions_from(text: str) -> tuple[Decision, ...]:
     """The decisions of a ledger row."""
     decisions = []
     for values in json.loads(text):
-        agent, verdict, reason, decided_by, *rest = values
-        due_us, schedule, address, form, is_locked = (*rest, *(None, "", "", "full", 0)[len(rest) :])
+        rest: list[Any] = [*values[4:], *_DEFAULTS[len(values) - 4 :]]
+        agent, verdict, reason, decided_by = values[:4]
+        due_us, schedule, address, form, is_locked = rest
         decisions.append(
             Decision(agent, Verdict(verdict), Reason(reason), decided_by, moment(due_us), schedule, address, form, bool(is_locked))
         )

@@ -14,7 +14,7 @@ from angelia.wire.callers import Callers
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One for each app. `site` is the site's wants as last read; `changed` hurries those who keep copies."""
+    """One for each app. `site` is the site's wants as last read; `changed` hurries those who keep copies, `refresh` reads ours again."""
 
     store: Store
     accept: Accept
@@ -26,5 +26,6 @@ class Context:
     base_url: str
     max_body: int
     changed: Callable[[str], None]
+    refresh: Callable[[], Awaitable[None]]
     ready: Callable[[], Awaitable[dict[str, str]]]
     verify: Callable[[Address, Person, str], Awaitable[None]]

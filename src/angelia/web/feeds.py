@@ -44,7 +44,7 @@ async def feed(name: str, request: Request, house: House, before: str = "") -> R
 
 
 def _query(found: Feed, before: str) -> InboxQuery:
-    fields = {_NAMES[name]: value for name, value in found.query.items() if name in _NAMES}
+    fields: dict[str, Any] = {_NAMES[name]: value for name, value in found.query.items() if name in _NAMES}
     severity = Severity.named(found.query.get("severity", "low"))
     return InboxQuery(agent="web", min_severity=severity, before_id=number_of("dlv", before) if before else None, limit=PAGE, **fields)
 

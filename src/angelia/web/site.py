@@ -35,6 +35,7 @@ async def put_site(
     parse_site(document)
     version = await house.store.put_site(document, version_of(if_match))
     await house.store.audit(caller.name, "site.put", "site", {"version": version}, house.now())
+    await house.refresh()
     house.changed("people")
     response.headers["ETag"] = f'"{version}"'
     return document
@@ -143,7 +144,7 @@ async def put_template(form: TemplateForm, caller: Admin, house: House) -> Body:
         raise InvalidInput(fault, "source")
     await house.store.put_template(form.key, form.source)
     await house.store.audit(caller.name, "template.put", form.key, {}, house.now())
-    house.changed("people")
+    await house.refresh()
     return form.model_dump()
 
 

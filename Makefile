@@ -1,0 +1,54 @@
+# The two commands are `make run` and `make test`; `make help` lists the others.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 8080
+DATA ?= var
+
+.PHONY: help run test check lint lock bench clean peers
+
+help: ## List the commands
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+run: $(VENV)/run.stamp ## Start the hub with sample data on http://127.0.0.1:8080
+	$(BIN)/angelia serve --sample --data-dir $(DATA) --port $(PORT)
+
+test: $(VENV)/test.stamp peers lint ## Everything: lint, types, floors, all tiers of tests with real servers
+	$(BIN)/python -m pytest
+
+check: $(VENV)/test.stamp lint ## The fast tiers only
+	$(BIN)/python -m pytest tests/pure tests/house
+
+lint: $(VENV)/test.stamp
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+peers: ## Install the servers that the tests talk to, where that is possible
+	@sh scripts/install-peers
+
+bench: $(VENV)/test.stamp ## Run the benchmarks (see benchmarks/README.md)
+	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+lock: $(VENV)/test.stamp ## Write the lock files anew
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --group build --generate-hashes --no-header --no-annotate --python-version 3.11 --upgrade --quiet --output-file requirements/run.txt
+	$(BIN)/uv pip compile pyproject.toml --group test --generate-hashes --no-header --no-annotate --python-version 3.11 --upgrade --quiet --output-file requirements/test.txt
+
+clean: ## Remove what was made
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Angelia needs Python 3.11 or newer; say which with PYTHON=..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); sh scripts/install-venv $(PYTHON) && $(PYTHON) -m venv $(VENV); }
+
+$(VENV)/run.stamp: requirements/run.txt pyproject.toml | $(VENV)/pyvenv.cfg
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/test.stamp: requirements/test.txt pyproject.toml | $(VENV)/pyvenv.cfg
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/test.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@ $(VENV)/run.stamp

@@ -1,0 +1,180 @@
+"""A small client: `send(...)` from a script, sync and async; what the hub can't take now waits in a folder and is delivered later."""
+
+import json
+import os
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx2
+
+PATH = "/api/v1/messages"
+MOST_SPOOLED = 100_000
+FLUSH_AT_ONCE = 50
+_TRY_LATER = frozenset({408, 425, 429, 500, 502, 503, 504, 507})
+
+
+class Refused(Exception):
+    """The hub will never take this message; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """`status` is accepted, repeat (it was there already), or spooled (kept here; no id yet)."""
+
+    status: str
+    message_id: str | None = None
+
+
+class Spool:
+    """A folder of messages that wait, oldest first by name; one that can never be sent moves to `refused/` with the reason."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def put(self, fields: Mapping[str, Any]) -> None:
+        """Durable when it returns: written aside, flushed, renamed."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if sum(1 for _ in self.folder.glob("*.json")) >= MOST_SPOOLED:
+            raise OSError(f"{self.folder} holds {MOST_SPOOLED} messages: the hub has been away for too long")
+        name = f"{time.time_ns():020d}-{secrets.token_hex(4)}"
+        part = self.folder / f"{name}.part"
+        with part.open("w", encoding="utf-8") as file:
+            json.dump(fields, file, ensure_ascii=False)
+            file.flush()
+            os.fsync(file.fileno())
+        part.rename(self.folder / f"{name}.json")
+
+    def waiting(self) -> list[Path]:
+        """Oldest first."""
+        return sorted(self.folder.glob("*.json"))
+
+    def refuse(self, path: Path, why: str) -> None:
+        """Put it aside, with the reason beside it."""
+        aside = self.folder / "refused"
+        aside.mkdir(exist_ok=True)
+        path.rename(aside / path.name)
+        (aside / f"{path.stem}.txt").write_text(why, encoding="utf-8")
+
+
+def _prepared(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """With a key of its own, so that a repeat is recognised however often it is sent."""
+    if not fields.get("type"):
+        raise ValueError("a message needs a type, such as instrument.error")
+    return {"idempotency_key": secrets.token_hex(16)} | {name: value for name, value in fields.items() if value is not None}
+
+
+def _headers(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def _receipt(answer: httpx2.Response) -> Receipt:
+    """What the hub said; Refused for what it will never take, OSError for what it may take later."""
+    if answer.status_code in (200, 201):
+        body = answer.json()
+        return Receipt(body["status"], body["id"])
+    if answer.status_code in _TRY_LATER:
+        raise OSError(f"the hub answered {answer.status_code}")
+    try:
+        problem = answer.json()
+        fields = [error["field"] for error in problem.get("errors", [])]
+        text = f"{fields[0]}: {problem['detail']}" if fields else str(problem["detail"])
+    except (ValueError, KeyError):
+        text = f"the hub answered {answer.status_code}"
+    raise Refused(text)
+
+
+class Client:
+    """Sends messages to one hub. `spool` is a folder for what can't be sent now; without one the caller gets the OSError."""
+
+    def __init__(self, url: str, *, token: str = "", spool: str | Path | None = None, timeout: float = 10.0) -> None:
+        self._http = httpx2.Client(base_url=url.rstrip("/"), headers=_headers(token), timeout=timeout)
+        self._spool = None if spool is None else Spool(spool)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._http.close()
+
+    def send(self, **fields: Any) -> Receipt:
+        """Send one message (fields as in POST /api/v1/messages). What waits in the spool goes first, so order is kept."""
+        prepared = _prepared(fields)
+        if self._spool is not None and self._spool.waiting():
+            _, left = self.flush(FLUSH_AT_ONCE)
+            if left:
+                self._spool.put(prepared)
+                return Receipt("spooled")
+        try:
+            return self._post(prepared)
+        except OSError:
+            if self._spool is None:
+                raise
+            self._spool.put(prepared)
+            return Receipt("spooled")
+
+    def flush(self, limit: int = MOST_SPOOLED) -> tuple[int, int]:
+        """Send what waits, oldest first, until one can't be sent; (sent, left)."""
+        if self._spool is None:
+            return 0, 0
+        sent = 0
+        for path in self._spool.waiting()[:limit]:
+            try:
+                self._post(json.loads(path.read_text(encoding="utf-8")))
+            except (Refused, ValueError) as error:
+                self._spool.refuse(path, str(error))
+                continue
+            except OSError:
+                break
+            path.unlink(missing_ok=True)
+            sent += 1
+        return sent, len(self._spool.waiting())
+
+    def _post(self, fields: Mapping[str, Any]) -> Receipt:
+        try:
+            return _receipt(self._http.post(PATH, json=fields))
+        except httpx2.HTTPError as error:
+            raise OSError(f"the hub does not answer: {error}") from error
+
+
+class AsyncClient:
+    """The same for asyncio; without a spool, since a file write would hold up the loop."""
+
+    def __init__(self, url: str, *, token: str = "", timeout: float = 10.0) -> None:
+        self._http = httpx2.AsyncClient(base_url=url.rstrip("/"), headers=_headers(token), timeout=timeout)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        await self._http.aclose()
+
+    async def send(self, **fields: Any) -> Receipt:
+        """Send one message."""
+        try:
+            return _receipt(await self._http.post(PATH, json=_prepared(fields)))
+        except httpx2.HTTPError as error:
+            raise OSError(f"the hub does not answer: {error}") from error
+
+
+def send(
+    body: str = "", *, type: str, url: str = "", token: str = "", spool: str = "", timeout: float = 10.0, **fields: Any
+) -> Receipt:
+    """One message from a script: `angelia.send("done", type="job.done", to=["alice"])`. Hub, token and spool from ANGELIA_URL,
+    ANGELIA_TOKEN and ANGELIA_SPOOL where they are not given."""
+    where = url or os.environ.get("ANGELIA_URL", "http://127.0.0.1:8080")
+    folder = spool or os.environ.get("ANGELIA_SPOOL", "")
+    with Client(where, token=token or os.environ.get("ANGELIA_TOKEN", ""), spool=folder or None, timeout=timeout) as client:
+        return client.send(type=type, body=body or None, **fields)
