@@ -169,11 +169,10 @@ class AsyncClient:
             raise OSError(f"the hub does not answer: {error}") from error
 
 
-def send(
-    body: str = "", *, type: str, url: str = "", token: str = "", spool: str = "", timeout: float = 10.0, **fields: Any
-) -> Receipt:
+def send(body: str = "", *, type: str, url: str = "", token: str = "", spool: str = "", timeout: float = 10.0, **fields: Any) -> Receipt:
     """One message from a script: `angelia.send("done", type="job.done", to=["alice"])`. Hub, token and spool from ANGELIA_URL,
-    ANGELIA_TOKEN and ANGELIA_SPOOL where they are not given."""
+    ANGELIA_TOKEN and ANGELIA_SPOOL where they are not given.
+    """
     where = url or os.environ.get("ANGELIA_URL", "http://127.0.0.1:8080")
     folder = spool or os.environ.get("ANGELIA_SPOOL", "")
     with Client(where, token=token or os.environ.get("ANGELIA_TOKEN", ""), spool=folder or None, timeout=timeout) as client:

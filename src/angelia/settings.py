@@ -89,9 +89,7 @@ class Settings:
 _SECTIONS: Mapping[str, type] = {"house": HouseSettings, "web": WebSettings, "delivery": DeliverySettings, "log": LogSettings}
 
 
-def load(
-    config: str = "", environment: Mapping[str, str] | None = None, overrides: Mapping[str, Mapping[str, Any]] | None = None
-) -> Settings:
+def load(config: str = "", environment: Mapping[str, str] | None = None, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> Settings:
     """Later wins: file (`config`, ANGELIA_CONFIG, or the first of PLACES), environment, systemd credentials, command line.
 
     Raises BadSettings that names the setting.

@@ -3,9 +3,9 @@
 Promises, each a test in `angelia_testing.store_suite`, which SQLite and PostgreSQL run alike:
 - A call that returns has been made durable (SQLite synchronous=FULL, PostgreSQL synchronous_commit=on); one that raises has changed nothing.
 - What can't be made durable now raises StoreUnavailable, within seconds, and never anything of the driver's.
-- Claims are leases: two workers never hold one item; a claim that is not settled comes back after its lease; a write with an old fence changes nothing.
-- Repeats are caught by key: message (source, idempotency key), ledger (message, person), delivery (message, person, agent, address), digest
-  (person, agent, address, schedule, slot).
+- Claims are leases: two workers never hold one item; a claim that is not settled comes back after its lease; an old fence changes nothing.
+- Repeats are caught by key: message (source, idempotency key), ledger (message, person), delivery (message, person, agent,
+  address), digest (person, agent, address, schedule, slot).
 Times are aware datetimes in UTC; ids are the 63-bit numbers of `model.moments`; login, group and type names are stored as given.
 """
 
@@ -110,11 +110,10 @@ class MessageStore(Protocol):
     async def claim_messages(self, limit: int, lease: timedelta, now: datetime) -> list[ClaimedMessage]:
         """The oldest that nobody has planned, holds, or has postponed beyond now."""
 
-    async def record_plans(
-        self, plans: Sequence[Plan], flood: Sequence[FloodMark], repeats: Sequence[RepeatMark], now: datetime
-    ) -> int:
+    async def record_plans(self, plans: Sequence[Plan], flood: Sequence[FloodMark], repeats: Sequence[RepeatMark], now: datetime) -> int:
         """All in one transaction: ledger, deliveries, the persons' lists of types, marks; the messages are planned. Returns how many plans
-        still held their fence; the others change nothing."""
+        still held their fence; the others change nothing.
+        """
 
     async def postpone_message(self, message_id: int, fence: int, until: datetime, why: str) -> None:
         """Give the claim back; ask again at `until`."""
@@ -139,7 +138,7 @@ class MessageStore(Protocol):
     async def list_messages(
         self, *, person_id: int | None, subtree: str = "", source: str = "", before_id: int | None = None, limit: int = 100
     ) -> list[Message]:
-        """Newest first, below `before_id`: all (person_id None), or those of which the person is a candidate; `subtree` is a type with all below."""
+        """Newest first, below `before_id`: all (person_id None), or those of which she is a candidate; `subtree` is a type with all below."""
 
 
 # ---- the ledger -----------------------------------------------------------------------------------------------------------------
@@ -218,13 +217,11 @@ class Backlog:
 class DeliveryStore(Protocol):
     """Deliveries from plan to end."""
 
-    async def claim_deliveries(
-        self, agents: Collection[str], limit: int, lease: timedelta, now: datetime
-    ) -> list[Delivery]:
+    async def claim_deliveries(self, agents: Collection[str], limit: int, lease: timedelta, now: datetime) -> list[Delivery]:
         """Due ones of these agents, oldest due first; each comes as SENDING with its fence raised and its attempt counted, before any try."""
 
     async def settle(self, settlements: Sequence[Settlement], now: datetime) -> int:
-        """Record outcomes; those with an old fence change nothing. The end of a digest's delivery is the end of its items. Returns how many applied."""
+        """Record outcomes; an old fence changes nothing. The end of a digest's delivery is the end of its items. Returns how many applied."""
 
     async def requeue_expired_leases(self, now: datetime) -> int:
         """Deliveries, messages and slots of dead workers come back; how many."""
@@ -261,9 +258,7 @@ class DeliveryStore(Protocol):
     async def replay(self, delivery_ids: Collection[int], now: datetime) -> int:
         """DEAD and BOUNCED ones become due again with no attempts counted; how many."""
 
-    async def cancel_waiting(
-        self, person_id: int, *, agent: str = "", subtree: str = "", object_ref: str = "", reason: Reason, now: datetime
-    ) -> int:
+    async def cancel_waiting(self, person_id: int, *, agent: str = "", subtree: str = "", object_ref: str = "", reason: Reason, now: datetime) -> int:
         """Suppress what waits (HELD, DUE) for her and matches all that is given; how many (promise P10)."""
 
     async def backlog(self) -> list[Backlog]:
@@ -286,7 +281,8 @@ class DeliveryStore(Protocol):
 
     async def purge(self, now: datetime, default_retention: timedelta, limit: int) -> int:
         """Delete messages past the retention of their type (nearest type with `retention_days`, else the default) whose deliveries have all ended,
-        with all that belongs to them; idempotency keys older than 7 days are forgotten. How many messages went; at most `limit`."""
+        with all that belongs to them; idempotency keys older than 7 days are forgotten. How many messages went; at most `limit`.
+        """
 
 
 # ---- people ---------------------------------------------------------------------------------------------------------------------
@@ -341,7 +337,8 @@ class PersonStore(Protocol):
         self, login: str, document: Document, *, follows: Collection[str], rules: Collection[RuleRow], expected_version: int | None = None
     ) -> int:
         """Replace her document; the new version. Conflict if `expected_version` is not the stored one. `follows` and `rules` are what the
-        candidate look-ups find (person_id in `rules` is ignored)."""
+        candidate look-ups find (person_id in `rules` is ignored).
+        """
 
     async def followers(self, ref: str, after_person_id: int = 0, limit: int = 10_000) -> list[int]:
         """Who follows an object, by person id."""
@@ -595,5 +592,3 @@ class Upkeep(Protocol):
 
 class Store(MessageStore, LedgerStore, DeliveryStore, PersonStore, SiteStore, InboxStore, Upkeep, Protocol):
     """All that the house remembers."""
-
-

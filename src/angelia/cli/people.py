@@ -53,7 +53,7 @@ def show_person(reach: Reach, login: str) -> None:
 @click.option("--active/--inactive", "is_active", default=None)
 @click.option("--admin/--no-admin", "is_admin", default=None)
 @click.pass_obj
-def set_person(reach: Reach, login: str, **changes: Any) -> None:
+def set_person(reach: Reach, /, login: str, **changes: Any) -> None:
     """Change a person."""
     body = {name: value for name, value in changes.items() if value is not None}
     reach.show(reach.call("PATCH", f"/api/v1/people/{quote(login)}", json=body))

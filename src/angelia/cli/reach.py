@@ -49,8 +49,10 @@ class Reach:
         """Status, headers and body of one call."""
         calling = importlib.import_module("angelia.cli.calling")
         if self.url:
-            return calling.over_http(self.url, _token(), method, path, arguments)  # type: ignore[no-any-return]
-        return asyncio.run(calling.in_process(self, method, path, arguments))
+            answer: tuple[int, Mapping[str, str], str] = calling.over_http(self.url, _token(), method, path, arguments)
+            return answer
+        inside: tuple[int, Mapping[str, str], str] = asyncio.run(calling.in_process(self, method, path, arguments))
+        return inside
 
     def show(self, answer: Any, *columns: str) -> None:
         """Print an answer: JSON with --json, else rows of the named columns, or names and values."""
@@ -114,7 +116,7 @@ def _table(rows: list[list[str]], columns: tuple[str, ...]) -> None:
 def text_of(path: str) -> str:
     """A file's text; `-` is standard input."""
     if path == "-":
-        return click.get_text_stream("stdin").read()
+        return sys.stdin.read()
     try:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeError) as error:

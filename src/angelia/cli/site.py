@@ -58,7 +58,7 @@ def list_sources(reach: Reach) -> None:
 @click.option("--active/--inactive", "is_active", default=True)
 @click.option("--contact", default="")
 @click.pass_obj
-def put_source(reach: Reach, name: str, **fields: Any) -> None:
+def put_source(reach: Reach, /, name: str, **fields: Any) -> None:
     """Create or replace a source."""
     reach.show(reach.call("PUT", f"/api/v1/sources/{quote(name)}", json=fields | {"subtrees": list(fields["subtrees"])}))
 

@@ -76,9 +76,10 @@ class Digester:
 
     async def _next(self, slot: Slot, now: datetime) -> datetime:
         profiles = await self._people.profiles([slot.person_id])
-        profile, _ = profiles[slot.person_id] if slot.person_id in profiles else (None, ())
-        if profile is None:
+        known = profiles.get(slot.person_id)
+        if known is None:
             return now + timedelta(hours=1)
+        profile, _ = known
         return slot_after(slot.schedule, profile.person, profile.wants, self._people.site, now)
 
 
@@ -105,5 +106,3 @@ def digest_item(delivery: Delivery, message: Message) -> DigestItem:
         occurred_at=message.occurred_at,
         expires_at=message.expires_at,
     )
-
-

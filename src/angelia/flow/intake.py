@@ -40,10 +40,7 @@ class Intake:
         if self._waiting + len(drafts) > MOST_WAITING:
             raise StoreUnavailable("too much is waiting to be stored; send again in a few seconds", retry_after=2)
         now_us = self._clock_us()
-        rows = [
-            NewMessage(self.new_id(), source, draft.type, now_us, draft.payload, draft.idempotency_key, draft.fingerprint)
-            for draft in drafts
-        ]
+        rows = [NewMessage(self.new_id(), source, draft.type, now_us, draft.payload, draft.idempotency_key, draft.fingerprint) for draft in drafts]
         self._waiting += len(rows)
         try:
             receipts = await self._store.add_messages(rows)

@@ -60,9 +60,7 @@ class Letters:
                 letters.append(self._of_message(delivery, known, messages.get(delivery.message_id), row, now))
         return letters
 
-    def _of_digest(
-        self, delivery: Delivery, known: tuple[Profile, tuple[Address, ...]], digest: NewDigest | None
-    ) -> Letter | Withheld:
+    def _of_digest(self, delivery: Delivery, known: tuple[Profile, tuple[Address, ...]], digest: NewDigest | None) -> Letter | Withheld:
         profile, addresses = known
         address = _address(delivery, addresses)
         if digest is None:
@@ -115,9 +113,7 @@ class Letters:
             attempt=delivery.attempts,
         )
 
-    def _unwanted(
-        self, delivery: Delivery, profile: Profile, message: Message, because: Sequence[str], now: datetime
-    ) -> Reason | None:
+    def _unwanted(self, delivery: Delivery, profile: Profile, message: Message, because: Sequence[str], now: datetime) -> Reason | None:
         """Asked again with today's wants. Only a clear no counts: a change of schedule does not call back what is on its way."""
         roles = frozenset(reason[5:] for reason in because if reason.startswith("role:"))
         resolution = resolve(message, profile, Standing(roles), self._people.site, now)
@@ -140,12 +136,10 @@ class Letters:
 _STAYS = frozenset({Reason.HOLD_SILENT, Reason.HOLD_DROPPED, Reason.GROUP_NOT_ACCEPTED, Reason.TEST_TRAFFIC, Reason.OWN_ACTION})
 
 
-def _address(delivery: Delivery, addresses: Sequence[Address]) -> Address | None | Withheld:
+def _address(delivery: Delivery, addresses: Sequence[Address]) -> Address | Withheld | None:
     if delivery.address_id == 0:
         return None
     for address in addresses:
         if address.address_id == delivery.address_id and address.state is AddressState.OK:
             return address
     return Withheld(State.SUPPRESSED, Reason.NO_VERIFIED_ADDRESS)
-
-

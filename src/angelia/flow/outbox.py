@@ -81,9 +81,7 @@ class Outbox:
                             keys.add((candidacy.person_id, decision.agent, chunk.message.collapse_key))
         return pairs, keys
 
-    def plans(
-        self, chunks: Iterable[Chunk], flood: Mapping[Pair, FloodMark], repeats: Mapping[Key, RepeatMark]
-    ) -> list[Plan]:
+    def plans(self, chunks: Iterable[Chunk], flood: Mapping[Pair, FloodMark], repeats: Mapping[Key, RepeatMark]) -> list[Plan]:
         """One plan a chunk, in order."""
         self._flood, self._repeats = dict(flood), dict(repeats)
         return [self._plan(chunk) for chunk in chunks]
@@ -166,9 +164,7 @@ class Outbox:
             if judgement.is_first:
                 login = candidacy.profile.person.login
                 self.notices.append(OverflowNotice(login, decision.agent, judgement.due_at))
-            return replace(
-                decision, verdict=Verdict.DIGEST, reason=Reason.OVERFLOW, due_at=judgement.due_at, schedule=OVERFLOW
-            )
+            return replace(decision, verdict=Verdict.DIGEST, reason=Reason.OVERFLOW, due_at=judgement.due_at, schedule=OVERFLOW)
         if message.collapse_key:
             self._repeats[key] = RepeatMark(*key, self._now)
             self.repeat_marks.append(self._repeats[key])

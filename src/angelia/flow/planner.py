@@ -38,9 +38,7 @@ class Planner:
 
     name = "planner"
 
-    def __init__(
-        self, store: Store, people: People, directory: Directory, intake: Intake, wake: Callable[[], None]
-    ) -> None:
+    def __init__(self, store: Store, people: People, directory: Directory, intake: Intake, wake: Callable[[], None]) -> None:
         self._store = store
         self._people = people
         self._directory = directory
@@ -146,9 +144,7 @@ class Planner:
                 return
             last = followers[-1]
 
-    async def _decide(
-        self, message: Message, person_ids: Collection[int], members: Members, now: datetime
-    ) -> list[Candidacy]:
+    async def _decide(self, message: Message, person_ids: Collection[int], members: Members, now: datetime) -> list[Candidacy]:
         candidacies = []
         for profile, addresses in (await self._people.profiles(person_ids)).values():
             standing = standing_of(message, profile, roles_of(profile.person.person_id, members))
@@ -170,6 +166,7 @@ class Planner:
         if outbox.notices:
             await self._speak(outbox.notices)
 
+
 _NOBODY = Members({})
 
 
@@ -190,9 +187,7 @@ def standing_of(message: Message, profile: Profile, roles: Iterable[str]) -> Sta
 def _unknown(message: Message, facts: _Facts) -> tuple[str, ...]:
     """Recipients who don't exist are told to the operator, and don't stop the others (requirement H-34)."""
     missing = tuple(
-        f"unknown:{r.principal}"
-        for r in message.recipients
-        if (r.principal not in facts.ids if r.group is None else r.group not in facts.members)
+        f"unknown:{r.principal}" for r in message.recipients if (r.principal not in facts.ids if r.group is None else r.group not in facts.members)
     )
     if missing:
         telemetry.log.warning("recipient_unknown", message_id=message.message_id, recipients=missing)

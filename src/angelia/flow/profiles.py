@@ -122,5 +122,3 @@ def _literals(rule: Rule) -> list[tuple[str, str]]:
 
 def _condition(row: RuleRow) -> tuple[str, str] | None:
     return (row.name, row.value) if row.name else None
-
-

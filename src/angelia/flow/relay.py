@@ -1,7 +1,7 @@
 """Due deliveries -> agents -> outcomes. The relay tries and records; agents never retry, and never see the store."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from time import monotonic
@@ -67,11 +67,7 @@ class Relay:
     async def turn(self, now: datetime) -> int:
         """Claim as many as there is room for, and start their tries; outcomes are recorded as they come."""
         await self._look()
-        rooms = {
-            name: agent.concurrency - self._in_hand[name]
-            for name, agent in self._agents.items()
-            if name not in self._paused
-        }
+        rooms = {name: agent.concurrency - self._in_hand[name] for name, agent in self._agents.items() if name not in self._paused}
         started = 0
         for name, room in rooms.items():
             if room > 0 and len(self._tries) < MOST_IN_HAND:
@@ -195,10 +191,8 @@ async def attempt(agent: Agent, letter: Letter) -> tuple[Outcome, bool]:
         return Later(f"{type(error).__name__}: {error}", blames_destination=False), True
 
 
-def settle(
-    delivery: Delivery, outcome: Outcome, now: datetime, lifetime: timedelta, *, is_crash: bool = False
-) -> Settlement:
-    """delivery x outcome x now -> what to record. Pure."""
+def settle(delivery: Delivery, outcome: Outcome, now: datetime, lifetime: timedelta, *, is_crash: bool = False) -> Settlement:
+    """Delivery x outcome x now -> what to record. Pure."""
     key, fence = delivery.delivery_id, delivery.fence
     match outcome:
         case Sent(receipt):
@@ -210,11 +204,7 @@ def settle(
         case Later(why, retry_after):
             if is_crash and delivery.attempts >= MOST_CRASHES:
                 return Settlement(key, fence, State.DEAD, Reason.POISON, error=why)
-            due_at = next_attempt(
-                delivery.attempts, delivery.first_tried_at or now, now, retry_after, lifetime, delivery.delivery_id
-            )
+            due_at = next_attempt(delivery.attempts, delivery.first_tried_at or now, now, retry_after, lifetime, delivery.delivery_id)
             if due_at is None:
                 return Settlement(key, fence, State.EXPIRED, Reason.LIFETIME_OVER, error=why)
             return Settlement(key, fence, State.DUE, delivery.reason, due_at, why)
-
-

@@ -65,9 +65,7 @@ async def unsubscribe(store: Store, target: Target, site: Site, now: datetime) -
     subtree = target.value if target.kind == "type" else ""
     object_ref = target.value if target.kind == "object" else ""
     if subtree or object_ref:
-        await store.cancel_waiting(
-            target.person_id, agent=target.agent, subtree=subtree, object_ref=object_ref, reason=Reason.UNSUBSCRIBED, now=now
-        )
+        await store.cancel_waiting(target.person_id, agent=target.agent, subtree=subtree, object_ref=object_ref, reason=Reason.UNSUBSCRIBED, now=now)
     return _SENTENCES[target.kind].format(agent=target.agent, value=target.value)
 
 

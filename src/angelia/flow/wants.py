@@ -22,9 +22,7 @@ MOST_FOLLOWS = 10_000
 _TRIES = 5
 
 
-async def save_wants(
-    store: Store, login: str, document: Document, expected_version: int | None, site: Site, now: datetime
-) -> int:
+async def save_wants(store: Store, login: str, document: Document, expected_version: int | None, site: Site, now: datetime) -> int:
     """Check and replace her document; what waits and is now muted or paused goes no more (promise P10). The new version.
 
     InvalidInput names the field; Conflict where the version has moved on; NotFound for nobody.
@@ -35,9 +33,7 @@ async def save_wants(
     person = await store.person(login)
     if person is None:
         raise NotFound(f"nobody has the login {login!r}")
-    version = await store.put_wants(
-        login, document, follows=wants.follows, rules=rule_rows(wants.rules), expected_version=expected_version
-    )
+    version = await store.put_wants(login, document, follows=wants.follows, rules=rule_rows(wants.rules), expected_version=expected_version)
     for agent in wants.paused:
         await store.cancel_waiting(person.person_id, agent=agent, reason=Reason.PAUSED, now=now)
     for ref in wants.mutes:
@@ -46,9 +42,7 @@ async def save_wants(
     return version
 
 
-async def change_wants(
-    store: Store, login: str, change: Callable[[dict[str, object]], None], site: Site, now: datetime
-) -> int:
+async def change_wants(store: Store, login: str, change: Callable[[dict[str, object]], None], site: Site, now: datetime) -> int:
     """Read, change, save; again if somebody else saved meanwhile. The new version."""
     for _ in range(_TRIES):
         document, version = await store.wants(login)
@@ -63,9 +57,7 @@ async def change_wants(
     raise Conflict("these preferences are being changed by somebody else; try again")
 
 
-async def try_on_history(
-    store: Store, site: Site, login: str, document: Document, now: datetime, days: int = 30
-) -> dict[str, object]:
+async def try_on_history(store: Store, site: Site, login: str, document: Document, now: datetime, days: int = 30) -> dict[str, object]:
     """What the last `days` would have been with this document: counts by agent and outcome, before and after, with samples.
 
     Tries up to 10,000 of the newest messages; relations are today's, mutes and holds as the document says.
@@ -151,4 +143,3 @@ def effective(profile: Profile, site: Site, key: str) -> dict[str, dict[str, str
             if agent not in found:
                 found[agent] = {"when": treatments[0].when, "form": treatments[0].form, "from": origin}
     return found
-

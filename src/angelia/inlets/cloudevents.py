@@ -11,8 +11,7 @@ from angelia.wire.fields import MOST_IN_BATCH, parse_fields
 
 _DEPTH = 20
 _ATTRIBUTE = re.compile(r"[a-z0-9]{1,40}\Z")
-_EXTENSIONS = {"severity": "severity", "dedupkey": "collapse_key", "thread": "thread", "actor": "actor"}
-_KNOWN = frozenset({"specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema", "data", "data_base64"})
+_ATTRIBUTES = {"subject": "object", "time": "occurred_at", "severity": "severity", "dedupkey": "collapse_key", "thread": "thread", "actor": "actor"}
 
 
 def is_binary(scope: Scope) -> bool:
@@ -92,6 +91,18 @@ def _check_depth(value: object, left: int) -> None:
 
 def _message(event: dict[str, Any]) -> dict[str, Any]:
     """The message of an event: id and source make it recognisable, subject is the object, data become params or body."""
+    _check(event)
+    fields: dict[str, Any] = {"type": event["type"], "idempotency_key": f"{event['source']} {event['id']}"[:255]}
+    fields["sender"] = {"id": event["source"][:255]}
+    fields |= {field: event[name] for name, field in _ATTRIBUTES.items() if name in event}
+    if "to" in event:
+        fields["to"] = [part.strip() for part in str(event["to"]).split(",") if part.strip()]
+    if event.get("test") in (True, "true"):
+        fields["test"] = True
+    return parse_fields(fields | _data(event.get("data")))
+
+
+def _check(event: dict[str, Any]) -> None:
     if event.get("specversion") != "1.0":
         raise InvalidInput("only CloudEvents 1.0 are understood", "specversion")
     for name in ("id", "source", "type"):
@@ -101,19 +112,6 @@ def _message(event: dict[str, Any]) -> dict[str, Any]:
         raise InvalidInput("names of attributes are lower-case letters and digits")
     if "data_base64" in event:
         raise InvalidInput("binary data has no place in a message; link to it", "data_base64")
-    fields: dict[str, Any] = {"type": event["type"], "idempotency_key": f"{event['source']} {event['id']}"[:255]}
-    fields["sender"] = {"id": event["source"][:255]}
-    for name, field in (("subject", "object"), ("time", "occurred_at")):
-        if name in event:
-            fields[field] = event[name]
-    for name, field in _EXTENSIONS.items():
-        if name in event:
-            fields[field] = event[name]
-    if "to" in event:
-        fields["to"] = [part.strip() for part in str(event["to"]).split(",") if part.strip()]
-    if event.get("test") in (True, "true"):
-        fields["test"] = True
-    return parse_fields(fields | _data(event.get("data")))
 
 
 def _data(data: object) -> dict[str, Any]:

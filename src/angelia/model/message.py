@@ -133,9 +133,7 @@ def checked_type(text: str) -> str:
     """The type in its stored form (lower case), or InvalidInput saying what a type looks like."""
     key = text.lower()
     if len(key) > TYPE_LENGTH or _TYPE.match(key) is None:
-        raise InvalidInput(
-            f"a message type is dotted words of letters, digits, '_', ':' or '-', at most {TYPE_LENGTH} characters", "type"
-        )
+        raise InvalidInput(f"a message type is dotted words of letters, digits, '_', ':' or '-', at most {TYPE_LENGTH} characters", "type")
     return key
 
 

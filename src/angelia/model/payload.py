@@ -53,32 +53,29 @@ def _moment(text: str | None) -> datetime | None:
 def payload_fields(message: Message) -> dict[str, object]:
     """The message as the JSON object that `message_of` reads: only what differs from the defaults, keys in one order."""
     fields: dict[str, object] = {"type": message.type}
-    fields.update({name: value for name in _PLAIN if (value := getattr(message, name)) and (name, value) != ("body_format", "text")})
-    if message.occurred_at != message.received_at:
-        fields["occurred_at"] = to_text(message.occurred_at)
-    if message.sender != Sender():
-        fields["sender"] = {"id": message.sender.sender_id, "name": message.sender.name}
-    for kind in RecipientKind:
-        entries = [_entry(recipient) for recipient in message.recipients if recipient.kind is kind]
-        if entries:
-            fields[kind.value] = entries
-    if message.severity is not Severity.NORMAL:
-        fields["severity"] = message.severity.label
-    if message.tags:
-        fields["tags"] = [[name, value] for name, value in message.tags]
-    if message.params:
-        fields["params"] = {name: value if isinstance(value, str) else list(value) for name, value in message.params.items()}
-    for name in ("expires_at", "not_before"):
-        if (moment := getattr(message, name)) is not None:
-            fields[name] = to_text(moment)
-    if message.wish is not None:
-        fields["wish"] = message.wish.value
-    for name, flag in (("test", message.is_test), ("restricted", message.is_restricted)):
-        if flag:
-            fields[name] = True
-    if message.access:
-        fields["access"] = list(message.access)
-    return fields
+    fields |= {name: value for name in _PLAIN if (value := getattr(message, name)) and (name, value) != ("body_format", "text")}
+    occurred_at = message.occurred_at if message.occurred_at != message.received_at else None
+    sender = message.sender
+    entries = {kind.value: [_entry(recipient) for recipient in message.recipients if recipient.kind is kind] for kind in RecipientKind}
+    rest: dict[str, object] = {
+        "occurred_at": _written(occurred_at),
+        "sender": {"id": sender.sender_id, "name": sender.name} if sender != Sender() else None,
+        **entries,
+        "severity": message.severity.label if message.severity is not Severity.NORMAL else None,
+        "tags": [[name, value] for name, value in message.tags],
+        "params": {name: value if isinstance(value, str) else list(value) for name, value in message.params.items()},
+        "expires_at": _written(message.expires_at),
+        "not_before": _written(message.not_before),
+        "wish": message.wish.value if message.wish is not None else None,
+        "test": message.is_test,
+        "restricted": message.is_restricted,
+        "access": list(message.access),
+    }
+    return fields | {name: value for name, value in rest.items() if value}
+
+
+def _written(moment: datetime | None) -> str | None:
+    return None if moment is None else to_text(moment)
 
 
 def _entry(recipient: Recipient) -> dict[str, str]:

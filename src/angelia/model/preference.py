@@ -18,7 +18,7 @@ class HoldPolicy(StrEnum):
 
     KEEP = "keep"
     DROP = "drop"
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105 - no password
 
 
 class MuteLevel(StrEnum):

@@ -61,9 +61,7 @@ def parse_wants(document: Document, *, known_schedules: Iterable[str] | None = (
     )
 
 
-_WANTS_KEYS = frozenset(
-    "preferences unknown rules mutes follows paused groups hold quiet schedules takes_tests".split()
-)
+_WANTS_KEYS = frozenset(["preferences", "unknown", "rules", "mutes", "follows", "paused", "groups", "hold", "quiet", "schedules", "takes_tests"])
 
 
 def parse_site(document: Document) -> Site:
@@ -87,9 +85,7 @@ def parse_site(document: Document) -> Site:
     )
 
 
-_SITE_KEYS = frozenset(
-    "preferences audience locks schedules interruptive pull presets digest_schedule hourly_cap".split()
-)
+_SITE_KEYS = frozenset(["preferences", "audience", "locks", "schedules", "interruptive", "pull", "presets", "digest_schedule", "hourly_cap"])
 
 
 def _scopes(value: object, path: str, names: frozenset[str] | None) -> dict[str, Statements]:
@@ -133,7 +129,7 @@ def _wish(value: object, path: str) -> tuple[str, str]:
     return _text(table.get("when", NOW), f"{path}.when"), form
 
 
-_RULE_KEYS = frozenset("id name type when role min_severity include_own final enabled do origin".split())
+_RULE_KEYS = frozenset(["id", "name", "type", "when", "role", "min_severity", "include_own", "final", "enabled", "do", "origin"])
 
 
 def _rules(value: object, path: str, names: frozenset[str] | None) -> tuple[Rule, ...]:

@@ -168,15 +168,18 @@ def _because(case: _Case) -> None:
 
 def _rule_matches(rule: Rule, case: _Case) -> bool:
     pattern, key = rule.type, case.message.type
-    if pattern != key and pattern != ANY_TYPE and not key.startswith(pattern + "."):
-        if ("*" not in pattern and "#" not in pattern) or not matches(pattern, key):
-            return False
+    if pattern not in (key, ANY_TYPE) and not key.startswith(pattern + ".") and not _is_matching_pattern(pattern, key):
+        return False
     return (
         rule.is_enabled
         and case.message.severity >= rule.min_severity
         and (not rule.role or rule.role in case.standing.roles)
         and all(_holds(condition, case.message) for condition in rule.when)
     )
+
+
+def _is_matching_pattern(pattern: str, key: str) -> bool:
+    return ("*" in pattern or "#" in pattern) and matches(pattern, key)
 
 
 def _holds(condition: Condition, message: Message) -> bool:
@@ -286,9 +289,7 @@ def _add(stated: _Stated, statements: Statements | None, kind: str, scope: str) 
                 stated[agent] = treatments, kind + scope
 
 
-def _decide(
-    case: _Case, agent: str, treatment: Treatment, decided_by: str, dropped: tuple[Reason, str] | None
-) -> Decision:
+def _decide(case: _Case, agent: str, treatment: Treatment, decided_by: str, dropped: tuple[Reason, str] | None) -> Decision:
     """R8-R11 for one agent, in order; the first that stops it names the reason."""
     if treatment.when == OFF:
         reason = Reason.RULE_OFF if decided_by.startswith("rule:") else Reason.OFF

@@ -28,7 +28,7 @@ def one_line(text: str, length: int = 255) -> str:
 
 
 def plain(text: str) -> str:
-    """Fit for a page of text: line ends are \\n, controls are gone."""
+    r"""Fit for a page of text: line ends are \\n, controls are gone."""
     return _UNFIT_IN_TEXT.sub("", text.replace("\r\n", "\n").replace("\r", "\n").replace("\u2028", "\n").replace("\u2029", "\n"))
 
 

@@ -8,9 +8,7 @@ from angelia.stores import rows as shape
 from angelia.stores.engine import run
 from angelia.stores.tables import persons
 
-_COUNT = (
-    "INSERT INTO counters (name, value) VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET value = counters.value + 1 RETURNING value"
-)
+_COUNT = "INSERT INTO counters (name, value) VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET value = counters.value + 1 RETURNING value"
 
 
 def next_number(connection: Connection, name: str) -> int:

@@ -26,8 +26,7 @@ _CLAIM = (
     "AND due_us <= ? ORDER BY due_us LIMIT ?{lock}) RETURNING " + shape.RETURNING
 )
 _SETTLE = (
-    "UPDATE deliveries SET state = ?, reason = ?, due_us = COALESCE(?, due_us), attempts = attempts - ?, last_error = ?, ended_us = ? "
-    "WHERE id = ?"
+    "UPDATE deliveries SET state = ?, reason = ?, due_us = COALESCE(?, due_us), attempts = attempts - ?, last_error = ?, ended_us = ? WHERE id = ?"
 )
 _END_ITEMS = "UPDATE deliveries SET state = ?, reason = ?, ended_us = ? WHERE digest_id = ? AND state = 4"
 
@@ -37,9 +36,7 @@ class DeliveriesMixin:
 
     engine: SqlEngine
 
-    async def claim_deliveries(
-        self, agents: Collection[str], limit: int, lease: timedelta, now: datetime
-    ) -> list[Delivery]:
+    async def claim_deliveries(self, agents: Collection[str], limit: int, lease: timedelta, now: datetime) -> list[Delivery]:
         """See DeliveryStore."""
         now_us, until_us = to_us(now), to_us(now + lease)
         claim = _CLAIM.format(lock=" FOR UPDATE SKIP LOCKED" if self.engine.dialect == "postgresql" else "")
@@ -68,9 +65,7 @@ class DeliveriesMixin:
     async def requeue_expired_leases(self, now: datetime) -> int:
         """See DeliveryStore. Claims of messages need nothing: their lease is the time before which nobody else may claim them."""
         statement = (
-            update(deliveries)
-            .where(_d.state == State.SENDING.value, _d.lease_us < to_us(now))
-            .values(state=State.DUE.value, fence=_d.fence + 1)
+            update(deliveries).where(_d.state == State.SENDING.value, _d.lease_us < to_us(now)).values(state=State.DUE.value, fence=_d.fence + 1)
         )
         late = select(_d.id).where(_d.state == State.SENDING.value, _d.lease_us < to_us(now)).limit(1)
         if await self.engine.read(lambda connection: connection.execute(late).first()) is None:
@@ -81,10 +76,7 @@ class DeliveriesMixin:
         """See DeliveryStore."""
 
         def work(connection: Connection) -> int | None:
-            stamps = [
-                run(connection, "SELECT min(due_us) FROM deliveries WHERE state = 2 AND agent = ?", (agent,)).scalar()
-                for agent in agents
-            ]
+            stamps = [run(connection, "SELECT min(due_us) FROM deliveries WHERE state = 2 AND agent = ?", (agent,)).scalar() for agent in agents]
             stamps.append(run(connection, "SELECT min(due_us) FROM deliveries WHERE state = 1").scalar())
             return min((stamp for stamp in stamps if stamp is not None), default=None)
 
@@ -134,9 +126,7 @@ class DeliveriesMixin:
                 # An item of a digest is replayed through its digest, never by itself.
                 alone = or_(_d.message_id.is_(None), _d.digest_id.is_(None))
                 chosen = and_(_d.id.in_(ids), _d.state.in_(ended), alone)
-                digest_ids = connection.scalars(
-                    select(_d.digest_id).where(chosen, _d.message_id.is_(None), _d.digest_id.is_not(None))
-                ).all()
+                digest_ids = connection.scalars(select(_d.digest_id).where(chosen, _d.message_id.is_(None), _d.digest_id.is_not(None))).all()
                 again = update(deliveries).where(chosen)
                 replayed += connection.execute(again.values(state=State.DUE.value, due_us=to_us(now), **fresh)).rowcount
                 items = and_(_d.digest_id.in_(digest_ids), _d.message_id.is_not(None), _d.state.in_(ended))
@@ -168,16 +158,9 @@ class DeliveriesMixin:
                 statement = statement.where(_d.agent == agent)
             if subtree:
                 statement = statement.where(below(subtree))
-            ids = [
-                row[0]
-                for row in connection.execute(statement)
-                if not object_ref or shape.message_from(row[1:]).object == object_ref
-            ]
+            ids = [row[0] for row in connection.execute(statement) if not object_ref or shape.message_from(row[1:]).object == object_ref]
             ended = {"state": State.SUPPRESSED.value, "reason": reason.value, "ended_us": to_us(now)}
-            return sum(
-                connection.execute(update(deliveries).where(_d.id.in_(some), waiting).values(**ended)).rowcount
-                for some in shape.chunks(ids)
-            )
+            return sum(connection.execute(update(deliveries).where(_d.id.in_(some), waiting).values(**ended)).rowcount for some in shape.chunks(ids))
 
         return await self.engine.write(work)
 
@@ -271,9 +254,7 @@ def _backlog(agent: str, counts: Mapping[int, tuple[int, int]]) -> Backlog:
         return counts.get(state.value, (0, 0))[0]
 
     oldest = counts.get(State.DUE.value)
-    return Backlog(
-        agent, count(State.DUE), count(State.HELD), count(State.SENDING), from_us(oldest[1]) if oldest is not None else None
-    )
+    return Backlog(agent, count(State.DUE), count(State.HELD), count(State.SENDING), from_us(oldest[1]) if oldest is not None else None)
 
 
 def _breaker_text(breaker: Breaker) -> str:

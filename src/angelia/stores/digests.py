@@ -74,9 +74,7 @@ class DigestsMixin:
 
         return await self.engine.write(work)
 
-    async def drop_slot(
-        self, slot: Slot, expired_ids: Sequence[int], superseded_ids: Sequence[int], now: datetime
-    ) -> None:
+    async def drop_slot(self, slot: Slot, expired_ids: Sequence[int], superseded_ids: Sequence[int], now: datetime) -> None:
         """See DeliveryStore."""
         del slot
         await self.engine.write(lambda connection: _end(connection, expired_ids, superseded_ids, to_us(now)))
@@ -86,9 +84,7 @@ class DigestsMixin:
 
         def work(connection: Connection) -> int:
             return sum(
-                connection.execute(
-                    update(deliveries).where(_d.id.in_(ids), _d.state == State.HELD.value).values(due_us=to_us(due_at))
-                ).rowcount
+                connection.execute(update(deliveries).where(_d.id.in_(ids), _d.state == State.HELD.value).values(due_us=to_us(due_at))).rowcount
                 for ids in shape.chunks(delivery_ids)
             )
 

@@ -118,7 +118,8 @@ class SqliteEngine:
                 results = _commit(connection, [work for work, _, _ in jobs])
             except (DBAPIError, sqlite3.Error, OSError) as error:
                 # A failed flush may have dropped pages that a later one would not write again: this connection is not trusted any more.
-                connection = _discard(connection)
+                _discard(connection)
+                connection = None
                 results = [(_unavailable(error), None)] * len(jobs)
             for (_, future, loop), (failure, result) in zip(jobs, results, strict=True):
                 _call(loop, _resolve, future, failure, result)
@@ -246,5 +247,3 @@ def _note_disconnect(context: Any) -> None:
     """A server that went away takes all its connections with it: forget the whole pool at once."""
     if isinstance(context.original_exception, asyncpg.exceptions.AdminShutdownError | asyncpg.exceptions.CannotConnectNowError):
         context.is_disconnect = True
-
-

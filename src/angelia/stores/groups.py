@@ -79,9 +79,7 @@ class GroupsMixin:
     async def group_members(self, names: Collection[str]) -> dict[str, frozenset[int]]:
         """See PersonStore."""
         statement = (
-            select(groups.c.name, members.c.person_id)
-            .outerjoin(members, members.c.group_id == groups.c.id)
-            .where(groups.c.name.in_(list(names)))
+            select(groups.c.name, members.c.person_id).outerjoin(members, members.c.group_id == groups.c.id).where(groups.c.name.in_(list(names)))
         )
         found: dict[str, set[int]] = {}
         for name, person_id in await self.engine.read(lambda connection: connection.execute(statement).all()):

@@ -21,6 +21,7 @@ PAGE = 500
 MOST_SCANNED = 20_000
 """How many entries one call looks at when a filter reads the payload; the next page goes on from there."""
 
+
 class InboxMixin:
     """InboxStore in SQL."""
 
@@ -56,17 +57,14 @@ class InboxMixin:
 
         return await self.engine.read(work)
 
-    async def mark(
-        self, person_id: int, query: InboxQuery, delivery_ids: Collection[int] | None, change: str, now: datetime
-    ) -> int:
+    async def mark(self, person_id: int, query: InboxQuery, delivery_ids: Collection[int] | None, change: str, now: datetime) -> int:
         """See InboxStore."""
         values, applies = _change(change, to_us(now))
 
         def work(connection: Connection) -> int:
             chosen = [row.id for row in _rows(connection, person_id, query, delivery_ids) if _fits(_item(row).message, query)]
             return sum(
-                connection.execute(update(deliveries).where(_d.id.in_(ids), applies).values(**values)).rowcount
-                for ids in shape.chunks(chosen)
+                connection.execute(update(deliveries).where(_d.id.in_(ids), applies).values(**values)).rowcount for ids in shape.chunks(chosen)
             )
 
         return await self.engine.write(work)
@@ -115,9 +113,7 @@ def _conditions(person_id: int, query: InboxQuery) -> list[Any]:
     return conditions
 
 
-def _rows(
-    connection: Connection, person_id: int, query: InboxQuery, delivery_ids: Collection[int] | None = None
-) -> Iterator[Row[Any]]:
+def _rows(connection: Connection, person_id: int, query: InboxQuery, delivery_ids: Collection[int] | None = None) -> Iterator[Row[Any]]:
     """Rows of the view, page by page, so that a short answer reads little."""
     statement = _statement(person_id, query)
     if delivery_ids is not None:
@@ -139,9 +135,7 @@ def _rows(
 def _item(row: Row[Any]) -> InboxItem:
     message = shape.message_from(row[1:5])
     because = tuple(row.because.split("\n")) if row.because else ()
-    return InboxItem(
-        row.id, message, because, from_us(row.ended_us or row.received_us), shape.moment(row.read_us), shape.moment(row.archived_us)
-    )
+    return InboxItem(row.id, message, because, from_us(row.ended_us or row.received_us), shape.moment(row.read_us), shape.moment(row.archived_us))
 
 
 def _reads_payload(query: InboxQuery) -> bool:

@@ -41,10 +41,7 @@ class LedgerMixin:
     async def ledger_rows(self, message_id: int, after_person_id: int = 0, limit: int = 1000) -> list[LedgerRow]:
         """See LedgerStore."""
         statement = (
-            select(ledger)
-            .where(ledger.c.message_id == message_id, ledger.c.person_id > after_person_id)
-            .order_by(ledger.c.person_id)
-            .limit(limit)
+            select(ledger).where(ledger.c.message_id == message_id, ledger.c.person_id > after_person_id).order_by(ledger.c.person_id).limit(limit)
         )
         return [_row(row) for row in await self.engine.read(lambda connection: connection.execute(statement).all())]
 
@@ -64,15 +61,11 @@ class LedgerMixin:
         """See LedgerStore."""
 
         def work(connection: Connection) -> list[Delivery]:
-            own = select(*shape.DELIVERY_SELECT).where(
-                deliveries.c.message_id == message_id, deliveries.c.person_id == person_id
-            )
+            own = select(*shape.DELIVERY_SELECT).where(deliveries.c.message_id == message_id, deliveries.c.person_id == person_id)
             found = [shape.delivery_from(row) for row in connection.execute(own)]
             carried = {delivery.digest_id for delivery in found if delivery.digest_id is not None}
             if carried:
-                digests = select(*shape.DELIVERY_SELECT).where(
-                    and_(deliveries.c.digest_id.in_(carried), or_(deliveries.c.message_id.is_(None)))
-                )
+                digests = select(*shape.DELIVERY_SELECT).where(and_(deliveries.c.digest_id.in_(carried), or_(deliveries.c.message_id.is_(None))))
                 found += [shape.delivery_from(row) for row in connection.execute(digests)]
             return sorted(found, key=lambda delivery: delivery.delivery_id)
 

@@ -16,9 +16,7 @@ from angelia.stores.tables import ACCEPTED, PARKED, PLANNED, flood_marks, ledger
 
 _Waiting = tuple[Sequence[NewMessage], "asyncio.Future[list[Receipt]]"]
 
-_INSERT = (
-    "INSERT INTO messages (id, source, type, received_us, idem_key, fingerprint, payload) VALUES (?, ?, ?, ?, ?, ?, ?)"
-)
+_INSERT = "INSERT INTO messages (id, source, type, received_us, idem_key, fingerprint, payload) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _NEW_TYPE = "INSERT INTO types (key, first_us, last_us) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 _LEDGER = "INSERT INTO ledger (message_id, person_id, because, decisions, decided_us) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _SEEN = (
@@ -107,9 +105,7 @@ class MessagesMixin:
             return []
         return await self.engine.write(work)
 
-    async def record_plans(
-        self, plans: Sequence[Plan], flood: Sequence[FloodMark], repeats: Sequence[RepeatMark], now: datetime
-    ) -> int:
+    async def record_plans(self, plans: Sequence[Plan], flood: Sequence[FloodMark], repeats: Sequence[RepeatMark], now: datetime) -> int:
         """See MessageStore."""
         return await self.engine.write(lambda connection: _record(connection, plans, flood, repeats, now))
 
@@ -123,9 +119,7 @@ class MessagesMixin:
 
     async def _set_plan(self, message_id: int, fence: int, **values: object) -> None:
         statement = (
-            update(messages)
-            .where(messages.c.id == message_id, messages.c.plan_fence == fence, messages.c.plan_state == ACCEPTED)
-            .values(**values)
+            update(messages).where(messages.c.id == message_id, messages.c.plan_fence == fence, messages.c.plan_state == ACCEPTED).values(**values)
         )
         await self.engine.write(lambda connection: connection.execute(statement).close())
 
@@ -228,16 +222,12 @@ def _recognise(connection: Connection, rows: Sequence[NewMessage]) -> tuple[list
     return new, receipts
 
 
-def _record(
-    connection: Connection, plans: Sequence[Plan], flood: Sequence[FloodMark], repeats: Sequence[RepeatMark], now: datetime
-) -> int:
+def _record(connection: Connection, plans: Sequence[Plan], flood: Sequence[FloodMark], repeats: Sequence[RepeatMark], now: datetime) -> int:
     fences = _fences(connection, [plan.message.message_id for plan in plans])
     valid = [plan for plan in plans if fences.get(plan.message.message_id) == plan.fence]
     now_us = to_us(now)
     ledger_rows = [
-        (row.message_id, row.person_id, "\n".join(row.because), shape.decisions_text(row.decisions), now_us)
-        for plan in valid
-        for row in plan.ledger
+        (row.message_id, row.person_id, "\n".join(row.because), shape.decisions_text(row.decisions), now_us) for plan in valid for row in plan.ledger
     ]
     if ledger_rows:
         run(connection, _LEDGER, ledger_rows)
@@ -289,9 +279,7 @@ def _repeats(connection: Connection, keys: Collection[tuple[int, str, str]]) -> 
     wanted = sorted({key for _, _, key in keys})
     for ids in shape.chunks({person_id for person_id, _, _ in keys}, 2_000):
         for start in range(0, len(wanted), 2_000):
-            statement = select(repeat_marks).where(
-                repeat_marks.c.person_id.in_(ids), repeat_marks.c.key.in_(wanted[start : start + 2_000])
-            )
+            statement = select(repeat_marks).where(repeat_marks.c.person_id.in_(ids), repeat_marks.c.key.in_(wanted[start : start + 2_000]))
             for row in connection.execute(statement):
                 found[row.person_id, row.agent, row.key] = RepeatMark(row.person_id, row.agent, row.key, from_us(row.sent_us))
     return found

@@ -110,9 +110,7 @@ def decisions_from(text: str) -> tuple[Decision, ...]:
         rest: list[Any] = [*values[4:], *_DEFAULTS[len(values) - 4 :]]
         agent, verdict, reason, decided_by = values[:4]
         due_us, schedule, address, form, is_locked = rest
-        decisions.append(
-            Decision(agent, Verdict(verdict), Reason(reason), decided_by, moment(due_us), schedule, address, form, bool(is_locked))
-        )
+        decisions.append(Decision(agent, Verdict(verdict), Reason(reason), decided_by, moment(due_us), schedule, address, form, bool(is_locked)))
     return tuple(decisions)
 
 
@@ -124,12 +122,8 @@ def digest_text(digest: Digest) -> str:
 def digest_from(text: str) -> Digest:
     """A digest from its JSON."""
     fields = json.loads(text)
-    groups = tuple(
-        DigestGroup(group["title"], group["url"], tuple(_line_from(line) for line in group["lines"])) for group in fields["groups"]
-    )
-    return Digest(
-        groups, fields["messages"], fields["lines"], fields["more"], from_us(fields["since"]), from_us(fields["until"])
-    )
+    groups = tuple(DigestGroup(group["title"], group["url"], tuple(_line_from(line) for line in group["lines"])) for group in fields["groups"])
+    return Digest(groups, fields["messages"], fields["lines"], fields["more"], from_us(fields["since"]), from_us(fields["until"]))
 
 
 def _line_from(fields: dict[str, Any]) -> Line:

@@ -59,9 +59,7 @@ class SiteMixin:
             "contact": source.contact,
             "is_active": source.is_active,
         }
-        put = (
-            "INSERT INTO sources (name, document) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET document = excluded.document RETURNING id"
-        )
+        put = "INSERT INTO sources (name, document) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET document = excluded.document RETURNING id"
         text = json.dumps(fields, ensure_ascii=False)
         source_id = await self.engine.write(lambda connection: run(connection, put, (source.name, text)).scalar_one())
         return replace(source, source_id=source_id)

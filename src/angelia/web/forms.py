@@ -86,7 +86,7 @@ class NewToken(Strict):
     """A token to be; its secret is shown once."""
 
     title: Line = ""
-    scopes: list[Literal["read", "write", "post", "admin"]] = Field(default_factory=lambda: ["read"], max_length=4)
+    scopes: list[Literal["read", "write", "post", "admin"]] = Field(default=["read"], max_length=4)
     expires_in_days: int | None = Field(default=None, ge=1, le=3_650)
 
 
@@ -128,7 +128,9 @@ class TypeForm(Strict):
 class TemplateForm(Strict):
     """A site template: `<type or *>/<agent>/<form>/<language>/<part>`."""
 
-    key: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_:.*-]+/[a-z]+/(full|short|digest)/[A-Za-z-]{2,35}/(subject|text|html)$", max_length=300)]
+    key: Annotated[
+        str, StringConstraints(pattern=r"^[A-Za-z0-9_:.*-]+/[a-z]+/(full|short|digest)/[A-Za-z-]{2,35}/(subject|text|html)$", max_length=300)
+    ]
     source: Annotated[str, StringConstraints(max_length=64_000)]
 
 

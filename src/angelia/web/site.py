@@ -28,9 +28,7 @@ async def site(_: Known, house: House, response: Response) -> Body:
 
 
 @router.put("/site")
-async def put_site(
-    document: Body, caller: Admin, house: House, response: Response, if_match: Annotated[str | None, Header()] = None
-) -> Body:
+async def put_site(document: Body, caller: Admin, house: House, response: Response, if_match: Annotated[str | None, Header()] = None) -> Body:
     """Replace it; refused as a whole if any part is wrong."""
     parse_site(document)
     version = await house.store.put_site(document, version_of(if_match))

@@ -26,9 +26,7 @@ Key = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=_FI
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=_FIT)]
 Value = Annotated[str, StringConstraints(max_length=4_096)]
 Time = Annotated[str, StringConstraints(pattern=_TIME)]
-Type = Annotated[
-    str, StringConstraints(min_length=1, max_length=128, to_lower=True, pattern=r"^[A-Za-z0-9_:-]+(\.[A-Za-z0-9_:-]+)*$")
-]
+Type = Annotated[str, StringConstraints(min_length=1, max_length=128, to_lower=True, pattern=r"^[A-Za-z0-9_:-]+(\.[A-Za-z0-9_:-]+)*$")]
 Url = Annotated[str, StringConstraints(max_length=2_048, pattern=r"^https?://[^\s\x00-\x1f<>\"\\^`{|}]+$")]
 _STRICT = ConfigDict(extra="forbid", strict=True)
 
@@ -106,7 +104,8 @@ def message_schema() -> dict[str, Any]:
 def parse_one(body: bytes) -> dict[str, Any]:
     """One message from JSON bytes."""
     _refuse_doubles(body)
-    return _validated(lambda: dict(_one.validate_json(body)), body)
+    fields: dict[str, Any] = _validated(lambda: dict(_one.validate_json(body)), body)
+    return fields
 
 
 def parse_many(body: bytes) -> list[dict[str, Any]]:
@@ -120,7 +119,8 @@ def parse_many(body: bytes) -> list[dict[str, Any]]:
 
 def parse_fields(fields: Mapping[str, object]) -> dict[str, Any]:
     """One message from values that another form was read into (XML, form, CloudEvents)."""
-    return _validated(lambda: dict(_one.validate_python(dict(fields))), b"")
+    valid: dict[str, Any] = _validated(lambda: dict(_one.validate_python(dict(fields))), b"")
+    return valid
 
 
 def _count_keys(fields: dict[str, Any]) -> int:

@@ -51,13 +51,9 @@ class MailAgent:
             content = render_message(letter, self.name, letter.delivery.form, self._templates)
         else:
             content = render_digest(letter, self.name, self._templates)
-        envelope = build(
-            letter, content, footer_of(letter), sender=settings.sender, sender_name=settings.sender_name, domain=settings.domain
-        )
+        envelope = build(letter, content, footer_of(letter), sender=settings.sender, sender_name=settings.sender_name, domain=settings.domain)
         return await self._road.send(settings.sender, envelope, letter.delivery.delivery_id)
 
     async def close(self) -> None:
         """Close the road."""
         await self._road.close()
-
-

@@ -12,7 +12,8 @@ _PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
 @dataclass(frozen=True, slots=True)
 class MailSettings:
     """`url`: `smtp://host:25` (plain, for a relay on this machine), `smtp+starttls://user:password@host:587`, `smtps://user:password@host:465`, or
-    `maildir:/path` for a machine without a mail server. `domain` stands in Message-IDs and List-Ids. Time limits are in seconds."""
+    `maildir:/path` for a machine without a mail server. `domain` stands in Message-IDs and List-Ids. Time limits are in seconds.
+    """
 
     url: str = "maildir:mail"
     sender: str = "angelia@localhost"
