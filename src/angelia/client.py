@@ -22,6 +22,10 @@ class Refused(Exception):
     """The hub will never take this message; the text says why."""
 
 
+class NotAllowed(Refused):
+    """The hub does not know the token, or it may not do this."""
+
+
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """`status` is accepted, repeat (it was there already), or spooled (kept here; no id yet)."""
@@ -48,6 +52,11 @@ class Spool:
             file.flush()
             os.fsync(file.fileno())
         part.rename(self.folder / f"{name}.json")
+        folder = os.open(self.folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
     def waiting(self) -> list[Path]:
         """Oldest first."""
@@ -85,7 +94,7 @@ def _receipt(answer: httpx2.Response) -> Receipt:
         text = f"{fields[0]}: {problem['detail']}" if fields else str(problem["detail"])
     except (ValueError, KeyError):
         text = f"the hub answered {answer.status_code}"
-    raise Refused(text)
+    raise (NotAllowed if answer.status_code in (401, 403) else Refused)(text)
 
 
 class Client:
@@ -129,6 +138,9 @@ class Client:
         for path in self._spool.waiting()[:limit]:
             try:
                 self._post(json.loads(path.read_text(encoding="utf-8")))
+            except NotAllowed:
+                # A token that ran out must not set the whole spool aside: it waits for a good one.
+                break
             except (Refused, ValueError) as error:
                 self._spool.refuse(path, str(error))
                 continue

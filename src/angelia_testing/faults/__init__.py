@@ -1,0 +1,1 @@
+"""Faults on demand: failing system calls, full disks."""

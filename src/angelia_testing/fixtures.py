@@ -1,0 +1,77 @@
+"""Pytest fixtures: stores on both databases, a house in a folder, real servers."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from angelia.house import House
+from angelia.settings import Settings, load
+from angelia.stores.sql import SqlStore, make_store, upgrade
+from angelia_testing.peers.mail import MailServer
+from angelia_testing.peers.postgresql import PostgreSQL
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    """A cluster for the whole run."""
+    cluster = PostgreSQL()
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture
+def postgresql_url(postgresql: PostgreSQL) -> str:
+    """A fresh, empty database."""
+    return postgresql.database()
+
+
+@pytest.fixture(scope="session")
+def _mail_server() -> Iterator[MailServer]:
+    server = MailServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def mail_server(_mail_server: MailServer) -> MailServer:
+    """Postfix and Dovecot with empty mailboxes."""
+    _mail_server.empty()
+    return _mail_server
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """A fresh SQLite file."""
+    return f"sqlite:///{tmp_path / 'angelia.db'}"
+
+
+async def opened(url: str) -> SqlStore:
+    """A store with its schema, opened; migrations run in a thread since they bring an event loop of their own."""
+    await asyncio.to_thread(upgrade, url)
+    store = make_store(url)
+    await store.open()
+    return store
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[SqlStore]:
+    """The store on each database."""
+    made = await opened(request.getfixturevalue(f"{request.param}_url"))
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings of a house in a folder of its own."""
+    return load(environment={}, overrides={"house": {"data_dir": str(tmp_path)}})
+
+
+@pytest.fixture
+async def house(settings: Settings) -> AsyncIterator[House]:
+    """A house on SQLite, its stages not running."""
+    await asyncio.to_thread(upgrade, settings.database)
+    async with House.open(settings) as made:
+        yield made

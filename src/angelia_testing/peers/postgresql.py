@@ -1,0 +1,82 @@
+"""A real PostgreSQL cluster for the tests, a fresh database for each."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from angelia_testing.peers.process import Server, free_port, missing, scratch
+
+
+def _programs() -> Path | None:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parent.parent.name))
+    return found[-1].parent if found else None
+
+
+def _as_postgres(argv: list[str]) -> list[str]:
+    """The server refuses to run as root."""
+    return ["runuser", "-u", "postgres", "--", *argv] if os.geteuid() == 0 else argv
+
+
+class PostgreSQL:
+    """A cluster with flushing on, as in real life."""
+
+    def __init__(self) -> None:
+        programs = _programs()
+        if programs is None:
+            missing("PostgreSQL")
+        assert programs is not None
+        self._programs = programs
+        self.folder = scratch("postgresql")
+        self.port = free_port()
+        self._databases = 0
+        if os.geteuid() == 0:
+            shutil.chown(self.folder, "postgres")
+        argv = [str(programs / "initdb"), "-D", str(self.folder / "data"), "-U", "postgres", "-A", "trust", "--no-locale", "-E", "UTF8"]
+        subprocess.run(_as_postgres(argv), check=True, capture_output=True, cwd=self.folder)
+        self.server = self._start()
+
+    def _start(self) -> Server:
+        argv = [str(self._programs / "postgres"), "-D", str(self.folder / "data"), "-p", str(self.port)]
+        argv += ["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=100"]
+        return Server("postgres", _as_postgres(argv), [self.port], self.folder)
+
+    def database(self) -> str:
+        """A new empty database; its URL."""
+        self._databases += 1
+        name = f"angelia{self._databases}"
+        deadline = time.monotonic() + 10
+        while True:
+            argv = [str(self._programs / "createdb"), "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", name]
+            made = subprocess.run(argv, check=False, capture_output=True)
+            if made.returncode == 0:
+                return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
+            if time.monotonic() > deadline:
+                raise RuntimeError(made.stderr.decode())
+            time.sleep(0.1)
+
+    def kill9(self) -> None:
+        """As if the machine had lost it."""
+        pid = int((self.folder / "data" / "postmaster.pid").read_text().splitlines()[0])
+        os.kill(pid, signal.SIGKILL)
+        self.server.process.wait(10)
+        time.sleep(0.4)
+
+    def restart(self) -> None:
+        """Come back after kill9."""
+        for _ in range(20):
+            try:
+                self.server = self._start()
+            except RuntimeError:
+                time.sleep(0.2)
+            else:
+                return
+        raise RuntimeError(self.server.log())
+
+    def stop(self) -> None:
+        """Stop and forget."""
+        self.server.kill(signal.SIGINT)
+        self.server.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)

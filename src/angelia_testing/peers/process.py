@@ -1,0 +1,79 @@
+"""Server processes of their own sessions: started, waited for, stopped for sure."""
+
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+READY_WITHIN = 30.0
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def scratch(name: str) -> Path:
+    """A new folder that daemons with users of their own can reach (pytest's are private to the tester)."""
+    folder = Path(tempfile.mkdtemp(prefix=f"angelia-{name}-"))
+    folder.chmod(0o755)
+    return folder
+
+
+def missing(what: str) -> None:
+    """A server that is not installed: skip, or fail where all are required (ANGELIA_PEERS=required)."""
+    if os.environ.get("ANGELIA_PEERS") == "required":
+        pytest.fail(f"{what} is required here and not installed")
+    pytest.skip(f"{what} is not installed")
+
+
+class Server:
+    """One running server."""
+
+    def __init__(self, name: str, argv: Sequence[str], ports: Sequence[int], folder: Path, env: dict[str, str] | None = None) -> None:
+        self._log = folder / f"{name}.log"
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=folder, env=env)
+        for port in ports:
+            self.wait_for(port)
+
+    def wait_for(self, port: int) -> None:
+        """Until the port accepts."""
+        deadline = time.monotonic() + READY_WITHIN
+        while time.monotonic() < deadline:
+            try:
+                socket.create_connection(("127.0.0.1", port), 0.5).close()
+            except OSError:
+                if self.process.poll() not in (None, 0):
+                    break
+                time.sleep(0.02)
+            else:
+                return
+        raise RuntimeError(f"not ready on port {port}: {self.log()}")
+
+    def log(self) -> str:
+        """What it printed, the end of it."""
+        return self._log.read_text(errors="replace")[-3000:]
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        """Signal the whole group."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
+
+    def stop(self, patience: float = 10.0) -> int | None:
+        """TERM, then KILL; the exit code."""
+        self.kill(signal.SIGTERM)
+        try:
+            return self.process.wait(patience)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return self.process.wait(5)

@@ -1,0 +1,42 @@
+"""A mail server in process with scripted answers: what no real server does on demand."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiosmtpd.controller import Controller
+
+from angelia_testing.peers.process import free_port
+
+
+@dataclass
+class Sink:
+    """`mode`: ok, rcpt450, rcpt550, data451, or ackloss (stored, but the connection breaks before the 250)."""
+
+    mode: str = "ok"
+    mails: list[bytes] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.port = free_port()
+        self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
+
+    def start(self) -> None:
+        self._controller.start()
+
+    def stop(self) -> None:
+        self._controller.stop()
+
+    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:
+        if self.mode == "rcpt450":
+            return "450 4.2.0 try again"
+        if self.mode == "rcpt550":
+            return "550 5.1.1 no such user"
+        envelope.rcpt_tos.append(address)
+        return "250 ok"
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+        if self.mode == "data451":
+            return "451 4.3.0 not now"
+        self.mails.append(envelope.content)
+        if self.mode == "ackloss":
+            server.transport.abort()
+        return "250 2.0.0 taken"

@@ -1,0 +1,33 @@
+"""A fake agent with scripted outcomes: for stages, where a real medium would only be slow."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from angelia.agent import Letter
+from angelia.model.delivery import Outcome, Sent
+
+
+@dataclass
+class RecordingAgent:
+    """Keeps letters; answers what `answer` says, Sent by default. An exception raised there is an agent's bug."""
+
+    name: str = "mail"
+    is_pull: bool = False
+    is_interruptive: bool = False
+    concurrency: int = 20
+    answer: Callable[[Letter], Outcome] = lambda _: Sent("recorded")
+    letters: list[Letter] = field(default_factory=list)
+    Settings = None
+
+    def check_address(self, value: str) -> str | None:
+        return value if "@" in value else None
+
+    def destination(self, letter: Letter) -> str:
+        return letter.address.value.rpartition("@")[2] if letter.address else self.name
+
+    async def deliver(self, letter: Letter) -> Outcome:
+        self.letters.append(letter)
+        return self.answer(letter)
+
+    async def close(self) -> None:
+        """Nothing is open."""
