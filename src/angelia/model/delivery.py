@@ -93,7 +93,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The medium took it; `receipt` is what the peer called it (an SMTP reply, an event id)."""
+    """The medium took it; `receipt` is what the peer called it (its reply, an event id)."""
 
     receipt: str = ""
 

@@ -24,7 +24,7 @@ from angelia.rendering.text import one_line
 MOST_VALUE = 900  # bytes of one header value after encoding; RFC 5322 allows a line of 998
 MOST_TAGS = 20
 _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,40}\Z")
-_HEADER_NAME = re.compile(rb"^([A-Za-z0-9-]+):", re.MULTILINE)
+_HEADER_NAME = re.compile(rb"^([!-9;-~]+):", re.MULTILINE)
 
 Headers = list[tuple[str, str]]
 
@@ -139,7 +139,7 @@ def _date(moment: datetime | None) -> str:
 
 
 def _digest_of(*parts: str) -> str:
-    return "thread." + blake2b("\0".join(parts).encode(), digest_size=12).hexdigest()
+    return "thread." + blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
 
 
 def _verify(lines: bytes, meant: Sequence[str]) -> None:

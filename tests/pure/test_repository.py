@@ -1,0 +1,94 @@
+"""The repository itself: what must stand in every module, and what in none."""
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from angelia.cli.main import COMMANDS
+from angelia.model.delivery import Reason
+from angelia.settings import all_settings
+from angelia.telemetry import registry
+
+ROOT = Path(__file__).parents[2]
+MODULES = sorted((ROOT / "src").rglob("*.py"))
+
+
+def tracked():
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("this is no checkout")
+    return [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT / "src")))
+def test_each_module_says_what_it_is_for(path):
+    assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+def test_no_imports_inside_functions():
+    for path in MODULES:
+        for function in ast.walk(ast.parse(path.read_text())):
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                assert not any(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.walk(function)), path
+
+
+def test_no_sql_is_made_of_values():
+    """An f-string that looks like SQL may hold constants only: names in capitals, or numbers formatted with `:d`."""
+    for path in (ROOT / "src/angelia/stores").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr) and re.search(r"\b(SELECT|INSERT|UPDATE|DELETE|PRAGMA)\b", ast.unparse(node)):
+                for part in node.values:
+                    if isinstance(part, ast.FormattedValue):
+                        assert part.format_spec is not None and ast.unparse(part.format_spec) == "f'd'", f"{path}: {ast.unparse(node)}"
+
+
+def test_secrets_are_compared_in_constant_time():
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Compare) and any(isinstance(op, ast.Eq | ast.NotEq) for op in node.ops):
+                names = {part.attr if isinstance(part, ast.Attribute) else getattr(part, "id", "") for part in [node.left, *node.comparators]}
+                assert not names & {"signature", "secret", "password", "code_hash"}, f"{path}: {ast.unparse(node)}"
+
+
+def test_no_addresses_of_registries_and_no_paths_of_a_machine():
+    registries = re.compile("pypi" + r"\.org|registry\." + r"npmjs|files\.python" + r"hosted|--index-url|--find-links")
+    paths = re.compile(r"(^|[^A-Za-z0-9_.])/(wo" + r"rk|ro" + r"ot|fa" + r"rm)/")
+    for path in tracked():
+        if path.suffix in {".eml"}:
+            continue
+        text = path.read_text(errors="replace")
+        assert not registries.search(text), path
+        assert not paths.search(text), path
+
+
+def test_every_locked_requirement_has_hashes():
+    for lock in (ROOT / "requirements").glob("*.txt"):
+        entries = re.findall(r"^([a-z0-9].*?==.*?)(?=^[a-z0-9]|\Z)", lock.read_text(), re.MULTILINE | re.DOTALL)
+        assert len(entries) > 20
+        assert all("--hash=sha256:" in entry for entry in entries)
+
+
+def reference(name):
+    return (ROOT / "docs" / "reference" / name).read_text()
+
+
+def test_the_reference_is_complete():
+    assert all(f"`{name}`" in reference("settings.md") for name, *_ in all_settings())
+    assert all(f"`{reason.value}`" in reference("reasons.md") for reason in Reason)
+    assert all(f"`angelia {name}`" in reference("commands.md") for name in COMMANDS)
+    metrics = {metric.name for metric in registry.collect()}
+    assert all(f"`{name}" in reference("metrics.md") for name in metrics)
+
+
+@pytest.mark.parametrize("word", ["maildir", "smtp", "starttls"])
+def test_no_room_names_anothers_technology(word):
+    """Spread: a medium's technology is named in its room, in the sample's words to the operator, and nowhere else."""
+    allowed = {"agents/mail", "agents/__init__"}
+    for path in MODULES:
+        name = path.relative_to(ROOT / "src").as_posix()
+        if not name.startswith("angelia/") or any(part in name for part in allowed):
+            continue
+        assert word not in path.read_text().lower(), name
