@@ -39,7 +39,8 @@ def parse_binary(scope: Scope, body: bytes) -> dict[str, Any]:
         if name.startswith(b"ce-"):
             event[name[3:].decode("latin-1")] = unquote(value.decode("latin-1"))
     kind = header(scope, b"content-type").partition(b";")[0].strip().lower()
-    if body and kind.endswith((b"/json", b"+json")):
+    # Without a content type data are JSON (CloudEvents 1.0, 3.1), and libraries count on it.
+    if body and (kind.endswith((b"/json", b"+json")) or (not kind and body.lstrip()[:1] in (b"{", b"["))):
         event["data"] = _json(body)
     elif body:
         try:

@@ -118,7 +118,7 @@ class DeliveriesMixin:
     async def replay(self, delivery_ids: Collection[int], now: datetime) -> int:
         """See DeliveryStore."""
         ended = (State.DEAD.value, State.BOUNCED.value)
-        fresh = {"attempts": 0, "first_tried_us": None, "ended_us": None, "last_error": ""}
+        fresh = {"reason": Reason.CHOSEN.value, "attempts": 0, "first_tried_us": None, "ended_us": None, "last_error": ""}
 
         def work(connection: Connection) -> int:
             replayed = 0

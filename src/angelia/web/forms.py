@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from angelia.model.delivery import Delivery
 from angelia.model.errors import InvalidInput
@@ -18,6 +18,16 @@ Login = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r
 Line = Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Language = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$", max_length=35)]
+
+
+def _digits(text: object) -> object:
+    """ASCII digits only: int() itself takes underscores, spaces and other scripts."""
+    if isinstance(text, str) and not (text.isascii() and text.isdigit()):
+        raise ValueError("a whole number in ASCII digits")
+    return text
+
+
+Limit = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=1_000)]
 
 
 class Strict(BaseModel):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 
 from angelia.flow.explain import explain
 from angelia.model.errors import Forbidden, NotFound
@@ -10,7 +10,7 @@ from angelia.model.message import Message
 from angelia.model.moments import public_id
 from angelia.store import Store
 from angelia.web.access import House, Known
-from angelia.web.forms import message_out, number
+from angelia.web.forms import Limit, message_out, number
 from angelia.wire.callers import Caller
 from angelia.wire.fields import message_schema
 
@@ -35,9 +35,7 @@ async def schema() -> dict[str, Any]:
 
 
 @router.get("")
-async def list_messages(
-    caller: Known, house: House, type: str = "", source: str = "", after: str = "", limit: int = Query(100, ge=1, le=1_000)
-) -> dict[str, Any]:
+async def list_messages(caller: Known, house: House, type: str = "", source: str = "", after: str = "", limit: Limit = 100) -> dict[str, Any]:
     """Newest first: hers for a person, its own for a source, all for an administrator. `after` is the last id of the page before."""
     person_id = None
     if caller.source is not None:

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 
 from angelia.model.delivery import State
 from angelia.model.errors import InvalidInput, NotFound
 from angelia.model.moments import public_id, to_text
 from angelia.web.access import Admin, House
-from angelia.web.forms import AgentChange, Ids, delivery_out, message_out, number
+from angelia.web.forms import AgentChange, Ids, Limit, delivery_out, message_out, number
 
 router = APIRouter(prefix="/api/v1", tags=["operations"])
 Body = dict[str, Any]
@@ -23,7 +23,7 @@ async def deliveries(
     agent: str = "",
     login: str = "",
     before: str = "",
-    limit: int = Query(100, ge=1, le=1_000),
+    limit: Limit = 100,
 ) -> Body:
     """Newest first, by states (comma-separated); the default is the dead letters."""
     names = [name for name in state.split(",") if name]
@@ -77,7 +77,7 @@ async def change_agent(name: str, form: AgentChange, caller: Admin, house: House
 
 
 @router.get("/parked")
-async def parked(_: Admin, house: House, limit: int = Query(100, ge=1, le=1_000)) -> Body:
+async def parked(_: Admin, house: House, limit: Limit = 100) -> Body:
     """Messages that planning could not get past."""
     return {
         "items": [
@@ -122,6 +122,6 @@ async def conservation(_: Admin, house: House) -> Body:
 
 
 @router.get("/audit")
-async def audit(_: Admin, house: House, before: int | None = None, limit: int = Query(100, ge=1, le=1_000)) -> Body:
+async def audit(_: Admin, house: House, before: int | None = None, limit: Limit = 100) -> Body:
     """Who did what, newest first."""
     return {"items": await house.store.audit_log(before, limit)}

@@ -3,13 +3,13 @@
 from dataclasses import replace
 from typing import Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 
 from angelia.flow.profiles import zone_of
 from angelia.model.errors import Forbidden, InvalidInput, NotFound
 from angelia.model.person import Group, Person
 from angelia.web.access import Admin, House, Known, Reading
-from angelia.web.forms import GroupForm, NewPerson, PersonChange, RelationsForm, person_out
+from angelia.web.forms import GroupForm, Limit, NewPerson, PersonChange, RelationsForm, person_out
 
 router = APIRouter(prefix="/api/v1", tags=["people"])
 
@@ -21,7 +21,7 @@ def _zone(name: str) -> str:
 
 
 @router.get("/people")
-async def list_people(_: Admin, house: House, after: str = "", limit: int = Query(100, ge=1, le=1_000)) -> dict[str, Any]:
+async def list_people(_: Admin, house: House, after: str = "", limit: Limit = 100) -> dict[str, Any]:
     """By login."""
     found = await house.store.list_people(after, limit)
     return {"items": [person_out(person) for person in found], "next": found[-1].login if len(found) == limit else None}

@@ -20,6 +20,7 @@ from angelia.web.context import Context
 from angelia.web.forms import (
     AddressChange,
     Code,
+    Limit,
     Marking,
     NewAddress,
     NewFeed,
@@ -361,7 +362,7 @@ async def inbox_query(
     sort: str = Query("-received", pattern="^-?received$"),
     before: str = "",
     after: str = "",
-    limit: int = Query(50, ge=1, le=1_000),
+    limit: Limit = 50,
 ) -> InboxQuery:
     """The view of an inbox, as it stands in the query."""
     return _query(

@@ -1,0 +1,91 @@
+"""A house in a folder, its API in process, and a clock that stands still."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import httpx2
+import pytest
+
+from angelia.flow.letters import Letters, Links
+from angelia.flow.relay import Lifetimes, Relay
+from angelia.flow.voice import Voice
+from angelia.house import House
+from angelia.model.delivery import State
+from angelia_testing.recording import RecordingAgent
+
+NOW = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
+SITE = {
+    "preferences": {"*": {"web": "now", "feed": "now", "mail": "now"}, "quiet": {"mail": "off"}},
+    "audience": {"obs.build.fail": ["maintainer"]},
+    "locks": {"account.security": ["web", "mail"]},
+    "schedules": {"hourly": {"every": "hour"}, "daily": {"every": "day", "at": ["08:00"]}},
+    "hourly_cap": 5,
+}
+
+
+class Bench:
+    """The stages of a house, turned by hand at a time of the test's choice, with a recording agent for mail."""
+
+    def __init__(self, house: House, api: httpx2.AsyncClient) -> None:
+        self.house, self.store, self.api = house, house.store, api
+        self.mail = RecordingAgent()
+        self.now = NOW
+        letters = Letters(house.store, house.people, Links("http://hub", house.secret))
+        agents = dict(house.agents) | {"mail": self.mail}
+        self.planner, self.digester, _, self.janitor = house.stages
+        self.relay = Relay(house.store, agents, letters, Voice(house.intake.accept), lambda: self.now, Lifetimes())
+
+    async def call(self, method, path, body=None, status=None, **more):
+        answer = await self.api.request(method, path, json=body, **more)
+        assert status is None or answer.status_code == status, answer.text
+        return answer.json() if answer.text and "json" in answer.headers.get("content-type", "") else answer.text
+
+    async def person(self, login, *, mail=True, preferences=None, **fields):
+        await self.call("POST", "/api/v1/people", {"login": login} | fields, 201)
+        if mail:
+            address = {"agent": "mail", "value": f"{login}@example.org", "is_verified": True}
+            await self.call("POST", f"/api/v1/people/{login}/addresses", address, 201)
+        if preferences:
+            await self.call("PUT", f"/api/v1/people/{login}/preferences", preferences, 200)
+
+    async def post(self, kind="a.b", **fields):
+        return (await self.call("POST", "/api/v1/messages", {"type": kind} | fields, 201))["id"]
+
+    async def work(self, now=None):
+        """Turn everything until nothing moves."""
+        self.now = now or self.now
+        await self.house.people.refresh()
+        while await self.planner.turn(self.now) + await self.digester.turn(self.now) + await self.relay.turn(self.now):
+            await self.settled()
+
+    async def settled(self):
+        while self.relay._tries:
+            await asyncio.wait(self.relay._tries)
+        if self.relay._flusher is not None:
+            await self.relay._flusher
+
+    async def why(self, message, login):
+        return await self.call("GET", f"/api/v1/messages/{message}/why?login={login}", status=200)
+
+    async def states(self, login="alice"):
+        person = await self.store.person(login)
+
+        found = await self.store.list_deliveries(states=list(State), agent="mail", person_id=person.person_id)
+        return [(delivery.state.label, delivery.reason.value) for delivery in reversed(found)]
+
+
+@pytest.fixture
+async def bench(house: House) -> AsyncIterator[Bench]:
+    transport = httpx2.ASGITransport(house.app(trusts_caller=True))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://hub") as api:
+        made = Bench(house, api)
+        await made.call("PUT", "/api/v1/site", SITE, 200)
+        yield made
+
+
+@pytest.fixture
+async def outside(house: House) -> AsyncIterator[httpx2.AsyncClient]:
+    """The API as the world sees it."""
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(house.app()), base_url="http://hub") as api:
+        yield api
