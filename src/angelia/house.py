@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import fcntl
 import signal
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from time import monotonic, time_ns
 
@@ -54,6 +55,7 @@ class House:
         self.agents = agents
         self._templates = templates
         self._stop = asyncio.Event()
+        self._is_only_worker = False
         self.hints = {name: Hint() for name in STAGES}
         self.people = People(store)
         self.intake = Intake(store, lambda: time_ns() // 1000, node, self._wake("planner", "messages"))
@@ -168,6 +170,26 @@ class House:
 
     async def work(self) -> None:
         """Run the stages until `stop`."""
+        with self._only_worker():
+            await self._work()
+
+    @contextlib.contextmanager
+    def _only_worker(self) -> Iterator[None]:
+        """On SQLite one process works: so the leases of one that was killed need not run out (figure R1), and nobody works against it."""
+        if self.store.engine.dialect != "sqlite":
+            yield
+            return
+        with (self.settings.data_dir / "work.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise BadSettings("another process works on this SQLite database; for several use PostgreSQL") from None
+            self._is_only_worker = True
+            yield
+
+    async def _work(self) -> None:
+        if self._is_only_worker:
+            await self.store.release_leases()
         jobs = [asyncio.create_task(run(stage, self.hints[stage.name], now, self._stop), name=stage.name) for stage in self.stages]
         jobs.append(asyncio.create_task(self._keep_fresh()))
         listening = asyncio.create_task(self._listen())

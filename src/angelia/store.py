@@ -583,6 +583,9 @@ class Upkeep(Protocol):
     async def backup(self, path: str) -> None:
         """A consistent copy into a new file, under load."""
 
+    async def release_leases(self) -> int:
+        """For the only worker, at its start: whoever held something is gone. How much came back."""
+
     def wake(self, topic: str) -> None:
         """A hint to other processes (`messages`, `deliveries`, `people`); may be lost."""
 

@@ -16,7 +16,7 @@ from angelia.planning.resolve import Profile, Standing, resolve
 from angelia.store import ClaimedMessage, Store
 
 BATCH = 500
-LEASE = timedelta(seconds=60)
+LEASE = timedelta(seconds=30)
 CHUNK = 2_000  # candidates in one transaction: bounds memory and the time that a write takes
 MOST_ATTEMPTS = 5
 ASK_AGAIN = timedelta(seconds=30)

@@ -16,8 +16,8 @@ from angelia.model.person import AddressState
 from angelia.planning.retry import Breaker, after_failure, after_success, may_try, next_attempt
 from angelia.store import Settlement, Store
 
-LEASE = timedelta(seconds=150)
-LONGEST_TRY = 120.0  # seconds; an agent that takes longer is cut off before its lease ends
+LEASE = timedelta(seconds=45)
+LONGEST_TRY = 40.0  # seconds; an agent that takes longer is cut off before its lease ends
 MOST_IN_HAND = 400
 MOST_CRASHES = 5
 GROUP = 0.005  # seconds that outcomes wait for company before they are recorded together

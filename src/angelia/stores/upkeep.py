@@ -92,6 +92,16 @@ class UpkeepMixin:
                 except (OSError, TimeoutError, asyncpg.PostgresError) as error:
                     telemetry.log.warning("listener_lost", error=str(error))
 
+    async def release_leases(self) -> int:
+        """See Upkeep. A message that was postponed keeps its time: it has a reason."""
+
+        def work(connection: Connection) -> int:
+            claimed = "UPDATE messages SET plan_due_us = 0 WHERE plan_state = 0 AND plan_error IS NULL AND plan_due_us > 0"
+            sending = "UPDATE deliveries SET state = 2, fence = fence + 1 WHERE state = 3"
+            return int(run(connection, claimed).rowcount) + int(run(connection, sending).rowcount)
+
+        return await self.engine.write(work)
+
     async def ping(self) -> None:
         """See Upkeep."""
         put = "INSERT INTO counters (name, value) VALUES ('ping', 1) ON CONFLICT (name) DO UPDATE SET value = counters.value + 1"

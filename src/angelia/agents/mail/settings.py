@@ -22,7 +22,7 @@ class MailSettings:
     ca_file: str = ""
     concurrency: int = 20
     connect_timeout: float = 10.0
-    command_timeout: float = 60.0
+    command_timeout: float = 30.0
 
     def __post_init__(self) -> None:
         """Say at the start what would fail at night."""

@@ -1,0 +1,128 @@
+"""Mail to a real server, and what it answers, good and bad."""
+
+import email
+import email.policy
+from datetime import UTC, datetime
+
+import pytest
+
+from angelia.agent import Letter
+from angelia.agents.mail import MailAgent
+from angelia.agents.mail.settings import MailSettings
+from angelia.model.delivery import Delivery, Later, Refused, Sent, State
+from angelia.model.message import Message
+from angelia.model.person import Address, AddressState, Person
+from angelia_testing.peers.process import free_port
+from angelia_testing.peers.sink import Sink
+
+NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
+
+
+def letter(to="alice@test.example", number=1, **fields):
+    message = Message(message_id=number, source="ci", type="obs.build.fail", received_at=NOW, occurred_at=NOW, **({"subject": "hello"} | fields))
+    return Letter(
+        delivery=Delivery(delivery_id=number, person_id=1, agent="mail", address_id=1, state=State.SENDING, due_at=NOW, message_id=number),
+        person=Person(person_id=1, login="alice"),
+        address=Address(address_id=1, person_id=1, agent="mail", value=to, state=AddressState.OK),
+        message=message,
+        because=("to",),
+        decided_by="site:*",
+    )
+
+
+async def deliver(url, *letters, **settings):
+    agent = MailAgent(MailSettings(url=url, sender="hub@test.example", domain="test.example", **settings))
+    outcomes = [await agent.deliver(one) for one in letters]
+    await agent.close()
+    return outcomes
+
+
+async def test_a_mail_is_read_back_over_imap(mail_server):
+    attack = "Grüße ✓ x\r\nBcc: bob@test.example =?utf-8?q?x=0ABcc:_bob@test.example?="
+    body = ".\nFrom me\n" + "x" * 3000 + "\n--boundary\n<script>alert(1)</script>"
+    (sent,) = await deliver(f"smtp://127.0.0.1:{mail_server.plain}", letter(subject=attack, body=body))
+    assert isinstance(sent, Sent)
+    (raw,) = mail_server.wait_for("alice", 1)
+    mail = email.message_from_bytes(raw, policy=email.policy.default)
+    assert mail["Message-ID"] == "<dlv_0000000000001@test.example>"
+    assert mail["Subject"].startswith("Grüße ✓ x Bcc: bob@test.example")
+    assert mail["Bcc"] is None
+    text = next(mail.iter_parts()).get_content().replace("\r\n", "\n")
+    assert text.startswith(".\nFrom me\n" + "x" * 3000)
+    assert mail_server.fetch("bob") == []
+
+
+@pytest.mark.parametrize("scheme", ["smtp+starttls", "smtps"])
+async def test_login_over_a_verified_connection(mail_server, scheme):
+    port = mail_server.submission if scheme == "smtp+starttls" else mail_server.smtps
+    url = f"{scheme}://alice%40test.example:secret@localhost:{port}"
+    (sent,) = await deliver(url, letter(), ca_file=mail_server.ca_file)
+    assert isinstance(sent, Sent), sent
+    (untrusted,) = await deliver(url, letter())
+    assert isinstance(untrusted, Later)
+    assert "certificate" in untrusted.why
+    (wrong,) = await deliver(url.replace("secret", "wrong"), letter(), ca_file=mail_server.ca_file)
+    assert isinstance(wrong, Later)
+    assert "login" in wrong.why
+    assert len(mail_server.wait_for("alice", 1)) == 1
+
+
+async def test_a_server_without_starttls_gets_nothing():
+    sink = Sink()
+    sink.start()
+    (outcome,) = await deliver(f"smtp+starttls://a:b@127.0.0.1:{sink.port}", letter())
+    sink.stop()
+    assert isinstance(outcome, Later)
+    assert sink.mails == []
+
+
+async def test_what_a_real_server_refuses(mail_server):
+    url = f"smtp://127.0.0.1:{mail_server.plain}"
+    grey, full, unknown, fine = await deliver(url, *(letter(f"{who}@test.example", n + 1) for n, who in enumerate(["grey", "full", "nobody", "bob"])))
+    assert grey == Later(grey.why, blames_destination=False)
+    assert grey.why.startswith("451")
+    assert (full.why[:3], full.is_address_bad) == ("552", False)
+    assert (unknown.why[:3], unknown.is_address_bad) == ("550", True)
+    assert isinstance(fine, Sent)
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [("ok", Sent), ("rcpt450", Later), ("rcpt550", Refused), ("data451", Later), ("ackloss", Later)],
+)
+async def test_answers_on_demand(mode, expected):
+    sink = Sink(mode)
+    sink.start()
+    (outcome,) = await deliver(f"smtp://127.0.0.1:{sink.port}", letter(), command_timeout=5.0)
+    sink.stop()
+    assert isinstance(outcome, expected), outcome
+    assert len(sink.mails) == (mode in ("ok", "ackloss"))
+
+
+async def test_nobody_answers():
+    (outcome,) = await deliver(f"smtp://127.0.0.1:{free_port()}", letter())
+    assert isinstance(outcome, Later)
+
+
+async def test_a_lost_answer_makes_at_most_one_repeat_with_the_same_id():  # figure R5
+    sink = Sink("ackloss")
+    sink.start()
+    url = f"smtp://127.0.0.1:{sink.port}"
+    (first,) = await deliver(url, letter(number=77))
+    sink.mode = "ok"
+    (second,) = await deliver(url, letter(number=77))
+    sink.stop()
+    assert (type(first), type(second)) == (Later, Sent)
+    ids = [email.message_from_bytes(raw)["Message-ID"] for raw in sink.mails]
+    assert ids == ["<dlv_000000000002d@test.example>"] * 2
+
+
+async def test_files_for_a_machine_without_a_server(tmp_path):
+    url = f"maildir:{tmp_path}/mail"
+    for _ in range(2):
+        (sent,) = await deliver(url, letter("../../etc/x@example.org".replace("/", "-")))
+    (sent,) = await deliver(url, letter("alice@example.org"))
+    assert isinstance(sent, Sent)
+    folders = sorted(path.name for path in (tmp_path / "mail").iterdir())
+    assert folders[-1] == "alice@example.org"
+    assert len(list((tmp_path / "mail" / "alice@example.org" / "new").iterdir())) == 1
