@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -31,6 +31,24 @@ stage_failures = Counter("angelia_stage_failures_total", "Turns of a stage that 
 build_info = Gauge("angelia_build_info", "The version that runs.", ["version"], registry=registry)
 build_info.labels(angelia.__version__).set(1)
 
+lost_lines = Counter("angelia_log_lines_lost_total", "Log lines that could not be written.", registry=registry)
+
+
+class _Lossy:
+    """stderr, but a full disk or a closed pipe behind it loses lines and never stops the hub (fault F9)."""
+
+    def write(self, text: str) -> None:
+        """Write, or count."""
+        try:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        except (OSError, ValueError):
+            lost_lines.inc()
+
+    def flush(self) -> None:
+        """Each write is flushed."""
+
+
 log: Any = structlog.get_logger("angelia")
 
 
@@ -49,7 +67,7 @@ def configure_logs(form: str = "json", level: str = "info") -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Lossy())),
         cache_logger_on_first_use=True,
     )
 
