@@ -257,19 +257,20 @@ def test_processes_that_share_a_database(tmp_path, postgresql):  # figures R7, R
     try:
         web.cli("people", "add", "alice", "--mail", "alice@example.org")
         web.cli("site", "apply", str(site(tmp_path)))
-        load = Load(web, 150)
+        load = Load(web, 400)
         load.start()
-        time.sleep(0.6)
+        time.sleep(0.4)
         postgresql.kill9()
+        assert len(load.acknowledged) < 400
         time.sleep(0.5)
         postgresql.restart()
         time.sleep(1)
         workers[0].server.kill(signal.SIGKILL)
         load.join(60)
-        assert len(load.acknowledged) == 150
+        assert len(load.acknowledged) == 400
         assert load.statuses <= {200, 201, 503}
-        wait_until(lambda: len(mails(web)) == 150, 90)
-        assert sorted(inbox(web), key=int) == [str(number) for number in range(150)]
+        wait_until(lambda: len(mails(web)) == 400, 90)
+        assert sorted(inbox(web), key=int) == [str(number) for number in range(400)]
         assert json.loads(web.cli("--json", "check"))["faults"] == []
     finally:
         for one in (web, *workers):

@@ -54,7 +54,7 @@ def test_secrets_are_compared_in_constant_time():
 
 
 def test_no_addresses_of_registries_and_no_paths_of_a_machine():
-    registries = re.compile("pypi" + r"\.org|registry\." + r"npmjs|files\.python" + r"hosted|--index-url|--find-links")
+    registries = re.compile("pypi" + r"\.org|registry\." + r"npmjs|files\.python" + r"hosted|--index" + "-url|--find" + "-links")
     paths = re.compile(r"(^|[^A-Za-z0-9_.])/(wo" + r"rk|ro" + r"ot|fa" + r"rm)/")
     for path in tracked():
         if path.suffix in {".eml"}:

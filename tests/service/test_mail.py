@@ -78,7 +78,9 @@ async def test_a_server_without_starttls_gets_nothing():
 
 async def test_what_a_real_server_refuses(mail_server):
     url = f"smtp://127.0.0.1:{mail_server.plain}"
-    grey, full, unknown, fine = await deliver(url, *(letter(f"{who}@test.example", n + 1) for n, who in enumerate(["grey", "full", "nobody", "bob"])))
+    grey, full, unknown, fine = await deliver(
+        url, *(letter(f"{who}@test.example", n + 1) for n, who in enumerate(["grey", "full", "nobody", "carol"]))
+    )
     assert grey == Later(grey.why, blames_destination=False)
     assert grey.why.startswith("451")
     assert (full.why[:3], full.is_address_bad) == ("552", False)

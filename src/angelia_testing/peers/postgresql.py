@@ -71,9 +71,18 @@ class PostgreSQL:
                 self.server = self._start()
             except RuntimeError:
                 time.sleep(0.2)
-            else:
-                return
+                continue
+            self._wait_until_recovered()
+            return
         raise RuntimeError(self.server.log())
+
+    def _wait_until_recovered(self) -> None:
+        argv = [str(self._programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        deadline = time.monotonic() + 20
+        while subprocess.run(argv, check=False).returncode:
+            if time.monotonic() > deadline:
+                raise RuntimeError(self.server.log())
+            time.sleep(0.05)
 
     def stop(self) -> None:
         """Stop and forget."""

@@ -1,0 +1,92 @@
+"""How many personal mails a second are rendered, built and sent by one process? Beside it: EmailMessage with the same SMTP library."""
+
+import asyncio
+import os
+import subprocess
+import time
+from datetime import UTC, datetime
+from email.message import EmailMessage
+
+import aiosmtplib
+import uvloop
+
+from angelia.agent import Letter
+from angelia.agents.mail import MailAgent
+from angelia.agents.mail.settings import MailSettings
+from angelia.model.delivery import Delivery, Sent, State
+from angelia.model.message import Message
+from angelia.model.person import Address, AddressState, Person
+from angelia.rendering.render import footer_of, render_message
+from angelia_testing.peers.process import free_port
+
+NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
+COUNT, CONNECTIONS = 6_000, 20
+
+
+def letter(number: int) -> Letter:
+    message = Message(
+        message_id=number, source="ci", type="obs.build.fail", received_at=NOW, occurred_at=NOW, subject=f"okular {number} failed",
+        body="ld: cannot find -lpoppler\n" * 10, object="KDE/okular", params={"arch": "x86_64"}, tags=(("priority", "4"),),
+    )  # fmt: skip
+    delivery = Delivery(delivery_id=number, person_id=number, agent="mail", address_id=1, state=State.SENDING, due_at=NOW)
+    return Letter(
+        delivery=delivery, person=Person(person_id=number, login=f"p{number}", time_zone="Europe/Berlin"), message=message, because=("to",),
+        address=Address(address_id=1, person_id=number, agent="mail", value=f"p{number}@example.org", state=AddressState.OK),
+        decided_by="site:*", unsubscribe_url=f"https://hub.example.org/unsubscribe/{number:040d}", web_url="https://hub.example.org/m/1",
+    )  # fmt: skip
+
+
+async def ours(port: int) -> float:
+    agent = MailAgent(MailSettings(url=f"smtp://127.0.0.1:{port}", sender="hub@example.org", domain="example.org"))
+    letters = [letter(number) for number in range(1, COUNT + 1)]
+    began = time.perf_counter()
+
+    async def sender(mine: list[Letter]) -> None:
+        for one in mine:
+            assert isinstance(await agent.deliver(one), Sent)
+
+    await asyncio.gather(*(sender(letters[start::CONNECTIONS]) for start in range(CONNECTIONS)))
+    took = time.perf_counter() - began
+    await agent.close()
+    return COUNT / took
+
+
+async def plain(port: int) -> float:
+    letters = [letter(number) for number in range(1, COUNT // 6 + 1)]
+    began = time.perf_counter()
+
+    async def sender(mine: list[Letter]) -> None:
+        connection = aiosmtplib.SMTP(hostname="127.0.0.1", port=port, start_tls=False, use_tls=False)
+        await connection.connect()
+        for one in mine:
+            content, footer = render_message(one, "mail", "full", dict), footer_of(one)
+            mail = EmailMessage()
+            mail["From"], mail["To"], mail["Subject"] = "hub@example.org", one.address.value, content.subject
+            mail["List-Unsubscribe"], mail["Auto-Submitted"] = f"<{one.unsubscribe_url}>", "auto-generated"
+            mail.set_content(content.text + footer.why)
+            mail.add_alternative(content.html + footer.why, subtype="html")
+            await connection.sendmail("hub@example.org", [one.address.value], mail.as_bytes())
+        await connection.quit()
+
+    await asyncio.gather(*(sender(letters[start::CONNECTIONS]) for start in range(CONNECTIONS)))
+    return len(letters) / (time.perf_counter() - began)
+
+
+def main() -> None:
+    port = free_port()
+    sink = subprocess.Popen(["smtp-sink", *(["-u", "nobody"] if os.geteuid() == 0 else []), f"127.0.0.1:{port}", "1000"])
+    time.sleep(0.5)
+    mine, theirs = uvloop.run(ours(port)), uvloop.run(plain(port))
+    began = time.perf_counter()
+    subprocess.run(
+        ["smtp-source", "-d", "-s", str(CONNECTIONS), "-m", "20000", "-l", "2500", "-f", "a@b.org", "-t", "c@d.org", f"127.0.0.1:{port}"], check=True
+    )
+    source = 20_000 / (time.perf_counter() - began)
+    sink.terminate()
+    print("| what | mails/s | |\n|---|---|---|")
+    print(f"| ours: rendered, built, sent | {mine:,.0f} | {mine / theirs:.1f} x EmailMessage, {mine / source:.2f} of smtp-source |")
+    print(f"| EmailMessage + aiosmtplib | {theirs:,.0f} | 1 |\n| smtp-source (C) | {source:,.0f} | |")
+
+
+if __name__ == "__main__":
+    main()

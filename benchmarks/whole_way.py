@@ -1,0 +1,94 @@
+"""The whole way in one process: accepted, resolved, delivered to the inbox, mail held for a digest; and one message with 10,000 followers."""
+
+import asyncio
+import json
+import resource
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+
+import uvloop
+
+from angelia import telemetry
+from angelia.flow.profiles import rule_rows
+from angelia.house import House
+from angelia.inlet import Draft
+from angelia.model.delivery import State
+from angelia.model.person import Person
+from angelia.settings import load
+from angelia.stores.sql import upgrade
+
+SITE = {"preferences": {"*": {"web": "now", "mail": "daily"}}, "schedules": {"daily": {"every": "day", "at": ["08:00"]}}}
+DRAFT = Draft("obs.build.fail", json.dumps({"type": "obs.build.fail", "to": [{"id": "alice"}], "subject": "s", "body": "x" * 300}))
+SECONDS = 15
+
+
+async def sustained(house: House) -> None:
+    working = asyncio.create_task(house.work())
+    posted, began, worst = 0, time.perf_counter(), 0
+    rate = 4_000
+    while (passed := time.perf_counter() - began) < SECONDS:
+        while posted < passed * rate:
+            await house.intake.accept("ci", [DRAFT] * 40)
+            posted += 40
+        counts = await house.store.conservation() if posted % 4_000 < 40 else None
+        if counts is not None:
+            worst = max(worst, posted - counts.get(State.DELIVERED, 0))
+        await asyncio.sleep(0.002)
+    while (await house.store.conservation()).get(State.DELIVERED, 0) < posted:
+        await asyncio.sleep(0.01)
+    took = time.perf_counter() - began
+    house.stop()
+    await working
+    print(
+        f"| whole way, web and held mail, {rate}/s asked for {SECONDS} s | {posted / took:,.0f} messages/s | largest backlog {worst:,} |", flush=True
+    )
+
+
+async def followers(house: House, count: int) -> None:
+    for number in range(count):
+        person = await house.store.put_person(Person(person_id=0, login=f"p{number}"))
+        del person
+        await house.store.put_wants(f"p{number}", {"follows": ["o"]}, follows=["o"], rules=rule_rows(()))
+    await house.people.refresh()
+    payload = json.dumps({"type": "x.y", "object": "o", "subject": "s"})
+    planner = house.stages[0]
+    for attempt in ("cold", "warm"):
+        await house.intake.accept("ci", [Draft("x.y", payload)])
+        before = sum((await house.store.conservation()).values())
+        memory, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+        await planner.turn(datetime.now(UTC))
+        took = time.perf_counter() - began
+        made = sum((await house.store.conservation()).values()) - before
+        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory) / 1024
+        print(f"| one message, {count:,} followers, {attempt} profiles | {made / took:,.0f} deliveries/s | +{grown:.0f} MB |", flush=True)
+
+
+async def run(name: str, url: str) -> None:
+    telemetry.configure_logs("json", "error")
+    print(f"| {name} | | |")
+    for scene in (sustained, lambda house: followers(house, 10_000)):
+        with tempfile.TemporaryDirectory() as folder:
+            database = url or f"sqlite:///{folder}/angelia.db"
+            await asyncio.to_thread(upgrade, database)
+            async with House.open(load(environment={}, overrides={"house": {"data_dir": folder, "database": database}})) as house:
+                await house.store.put_site(SITE)
+                if await house.store.person("alice") is None:
+                    await house.store.put_person(Person(person_id=0, login="alice"))
+                await house.refresh()
+                for login in ("alice",):
+                    address = await house.store.person(login)
+                    assert address is not None
+                await scene(house)
+
+
+def main() -> None:
+    print("| what | rate | |\n|---|---|---|")
+    uvloop.run(run("SQLite", ""))
+    if len(sys.argv) > 1:
+        uvloop.run(run("PostgreSQL", sys.argv[1]))
+
+
+if __name__ == "__main__":
+    main()
