@@ -15,7 +15,7 @@ from angelia.flow.profiles import rule_rows
 from angelia.house import House
 from angelia.inlet import Draft
 from angelia.model.delivery import State
-from angelia.model.person import Person
+from angelia.model.person import Address, AddressState, Person
 from angelia.settings import load
 from angelia.stores.sql import upgrade
 
@@ -77,9 +77,11 @@ async def run(name: str, url: str) -> None:
                 if await house.store.person("alice") is None:
                     await house.store.put_person(Person(person_id=0, login="alice"))
                 await house.refresh()
-                for login in ("alice",):
-                    address = await house.store.person(login)
-                    assert address is not None
+                alice = await house.store.person("alice")
+                assert alice is not None
+                if not await house.store.addresses(alice.person_id):
+                    new = Address(address_id=0, person_id=alice.person_id, agent="mail", value="a@example.org", state=AddressState.OK)
+                    await house.store.add_address(new)
                 await scene(house)
 
 

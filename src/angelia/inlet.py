@@ -1,13 +1,11 @@
 """Contract: how a message enters the house."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """A checked message on its way in. `payload` is the stored JSON text (`model.payload`); `fingerprint` is a hash of what was posted."""
 
     type: str
@@ -24,8 +22,7 @@ class Taken(Enum):
     CONFLICT = "conflict"
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """The answer to a draft: for a repeat the id that it had the first time; for a conflict the id that holds its key."""
 
     message_id: int

@@ -12,7 +12,7 @@ Times are aware datetimes in UTC; ids are the 63-bit numbers of `model.moments`;
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from angelia.inlet import Receipt
 from angelia.model.delivery import Delivery, Reason, State
@@ -28,8 +28,7 @@ Document = Mapping[str, object]
 # ---- messages -------------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class NewMessage:
+class NewMessage(NamedTuple):
     """A row on its way in; `payload` as in `model.payload`, `received_us` in microseconds since 1970."""
 
     message_id: int

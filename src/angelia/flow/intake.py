@@ -55,5 +55,7 @@ _received = {taken: telemetry.received.labels(taken.value) for taken in Taken}
 
 
 def _count(receipts: Sequence[Receipt]) -> None:
-    for receipt in receipts:
-        _received[receipt.taken].inc()
+    taken = [receipt.taken for receipt in receipts]
+    for kind, counter in _received.items():
+        if (number := taken.count(kind)) > 0:
+            counter.inc(number)

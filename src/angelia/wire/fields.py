@@ -94,6 +94,7 @@ _one = TypeAdapter(MessageFields)
 _many = TypeAdapter(Annotated[list[MessageFields], Field(min_length=1, max_length=MOST_IN_BATCH)])
 # Every string with what follows it: a key is one with a colon. Possessive, so it runs in linear time on anything.
 _STRINGS = re.compile(rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)"\s*+(:?)', re.DOTALL)
+_COLONS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"\s*+(:?)', re.DOTALL)
 
 
 def message_schema() -> dict[str, Any]:
@@ -111,7 +112,7 @@ def parse_one(body: bytes) -> dict[str, Any]:
 def parse_many(body: bytes) -> list[dict[str, Any]]:
     """A batch: 1 to 10,000 messages in a JSON array, all or nothing."""
     batch: list[dict[str, Any]] = _validated(lambda: _many.validate_json(body), body)
-    keys = sum(1 for _, colon in _STRINGS.findall(body) if colon)
+    keys = _COLONS.findall(body).count(b":")
     if keys != sum(map(_count_keys, batch)):
         raise InvalidInput("a name stands twice in one object; which one should count?", is_syntax=True)
     return batch
