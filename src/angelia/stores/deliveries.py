@@ -23,7 +23,7 @@ _IS_DUE = "SELECT 1 FROM deliveries WHERE state = 2 AND agent = ? AND due_us <= 
 _CLAIM = (
     "UPDATE deliveries SET state = 3, lease_us = ?, fence = fence + 1, attempts = attempts + 1, "
     "first_tried_us = COALESCE(first_tried_us, ?) WHERE id IN (SELECT id FROM deliveries WHERE state = 2 AND agent = ? "
-    "AND due_us <= ? ORDER BY due_us LIMIT ?{lock}) RETURNING " + shape.RETURNING
+    "AND due_us <= ? ORDER BY due_us, id LIMIT ?{lock}) RETURNING " + shape.RETURNING
 )
 _SETTLE = (
     "UPDATE deliveries SET state = ?, reason = ?, due_us = COALESCE(?, due_us), attempts = attempts - ?, last_error = ?, ended_us = ? WHERE id = ?"

@@ -16,7 +16,7 @@ from angelia.stores.tables import deliveries, digests, messages
 _d = deliveries.c
 _SLOTS = (
     "SELECT person_id, agent, address_id, schedule, due_us FROM deliveries WHERE state = 1 AND due_us <= ? "
-    "GROUP BY due_us, person_id, agent, address_id, schedule ORDER BY due_us LIMIT ?"
+    "GROUP BY due_us, person_id, agent, address_id, schedule ORDER BY due_us, person_id, agent, address_id, schedule LIMIT ?"
 )
 _INSERT = (
     "INSERT INTO digests (id, person_id, agent, address_id, schedule, slot_us, content) VALUES (?, ?, ?, ?, ?, ?, ?) "

@@ -94,7 +94,7 @@ def _partial(name: str, where: str, *columns: Column[int]) -> None:
 
 
 _d = deliveries.c
-_partial("deliveries_due", f"state = {State.DUE:d}", _d.agent, _d.due_us)
+_partial("deliveries_due", f"state = {State.DUE:d}", _d.agent, _d.due_us, _d.id)
 _partial("deliveries_held", f"state = {State.HELD:d}", _d.due_us, _d.person_id, _d.agent, _d.address_id, _d.schedule)
 _partial("deliveries_sending", f"state = {State.SENDING:d}", _d.lease_us)
 _partial("deliveries_failed", f"state IN ({State.BOUNCED:d}, {State.DEAD:d})", _d.id)
