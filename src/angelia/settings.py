@@ -210,6 +210,9 @@ def secret_of(settings: Settings) -> bytes:
     try:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_urlsafe(32))
+            # A hub that lost it in a power cut could not start, and links in old mails would be void.
+            file.flush()
+            os.fsync(file.fileno())
     except FileExistsError:
         pass
     secret = path.read_bytes().strip()

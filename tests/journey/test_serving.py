@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 import angelia
 from angelia.stores.sql import upgrade
 from angelia_testing.faults.disk import failing, small_disk
+from angelia_testing.faults.power import PowerCutDisk
 from angelia_testing.peers.process import Server, free_port
 
 ANGELIA = [sys.executable, "-m", "angelia"]
@@ -78,12 +80,12 @@ class Load(threading.Thread):
 
     def __init__(self, hub: Hub, count: int) -> None:
         super().__init__(daemon=True)
-        self.hub, self.count, self.acknowledged, self.failures, self.statuses = hub, count, {}, 0, set()
+        self.hub, self.count, self.acknowledged, self.failures, self.statuses, self.run_id = hub, count, {}, 0, set(), 0
 
     def run(self) -> None:
         with httpx2.Client(base_url=self.hub.url, timeout=5) as client:
             for number in range(self.count):
-                body = {"type": "load.test", "to": ["alice"], "subject": str(number), "idempotency_key": f"load{number}"}
+                body = {"type": "load.test", "to": ["alice"], "subject": str(number), "idempotency_key": f"load{self.run_id}-{number}"}
                 while True:
                     try:
                         answer = client.post("/api/v1/messages", json=body)
@@ -294,3 +296,30 @@ def test_settings_that_can_not_be_used_are_told_at_the_start(tmp_path, environme
     assert done.returncode == 1
     assert told in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_power_cut_loses_nothing_that_was_acknowledged(tmp_path):  # figure R2 at CI size, on SQLite
+    disk = PowerCutDisk()
+    hub = Hub(disk.path / "hub")
+    try:
+        for number in range(3):
+            load = Load(hub, 400)
+            load.run_id = number
+            load.start()
+            time.sleep(0.5)
+            hub.server.kill(signal.SIGSTOP)
+            acknowledged = set(load.acknowledged.values())
+            after = disk.cut()
+            hub.server.kill(signal.SIGCONT)
+            load.join(30)
+            shutil.copytree(after / "hub", tmp_path / f"cut{number}")
+            copy = [*ANGELIA, "--data-dir", str(tmp_path / f"cut{number}")]
+            listed = subprocess.run([*copy, "--json", "messages", "--limit", "1000"], capture_output=True, text=True, check=False, env=ENVIRONMENT)
+            assert listed.returncode == 0, listed.stderr
+            there = {item["id"] for item in json.loads(listed.stdout)["items"]}
+            assert acknowledged
+            assert acknowledged <= there
+            assert "all is well" in subprocess.run([*copy, "db", "check"], capture_output=True, text=True, check=True, env=ENVIRONMENT).stdout
+    finally:
+        hub.stop()
+        disk.close()
