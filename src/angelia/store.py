@@ -1,6 +1,6 @@
 """Contract: what the house remembers. Role protocols, small enough to read; `Store` is all of them.
 
-Promises, each a test in `angelia_testing.store_suite`, which SQLite and PostgreSQL run alike:
+Promises, each a test in tests/contract/test_store.py, which SQLite and PostgreSQL run alike:
 - A call that returns has been made durable (SQLite synchronous=FULL, PostgreSQL synchronous_commit=on); one that raises has changed nothing.
 - What can't be made durable now raises StoreUnavailable, within seconds, and never anything of the driver's.
 - Claims are leases: two workers never hold one item; a claim that is not settled comes back after its lease; an old fence changes nothing.

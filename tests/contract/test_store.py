@@ -2,12 +2,13 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from angelia.inlet import Taken
 from angelia.model.delivery import Delivery, Reason, State
-from angelia.model.errors import Conflict, NotFound, SchemaMismatch
+from angelia.model.errors import AngeliaError, Conflict, NotFound, SchemaMismatch, StoreUnavailable
 from angelia.model.message import Message, MessageType
 from angelia.model.moments import to_us
 from angelia.model.payload import payload_of
@@ -411,3 +412,47 @@ async def test_hints_reach_other_processes(postgresql_url):
         assert await anext(hints) == "messages"
     await one.close()
     await two.close()
+
+
+async def test_a_bad_row_refuses_only_whoever_brought_it(store):
+    await store.add_messages([row(1)])
+    rows = [row(1), *(row(number) for number in range(10, 15)), row(20)._replace(payload='{"type":"a","subject":"\ud800"}')]
+    answers = await asyncio.gather(*(store.add_messages([one]) for one in rows), return_exceptions=True)
+    assert [isinstance(answer, AngeliaError) for answer in answers] == [True, *[False] * 5, True]
+    assert set(await store.messages(range(30))) == {1, 10, 11, 12, 13, 14}
+
+
+async def test_a_type_is_known_only_once_it_is_committed(store):
+    await store.add_messages([row(1, kind="x.one")])
+    answers = await asyncio.gather(store.add_messages([row(1, kind="x.two")]), return_exceptions=True)
+    assert isinstance(answers[0], AngeliaError)
+    await store.add_messages([row(2, kind="x.two")])
+    assert "x.two" in {entry.key for entry in await store.types()}
+
+
+async def test_many_keys_and_many_parked_at_once(store):
+    rows = [row(number, f"key{number}") for number in range(1, 3001)]
+    assert {receipt.taken for receipt in await store.add_messages(rows)} == {Taken.NEW}
+    assert {receipt.taken for receipt in await store.add_messages(rows)} == {Taken.REPEAT}
+    assert await store.unpark_messages(range(40_000)) == 0
+
+
+async def test_a_closed_store_says_so(sqlite_url, postgresql_url):
+    for url in (sqlite_url, postgresql_url):
+        made = await opened(url)
+        await made.close()
+        with pytest.raises(StoreUnavailable):
+            await made.add_messages([row(1)])
+
+
+async def test_a_damaged_file_is_told(sqlite_url):
+    made = await opened(sqlite_url)
+    await made.close()
+    path = Path(sqlite_url.removeprefix("sqlite:///"))
+    for beside in ("-wal", "-shm"):
+        Path(f"{path}{beside}").unlink(missing_ok=True)
+    path.write_bytes(b"x" * 8192 + path.read_bytes()[8192:])
+    broken = make_store(sqlite_url)
+    with pytest.raises(StoreUnavailable, match="damaged"):
+        await broken.open()
+    await broken.close()

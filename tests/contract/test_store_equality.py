@@ -52,8 +52,9 @@ class Script:
         key = item.message.message_id
         if self.chance.random() < 0.2:
             return await self.store.postpone_message(key, item.fence, self.now + LEASE, "later")
-        deliveries, decisions = [], []
+        deliveries, ledger = [], []
         for person_id in (1, 2):
+            decisions = []
             for agent, state in (("web", State.DELIVERED), ("mail", self.chance.choice((State.DUE, State.HELD)))):
                 self.number += 1
                 ended = self.now if state is State.DELIVERED else None
@@ -62,7 +63,7 @@ class Script:
                                 schedule="daily" if state is State.HELD else "", ended_at=ended)  # fmt: skip
                 deliveries.append(made)
                 decisions.append(Decision(agent, Verdict.NOW, Reason.CHOSEN, "site:*"))
-        ledger = [LedgerRow(key, person_id, ("to",), tuple(decisions), self.now) for person_id in (1, 2)]
+            ledger.append(LedgerRow(key, person_id, ("to",), tuple(decisions), self.now))
         return await self.store.record_plans([Plan(item.message, item.fence, ledger, deliveries)], [], [], self.now)
 
     async def send(self):

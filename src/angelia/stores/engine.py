@@ -12,12 +12,12 @@ from typing import Any, Protocol, TypeVar
 
 import asyncpg
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool, QueuePool
 
 from angelia import telemetry
-from angelia.model.errors import AngeliaError, StoreUnavailable
+from angelia.model.errors import AngeliaError, Conflict, InvalidInput, StoreUnavailable
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
@@ -61,6 +61,7 @@ class SqliteEngine:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._is_closed = False
         self._jobs: queue.SimpleQueue[tuple[Work[Any], asyncio.Future[Any], asyncio.AbstractEventLoop] | None] = queue.SimpleQueue()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
         self._engine = self._connect(is_writer=False)
@@ -98,6 +99,8 @@ class SqliteEngine:
 
     async def write(self, work: Work[T]) -> T:
         """Queue for the writer thread; returns after its COMMIT."""
+        if self._is_closed:
+            raise StoreUnavailable("the store is closed; send again in a few seconds")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self._jobs.put((work, future, loop))
@@ -116,7 +119,7 @@ class SqliteEngine:
             try:
                 connection = connection or self._writer_engine.connect()
                 results = _commit(connection, [work for work, _, _ in jobs])
-            except (DBAPIError, sqlite3.Error, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the thread that all writes wait for must live
                 # A failed flush may have dropped pages that a later one would not write again: this connection is not trusted any more.
                 _discard(connection)
                 connection = None
@@ -128,6 +131,7 @@ class SqliteEngine:
 
     async def close(self) -> None:
         """Write what waits, then stop."""
+        self._is_closed = True
         self._jobs.put(None)
         await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
         self._readers.shutdown()
@@ -148,7 +152,10 @@ def _commit(connection: Connection, works: list[Work[Any]]) -> list[tuple[Except
                 if not _is_constraint(error):
                     raise
                 run(connection, "ROLLBACK TO work")
-                results.append((error, None))
+                results.append((Conflict("the database holds this already"), None))
+            except UnicodeEncodeError:
+                run(connection, "ROLLBACK TO work")
+                results.append((InvalidInput("a text holds half a character (a lone surrogate)"), None))
             except Exception as error:  # noqa: BLE001 - goes to the one who asked, as it is
                 run(connection, "ROLLBACK TO work")
                 results.append((error, None))
@@ -177,6 +184,8 @@ def _unavailable(error: BaseException) -> StoreUnavailable:
     cause = getattr(error, "orig", None) or error
     text = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
     telemetry.log.error("store_unavailable", error=text, kind=type(cause).__name__)
+    if "malformed" in text or "not a database" in text:
+        return StoreUnavailable("the database file is damaged: stop the hub and put a backup in its place", retry_after=60)
     if "disk is full" in text or "No space left" in text or "disk I/O" in text:
         return StoreUnavailable("the hub can't store anything: its disk is full or failing; an operator must act", retry_after=5)
     return StoreUnavailable("the hub can't store anything right now; send again in a few seconds", retry_after=2)
@@ -204,6 +213,7 @@ class PostgresEngine:
     dialect = "postgresql"
 
     def __init__(self, url: str, pool_size: int = 8) -> None:
+        self._is_closed = False
         arguments = {"timeout": 5, "command_timeout": 60, "server_settings": {"application_name": "angelia", "synchronous_commit": "on"}}
         self._engine: AsyncEngine = create_async_engine(
             url, pool_size=pool_size, max_overflow=4, pool_timeout=5, pool_pre_ping=False, connect_args=arguments
@@ -227,11 +237,20 @@ class PostgresEngine:
             return await connection.run_sync(work)
 
     async def _guarded(self, running: Coroutine[Any, Any, T]) -> T:
+        if self._is_closed:
+            running.close()
+            raise StoreUnavailable("the store is closed; send again in a few seconds")
         try:
             return await running
         except AngeliaError:
             raise
-        except (DBAPIError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except IntegrityError as error:
+            raise Conflict("the database holds this already") from error
+        except DBAPIError as error:
+            if isinstance(getattr(error.orig, "__cause__", None), asyncpg.DataError):
+                raise InvalidInput("a text holds what the database can't keep (a lone surrogate, NUL)") from error
+            raise _unavailable(error) from error
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise _unavailable(error) from error
         except Exception as error:
             if type(error).__module__.startswith("sqlalchemy"):
@@ -240,6 +259,7 @@ class PostgresEngine:
 
     async def close(self) -> None:
         """Give the connections back."""
+        self._is_closed = True
         await self._engine.dispose()
 
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select, update
 
 from angelia.inlet import Receipt, Taken
+from angelia.model.errors import StoreUnavailable
 from angelia.model.message import Message, ancestry
 from angelia.model.moments import from_us, to_us
 from angelia.store import ClaimedMessage, FloodMark, NewMessage, ParkedMessage, Plan, RepeatMark
@@ -17,6 +18,11 @@ from angelia.stores.tables import ACCEPTED, PARKED, PLANNED, flood_marks, ledger
 _Waiting = tuple[Sequence[NewMessage], "asyncio.Future[list[Receipt]]"]
 
 _INSERT = "INSERT INTO messages (id, source, type, received_us, idem_key, fingerprint, payload) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_LOCK_KEYS = (
+    "SELECT count(pg_advisory_xact_lock(lock)) FROM (SELECT DISTINCT hashtextextended(name, 0) & 255 AS lock "
+    "FROM unnest(CAST(? AS text[])) AS names(name) ORDER BY 1) AS locks"
+)
+LONGEST_COMMIT = 5.0  # seconds
 _NEW_TYPE = "INSERT INTO types (key, first_us, last_us) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 _LEDGER = "INSERT INTO ledger (message_id, person_id, because, decisions, decided_us) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _SEEN = (
@@ -56,8 +62,11 @@ class MessagesMixin:
             batch, self._waiting = self._waiting, []
             everything = [row for rows, _ in batch for row in rows]
             try:
-                receipts = await self.engine.write(lambda connection, rows=everything: self._add(connection, rows))  # type: ignore[misc]
+                receipts = await self._add_now(everything)
             except Exception as error:  # noqa: BLE001 - each of those who wait gets it
+                if len(batch) > 1 and not isinstance(error, StoreUnavailable):
+                    await self._one_by_one(batch)
+                    continue
                 for _, future in batch:
                     if not future.done():
                         future.set_exception(error)
@@ -68,24 +77,44 @@ class MessagesMixin:
                     future.set_result(receipts[start : start + len(rows)])
                 start += len(rows)
 
-    def _add(self, connection: Connection, rows: Sequence[NewMessage]) -> list[Receipt]:
+    async def _add_now(self, rows: Sequence[NewMessage]) -> list[Receipt]:
+        """One transaction; clearly refused where the database does not answer (promise P2). Types count as known once they are committed."""
+        fresh: set[str] = set()
+        try:
+            async with asyncio.timeout(LONGEST_COMMIT):
+                receipts = await self.engine.write(lambda connection: self._add(connection, rows, fresh))
+        except TimeoutError:
+            raise StoreUnavailable("the database does not answer; send again in a few seconds") from None
+        if len(self._known_types) < 100_000:
+            self._known_types.update(fresh)
+        return receipts
+
+    async def _one_by_one(self, batch: Sequence[_Waiting]) -> None:
+        """What one caller brought must not refuse the others."""
+        for rows, future in batch:
+            try:
+                receipts = await self._add_now(rows)
+            except Exception as error:  # noqa: BLE001 - whose rows they are gets it
+                if not future.done():
+                    future.set_exception(error)
+            else:
+                if not future.done():
+                    future.set_result(receipts)
+
+    def _add(self, connection: Connection, rows: Sequence[NewMessage], fresh: set[str]) -> list[Receipt]:
         new, receipts = rows, None
         if any(row.idempotency_key is not None for row in rows):
             new, receipts = _recognise(connection, rows)
-        fresh = {row.type for row in new} - self._known_types
-        if fresh:
-            self._register(connection, fresh, new[0].received_us)
+        unknown = {row.type for row in new} - self._known_types
+        if unknown:
+            fresh |= {scope for key in unknown for scope in ancestry(key)} - self._known_types
+            now_us = new[0].received_us
+            run(connection, _NEW_TYPE, [(key, now_us, now_us) for key in sorted(fresh)])
         if new:
             run(connection, _INSERT, [
                 (r.message_id, r.source, r.type, r.received_us, r.idempotency_key, r.fingerprint, r.payload) for r in new
             ])  # fmt: skip
         return receipts if receipts is not None else [Receipt(row.message_id, Taken.NEW) for row in rows]
-
-    def _register(self, connection: Connection, keys: Collection[str], now_us: int) -> None:
-        everything = sorted({scope for key in keys for scope in ancestry(key)} - self._known_types)
-        run(connection, _NEW_TYPE, [(key, now_us, now_us) for key in everything])
-        if len(self._known_types) < 100_000:
-            self._known_types.update(everything)
 
     async def claim_messages(self, limit: int, lease: timedelta, now: datetime) -> list[ClaimedMessage]:
         """See MessageStore."""
@@ -136,12 +165,10 @@ class MessagesMixin:
 
     async def unpark_messages(self, message_ids: Collection[int]) -> int:
         """See MessageStore."""
-        statement = (
-            update(messages)
-            .where(messages.c.id.in_(list(message_ids)), messages.c.plan_state == PARKED)
-            .values(plan_state=ACCEPTED, plan_due_us=0, plan_attempts=0)
+        again = update(messages).where(messages.c.plan_state == PARKED).values(plan_state=ACCEPTED, plan_due_us=0, plan_attempts=0)
+        return await self.engine.write(
+            lambda connection: sum(connection.execute(again.where(messages.c.id.in_(ids))).rowcount for ids in shape.chunks(message_ids))
         )
-        return await self.engine.write(lambda connection: connection.execute(statement).rowcount)
 
     async def flood_marks(
         self, pairs: Collection[tuple[int, str]], keys: Collection[tuple[int, str, str]]
@@ -196,8 +223,8 @@ def _recognise(connection: Connection, rows: Sequence[NewMessage]) -> tuple[list
     keyed = {(row.source, row.idempotency_key) for row in rows if row.idempotency_key is not None}
     if connection.dialect.name == "postgresql":
         # Two hubs with one key at once: the second waits here until the first has committed, then sees its row.
-        for source, key in sorted(keyed):
-            run(connection, "SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", (f"{source}\n{key}",)).close()
+        # 256 locks serve all keys: one statement takes them in order, so two can't wait for each other.
+        run(connection, _LOCK_KEYS, ([f"{source}\n{key}" for source, key in keyed],)).close()
     known: dict[tuple[str, str | None], tuple[int, bytes]] = {}
     for source in sorted({source for source, _ in keyed}):
         keys = [key for owner, key in keyed if owner == source]

@@ -1,6 +1,7 @@
 """The state of the store itself: schema, durability, retention, checks, backup, hints between processes."""
 
 import asyncio
+import os
 import shutil
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-from sqlalchemy import Connection, and_, delete, exists, not_, or_, select
+from sqlalchemy import Connection, and_, delete, exists, func, not_, or_, select
 from sqlalchemy.engine import make_url
 
 from angelia import telemetry
@@ -35,6 +36,8 @@ class UpkeepMixin:
     def __init__(self) -> None:
         self._hints: asyncio.Queue[str | None] = asyncio.Queue(maxsize=1_000)
         self._listener: Any = None
+        self._to_wake: set[str] = set()
+        self._waker: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """See Upkeep."""
@@ -58,20 +61,28 @@ class UpkeepMixin:
         """See Upkeep."""
         if not self._hints.full():
             self._hints.put_nowait(None)
+        if self._waker is not None:
+            self._waker.cancel()
         if self._listener is not None:
             await self._listener.close(timeout=2)
         await self.engine.close()
 
     def wake(self, topic: str) -> None:
         """See Upkeep. SQLite has no way to tell other processes; their clock does."""
-        if self._listener is not None and not self._listener.is_closed():
-            task = asyncio.ensure_future(self._notify(topic))
-            task.add_done_callback(lambda done: done.exception())
+        if self._listener is None:
+            return
+        self._to_wake.add(topic)
+        if self._waker is None or self._waker.done():
+            self._waker = asyncio.create_task(self._notify())
 
-    async def _notify(self, topic: str) -> None:
+    async def _notify(self) -> None:
+        """One after another: a connection does one thing at a time."""
         try:
-            await self._listener.execute("SELECT pg_notify($1, $2)", CHANNEL, topic)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            if self._listener.is_closed():
+                await self._listen()
+            while self._to_wake:
+                await self._listener.execute("SELECT pg_notify($1, $2)", CHANNEL, self._to_wake.pop())
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             telemetry.log.debug("hint_lost", error=str(error))
 
     async def hints(self) -> AsyncIterator[str]:
@@ -89,7 +100,7 @@ class UpkeepMixin:
             if self._listener is not None and self._listener.is_closed():
                 try:
                     await self._listen()
-                except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+                except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                     telemetry.log.warning("listener_lost", error=str(error))
 
     async def release_leases(self) -> int:
@@ -125,9 +136,12 @@ class UpkeepMixin:
         program = shutil.which("pg_dump")
         if program is None:
             raise StoreUnavailable("pg_dump is not on PATH; install PostgreSQL's client programs")
-        url = plain_url(self.url)
+        # The password goes by the environment: a command line is there for everybody to read.
+        parsed = make_url(self.url).set(drivername="postgresql")
+        secret = {"PGPASSWORD": str(parsed.password)} if parsed.password else {}
+        url = parsed._replace(password=None).render_as_string()
         process = await asyncio.create_subprocess_exec(
-            program, "--format=custom", f"--file={path}", f"--dbname={url}", stderr=asyncio.subprocess.PIPE
+            program, "--format=custom", f"--file={path}", f"--dbname={url}", stderr=asyncio.subprocess.PIPE, env=os.environ | secret
         )
         _, complaint = await process.communicate()
         if process.returncode:
@@ -198,6 +212,8 @@ def _assert_durable(connection: Connection) -> None:
         mode = run(connection, "PRAGMA journal_mode").scalar()
         if mode != "wal" or run(connection, "PRAGMA synchronous").scalar() != 2:
             raise StoreUnavailable(f"SQLite is in journal mode {mode!r} and not set to flush: refused")
+    elif run(connection, "SHOW fsync").scalar() != "on":
+        raise StoreUnavailable("PostgreSQL's fsync is off: refused, since a power cut would lose accepted messages")
     elif run(connection, "SHOW synchronous_commit").scalar() not in ("on", "remote_apply", "remote_write"):
         raise StoreUnavailable("PostgreSQL's synchronous_commit is not on: refused, since a power cut would lose accepted messages")
 
@@ -209,11 +225,11 @@ def _faults(connection: Connection) -> list[str]:
         found = run(connection, "PRAGMA quick_check").scalar()
         if found != "ok":
             faults.append(f"the database file is damaged: {found}")
-    lost = exists().where(_d.message_id == ledger.c.message_id, _d.person_id == ledger.c.person_id)
-    for row in connection.execute(select(ledger).where(not_(lost))):
+    there = select(func.count()).where(_d.message_id == ledger.c.message_id, _d.person_id == ledger.c.person_id).scalar_subquery()
+    for row in connection.execute(select(ledger, there.label("there")).order_by(ledger.c.message_id, ledger.c.person_id)):
         promised = sum(decision.verdict.is_delivery for decision in shape.decisions_from(row.decisions))
-        if promised:
-            faults.append(f"message {row.message_id} for person {row.person_id}: {promised} deliveries decided, none there")
+        if promised != row.there:
+            faults.append(f"message {row.message_id} for person {row.person_id}: {promised} deliveries decided, {row.there} there")
     orphans = select(_d.id).where(_d.state == State.DIGESTED.value, not_(exists().where(digests.c.id == _d.digest_id)))
     faults += [f"delivery {key} is in a digest that does not exist" for key in connection.scalars(orphans)]
     ended = select(_d.id).where(_d.state >= State.DELIVERED.value, _d.ended_us.is_(None)).limit(100)
