@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -323,3 +324,33 @@ def test_a_power_cut_loses_nothing_that_was_acknowledged(tmp_path):  # figure R2
     finally:
         hub.stop()
         disk.close()
+
+
+POST = b"POST /api/v1/messages HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+SECOND = b"GET /healthz/live HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def raw_answers(hub: Hub, sent: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", hub.port), timeout=3) as connection:
+        connection.settimeout(3)
+        connection.sendall(sent)
+        received = b""
+        while b"\r\n\r\n" not in received and (part := connection.recv(65_536)):
+            received += part
+        return received
+
+
+def test_a_request_of_which_two_readings_exist_is_refused(hub):  # E1.1-E1.5, sent over a plain socket: no library would
+    for sent in (
+        POST + b"Content-Length: -1\r\n\r\n",
+        POST + b"Content-Length: abc\r\n\r\n",
+        POST + b"Content-Length: 2\r\nContent-Length: 5\r\n\r\n{}",
+        POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        POST + b"Transfer-Encoding: chunked\r\n\r\n0x5\r\nabcde\r\n0\r\n\r\n",
+        b"GET /healthz/live HTTP/1.1\r\nHost: x\r\nA B: c\r\n\r\n",
+    ):
+        received = raw_answers(hub, sent + SECOND)
+        assert received.startswith(b"HTTP/1.1 400"), (sent, received)
+        assert received.count(b"HTTP/1.1 ") == 1, (sent, received)
+        assert b"Traceback" not in received
+        assert raw_answers(hub, SECOND).startswith(b"HTTP/1.1 200")
