@@ -16,7 +16,7 @@ from angelia import telemetry
 from angelia.house import House
 from angelia.settings import load
 from angelia.stores.sql import upgrade
-from angelia.wire.asgi import body_of, respond
+from angelia.wire.asgi import body_of, headers_of, respond
 from angelia.wire.fields import draft_of, parse_many, parse_one
 from angelia_testing.peers.process import free_port
 
@@ -45,7 +45,7 @@ def serve(port: int, folder: str, database: str, is_bare: bool) -> None:
 
 async def bare(scope, receive, send):
     """The reference: parses and validates the same way, answers, stores nothing."""
-    body = await body_of(scope, receive, 1 << 24)
+    body = await body_of(headers_of(scope), receive, 1 << 24)
     now = datetime.now(UTC)
     drafts = [draft_of(f, now) for f in parse_many(body)] if body[:1] == b"[" else [draft_of(parse_one(body), now)]
     await respond(send, 201, b'{"id":"msg_0000000000000","status":"accepted"}' * min(1, len(drafts)), [(b"content-type", b"application/json")])

@@ -16,7 +16,7 @@ from angelia.model.message import Message, RecipientKind, checked_type
 from angelia.model.moments import number_of, public_id, to_text
 from angelia.model.payload import payload_fields
 from angelia.store import Store
-from angelia.wire.asgi import App, Receive, Scope, Send, UnsupportedMedia, body_of, header, respond
+from angelia.wire.asgi import App, Receive, Scope, Send, UnsupportedMedia, body_of, header, headers_of, kind_of, respond
 from angelia.wire.callers import Caller, Callers
 from angelia.wire.fields import draft_of, key_of, parse_fields
 from angelia.wire.problems import PROBLEM_HEADERS, Header, problem, problem_of
@@ -63,9 +63,9 @@ class HermesDialect:
         method = scope["method"]
         legacy = parts in ([""], ["index.cgi"])
         if method == "POST" and legacy:
-            return await self._notify(scope, await body_of(scope, receive, MOST_BYTES))
+            return await self._notify(scope, await body_of(headers_of(scope), receive, MOST_BYTES))
         if method == "POST" and len(parts) in (1, 2) and all(parts):
-            return await self._post(scope, parts, await body_of(scope, receive, MOST_BYTES))
+            return await self._post(scope, parts, await body_of(headers_of(scope), receive, MOST_BYTES))
         if method in ("GET", "HEAD") and legacy and b"rm=notify" in scope["query_string"]:
             # GET must not change anything; the old clients that posted by GET are told so.
             return _refusal(405, "rm=notify stores a message: send it with POST")
@@ -78,7 +78,7 @@ class HermesDialect:
     async def _post(self, scope: Scope, parts: list[str], body: bytes) -> Answer:
         """Requirements H-20 to H-37: the type is the last part of the URL, one recipient may be the first."""
         caller = await self._callers.poster(header(scope, b"authorization"))
-        kind = header(scope, b"content-type").partition(b";")[0].strip().lower()
+        kind = kind_of(headers_of(scope))
         if kind not in (b"application/xml", b"text/xml", b"", b"application/x-www-form-urlencoded"):
             raise UnsupportedMedia("post the message information block as application/xml")
         block = parse_block(body)

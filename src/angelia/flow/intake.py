@@ -1,5 +1,7 @@
 """accept: number drafts, recognise repeats, make durable, acknowledge. One intake stands behind all inlets."""
 
+import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from angelia import telemetry
@@ -23,6 +25,7 @@ class Intake:
         self._last_id = 0
         self._waiting = 0
         self._is_closed = False
+        self._taken: Counter[Taken] = Counter()
 
     def new_id(self) -> int:
         """An id above all that this process gave before."""
@@ -46,16 +49,15 @@ class Intake:
             receipts = await self._store.add_messages(rows)
         finally:
             self._waiting -= len(rows)
-        self._wake()
-        _count(receipts)
+        if not self._taken:
+            # Those whom one commit serves come here in one turn of the loop: they wake the planner, and count, together.
+            asyncio.get_running_loop().call_soon(self._told)
+        for receipt in receipts:
+            self._taken[receipt.taken] += 1
         return receipts
 
-
-_received = {taken: telemetry.received.labels(taken.value) for taken in Taken}
-
-
-def _count(receipts: Sequence[Receipt]) -> None:
-    taken = [receipt.taken for receipt in receipts]
-    for kind, counter in _received.items():
-        if (number := taken.count(kind)) > 0:
-            counter.inc(number)
+    def _told(self) -> None:
+        for taken, count in self._taken.items():
+            telemetry.received.labels(taken.value).inc(count)
+        self._taken.clear()
+        self._wake()

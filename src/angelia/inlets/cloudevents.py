@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from angelia.model.errors import InvalidInput
-from angelia.wire.asgi import Scope, header
+from angelia.wire.asgi import Headers, kind_of
 from angelia.wire.fields import MOST_IN_BATCH, parse_fields
 
 _DEPTH = 20
@@ -14,9 +14,9 @@ _ATTRIBUTE = re.compile(r"[a-z0-9]{1,40}\Z")
 _ATTRIBUTES = {"subject": "object", "time": "occurred_at", "severity": "severity", "dedupkey": "collapse_key", "thread": "thread", "actor": "actor"}
 
 
-def is_binary(scope: Scope) -> bool:
+def is_binary(headers: Headers) -> bool:
     """Do the headers make it a CloudEvent?"""
-    return bool(header(scope, b"ce-specversion"))
+    return b"ce-specversion" in headers
 
 
 def parse_event(body: bytes) -> dict[str, Any]:
@@ -32,13 +32,13 @@ def parse_events(body: bytes) -> list[dict[str, Any]]:
     return [_message(_object(event, str(index))) for index, event in enumerate(events)]
 
 
-def parse_binary(scope: Scope, body: bytes) -> dict[str, Any]:
+def parse_binary(headers: Headers, body: bytes) -> dict[str, Any]:
     """An event whose attributes are headers."""
     event: dict[str, Any] = {}
-    for name, value in scope["headers"]:
+    for name, value in headers.items():
         if name.startswith(b"ce-"):
             event[name[3:].decode("latin-1")] = unquote(value.decode("latin-1"))
-    kind = header(scope, b"content-type").partition(b";")[0].strip().lower()
+    kind = kind_of(headers)
     # Without a content type data are JSON (CloudEvents 1.0, 3.1), and libraries count on it.
     if body and (kind.endswith((b"/json", b"+json")) or (not kind and body.lstrip()[:1] in (b"{", b"["))):
         event["data"] = _json(body)

@@ -9,7 +9,7 @@ from angelia.inlet import Accept, Draft, Receipt, Taken
 from angelia.inlets.cloudevents import is_binary, parse_binary, parse_event, parse_events
 from angelia.model.errors import AngeliaError, Conflict, InvalidInput
 from angelia.model.moments import public_id
-from angelia.wire.asgi import App, Receive, Scope, Send, UnsupportedMedia, body_of, header, respond
+from angelia.wire.asgi import App, Headers, Receive, Scope, Send, UnsupportedMedia, body_of, headers_of, kind_of, respond
 from angelia.wire.callers import Callers
 from angelia.wire.fields import draft_of, key_of, parse_fields, parse_many, parse_one
 from angelia.wire.problems import PROBLEM_HEADERS, problem_of
@@ -51,32 +51,33 @@ class HttpInlet:
         await respond(send, status, body, headers)
 
     async def _messages(self, scope: Scope, receive: Receive) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
-        caller = await self._callers.poster(header(scope, b"authorization"))
-        body = await body_of(scope, receive, self._most)
-        key = key_of(header(scope, b"idempotency-key"))
-        now = self._now()
-        fields, is_batch = _read(scope, body)
+        headers = headers_of(scope)
+        caller = await self._callers.poster(headers.get(b"authorization", b""))
+        body = await body_of(headers, receive, self._most)
+        key = key_of(headers.get(b"idempotency-key", b""))
+        fields, is_batch = _read(headers, body)
         for entry in fields:
             caller.check_post(entry.get("type", ""), entry.get("severity", "normal"))
-        drafts = _drafts(fields, now, None if is_batch else key, is_batch=is_batch)
+        drafts = _drafts(fields, self._now(), None if is_batch else key, is_batch=is_batch)
         if is_batch and key is not None:
             raise InvalidInput("in a batch each message has an idempotency_key of its own", "idempotency_key")
         receipts = await self._accept(caller.name, drafts)
         return _batch_answer(receipts) if is_batch else _answer(receipts[0])
 
     async def _publish(self, scope: Scope, receive: Receive) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
-        caller = await self._callers.poster(header(scope, b"authorization"))
-        body = await body_of(scope, receive, self._most)
+        headers = headers_of(scope)
+        caller = await self._callers.poster(headers.get(b"authorization", b""))
+        body = await body_of(headers, receive, self._most)
         fields = parse_fields(_published(scope, body))
         caller.check_post(fields["type"], fields.get("severity", "normal"))
-        draft = draft_of(fields, self._now(), key_of(header(scope, b"idempotency-key")))
+        draft = draft_of(fields, self._now(), key_of(headers.get(b"idempotency-key", b"")))
         return _answer((await self._accept(caller.name, [draft]))[0])
 
 
-def _read(scope: Scope, body: bytes) -> tuple[list[dict[str, Any]], bool]:
+def _read(headers: Headers, body: bytes) -> tuple[list[dict[str, Any]], bool]:
     """The messages of a body and whether it is a batch, by its content type."""
-    kind = header(scope, b"content-type").partition(b";")[0].strip().lower()
-    if kind in (b"application/json", b"") and not is_binary(scope):
+    kind = kind_of(headers)
+    if kind in (b"application/json", b"") and not is_binary(headers):
         if body[:64].lstrip()[:1] == b"[":
             return parse_many(body), True
         return [parse_one(body)], False
@@ -84,8 +85,8 @@ def _read(scope: Scope, body: bytes) -> tuple[list[dict[str, Any]], bool]:
         return [parse_event(body)], False
     if kind == b"application/cloudevents-batch+json":
         return parse_events(body), True
-    if is_binary(scope):
-        return [parse_binary(scope, body)], False
+    if is_binary(headers):
+        return [parse_binary(headers, body)], False
     raise UnsupportedMedia("post application/json, or a CloudEvent; plain text goes to /api/v1/publish/<type>")
 
 
@@ -135,7 +136,7 @@ def _published(scope: Scope, body: bytes) -> dict[str, Any]:
         if name in _HEADERS:
             fields[_HEADERS[name]] = value.decode("utf-8", "replace")
     fields.update(_form(scope["query_string"]))
-    kind = header(scope, b"content-type").partition(b";")[0].strip().lower()
+    kind = kind_of(headers_of(scope))
     if kind == b"application/json":
         fields.update(parse_one(body) if body.strip() else {})
     elif kind == b"application/x-www-form-urlencoded" and b"=" in body and b"\n" not in body:

@@ -67,7 +67,7 @@ class DigestsMixin:
             values = (digest.digest_id, slot.person_id, slot.agent, slot.address_id, slot.schedule, to_us(slot.slot_at))
             if run(connection, _INSERT, (*values, shape.digest_text(digest.content))).first() is None:
                 return False
-            run(connection, shape.INSERT_DELIVERY, [shape.delivery_values(digest.delivery)])
+            shape.INSERT_DELIVERIES(connection, [shape.delivery_values(digest.delivery)])
             run(connection, _JOIN, [(digest.digest_id, item_id) for item_id in digest.item_ids])
             _end(connection, digest.expired_ids, digest.superseded_ids, to_us(now))
             return True

@@ -4,9 +4,11 @@ import asyncio
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -52,6 +54,52 @@ def run(connection: Connection, sql: str, parameters: Any = ()) -> Any:
     """Run our SQL through the driver: a tuple for one statement, a list of tuples for many in one go."""
     statement = sql if connection.dialect.name == "sqlite" else numbered(sql)
     return connection.exec_driver_sql(statement, parameters or None)
+
+
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """A hot insert of many rows: `into` is its head, `kinds` the PostgreSQL type of each column, `then` what follows the rows."""
+
+    into: str
+    kinds: tuple[str, ...]
+    then: str = ""
+
+    def __call__(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Write them with few statements: on SQLite many rows each, on PostgreSQL one array a column."""
+        if not rows:
+            return
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(_from_arrays(self), tuple(map(list, zip(*rows, strict=True))))
+            return
+        # One step of SQLite for many rows: the driver gives and takes the interpreter's lock at each step, and a
+        # busy event loop beside it makes every such hand-over dear. Few sizes, so that the statements stay prepared.
+        execute = _driver(connection).execute
+        start = 0
+        for size in _ROWS_AT_ONCE:
+            while len(rows) - start >= size:
+                execute(_with_values(self, size), tuple(chain.from_iterable(rows[start : start + size])))
+                start += size
+
+
+_ROWS_AT_ONCE = (250, 50, 10, 1)
+
+
+@lru_cache(maxsize=256)
+def _with_values(insert: Insert, count: int) -> str:
+    row = "(" + ", ".join("?" * len(insert.kinds)) + ")"
+    return " ".join((insert.into, "VALUES", ", ".join([row] * count), insert.then))
+
+
+@lru_cache(maxsize=64)
+def _from_arrays(insert: Insert) -> str:
+    arrays = ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(insert.kinds, 1))
+    return " ".join((insert.into, "SELECT * FROM unnest(", arrays, ")", insert.then))
+
+
+def _driver(connection: Connection) -> sqlite3.Connection:
+    raw = connection.connection.driver_connection
+    assert isinstance(raw, sqlite3.Connection)
+    return raw
 
 
 class SqliteEngine:
@@ -142,31 +190,37 @@ class SqliteEngine:
 def _commit(connection: Connection, works: list[Work[Any]]) -> list[tuple[Exception | None, Any]]:
     """One transaction for all; each under its own savepoint, so that one that raises takes back only its own."""
     results: list[tuple[Exception | None, Any]] = []
-    run(connection, "BEGIN IMMEDIATE")
+    execute = _driver(connection).execute  # past SQLAlchemy: it adds nothing to these, and they are hot
+    execute("BEGIN IMMEDIATE")
     try:
         for work in works:
-            run(connection, "SAVEPOINT work")
-            try:
-                results.append((None, work(connection)))
-            except (DBAPIError, sqlite3.Error) as error:
-                if not _is_constraint(error):
-                    raise
-                run(connection, "ROLLBACK TO work")
-                results.append((Conflict("the database holds this already"), None))
-            except UnicodeEncodeError:
-                run(connection, "ROLLBACK TO work")
-                results.append((InvalidInput("a text holds half a character (a lone surrogate)"), None))
-            except Exception as error:  # noqa: BLE001 - goes to the one who asked, as it is
-                run(connection, "ROLLBACK TO work")
-                results.append((error, None))
-            run(connection, "RELEASE work")
-        run(connection, "COMMIT")
+            execute("SAVEPOINT work")
+            failure, result = _tried(connection, work)
+            if failure is not None:
+                execute("ROLLBACK TO work")
+            execute("RELEASE work")
+            results.append((failure, result))
+        execute("COMMIT")
     except BaseException:
         raw = connection.connection.driver_connection
         if raw is not None and raw.in_transaction:
             raw.execute("ROLLBACK")
         raise
     return results
+
+
+def _tried(connection: Connection, work: Work[Any]) -> tuple[Exception | None, Any]:
+    """What came of it; raises where it is the database that failed, and with it all who share the transaction."""
+    try:
+        return None, work(connection)
+    except (DBAPIError, sqlite3.Error) as error:
+        if not _is_constraint(error):
+            raise
+        return Conflict("the database holds this already"), None
+    except UnicodeEncodeError:
+        return InvalidInput("a text holds half a character (a lone surrogate)"), None
+    except Exception as error:  # noqa: BLE001 - goes to the one who asked, as it is
+        return error, None
 
 
 def _is_constraint(error: Exception) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
+from operator import attrgetter
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select, update
 
@@ -12,22 +13,31 @@ from angelia.model.message import Message, ancestry
 from angelia.model.moments import from_us, to_us
 from angelia.store import ClaimedMessage, FloodMark, NewMessage, ParkedMessage, Plan, RepeatMark
 from angelia.stores import rows as shape
-from angelia.stores.engine import SqlEngine, run
+from angelia.stores.engine import Insert, SqlEngine, run
 from angelia.stores.tables import ACCEPTED, PARKED, PLANNED, flood_marks, ledger, messages, repeat_marks
 
 _Waiting = tuple[Sequence[NewMessage], "asyncio.Future[list[Receipt]]"]
 
-_INSERT = "INSERT INTO messages (id, source, type, received_us, idem_key, fingerprint, payload) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_INSERT = Insert(
+    "INSERT INTO messages (id, source, type, received_us, idem_key, fingerprint, payload)",
+    ("bigint", "text", "text", "bigint", "text", "bytea", "text"),
+)
 _LOCK_KEYS = (
     "SELECT count(pg_advisory_xact_lock(lock)) FROM (SELECT DISTINCT hashtextextended(name, 0) & 255 AS lock "
     "FROM unnest(CAST(? AS text[])) AS names(name) ORDER BY 1) AS locks"
 )
+_ROW = attrgetter("message_id", "source", "type", "received_us", "idempotency_key", "fingerprint", "payload")
 LONGEST_COMMIT = 5.0  # seconds
 _NEW_TYPE = "INSERT INTO types (key, first_us, last_us) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
-_LEDGER = "INSERT INTO ledger (message_id, person_id, because, decisions, decided_us) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
-_SEEN = (
-    "INSERT INTO user_types (person_id, type, first_us, last_us, messages) VALUES (?, ?, ?, ?, ?) ON CONFLICT (person_id, type) "
-    "DO UPDATE SET last_us = excluded.last_us, messages = user_types.messages + excluded.messages"
+_LEDGER = Insert(
+    "INSERT INTO ledger (message_id, person_id, because, decisions, decided_us)",
+    ("bigint", "bigint", "text", "text", "bigint"),
+    "ON CONFLICT DO NOTHING",
+)
+_SEEN = Insert(
+    "INSERT INTO user_types (person_id, type, first_us, last_us, messages)",
+    ("bigint", "text", "bigint", "bigint", "bigint"),
+    "ON CONFLICT (person_id, type) DO UPDATE SET last_us = excluded.last_us, messages = user_types.messages + excluded.messages",
 )
 _FLOOD = (
     "INSERT INTO flood_marks (person_id, agent, window_us, sent) VALUES (?, ?, ?, ?) ON CONFLICT (person_id, agent) "
@@ -111,9 +121,7 @@ class MessagesMixin:
             now_us = new[0].received_us
             run(connection, _NEW_TYPE, [(key, now_us, now_us) for key in sorted(fresh)])
         if new:
-            run(connection, _INSERT, [
-                (r.message_id, r.source, r.type, r.received_us, r.idempotency_key, r.fingerprint, r.payload) for r in new
-            ])  # fmt: skip
+            _INSERT(connection, [_ROW(row) for row in new])
         return receipts if receipts is not None else [Receipt(row.message_id, Taken.NEW) for row in rows]
 
     async def claim_messages(self, limit: int, lease: timedelta, now: datetime) -> list[ClaimedMessage]:
@@ -256,11 +264,9 @@ def _record(connection: Connection, plans: Sequence[Plan], flood: Sequence[Flood
     ledger_rows = [
         (row.message_id, row.person_id, "\n".join(row.because), shape.decisions_text(row.decisions), now_us) for plan in valid for row in plan.ledger
     ]
-    if ledger_rows:
-        run(connection, _LEDGER, ledger_rows)
+    _LEDGER(connection, ledger_rows)
     values = [shape.delivery_values(delivery) for plan in valid for delivery in plan.deliveries]
-    if values:
-        run(connection, shape.INSERT_DELIVERY, values)
+    shape.INSERT_DELIVERIES(connection, values)
     _see(connection, valid, now_us)
     if flood:
         run(connection, _FLOOD, [(m.person_id, m.agent, to_us(m.window_started_at), m.sent) for m in flood])
@@ -290,7 +296,7 @@ def _see(connection: Connection, plans: Sequence[Plan], now_us: int) -> None:
                 key = (row.person_id, plan.message.type)
                 seen[key] = seen.get(key, 0) + 1
     if seen:
-        run(connection, _SEEN, [(*key, now_us, now_us, seen[key]) for key in sorted(seen)])
+        _SEEN(connection, [(*key, now_us, now_us, seen[key]) for key in sorted(seen)])
 
 
 def _flood(connection: Connection, pairs: Collection[tuple[int, str]]) -> dict[tuple[int, str], FloodMark]:

@@ -12,6 +12,7 @@ from angelia.model.moments import from_us, to_us
 from angelia.model.payload import message_of
 from angelia.planning.digest import Digest, DigestGroup, Line
 from angelia.planning.resolve import Decision, Verdict
+from angelia.stores.engine import Insert
 from angelia.stores.tables import deliveries, messages
 
 MESSAGE_COLUMNS = (messages.c.id, messages.c.source, messages.c.received_us, messages.c.payload)
@@ -68,14 +69,15 @@ def delivery_from(row: Sequence[Any]) -> Delivery:
     )
 
 
-INSERT_DELIVERY = (
-    "INSERT INTO deliveries (id, message_id, person_id, agent, address_id, state, due_us, ended_us, digest_id, schedule, form, reason, "
-    "is_locked) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+INSERT_DELIVERIES = Insert(
+    "INSERT INTO deliveries (id, message_id, person_id, agent, address_id, state, due_us, ended_us, digest_id, schedule, form, reason, is_locked)",
+    ("bigint", "bigint", "bigint", "text", "bigint", "smallint", "bigint", "bigint", "bigint", "text", "text", "text", "smallint"),
+    "ON CONFLICT DO NOTHING",
 )
 
 
 def delivery_values(delivery: Delivery) -> tuple[object, ...]:
-    """For INSERT_DELIVERY."""
+    """A row for INSERT_DELIVERIES."""
     return (
         delivery.delivery_id, delivery.message_id, delivery.person_id, delivery.agent, delivery.address_id, int(delivery.state),
         to_us(delivery.due_at), stamp(delivery.ended_at), delivery.digest_id, delivery.schedule, delivery.form,

@@ -1,7 +1,7 @@
 """Bare ASGI in a few functions, for what is too hot for a framework."""
 
 import zlib
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 
 from angelia.model.errors import InvalidInput, TooLarge
@@ -10,6 +10,7 @@ from angelia.wire.problems import Header
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Headers = Mapping[bytes, bytes]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
@@ -25,13 +26,23 @@ def header(scope: Scope, name: bytes) -> bytes:
     return b""
 
 
-async def body_of(scope: Scope, receive: Receive, most: int) -> bytes:
+def headers_of(scope: Scope) -> Headers:
+    """All headers by name; the first value of each."""
+    return dict(reversed(scope["headers"]))
+
+
+def kind_of(headers: Headers) -> bytes:
+    """The content type in lower case, its parameters left out; b"" if there is none."""
+    return headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+
+
+async def body_of(headers: Headers, receive: Receive, most: int) -> bytes:
     """The body, at most `most` bytes also after unpacking gzip; TooLarge as soon as it is more."""
-    length = header(scope, b"content-length")
+    length = headers.get(b"content-length", b"")
     if length.isdigit() and int(length) > most:
         raise TooLarge(f"a request has at most {most} bytes")
     event = await receive()
-    body = event.get("body", b"")
+    body: bytes = event.get("body", b"")
     if event.get("more_body"):
         parts, size = [body], len(body)
         while event.get("more_body"):
@@ -45,11 +56,13 @@ async def body_of(scope: Scope, receive: Receive, most: int) -> bytes:
         body = b"".join(parts)
     if len(body) > most:
         raise TooLarge(f"a request has at most {most} bytes")
-    coding = header(scope, b"content-encoding").strip().lower()
-    return bytes(body) if coding in (b"", b"identity") else _unpacked(bytes(body), coding, most)
+    coding = headers.get(b"content-encoding")
+    return body if coding is None else _unpacked(body, coding.strip().lower(), most)
 
 
 def _unpacked(body: bytes, coding: bytes, most: int) -> bytes:
+    if coding in (b"", b"identity"):
+        return body
     if coding != b"gzip":
         raise UnsupportedMedia("a body may be gzip or not encoded at all")
     inflater = zlib.decompressobj(wbits=31)
