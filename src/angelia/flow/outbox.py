@@ -58,7 +58,7 @@ class Outbox:
         self._flood: dict[Pair, FloodMark] = {}
         self._repeats: dict[Key, RepeatMark] = {}
         self._touched: set[Pair] = set()
-        self._counts: dict[tuple[str, str, str], int] = {}
+        self._counts: dict[tuple[str, Verdict | State, Reason], int] = {}
         self.repeat_marks: list[RepeatMark] = []
         self.notices: list[OverflowNotice] = []
         self.is_anything_due = False
@@ -92,9 +92,11 @@ class Outbox:
         if chunk.unknown:
             ledger.append(LedgerRow(chunk.message.message_id, 0, chunk.unknown, (), self._now))
         for candidacy in chunk.candidacies:
-            decisions = tuple(self._settled(candidacy, decision, deliveries) for decision in candidacy.resolution.decisions)
-            because = candidacy.resolution.because
-            ledger.append(LedgerRow(chunk.message.message_id, candidacy.person_id, because, decisions, self._now))
+            resolution = candidacy.resolution
+            decisions = tuple([self._settled(candidacy, decision, deliveries) for decision in resolution.decisions])
+            if decisions == resolution.decisions:
+                decisions = resolution.decisions  # one tuple for all who are decided for alike: it is written as text once
+            ledger.append(LedgerRow(chunk.message.message_id, candidacy.person_id, resolution.because, decisions, self._now))
         return Plan(chunk.message, chunk.fence, ledger, deliveries, chunk.is_complete)
 
     def _settled(self, candidacy: Candidacy, decision: Decision, deliveries: list[Delivery]) -> Decision:
@@ -179,14 +181,13 @@ class Outbox:
 
     def _count(self, decision: Decision, state: State | None) -> None:
         if state is None or state.is_final:
-            result = decision.verdict.value if state is None else state.label
-            key = (decision.agent, result, decision.reason.value)
+            key = (decision.agent, decision.verdict if state is None else state, decision.reason)
             self._counts[key] = self._counts.get(key, 0) + 1
 
     def count(self) -> None:
         """Add what was decided to the metrics; called once the plans are recorded."""
-        for labels, number in self._counts.items():
-            telemetry.deliveries.labels(*labels).inc(number)
+        for (agent, result, reason), number in self._counts.items():
+            telemetry.deliveries.labels(agent, result.label if isinstance(result, State) else result.value, reason.value).inc(number)
 
 
 def _address_id(addresses: Sequence[Address], decision: Decision, site: Site) -> int | None:

@@ -1,8 +1,11 @@
 """Accepted messages -> deliveries: gather the facts, let `resolve` decide for each candidate, record ledger and deliveries at once."""
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Self
 
 from angelia import telemetry
 from angelia.directory import Directory, Failed, Members
@@ -12,12 +15,12 @@ from angelia.flow.profiles import People
 from angelia.flow.voice import Voice
 from angelia.model.errors import StoreUnavailable
 from angelia.model.message import Message
-from angelia.planning.resolve import Profile, Standing, resolve
+from angelia.planning.resolve import Alike, Profile, Standing
 from angelia.store import ClaimedMessage, Store
 
 BATCH = 500
 LEASE = timedelta(seconds=30)
-CHUNK = 2_000  # candidates in one transaction: bounds memory and the time that a write takes
+CHUNK = 1_000  # candidates in one transaction: bounds memory, the time that a write takes, and how long the loop decides without a pause
 MOST_ATTEMPTS = 5
 ASK_AGAIN = timedelta(seconds=30)
 MOST_QUESTIONS = 120  # an hour of a relation source that does not answer, then an operator must look
@@ -104,12 +107,14 @@ class Planner:
         relations = facts.relations.get(message.object, _NOBODY)
         members = relations if isinstance(relations, Members) else _NOBODY
         chunk = Chunk(message, item.fence, unknown=_unknown(message, facts))
-        async for person_ids in self._candidates(message, facts, members):
-            for start in range(0, len(person_ids), CHUNK):
-                if len(chunk.candidacies) >= CHUNK:
-                    await self._record([chunk], now)
-                    chunk = Chunk(message, item.fence)
-                chunk.candidacies += await self._decide(message, person_ids[start : start + CHUNK], members, now)
+        decide = Alike(message, self._people.site, now)
+        async with _Ahead() as ahead:
+            async for person_ids in self._candidates(message, facts, members):
+                for start in range(0, len(person_ids), CHUNK):
+                    if len(chunk.candidacies) >= CHUNK:
+                        await ahead.start(self._record([chunk], now))
+                        chunk = Chunk(message, item.fence)
+                    chunk.candidacies += await self._decide(message, person_ids[start : start + CHUNK], members, decide)
         if isinstance(relations, Failed):
             await self._ask_again(item, chunk, relations.why, now)
             return None
@@ -144,11 +149,11 @@ class Planner:
                 return
             last = followers[-1]
 
-    async def _decide(self, message: Message, person_ids: Collection[int], members: Members, now: datetime) -> list[Candidacy]:
+    async def _decide(self, message: Message, person_ids: Collection[int], members: Members, decide: Alike) -> list[Candidacy]:
         candidacies = []
         for profile, addresses in (await self._people.profiles(person_ids)).values():
             standing = standing_of(message, profile, roles_of(profile.person.person_id, members))
-            resolution = resolve(message, profile, standing, self._people.site, now)
+            resolution = decide(profile, standing)
             if resolution is not None:
                 candidacies.append(Candidacy(message, profile, addresses, resolution))
         return candidacies
@@ -167,11 +172,45 @@ class Planner:
             await self._speak(outbox.notices)
 
 
+class _Ahead:
+    """One chunk is written while the next is decided; never more than one, so memory stays flat. At the end all is written, or it raises."""
+
+    def __init__(self) -> None:
+        self._writing: asyncio.Task[None] | None = None
+
+    async def start(self, writing: Coroutine[None, None, None]) -> None:
+        """Begin to write, once the one before is written."""
+        try:
+            await self._finish()
+        except BaseException:
+            writing.close()
+            raise
+        self._writing = asyncio.create_task(writing)
+        await asyncio.sleep(0)  # it starts now, not when deciding next waits for something
+
+    async def _finish(self) -> None:
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            await writing
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is None:
+            await self._finish()
+        elif self._writing is not None:
+            await asyncio.gather(self._writing, return_exceptions=True)  # what failed first is what is told
+
+
 _NOBODY = Members({})
+_NO_ROLES: frozenset[str] = frozenset()
 
 
 def roles_of(person_id: int, members: Members) -> frozenset[str]:
     """The roles of one person."""
+    if not members.by_role:
+        return _NO_ROLES
     return frozenset(role for role, person_ids in members.by_role.items() if person_id in person_ids)
 
 

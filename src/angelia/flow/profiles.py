@@ -1,6 +1,8 @@
 """What the planner knows of people between two reads: profiles, the site, and the index that finds whose rules may match."""
 
+import json
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -28,6 +30,8 @@ class People:
         self._rules: dict[int, list[RuleRow]] = {}
         self._site = Site()
         self._site_version = -1
+        self._kinds: dict[tuple[object, ...], int] = {}
+        self._newest_kind = 0
 
     @property
     def site(self) -> Site:
@@ -68,9 +72,21 @@ class People:
             if len(self._profiles) + len(missing) > MOST_KEPT:
                 self._profiles.clear()
                 missing = list(person_ids)
+                self._kinds.clear()
             for row in await self._store.profiles(missing):
-                self._profiles[row.person.person_id] = profile_of(row, self._site), row.addresses
+                profile = profile_of(row, self._site)
+                self._profiles[row.person.person_id] = replace(profile, kind=self._kind(row, profile)), row.addresses
         return {person_id: self._profiles[person_id] for person_id in person_ids if person_id in self._profiles}
+
+    def _kind(self, row: ProfileRow, profile: Profile) -> int:
+        """The same number for those who want the same, follows aside; never one that others had before."""
+        document = {name: value for name, value in row.document.items() if name != "follows"}
+        text = json.dumps(document, sort_keys=True) if document else ""
+        key = (text, row.person.is_active, row.person.time_zone, profile.reachable, profile.groups)
+        if key not in self._kinds:
+            self._newest_kind += 1
+            self._kinds[key] = self._newest_kind
+        return self._kinds[key]
 
 
 def profile_of(row: ProfileRow, site: Site) -> Profile:

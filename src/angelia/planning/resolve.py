@@ -53,13 +53,17 @@ _NOT_DELIVERED = frozenset({Verdict.SKIPPED, Verdict.SUPPRESSED})
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A person with all that decides for her: the snapshot that `resolve` reads. `reachable` are agents with a verified address."""
+    """A person with all that decides for her: the snapshot that `resolve` reads. `reachable` are agents with a verified address.
+
+    Two persons of one `kind` (0: not known) differ in their names and in what they follow, and in nothing else that `resolve` reads.
+    """
 
     person: Person
     wants: Wants
     zone: ZoneInfo
     reachable: frozenset[str]
     groups: frozenset[str] = frozenset()
+    kind: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,24 @@ class Resolution:
 
     because: tuple[str, ...]
     decisions: tuple[Decision, ...]
+
+
+class Alike:
+    """`resolve` for many candidates of one message: who is of one kind, and stands alike, is decided for alike, and only once."""
+
+    def __init__(self, message: Message, site: Site, now: datetime) -> None:
+        self._message, self._site, self._now = message, site, now
+        self._named = {recipient.principal for recipient in message.recipients} | {message.actor}
+        self._known: dict[tuple[int, Standing, bool], Resolution | None] = {}
+
+    def __call__(self, profile: Profile, standing: Standing) -> Resolution | None:
+        """As `resolve`."""
+        if not profile.kind or profile.person.login in self._named:
+            return resolve(self._message, profile, standing, self._site, self._now)
+        key = profile.kind, standing, self._message.object in profile.wants.follows
+        if key not in self._known:
+            self._known[key] = resolve(self._message, profile, standing, self._site, self._now)
+        return self._known[key]
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 import asyncio
 import queue
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -72,19 +73,22 @@ class Insert:
             connection.exec_driver_sql(_from_arrays(self), tuple(map(list, zip(*rows, strict=True))))
             return
         # One step of SQLite for many rows: the driver gives and takes the interpreter's lock at each step, and a
-        # busy event loop beside it makes every such hand-over dear. Few sizes, so that the statements stay prepared.
+        # busy event loop beside it makes every such hand-over dear. Few sizes above the small ones,
+        # so that statements stay prepared; 2,000 rows of 13 columns are below the 32,766 values that one may have.
         execute = _driver(connection).execute
         start = 0
-        for size in _ROWS_AT_ONCE:
-            while len(rows) - start >= size:
-                execute(_with_values(self, size), tuple(chain.from_iterable(rows[start : start + size])))
-                start += size
+        while start < len(rows):
+            left = len(rows) - start
+            size = left if left <= _SMALL else next(size for size in _ROWS_AT_ONCE if size <= left)
+            execute(_with_values(self, size), tuple(chain.from_iterable(rows[start : start + size])))
+            start += size
 
 
-_ROWS_AT_ONCE = (250, 50, 10, 1)
+_SMALL = 64
+_ROWS_AT_ONCE = (2_000, 500, 200, _SMALL)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=512)
 def _with_values(insert: Insert, count: int) -> str:
     row = "(" + ", ".join("?" * len(insert.kinds)) + ")"
     return " ".join((insert.into, "VALUES", ", ".join([row] * count), insert.then))
@@ -93,7 +97,7 @@ def _with_values(insert: Insert, count: int) -> str:
 @lru_cache(maxsize=64)
 def _from_arrays(insert: Insert) -> str:
     arrays = ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(insert.kinds, 1))
-    return " ".join((insert.into, "SELECT * FROM unnest(", arrays, ")", insert.then))
+    return insert.into + " SELECT * FROM unnest(" + arrays + ") " + insert.then
 
 
 def _driver(connection: Connection) -> sqlite3.Connection:
@@ -111,6 +115,8 @@ class SqliteEngine:
         self._path = path
         self._is_closed = False
         self._jobs: queue.SimpleQueue[tuple[Work[Any], asyncio.Future[Any], asyncio.AbstractEventLoop] | None] = queue.SimpleQueue()
+        # The writer asks for the interpreter's lock at each statement: with 5 ms, Python's default, a busy loop makes it wait too long.
+        sys.setswitchinterval(min(sys.getswitchinterval(), 0.001))
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
         self._engine = self._connect(is_writer=False)
         self._writer_engine = self._connect(is_writer=True)
@@ -119,7 +125,7 @@ class SqliteEngine:
 
     def _connect(self, *, is_writer: bool) -> Engine:
         def creator() -> sqlite3.Connection:
-            connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256)
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA foreign_keys=OFF")
             connection.execute(f"PRAGMA cache_size=-{65_536 if is_writer else 16_384:d}")

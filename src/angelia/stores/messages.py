@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
+from itertools import chain
 from operator import attrgetter
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select, update
@@ -261,10 +262,7 @@ def _record(connection: Connection, plans: Sequence[Plan], flood: Sequence[Flood
     fences = _fences(connection, [plan.message.message_id for plan in plans])
     valid = [plan for plan in plans if fences.get(plan.message.message_id) == plan.fence]
     now_us = to_us(now)
-    ledger_rows = [
-        (row.message_id, row.person_id, "\n".join(row.because), shape.decisions_text(row.decisions), now_us) for plan in valid for row in plan.ledger
-    ]
-    _LEDGER(connection, ledger_rows)
+    _LEDGER(connection, _ledger_values(valid, now_us))
     values = [shape.delivery_values(delivery) for plan in valid for delivery in plan.deliveries]
     shape.INSERT_DELIVERIES(connection, values)
     _see(connection, valid, now_us)
@@ -276,6 +274,18 @@ def _record(connection: Connection, plans: Sequence[Plan], flood: Sequence[Flood
     if done:
         run(connection, "UPDATE messages SET plan_state = ?, plan_error = NULL WHERE id = ?", done)
     return len(valid)
+
+
+def _ledger_values(plans: Sequence[Plan], now_us: int) -> list[tuple[object, ...]]:
+    """Rows for `_LEDGER`. The followers of one thing are mostly decided for alike: equal decisions are written as text once."""
+    texts: dict[int, str] = {}  # by identity: the plans hold them, and to compare is dearer than to write once more
+    values: list[tuple[object, ...]] = []
+    for row in chain.from_iterable(plan.ledger for plan in plans):
+        text = texts.get(id(row.decisions))
+        if text is None:
+            text = texts[id(row.decisions)] = shape.decisions_text(row.decisions)
+        values.append((row.message_id, row.person_id, "\n".join(row.because), text, now_us))
+    return values
 
 
 def _fences(connection: Connection, message_ids: Collection[int]) -> dict[int, int]:

@@ -1,0 +1,71 @@
+"""Who is of one kind is decided for once: the answers are those of `resolve`, person by person."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from angelia.flow.profiles import People
+from angelia.model.person import Address, AddressState, Person
+from angelia.planning.document import parse_site
+from angelia.planning.resolve import Alike, Standing, resolve
+from angelia.planning.trial import _message
+from angelia.store import ProfileRow
+from pure.test_resolve import CASES, SITE, scenario
+
+_OF_PERSON = {"active", "time_zone", "verified"}
+
+
+class FewPeople:
+    """A store that knows these rows only."""
+
+    def __init__(self, rows):
+        self.rows = {row.person.person_id: row for row in rows}
+
+    async def profiles(self, person_ids):
+        return [self.rows[person_id] for person_id in person_ids]
+
+
+def row_of(number, login, case):
+    entry = CASES[case][0]
+    person = Person(person_id=number, login=login, is_active=entry.get("active", True), time_zone=entry.get("time_zone", "Europe/Berlin"))
+    agents = entry.get("verified", ["mail", "chat"])
+    addresses = tuple(
+        Address(address_id=number * 10 + place, person_id=number, agent=agent, value=f"{login}@{agent}", state=AddressState.OK)
+        for place, agent in enumerate(agents)
+    )
+    document = {name: value for name, value in entry.items() if name not in _OF_PERSON}
+    return ProfileRow(person, document, 1, addresses, tuple(entry.get("groups", ())))
+
+
+@given(
+    st.sampled_from(sorted(CASES)),
+    st.lists(st.tuples(st.sampled_from(sorted(CASES)), st.sampled_from([frozenset(), frozenset({"maintainer"})]), st.booleans()), min_size=2),
+)
+async def test_alike_answers_as_resolve(case, crowd):
+    message, now = _message(scenario({}, CASES[case][1], [])["message"])
+    site = parse_site(SITE)
+    people = People(FewPeople([row_of(number, "kim" if number == 1 else f"p{number}", one) for number, (one, _, _) in enumerate(crowd, 1)]))
+    profiles = await people.profiles(range(1, len(crowd) + 1))
+    alike = Alike(message, site, now)
+    for number, (_, roles, has_access) in enumerate(crowd, 1):
+        profile, _ = profiles[number]
+        standing = Standing(roles, has_access)
+        assert alike(profile, standing) == resolve(message, profile, standing, site, now)
+
+
+async def test_who_follows_is_told_apart_from_who_does_not():
+    message, now = _message(scenario({}, CASES["A35"][1], [])["message"])
+    people = People(FewPeople([row_of(1, "alice", "A1"), row_of(2, "bob", "A35"), row_of(3, "carol", "A1")]))
+    alike = Alike(message, parse_site(SITE), now)
+    answers = [alike(profile, Standing()) for profile, _ in (await people.profiles([1, 2, 3])).values()]
+    assert [answer is None for answer in answers] == [True, False, True]
+
+
+@pytest.mark.parametrize("other", [case for case in CASES if json.dumps(CASES[case][0], sort_keys=True) != json.dumps(CASES["A1"][0])])
+async def test_only_what_they_follow_may_differ_within_a_kind(other):
+    people = People(FewPeople([row_of(1, "alice", "A1"), row_of(2, "bob", "A1"), row_of(3, "carol", other)]))
+    kinds = [profile.kind for profile, _ in (await people.profiles([1, 2, 3])).values()]
+    assert kinds[0] == kinds[1]
+    assert (kinds[2] == kinds[0]) == (set(CASES[other][0]) == {"follows"})
