@@ -5,7 +5,7 @@ import queue
 import sqlite3
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 import asyncpg
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool, QueuePool
 
@@ -59,29 +59,50 @@ def run(connection: Connection, sql: str, parameters: Any = ()) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Insert:
-    """A hot insert of many rows: `into` is its head, `kinds` the PostgreSQL type of each column, `then` what follows the rows."""
+    """A hot insert of many rows into `table`: `columns` are its names with their PostgreSQL types, `then` what follows the rows."""
 
-    into: str
-    kinds: tuple[str, ...]
+    table: str
+    columns: Mapping[str, str]
     then: str = ""
 
     def __call__(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Write them with few statements: on SQLite many rows each, on PostgreSQL one array a column."""
+        """Write them with few statements. Where nothing follows the rows, it must be the last write of its transaction (see `_copy`)."""
         if not rows:
             return
-        if connection.dialect.name == "postgresql":
-            connection.exec_driver_sql(_from_arrays(self), tuple(map(list, zip(*rows, strict=True))))
-            return
-        # One step of SQLite for many rows: the driver gives and takes the interpreter's lock at each step, and a
-        # busy event loop beside it makes every such hand-over dear. Few sizes above the small ones,
-        # so that statements stay prepared; 2,000 rows of 13 columns are below the 32,766 values that one may have.
-        execute = _driver(connection).execute
+        if connection.dialect.name == "sqlite":
+            self._in_few_steps(_driver(connection), rows)
+        elif self.then:
+            connection.exec_driver_sql(self._from_arrays, tuple(map(list, zip(*rows, strict=True))))
+        else:
+            self._copy(connection, rows)
+
+    def _in_few_steps(self, driver: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+        """The driver gives and takes the interpreter's lock at each step of SQLite, and a busy event loop beside it makes every such
+        hand-over dear: so one step writes many rows. Few sizes above the small ones, so that statements stay prepared; 2,000 rows of 13
+        columns are below the 32,766 values that one may have.
+        """
         start = 0
         while start < len(rows):
             left = len(rows) - start
             size = left if left <= _SMALL else next(size for size in _ROWS_AT_ONCE if size <= left)
-            execute(_with_values(self, size), tuple(chain.from_iterable(rows[start : start + size])))
+            driver.execute(_with_values(self._head, len(self.columns), size, self.then), tuple(chain.from_iterable(rows[start : start + size])))
             start += size
+
+    def _copy(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+        """COPY, the fastest that PostgreSQL takes. SQLAlchemy begins its transaction with the first statement that it sees, which this is
+        not: alone it commits by itself, which saves two round trips; after others it is part of theirs.
+        """
+        driver: Any = connection.connection.dbapi_connection
+        driver.run_async(lambda raw: raw.copy_records_to_table(self.table, records=rows, columns=tuple(self.columns)))
+
+    @property
+    def _head(self) -> str:
+        return "INSERT INTO " + self.table + " (" + ", ".join(self.columns) + ")"
+
+    @property
+    def _from_arrays(self) -> str:
+        arrays = ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(self.columns.values(), 1))
+        return self._head + " SELECT * FROM unnest(" + arrays + ") " + self.then
 
 
 _SMALL = 64
@@ -89,15 +110,9 @@ _ROWS_AT_ONCE = (2_000, 500, 200, _SMALL)
 
 
 @lru_cache(maxsize=512)
-def _with_values(insert: Insert, count: int) -> str:
-    row = "(" + ", ".join("?" * len(insert.kinds)) + ")"
-    return " ".join((insert.into, "VALUES", ", ".join([row] * count), insert.then))
-
-
-@lru_cache(maxsize=64)
-def _from_arrays(insert: Insert) -> str:
-    arrays = ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(insert.kinds, 1))
-    return insert.into + " SELECT * FROM unnest(" + arrays + ") " + insert.then
+def _with_values(head: str, width: int, count: int, then: str) -> str:
+    row = "(" + ", ".join("?" * width) + ")"
+    return " ".join((head, "VALUES", ", ".join([row] * count), then))
 
 
 def _driver(connection: Connection) -> sqlite3.Connection:
@@ -302,25 +317,31 @@ class PostgresEngine:
             raise StoreUnavailable("the store is closed; send again in a few seconds")
         try:
             return await running
-        except AngeliaError:
-            raise
-        except IntegrityError as error:
-            raise Conflict("the database holds this already") from error
-        except DBAPIError as error:
-            if isinstance(getattr(error.orig, "__cause__", None), asyncpg.DataError):
-                raise InvalidInput("a text holds what the database can't keep (a lone surrogate, NUL)") from error
-            raise _unavailable(error) from error
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            raise _unavailable(error) from error
         except Exception as error:
-            if type(error).__module__.startswith("sqlalchemy"):
-                raise _unavailable(error) from error
-            raise
+            told = _of_postgres(error)
+            if told is None:
+                raise
+            raise told from error
 
     async def close(self) -> None:
         """Give the connections back."""
         self._is_closed = True
         await self._engine.dispose()
+
+
+def _of_postgres(error: Exception) -> AngeliaError | None:
+    """Our word for what SQLAlchemy or, past it, the driver raised; None for what is neither's."""
+    if isinstance(error, AngeliaError):
+        return None
+    cause = getattr(getattr(error, "orig", None), "__cause__", None) or error
+    match cause:
+        case asyncpg.IntegrityConstraintViolationError():
+            return Conflict("the database holds this already")
+        case asyncpg.DataError() | UnicodeEncodeError():
+            return InvalidInput("a text holds what the database can't keep (a lone surrogate, NUL)")
+        case OSError() | TimeoutError() | asyncpg.PostgresError() | asyncpg.InterfaceError():
+            return _unavailable(cause)
+    return _unavailable(error) if type(error).__module__.startswith("sqlalchemy") else None
 
 
 def _note_disconnect(context: Any) -> None:

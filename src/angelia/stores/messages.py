@@ -20,9 +20,11 @@ from angelia.stores.tables import ACCEPTED, PARKED, PLANNED, flood_marks, ledger
 _Waiting = tuple[Sequence[NewMessage], "asyncio.Future[list[Receipt]]"]
 
 _INSERT = Insert(
-    "INSERT INTO messages (id, source, type, received_us, idem_key, fingerprint, payload)",
-    ("bigint", "text", "text", "bigint", "text", "bytea", "text"),
-)
+    "messages",
+    {
+        "id": "bigint", "source": "text", "type": "text", "received_us": "bigint", "idem_key": "text", "fingerprint": "bytea", "payload": "text",
+    },
+)  # fmt: skip
 _LOCK_KEYS = (
     "SELECT count(pg_advisory_xact_lock(lock)) FROM (SELECT DISTINCT hashtextextended(name, 0) & 255 AS lock "
     "FROM unnest(CAST(? AS text[])) AS names(name) ORDER BY 1) AS locks"
@@ -31,13 +33,13 @@ _ROW = attrgetter("message_id", "source", "type", "received_us", "idempotency_ke
 LONGEST_COMMIT = 5.0  # seconds
 _NEW_TYPE = "INSERT INTO types (key, first_us, last_us) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 _LEDGER = Insert(
-    "INSERT INTO ledger (message_id, person_id, because, decisions, decided_us)",
-    ("bigint", "bigint", "text", "text", "bigint"),
+    "ledger",
+    {"message_id": "bigint", "person_id": "bigint", "because": "text", "decisions": "text", "decided_us": "bigint"},
     "ON CONFLICT DO NOTHING",
 )
 _SEEN = Insert(
-    "INSERT INTO user_types (person_id, type, first_us, last_us, messages)",
-    ("bigint", "text", "bigint", "bigint", "bigint"),
+    "user_types",
+    {"person_id": "bigint", "type": "text", "first_us": "bigint", "last_us": "bigint", "messages": "bigint"},
     "ON CONFLICT (person_id, type) DO UPDATE SET last_us = excluded.last_us, messages = user_types.messages + excluded.messages",
 )
 _FLOOD = (

@@ -70,10 +70,14 @@ def delivery_from(row: Sequence[Any]) -> Delivery:
 
 
 INSERT_DELIVERIES = Insert(
-    "INSERT INTO deliveries (id, message_id, person_id, agent, address_id, state, due_us, ended_us, digest_id, schedule, form, reason, is_locked)",
-    ("bigint", "bigint", "bigint", "text", "bigint", "smallint", "bigint", "bigint", "bigint", "text", "text", "text", "smallint"),
+    "deliveries",
+    {
+        "id": "bigint", "message_id": "bigint", "person_id": "bigint", "agent": "text", "address_id": "bigint", "state": "smallint",
+        "due_us": "bigint", "ended_us": "bigint", "digest_id": "bigint", "schedule": "text", "form": "text", "reason": "text",
+        "is_locked": "smallint",
+    },
     "ON CONFLICT DO NOTHING",
-)
+)  # fmt: skip
 
 
 def delivery_values(delivery: Delivery) -> tuple[object, ...]:
