@@ -41,10 +41,9 @@ class UpkeepMixin:
 
     async def open(self) -> None:
         """See Upkeep."""
-        state, head = await self.engine.read(_schema), HEAD
-        if state != head:
-            found = f"schema {state!r}" if state else "no schema of ours"
-            raise SchemaMismatch(f"the database has {found}, this version speaks {head!r}: run `angelia db upgrade`")
+        found = await self.engine.read(_schema)
+        if found != HEAD:
+            raise mismatch(found)
         await self.engine.read(_assert_durable)
         if self.engine.dialect == "postgresql":
             await self._listen()
@@ -171,6 +170,21 @@ class UpkeepMixin:
 
 
 HEAD = "0001"
+
+
+def mismatch(found: str) -> SchemaMismatch:
+    """What an operator is told, by where the database stands; revisions are numbers that grow."""
+    if not found:
+        return SchemaMismatch("the database holds no schema of Angelia: run `angelia db upgrade`")
+    if found < HEAD:
+        return SchemaMismatch(
+            f"the database is at schema {found}, this version of Angelia needs {HEAD}: "
+            "stop all processes of the hub, make a backup, then run `angelia db upgrade`"
+        )
+    return SchemaMismatch(
+        f"the database is at schema {found}, newer than {HEAD}, which this version of Angelia speaks: "
+        "run the version that upgraded it, or put back the backup from before"
+    )
 
 
 def _is_old(connection: Connection, now: datetime, default: timedelta) -> Any:
