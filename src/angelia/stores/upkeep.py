@@ -46,7 +46,10 @@ class UpkeepMixin:
             raise mismatch(found)
         await self.engine.read(_assert_durable)
         if self.engine.dialect == "postgresql":
-            await self._listen()
+            try:
+                await self._listen()
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                raise StoreUnavailable(f"PostgreSQL gives no connection to listen on: {error}") from None
 
     async def _listen(self) -> None:
         self._listener = await asyncpg.connect(plain_url(self.url), timeout=5)
