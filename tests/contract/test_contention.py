@@ -104,9 +104,10 @@ async def test_a_server_with_another_isolation_changes_nothing(postgresql_url, i
     await two.open()
     stores = one, two
     rows = [row(1_000 * turn + number, f"key{number % 40}") for turn in range(4) for number in range(100)]
-    receipts = await asyncio.gather(*(stores[number % 2].add_messages([one]) for number, one in enumerate(rows)))
+    receipts = await asyncio.gather(*(stores[number // 40 % 2].add_messages([one]) for number, one in enumerate(rows)))
     assert [receipt.taken for (receipt,) in receipts].count(Taken.NEW) == 40
     assert {receipt.taken for (receipt,) in receipts} == {Taken.NEW, Taken.REPEAT}
+    assert await one.engine.read(lambda connection: connection.execute(text("SHOW transaction_isolation")).scalar()) == "read committed"
     seen = []
 
     async def claim(store):
