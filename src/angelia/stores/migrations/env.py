@@ -17,7 +17,7 @@ LOCK = 1_095_649_095
 def migrate(connection: Connection) -> None:
     """All steps that are missing, in one transaction; of two processes that come at once, the second waits and finds nothing left to do."""
     if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})").close()
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK:d})").close()
     is_sqlite = connection.dialect.name == "sqlite"
     context.configure(connection=connection, target_metadata=metadata, render_as_batch=is_sqlite, transactional_ddl=True)
     known = {step.revision for step in context.script.walk_revisions()}
