@@ -399,3 +399,30 @@ class StoreSuite:
         assert {receipt.taken for receipt in await store.add_messages(rows)} == {Taken.NEW}
         assert {receipt.taken for receipt in await store.add_messages(rows)} == {Taken.REPEAT}
         assert await store.unpark_messages(range(40_000)) == 0
+
+    async def test_old_keys_and_marks_are_forgotten_in_slices(self, store: Store) -> None:
+        old = NOW - timedelta(days=8)
+        await store.add_messages([row(number, f"k{number}", at=old) for number in range(1, 26)])
+        await store.add_messages([row(number, f"k{number}") for number in range(26, 31)])
+        (claimed,) = await store.claim_messages(1, LEASE, NOW)
+        marks = [RepeatMark(1, "mail", f"k{number}", NOW - timedelta(hours=20 + number)) for number in range(12)]
+        await store.record_plans([Plan(claimed.message, claimed.fence)], [], marks, NOW)
+        assert [await store.forget(NOW, 10) for _ in range(4)] == [10, 10, 5, 0]
+        assert set((await store.flood_marks([(1, "mail")], [(1, "mail", f"k{number}") for number in range(12)]))[1]) == {
+            (1, "mail", f"k{number}") for number in range(5)
+        }
+        again = await store.add_messages([row(number + 100, f"k{number}") for number in range(1, 31)])
+        assert [receipt.taken for receipt in again] == [Taken.NEW] * 25 + [Taken.REPEAT] * 5
+
+    async def test_old_digests_go_with_their_deliveries(self, store: Store) -> None:
+        for number in range(1, 6):
+            slot = Slot(1, "mail", 0, "daily", NOW + number * MINUTE)
+            await planned(store, number, [delivery(10 + number, number, state=State.HELD, schedule="daily", due_at=slot.slot_at)])
+            assert await store.record_digest(a_digest(100 * number, slot, [10 + number]), NOW)
+        sent = await store.claim_deliveries(["mail"], 4, LEASE, NOW + 10 * MINUTE)
+        await store.settle([Settlement(one.delivery_id, one.fence, State.DELIVERED, Reason.CHOSEN) for one in sent], NOW)
+        later = NOW + timedelta(days=20)
+        while await store.purge(later, timedelta(days=10), 3) == 3:
+            pass
+        assert list(await store.digests([100, 200, 300, 400, 500])) == [500]
+        assert set(await store.messages(range(1, 6))) == {5}
