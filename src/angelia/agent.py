@@ -36,10 +36,11 @@ class Letter:
 class Agent(Protocol):
     """Sends letters by one medium.
 
-    Promises, each a test in `angelia_testing.agent_suite`:
+    Promises, each a test in `angelia_testing.suites.agent`:
     - `deliver` makes one try and returns; it never retries, sleeps for a retry, or raises for what a peer answers.
     - The same letter twice carries the same id, so that a repeat is recognisable (Message-ID, transaction id).
     - `check_address` is pure and refuses what could be read as more than one address.
+    - It can be cancelled while it tries; no text of a letter becomes a header, a recipient or a key of what is sent.
     - `is_pull` media are complete once recorded: the relay never calls them.
     """
 
@@ -58,4 +59,4 @@ class Agent(Protocol):
         """One try."""
 
     async def close(self) -> None:
-        """Give back connections; called once."""
+        """Give back connections; a second call does nothing."""

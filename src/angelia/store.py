@@ -280,8 +280,12 @@ class DeliveryStore(Protocol):
 
     async def purge(self, now: datetime, default_retention: timedelta, limit: int) -> int:
         """Delete messages past the retention of their type (nearest type with `retention_days`, else the default) whose deliveries have all ended,
-        with all that belongs to them; idempotency keys older than 7 days are forgotten. How many messages went; at most `limit`.
+        with all that belongs to them; and digests past the default whose delivery has ended. How many went, of the kind that had most;
+        at most `limit` of each, and fewer where nothing is left.
         """
+
+    async def forget(self, now: datetime, limit: int) -> int:
+        """Idempotency keys older than 7 days (promise P9), repeat marks older than a day. Counts and limits like `purge`."""
 
 
 # ---- people ---------------------------------------------------------------------------------------------------------------------

@@ -1,10 +1,13 @@
 """A fake agent with scripted outcomes: for stages, where a real medium would only be slow."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from angelia.agent import Letter
-from angelia.model.delivery import Outcome, Sent
+from angelia.model.delivery import Outcome, Refused, Sent
+
+_ADDRESS = re.compile(r"[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9.-]{1,250}\Z")
 
 
 @dataclass
@@ -20,12 +23,14 @@ class RecordingAgent:
     Settings = None
 
     def check_address(self, value: str) -> str | None:
-        return value if "@" in value else None
+        return value if _ADDRESS.match(value) else None
 
     def destination(self, letter: Letter) -> str:
         return letter.address.value.rpartition("@")[2] if letter.address else self.name
 
     async def deliver(self, letter: Letter) -> Outcome:
+        if letter.address is None and not self.is_pull:
+            return Refused("there is no address", is_address_bad=True)
         self.letters.append(letter)
         return self.answer(letter)
 

@@ -42,6 +42,11 @@ def ids_from(now_us: int, last_id: int, node: int) -> Iterator[int]:
         yield last_id
 
 
+def first_id(moment: datetime) -> int:
+    """Below every id that was made from then on: what arrived later has no smaller one."""
+    return max(0, to_us(moment) - _ID_EPOCH) << 12
+
+
 def public_id(prefix: str, number: int) -> str:
     """`msg_1h2x...`: an opaque, sortable text of 13 letters (Crockford's base 32)."""
     pairs = _PAIRS  # ten bits at a time: an answer to a batch has thousands of these

@@ -170,14 +170,15 @@ class DeliveriesMixin:
         texts = [
             f"SELECT agent, {state:d}, count(*), min(due_us) FROM deliveries WHERE state = {state:d} GROUP BY agent" for state in pending
         ]  # constants only; one statement a state, so that each runs on its partial index
-        counts: dict[str, dict[int, tuple[int, int]]] = {}
 
-        def work(connection: Connection) -> None:
+        def work(connection: Connection) -> dict[str, dict[int, tuple[int, int]]]:
+            found: dict[str, dict[int, tuple[int, int]]] = {}
             for text in texts:
                 for agent, state, count, oldest in run(connection, text):
-                    counts.setdefault(agent, {})[state] = count, oldest
+                    found.setdefault(agent, {})[state] = count, oldest
+            return found
 
-        await self.engine.read(work)
+        counts = await self.engine.read(work)
         return [_backlog(agent, counts[agent]) for agent in sorted(counts)]
 
     async def conservation(self) -> dict[State, int]:

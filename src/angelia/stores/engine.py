@@ -2,6 +2,7 @@
 
 import asyncio
 import queue
+import random
 import sqlite3
 import sys
 import threading
@@ -27,6 +28,8 @@ Work = Callable[[Connection], T]
 BUSY_SECONDS = 2.0
 READERS = 4
 MOST_IN_COMMIT = 200
+_LOST = ("40001", "40P01")  # serialisation failure, deadlock: the server took everything back, and asks to try again
+_PAUSES = (0.01, 0.03, 0.1, 0.3)  # seconds, give or take a half, so that two who met do not meet again
 
 
 class SqlEngine(Protocol):
@@ -289,7 +292,9 @@ class PostgresEngine:
 
     def __init__(self, url: str, pool_size: int = 8) -> None:
         self._is_closed = False
-        arguments = {"timeout": 5, "command_timeout": 60, "server_settings": {"application_name": "angelia", "synchronous_commit": "on"}}
+        # Our row locks and second looks are written for READ COMMITTED, whatever the server's default is.
+        wishes = {"application_name": "angelia", "synchronous_commit": "on", "default_transaction_isolation": "read committed"}
+        arguments = {"timeout": 5, "command_timeout": 60, "server_settings": wishes}
         self._engine: AsyncEngine = create_async_engine(
             url, pool_size=pool_size, max_overflow=4, pool_timeout=5, pool_pre_ping=False, connect_args=arguments
         )
@@ -297,19 +302,30 @@ class PostgresEngine:
 
     async def read(self, work: Work[T]) -> T:
         """Run in a transaction that is rolled back."""
-        return await self._guarded(self._read(work))
+        return await self._guarded(self._retried(self._read, work))
 
     async def _read(self, work: Work[T]) -> T:
         async with self._engine.connect() as connection:
             return await connection.run_sync(work)
 
     async def write(self, work: Work[T]) -> T:
-        """Run in a transaction; returns after its COMMIT."""
-        return await self._guarded(self._write(work))
+        """Run in a transaction; returns after its COMMIT. One that lost against another runs again: `work` must bear that."""
+        return await self._guarded(self._retried(self._write, work))
 
     async def _write(self, work: Work[T]) -> T:
         async with self._engine.begin() as connection:
             return await connection.run_sync(work)
+
+    async def _retried(self, once: Callable[[Work[T]], Coroutine[Any, Any, T]], work: Work[T]) -> T:
+        for pause in _PAUSES:
+            try:
+                return await once(work)
+            except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", None) not in _LOST:
+                    raise
+                telemetry.log.info("transaction_runs_again", error=str(error.orig).splitlines()[0])
+            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+        return await once(work)
 
     async def _guarded(self, running: Coroutine[Any, Any, T]) -> T:
         if self._is_closed:

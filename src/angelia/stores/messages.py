@@ -115,6 +115,7 @@ class MessagesMixin:
                     future.set_result(receipts)
 
     def _add(self, connection: Connection, rows: Sequence[NewMessage], fresh: set[str]) -> list[Receipt]:
+        fresh.clear()  # a transaction that lost against another runs again
         new, receipts = rows, None
         if any(row.idempotency_key is not None for row in rows):
             new, receipts = _recognise(connection, rows)

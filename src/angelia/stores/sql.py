@@ -5,9 +5,10 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import create_engine
+from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import NullPool
 
 from angelia.model.errors import BadSettings, StoreUnavailable
 from angelia.stores.addresses import AddressesMixin
@@ -65,7 +66,10 @@ async def open_store(url: str) -> SqlStore:
 
 
 def upgrade(url: str, revision: str = "head") -> None:
-    """Bring the schema to this version; creates it in an empty database. Each step is one transaction. Runs its own event loop."""
+    """Bring the schema to this version; creates it in an empty database. SchemaMismatch where it is newer.
+
+    All steps are one transaction: killed at any point, the old schema stays. Runs its own event loop.
+    """
     parsed = _checked(url)
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
@@ -73,7 +77,7 @@ def upgrade(url: str, revision: str = "head") -> None:
         path = _file(parsed)
         path.parent.mkdir(parents=True, exist_ok=True)
         _wal(path)
-        config.attributes["engine"] = create_engine(f"sqlite:///{path}")
+        config.attributes["engine"] = _migrating(path)
     else:
         config.attributes["url"] = parsed.set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
     command.upgrade(config, revision)
@@ -94,6 +98,13 @@ def _checked(url: str) -> URL:
 def _file(url: URL) -> Path:
     assert url.database is not None
     return Path(url.database)
+
+
+def _migrating(path: Path) -> Engine:
+    """The driver alone would commit each CREATE by itself."""
+    engine = create_engine(f"sqlite:///{path}", connect_args={"isolation_level": None, "timeout": 30}, poolclass=NullPool)
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    return engine
 
 
 def _wal(path: Path) -> None:

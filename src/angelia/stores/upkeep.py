@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,15 +16,24 @@ from sqlalchemy.engine import make_url
 from angelia import telemetry
 from angelia.model.delivery import State
 from angelia.model.errors import SchemaMismatch, StoreUnavailable
-from angelia.model.moments import to_us
+from angelia.model.moments import first_id, to_us
 from angelia.stores import rows as shape
 from angelia.stores.engine import SqlEngine, run
 from angelia.stores.messages import below
-from angelia.stores.tables import PLANNED, deliveries, digests, ledger, messages, repeat_marks, types
+from angelia.stores.tables import PLANNED, deliveries, digests, ledger, messages, types
 from angelia.stores.types_document import retention_of
 
 CHANNEL = "angelia"
 KEYS_KEPT = timedelta(days=7)
+MARKS_KEPT = timedelta(days=1)
+CLOCK_MAY_JUMP = timedelta(days=1)
+"""By so much the time in an id may be ahead of the clock, after the clock went back."""
+
+_OLD_KEYS = "SELECT id FROM messages WHERE id > ? AND id < ? AND idem_key IS NOT NULL AND received_us < ? ORDER BY id LIMIT ?"
+_FORGET_MARKS = (
+    "DELETE FROM repeat_marks WHERE (person_id, agent, key) IN "
+    "(SELECT person_id, agent, key FROM repeat_marks WHERE sent_us < ? ORDER BY sent_us LIMIT ?)"
+)
 _d = deliveries.c
 
 
@@ -38,16 +48,19 @@ class UpkeepMixin:
         self._listener: Any = None
         self._to_wake: set[str] = set()
         self._waker: asyncio.Task[None] | None = None
+        self._forgotten_to = 0  # ids below hold no key any more: each pass starts where the last one ended
 
     async def open(self) -> None:
         """See Upkeep."""
-        state, head = await self.engine.read(_schema), HEAD
-        if state != head:
-            found = f"schema {state!r}" if state else "no schema of ours"
-            raise SchemaMismatch(f"the database has {found}, this version speaks {head!r}: run `angelia db upgrade`")
+        found = await self.engine.read(_schema)
+        if found != HEAD:
+            raise mismatch(found)
         await self.engine.read(_assert_durable)
         if self.engine.dialect == "postgresql":
-            await self._listen()
+            try:
+                await self._listen()
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                raise StoreUnavailable(f"PostgreSQL gives no connection to listen on: {error}") from None
 
     async def _listen(self) -> None:
         self._listener = await asyncpg.connect(plain_url(self.url), timeout=5)
@@ -151,30 +164,52 @@ class UpkeepMixin:
         """See DeliveryStore."""
 
         def work(connection: Connection) -> int:
-            run(
-                connection,
-                "UPDATE messages SET idem_key = NULL, fingerprint = NULL WHERE idem_key IS NOT NULL AND received_us < ?",
-                (to_us(now - KEYS_KEPT),),
-            ).close()
-            connection.execute(delete(repeat_marks).where(repeat_marks.c.sent_us < to_us(now - timedelta(days=1))))
             pending = exists().where(_d.message_id == messages.c.id, _d.state < State.DELIVERED.value)
-            old = select(messages.c.id).where(_is_old(connection, now, default_retention), not_(pending)).limit(limit)
-            ids = list(connection.scalars(old.where(messages.c.plan_state == PLANNED)))
+            old = select(messages.c.id).where(_is_old(connection, now, default_retention), not_(pending), messages.c.plan_state == PLANNED)
+            ids = list(connection.scalars(old.order_by(messages.c.id).limit(limit)))
             for some in shape.chunks(ids, 1_000):
                 connection.execute(delete(deliveries).where(_d.message_id.in_(some)))
                 connection.execute(delete(ledger).where(ledger.c.message_id.in_(some)))
                 connection.execute(delete(messages).where(messages.c.id.in_(some)))
-            _purge_digests(connection, now - default_retention)
-            return len(ids)
+            return max(len(ids), _purge_digests(connection, now - default_retention, limit))
 
         return await self.engine.write(work)
+
+    async def forget(self, now: datetime, limit: int) -> int:
+        """See DeliveryStore."""
+        before, seen_to = now - KEYS_KEPT, self._forgotten_to
+
+        def work(connection: Connection) -> tuple[int, int]:
+            keyed = run(connection, _OLD_KEYS, (seen_to, first_id(before + CLOCK_MAY_JUMP), to_us(before), limit)).scalars().all()
+            if keyed:
+                run(connection, "UPDATE messages SET idem_key = NULL, fingerprint = NULL WHERE id = ?", [(key,) for key in keyed]).close()
+            marks = run(connection, _FORGET_MARKS, (to_us(now - MARKS_KEPT), limit)).rowcount
+            return max(len(keyed), marks), keyed[-1] if len(keyed) == limit else first_id(before)
+
+        count, self._forgotten_to = await self.engine.write(work)
+        return count
 
 
 HEAD = "0001"
 
 
+def mismatch(found: str) -> SchemaMismatch:
+    """What an operator is told, by where the database stands; revisions are numbers that grow."""
+    if not found:
+        return SchemaMismatch("the database holds no schema of Angelia: run `angelia db upgrade`")
+    if found < HEAD:
+        return SchemaMismatch(
+            f"the database is at schema {found}, this version of Angelia needs {HEAD}: "
+            "stop all processes of the hub, make a backup, then run `angelia db upgrade`"
+        )
+    return SchemaMismatch(
+        f"the database is at schema {found}, newer than {HEAD}, which this version of Angelia speaks: "
+        "run the version that upgraded it, or put back the backup from before"
+    )
+
+
 def _is_old(connection: Connection, now: datetime, default: timedelta) -> Any:
-    """Each type keeps to the nearest ancestor that says how long."""
+    """Each type keeps to the nearest ancestor that says how long. Ids sort by time: they say where to look."""
     kept = {key: days for key, text in connection.execute(select(types.c.key, types.c.document)) if (days := retention_of(text))}
     conditions = []
     for key, days in kept.items():
@@ -184,15 +219,18 @@ def _is_old(connection: Connection, now: datetime, default: timedelta) -> Any:
     rest = messages.c.received_us < to_us(now - default)
     if kept:
         rest = and_(rest, not_(or_(*(below(key) for key in kept))))
-    return or_(rest, *conditions)
+    shortest = min([default, *(timedelta(days=days) for days in kept.values())])
+    return and_(messages.c.id < first_id(now - shortest + CLOCK_MAY_JUMP), or_(rest, *conditions))
 
 
-def _purge_digests(connection: Connection, before: datetime) -> None:
-    ended = select(_d.digest_id).where(_d.message_id.is_(None), _d.ended_us < to_us(before)).limit(1_000)
+def _purge_digests(connection: Connection, before: datetime, limit: int) -> int:
+    ended = select(digests.c.id).join(deliveries, _d.digest_id == digests.c.id).where(_d.message_id.is_(None), _d.ended_us < to_us(before))
+    ended = ended.where(digests.c.id < first_id(before + CLOCK_MAY_JUMP)).order_by(digests.c.id).limit(limit)
     ids = list(connection.scalars(ended))
-    if ids:
-        connection.execute(delete(digests).where(digests.c.id.in_(ids)))
-        connection.execute(delete(deliveries).where(_d.digest_id.in_(ids), _d.message_id.is_(None)))
+    for some in shape.chunks(ids, 1_000):
+        connection.execute(delete(digests).where(digests.c.id.in_(some)))
+        connection.execute(delete(deliveries).where(_d.digest_id.in_(some), _d.message_id.is_(None)))
+    return len(ids)
 
 
 def _schema(connection: Connection) -> str:
@@ -238,13 +276,24 @@ def _faults(connection: Connection) -> list[str]:
 
 
 def _vacuum_into(connection: Connection, path: str) -> None:
+    """Under another name until it is whole and flushed: a backup that was killed is none."""
     raw = connection.connection.driver_connection
     assert raw is not None
+    part = Path(f"{path}.part")
+    part.unlink(missing_ok=True)
     raw.execute("ROLLBACK")
     try:
-        raw.execute("VACUUM INTO ?", (path,))
+        raw.execute("VACUUM INTO ?", (str(part),))
     finally:
         raw.execute("BEGIN")
+    copy = sqlite3.connect(part)
+    try:
+        copy.execute("PRAGMA journal_mode=WAL")  # as a hub wants it; VACUUM does not copy the mode
+    finally:
+        copy.close()
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    part.rename(path)
 
 
 def plain_url(url: str) -> str:

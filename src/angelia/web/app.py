@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 import angelia
 from angelia import telemetry
 from angelia.model.errors import AngeliaError
-from angelia.web import feeds, messages, operations, people, person, probes, site, unsubscribe
+from angelia.web import addresses, feeds, inbox, keys, messages, operations, people, probes, site, unsubscribe, wants
 from angelia.web.context import Context
 from angelia.wire.problems import TITLES, problem, problem_of
 
@@ -27,7 +27,7 @@ def make_api(context: Context) -> FastAPI:
     """The application behind the hot inlets."""
     app = FastAPI(title="Angelia", version=angelia.__version__, docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json")
     app.state.context = context
-    for room in (messages, people, person, site, operations, feeds, unsubscribe, probes):
+    for room in (messages, people, wants, addresses, inbox, keys, site, operations, feeds, unsubscribe, probes):
         app.include_router(room.router)
     app.add_exception_handler(AngeliaError, _told)
     app.add_exception_handler(RequestValidationError, _invalid)

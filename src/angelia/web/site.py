@@ -12,7 +12,7 @@ from angelia.rendering.render import check_template
 from angelia.store import Source, Token
 from angelia.web.access import Admin, House, Known
 from angelia.web.forms import NewToken, SourceForm, TemplateForm, TypeForm, source_out, token_out, type_out
-from angelia.web.person import version_of
+from angelia.web.wants import version_of
 from angelia.wire.callers import new_secret, secret_hash
 
 router = APIRouter(prefix="/api/v1", tags=["site"])

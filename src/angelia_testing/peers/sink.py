@@ -1,5 +1,6 @@
 """A mail server in process with scripted answers: what no real server does on demand."""
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,10 +11,11 @@ from angelia_testing.peers.process import free_port
 
 @dataclass
 class Sink:
-    """`mode`: ok, rcpt450, rcpt550, data451, or ackloss (stored, but the connection breaks before the 250)."""
+    """`mode`: ok, rcpt450, rcpt550, data451, silent (nothing is said after the mail), or ackloss (stored, but the connection breaks first)."""
 
     mode: str = "ok"
     mails: list[bytes] = field(default_factory=list)
+    recipients: list[list[str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.port = free_port()
@@ -36,7 +38,10 @@ class Sink:
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         if self.mode == "data451":
             return "451 4.3.0 not now"
+        if self.mode == "silent":
+            await asyncio.sleep(60)
         self.mails.append(envelope.content)
+        self.recipients.append(list(envelope.rcpt_tos))
         if self.mode == "ackloss":
             server.transport.abort()
         return "250 2.0.0 taken"

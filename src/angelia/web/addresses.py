@@ -1,0 +1,104 @@
+"""Where one person can be reached: her addresses, and the codes that verify them."""
+
+import secrets
+from datetime import timedelta
+from typing import Any
+
+from fastapi import APIRouter
+
+from angelia.model.errors import Conflict, InvalidInput, NotFound, RateLimited
+from angelia.model.moments import to_text
+from angelia.model.person import Address, AddressState, Person
+from angelia.web.access import House, Known, Reading, Writing
+from angelia.web.context import Context
+from angelia.web.forms import AddressChange, Code, NewAddress, address_out
+from angelia.wire.callers import secret_hash
+
+router = APIRouter(prefix="/api/v1/people/{login}", tags=["person"])
+Body = dict[str, Any]
+CODES_A_DAY = 3
+CODE_LIVES = timedelta(minutes=10)
+
+
+@router.get("/addresses")
+async def addresses(person: Reading, house: House) -> Body:
+    """Where she can be reached."""
+    return {"items": [address_out(address) for address in await house.store.addresses(person.person_id)]}
+
+
+@router.post("/addresses", status_code=201)
+async def add_address(form: NewAddress, person: Writing, caller: Known, house: House) -> Body:
+    """A new address; nothing is sent there until it is verified. An administrator may say that it is."""
+    agent = house.agents.get(form.agent)
+    if agent is None or agent.is_pull:
+        raise InvalidInput("there is no agent of that name that needs an address", "agent")
+    value = agent.check_address(form.value)
+    if value is None:
+        raise InvalidInput(f"this is no address for {form.agent}", "value")
+    if form.is_verified and not caller.is_admin:
+        raise InvalidInput("only an administrator may vouch for an address", "is_verified")
+    state = AddressState.OK if form.is_verified else AddressState.UNVERIFIED
+    address = await house.store.add_address(
+        Address(
+            address_id=0,
+            person_id=person.person_id,
+            agent=form.agent,
+            value=value,
+            state=state,
+            is_default=form.is_default,
+            origin="directory" if caller.is_admin else "user",
+            verified_at=house.now() if form.is_verified else None,
+        )
+    )
+    house.changed("people")
+    return address_out(address)
+
+
+async def _address(house: Context, person: Person, address_id: int) -> Address:
+    address = await house.store.address(address_id)
+    if address is None or address.person_id != person.person_id:
+        raise NotFound("there is no such address")
+    return address
+
+
+@router.patch("/addresses/{address_id}")
+async def change_address(address_id: int, form: AddressChange, person: Writing, house: House) -> Body:
+    """Pause, resume, make default. One that was never verified can't be resumed."""
+    address = await _address(house, person, address_id)
+    if form.state == "ok" and address.verified_at is None:
+        raise Conflict("this address is not verified yet")
+    state = None if form.state is None else AddressState(form.state)
+    changed = await house.store.set_address(address_id, state=state, is_default=form.is_default, now=house.now())
+    house.changed("people")
+    return address_out(changed or address)
+
+
+@router.delete("/addresses/{address_id}", status_code=204)
+async def delete_address(address_id: int, person: Writing, house: House) -> None:
+    """Forget an address."""
+    if not await house.store.delete_address(person.person_id, address_id):
+        raise NotFound("there is no such address")
+    house.changed("people")
+
+
+@router.post("/addresses/{address_id}/code", status_code=202)
+async def send_code(address_id: int, person: Writing, house: House) -> Body:
+    """Send a six-digit code there; at most 3 a day to one place, over all people (checklist S32, S33)."""
+    address = await _address(house, person, address_id)
+    if await house.store.codes_sent(address.agent, address.value, house.now() - timedelta(days=1)) >= CODES_A_DAY:
+        raise RateLimited("this address got three codes today", 86_400)
+    code = f"{secrets.randbelow(1_000_000):06d}"
+    expires_at = house.now() + CODE_LIVES
+    await house.store.put_code(address_id, secret_hash(code), expires_at)
+    await house.verify(address, person, code)
+    return {"expires_at": to_text(expires_at)}
+
+
+@router.post("/addresses/{address_id}/verify")
+async def verify_address(address_id: int, form: Code, person: Writing, house: House) -> Body:
+    """The code that came there; five tries."""
+    await _address(house, person, address_id)
+    if not await house.store.try_code(address_id, secret_hash(form.code), house.now()):
+        raise InvalidInput("this code is wrong, too old, or was tried too often", "code")
+    house.changed("people")
+    return address_out(await _address(house, person, address_id))

@@ -1,0 +1,86 @@
+"""What opens one person's things with a secret: her feeds and her tokens."""
+
+import secrets
+from datetime import timedelta
+from typing import Any
+
+from fastapi import APIRouter
+
+from angelia.model.errors import InvalidInput, NotFound
+from angelia.model.message import Severity
+from angelia.store import Feed, Token
+from angelia.web.access import House, Known, Reading, Writing
+from angelia.web.context import Context
+from angelia.web.forms import NewFeed, NewToken, feed_out, token_out
+from angelia.wire.callers import new_secret, secret_hash
+
+router = APIRouter(prefix="/api/v1/people/{login}", tags=["person"])
+Body = dict[str, Any]
+_FEED_FILTERS = frozenset({"type", "source", "tag", "object", "thread", "severity", "text"})
+
+
+@router.get("/feeds")
+async def list_feeds(person: Reading, house: House) -> Body:
+    """Her feeds; the tokens are not shown again."""
+    return {"items": [feed_out(feed) for feed in await house.store.list_feeds(person.person_id)]}
+
+
+@router.post("/feeds", status_code=201)
+async def add_feed(form: NewFeed, person: Writing, house: House) -> Body:
+    """A feed of a saved query; its addresses are shown this once."""
+    unknown = set(form.query) - _FEED_FILTERS
+    if unknown:
+        raise InvalidInput(f"a feed filters by {', '.join(sorted(_FEED_FILTERS))}", "query")
+    Severity.named(form.query.get("severity", "low"))
+    secret = secrets.token_urlsafe(32)
+    feed = Feed(person_id=person.person_id, title=form.title, query=form.query, created_at=house.now())
+    return _feed_urls(house, secret) | feed_out(await house.store.add_feed(feed, secret_hash(secret)))
+
+
+def _feed_urls(house: Context, secret: str) -> Body:
+    return {"atom": f"{house.base_url}/feeds/{secret}.atom", "json": f"{house.base_url}/feeds/{secret}.json"}
+
+
+@router.post("/feeds/{feed_id}/rotate")
+async def rotate_feed(feed_id: int, person: Writing, house: House) -> Body:
+    """New addresses; the old ones are gone at once."""
+    secret = secrets.token_urlsafe(32)
+    if not await house.store.rotate_feed(person.person_id, feed_id, secret_hash(secret)):
+        raise NotFound("there is no such feed")
+    return _feed_urls(house, secret)
+
+
+@router.delete("/feeds/{feed_id}", status_code=204)
+async def revoke_feed(feed_id: int, person: Writing, house: House) -> None:
+    """Revoke a feed."""
+    if not await house.store.rotate_feed(person.person_id, feed_id, None):
+        raise NotFound("there is no such feed")
+
+
+@router.get("/tokens")
+async def list_tokens(person: Reading, house: House) -> Body:
+    """Her tokens, without their secrets."""
+    return {"items": [token_out(token) for token in await house.store.list_tokens(f"person:{person.login}")]}
+
+
+@router.post("/tokens", status_code=201)
+async def add_token(form: NewToken, person: Writing, caller: Known, house: House) -> Body:
+    """A new token; its secret is shown this once. None gets a scope that its maker lacks."""
+    scopes = frozenset(form.scopes)
+    if not caller.is_admin and not scopes <= caller.scopes:
+        raise InvalidInput("a token can't give more than the one that makes it", "scopes")
+    secret = new_secret()
+    expires_at = None if form.expires_in_days is None else house.now() + timedelta(days=form.expires_in_days)
+    token = Token(owner=f"person:{person.login}", title=form.title, scopes=scopes, created_at=house.now(), expires_at=expires_at)
+    made = await house.store.add_token(token, secret_hash(secret))
+    await house.store.audit(caller.name, "token.add", made.owner, {"id": made.token_id, "scopes": sorted(scopes)}, house.now())
+    return {"secret": secret} | token_out(made)
+
+
+@router.delete("/tokens/{token_id}", status_code=204)
+async def revoke_token(token_id: int, person: Writing, caller: Known, house: House) -> None:
+    """Revoke a token of hers."""
+    if token_id not in {token.token_id for token in await house.store.list_tokens(f"person:{person.login}")}:
+        raise NotFound("there is no such token")
+    await house.store.revoke_token(token_id)
+    await house.store.audit(caller.name, "token.revoke", f"person:{person.login}", {"id": token_id}, house.now())

@@ -1,0 +1,237 @@
+"""What one person wants: her preferences, rules, presets, follows, mutes and absence; how each type is treated."""
+
+import copy
+import secrets
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Response
+
+from angelia.flow.profiles import profile_of
+from angelia.flow.wants import change_wants, effective, save_wants, try_on_history
+from angelia.model.errors import InvalidInput, NotFound
+from angelia.model.message import checked_type
+from angelia.model.moments import to_text
+from angelia.model.person import Person
+from angelia.web.access import House, Reading, Writing
+from angelia.web.context import Context
+from angelia.web.forms import documents_differ
+
+router = APIRouter(prefix="/api/v1/people/{login}", tags=["person"])
+Body = dict[str, Any]
+
+
+def version_of(etag: str | None) -> int | None:
+    """The version that an If-Match header asks for; None for any."""
+    if etag is None or etag == "*":
+        return None
+    text = etag.strip().removeprefix("W/").strip('"')
+    if not (text.isascii() and text.isdigit()):
+        raise InvalidInput("If-Match holds the ETag that the preferences came with", "if-match")
+    return int(text)
+
+
+@router.get("/preferences")
+async def preferences(person: Reading, house: House, response: Response) -> Body:
+    """Her whole document; its version is the ETag."""
+    document, version = await house.store.wants(person.login)
+    response.headers["ETag"] = f'"{version}"'
+    return dict(document)
+
+
+@router.put("/preferences")
+async def put_preferences(
+    document: Body, person: Writing, house: House, response: Response, if_match: Annotated[str | None, Header()] = None
+) -> Body:
+    """Replace it; with If-Match only if nobody else did meanwhile."""
+    version = await save_wants(house.store, person.login, document, version_of(if_match), house.site(), house.now())
+    house.changed("people")
+    response.headers["ETag"] = f'"{version}"'
+    return document
+
+
+@router.post("/preferences/plan")
+async def plan_preferences(document: Body, person: Reading, house: House, days: int = Query(30, ge=1, le=90)) -> Body:
+    """What a document would change, and how many deliveries of the last days would have differed. Nothing is saved."""
+    old, version = await house.store.wants(person.login)
+    history = await try_on_history(house.store, house.site(), person.login, document, house.now(), days)
+    return {"version": version, "changes": documents_differ(old, document), "history": history}
+
+
+async def _change(house: Context, person: Person, change: Callable[[Body], None]) -> Body:
+    version = await change_wants(house.store, person.login, change, house.site(), house.now())
+    house.changed("people")
+    return {"version": version}
+
+
+@router.get("/rules")
+async def rules(person: Reading, house: House) -> Body:
+    """Her rules in order, each with its id."""
+    document, _ = await house.store.wants(person.login)
+    found = document.get("rules", [])
+    assert isinstance(found, list)
+    return {"items": [{"id": str(index + 1)} | rule for index, rule in enumerate(found)]}
+
+
+def _with_ids(document: Body) -> list[Body]:
+    rules: list[Body] = document.setdefault("rules", [])
+    for index, rule in enumerate(rules):
+        rule.setdefault("id", str(index + 1))
+    return rules
+
+
+@router.post("/rules", status_code=201)
+async def add_rule(rule: Body, person: Writing, house: House, position: int | None = Query(None, ge=1)) -> Body:
+    """A new rule, last or at a position (from 1)."""
+    made = {"id": secrets.token_hex(4)} | copy.deepcopy(rule)
+
+    def change(document: Body) -> None:
+        rules = _with_ids(document)
+        rules.insert(len(rules) if position is None else position - 1, made)
+
+    return await _change(house, person, change) | {"id": made["id"]}
+
+
+@router.put("/rules/{rule_id}")
+async def put_rule(rule_id: str, rule: Body, person: Writing, house: House) -> Body:
+    """Replace a rule where it stands."""
+
+    def change(document: Body) -> None:
+        rules = _with_ids(document)
+        rules[_place(rules, rule_id)] = rule | {"id": rule_id}
+
+    return await _change(house, person, change)
+
+
+@router.delete("/rules/{rule_id}", status_code=204)
+async def delete_rule(rule_id: str, person: Writing, house: House) -> None:
+    """Remove a rule; what it brought stays in the inbox."""
+
+    def change(document: Body) -> None:
+        rules = _with_ids(document)
+        del rules[_place(rules, rule_id)]
+
+    await _change(house, person, change)
+
+
+def _place(rules: list[Body], rule_id: str) -> int:
+    for index, rule in enumerate(rules):
+        if rule.get("id") == rule_id:
+            return index
+    raise NotFound("there is no such rule")
+
+
+@router.put("/presets/{preset_id}")
+async def tick_preset(preset_id: str, person: Writing, house: House, agent: str = "mail", when: str = "now") -> Body:
+    """Tick a ready-made rule: she gets a copy with its origin."""
+    site, _ = await house.store.site()
+    presets: Any = site.get("presets", {})
+    if preset_id not in presets:
+        raise NotFound("there is no such preset")
+    rule = copy.deepcopy(dict(presets[preset_id].get("rule", {}))) | {"id": f"preset-{preset_id}", "origin": f"preset:{preset_id}"}
+    rule["do"] = rule.get("do") or {agent: when}
+
+    def change(document: Body) -> None:
+        rules = _with_ids(document)
+        rules[:] = [other for other in rules if other["id"] != rule["id"]] + [rule]
+
+    return await _change(house, person, change)
+
+
+@router.delete("/presets/{preset_id}", status_code=204)
+async def untick_preset(preset_id: str, person: Writing, house: House) -> None:
+    """Un-tick it: its rule goes, and nothing else (case B14)."""
+
+    def change(document: Body) -> None:
+        rules = _with_ids(document)
+        rules[:] = [rule for rule in rules if rule.get("origin") != f"preset:{preset_id}"]
+
+    await _change(house, person, change)
+
+
+@router.put("/follows")
+async def follow(object: str, person: Writing, house: House) -> Body:
+    """Follow an object."""
+
+    def change(document: Body) -> None:
+        document["follows"] = sorted({*document.get("follows", []), object})
+
+    return await _change(house, person, change)
+
+
+@router.delete("/follows", status_code=204)
+async def unfollow(object: str, person: Writing, house: House) -> None:
+    """Follow it no more."""
+
+    def change(document: Body) -> None:
+        document["follows"] = [ref for ref in document.get("follows", []) if ref != object]
+
+    await _change(house, person, change)
+
+
+@router.put("/mutes")
+async def mute(object: str, person: Writing, house: House, level: str = "normal") -> Body:
+    """Mute an object (normal: what names her comes through; full: nothing but what is locked)."""
+
+    def change(document: Body) -> None:
+        document.setdefault("mutes", {})[object] = level
+
+    return await _change(house, person, change)
+
+
+@router.delete("/mutes", status_code=204)
+async def unmute(object: str, person: Writing, house: House) -> None:
+    """Hear of it again."""
+
+    def change(document: Body) -> None:
+        document.get("mutes", {}).pop(object, None)
+
+    await _change(house, person, change)
+
+
+@router.put("/hold")
+async def hold(settled: Body, person: Writing, house: House) -> Body:
+    """Away until then: {until, policy, pass_from}."""
+
+    def change(document: Body) -> None:
+        document["hold"] = settled
+
+    return await _change(house, person, change)
+
+
+@router.delete("/hold", status_code=204)
+async def end_hold(person: Writing, house: House) -> None:
+    """Back."""
+
+    def change(document: Body) -> None:
+        document.pop("hold", None)
+
+    await _change(house, person, change)
+
+
+@router.get("/types")
+async def active_types(person: Reading, house: House) -> Body:
+    """Every type of which she ever was a candidate, with how it is treated and where that comes from (requirement H-40)."""
+    (row,) = await house.store.profiles([person.person_id])
+    site = house.site()
+    profile = profile_of(row, site)
+    return {
+        "items": [
+            {
+                "key": key,
+                "first_seen_at": to_text(first),
+                "last_seen_at": to_text(last),
+                "messages": count,
+                "effective": effective(profile, site, key),
+            }
+            for key, first, last, count in await house.store.user_types(person.person_id)
+        ]
+    }
+
+
+@router.get("/effective")
+async def effective_treatment(type: str, person: Reading, house: House) -> Body:
+    """How a type is treated, per agent, and where that comes from."""
+    (row,) = await house.store.profiles([person.person_id])
+    site = house.site()
+    return {"type": checked_type(type), "effective": effective(profile_of(row, site), site, checked_type(type))}

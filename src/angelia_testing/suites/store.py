@@ -1,0 +1,428 @@
+"""What every store promises, as tests: subclass `StoreSuite`, give a fixture `store` (opened, empty)."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from angelia.inlet import Taken
+from angelia.model.delivery import Delivery, Reason, State
+from angelia.model.errors import AngeliaError, Conflict, NotFound
+from angelia.model.message import Message, MessageType
+from angelia.model.moments import to_us
+from angelia.model.payload import payload_of
+from angelia.model.person import Address, AddressState, Group, Person
+from angelia.planning.digest import DigestItem, assemble
+from angelia.planning.resolve import Decision, Verdict
+from angelia.planning.retry import Breaker
+from angelia.store import (
+    ClaimedMessage,
+    Feed,
+    FloodMark,
+    InboxQuery,
+    LedgerRow,
+    NewDigest,
+    NewMessage,
+    Plan,
+    RepeatMark,
+    RuleRow,
+    Settlement,
+    Slot,
+    Source,
+    Store,
+    Token,
+)
+
+NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
+LEASE = timedelta(seconds=60)
+MINUTE = timedelta(minutes=1)
+
+
+def message(number: int, kind: str = "obs.build.fail", at: datetime = NOW, **fields: Any) -> Message:
+    """A message of the source ci."""
+    return Message(message_id=number, source="ci", type=kind, received_at=at, occurred_at=at, **fields)
+
+
+def row(
+    number: int,
+    key: str | None = None,
+    fingerprint: bytes = b"f",
+    kind: str = "obs.build.fail",
+    source: str = "ci",
+    at: datetime = NOW,
+    **fields: Any,
+) -> NewMessage:
+    """A message as intake hands it to the store."""
+    return NewMessage(number, source, kind, to_us(at), payload_of(message(number, kind, at, **fields)), key, fingerprint if key else b"")
+
+
+def delivery(
+    number: int,
+    message_id: int | None = None,
+    agent: str = "mail",
+    state: State = State.DUE,
+    due_at: datetime = NOW,
+    person_id: int = 1,
+    **fields: Any,
+) -> Delivery:
+    """A delivery to person 1."""
+    return Delivery(delivery_id=number, person_id=person_id, agent=agent, address_id=0, state=state, due_at=due_at, message_id=message_id,
+                    **fields)  # fmt: skip
+
+
+async def planned(store: Store, number: int, deliveries: Sequence[Delivery], person_id: int = 1, **fields: Any) -> ClaimedMessage:
+    """A message with its plan recorded."""
+    await store.add_messages([row(number, **fields)])
+    (claimed,) = await store.claim_messages(10, LEASE, NOW)
+    decided = tuple(Decision(d.agent, Verdict.NOW, Reason.CHOSEN, "site:*") for d in deliveries)
+    ledger = [LedgerRow(number, person_id, ("to", "role:maintainer"), decided, NOW)]
+    assert await store.record_plans([Plan(claimed.message, claimed.fence, ledger, deliveries)], [], [], NOW) == 1
+    return claimed
+
+
+def a_digest(number: int, slot: Slot, item_ids: Sequence[int], **ends: Any) -> NewDigest:
+    """A digest of these items, and its delivery."""
+    content = assemble([DigestItem(delivery_id=n, message_id=n, type="a.b", subject="s", occurred_at=NOW) for n in item_ids], NOW).digest
+    assert content is not None
+    made = delivery(number + 1, digest_id=number, schedule=slot.schedule)
+    return NewDigest(number, slot, content, made, item_ids, **ends)
+
+
+class StoreSuite:
+    """The promises of `angelia.store.Store`."""
+
+    async def test_repeats_are_caught_by_key(self, store: Store) -> None:  # case B5
+        rows = (row(1, "k"), row(2, "k"), row(3, "k", b"other"), row(4, "k", source="x"))
+        first, again, other, elsewhere = [(await store.add_messages([one]))[0] for one in rows]
+        assert (first.taken, first.message_id) == (Taken.NEW, 1)
+        assert (again.taken, again.message_id) == (Taken.REPEAT, 1)
+        assert (other.taken, other.message_id) == (Taken.CONFLICT, 1)
+        assert (elsewhere.taken, elsewhere.message_id) == (Taken.NEW, 4)
+
+    async def test_fifty_at_once_with_one_key_are_one_message(self, store: Store) -> None:  # figure R14
+        receipts = await asyncio.gather(*(store.add_messages([row(100 + n, f"key{n % 10}")]) for n in range(500)))
+        new = [receipt for (receipt,) in receipts if receipt.taken is Taken.NEW]
+        assert len(new) == 10
+        assert len({receipt.message_id for (receipt,) in receipts}) == 10
+        assert len(await store.list_messages(person_id=None, limit=1000)) == 10
+
+    async def test_types_are_registered_with_their_parents(self, store: Store) -> None:
+        await store.add_messages([row(1)])
+        assert [entry.key for entry in await store.types()] == ["obs", "obs.build", "obs.build.fail"]
+
+    async def test_a_claimed_message_is_nobody_elses_until_its_lease_ends(self, store: Store) -> None:
+        await store.add_messages([row(n) for n in range(1, 6)])
+        first = await store.claim_messages(3, LEASE, NOW)
+        second = await store.claim_messages(3, LEASE, NOW)
+        assert [item.message.message_id for item in (*first, *second)] == [1, 2, 3, 4, 5]
+        assert await store.claim_messages(3, LEASE, NOW) == []
+        late = await store.claim_messages(10, LEASE, NOW + 2 * MINUTE)
+        assert len(late) == 5
+        assert late[0].attempts == 2
+        stale = Plan(first[0].message, first[0].fence, [], [delivery(9, 1)])
+        assert await store.record_plans([stale], [], [], NOW) == 0
+        assert await store.trail(1, 1) == []
+
+    async def test_parked_and_postponed_messages(self, store: Store) -> None:
+        await store.add_messages([row(1), row(2)])
+        one, two = await store.claim_messages(2, LEASE, NOW)
+        await store.postpone_message(1, one.fence, NOW + MINUTE, "later")
+        await store.park_message(2, two.fence, "poison")
+        assert await store.claim_messages(2, LEASE, NOW) == []
+        assert [item.message.message_id for item in await store.claim_messages(2, LEASE, NOW + MINUTE)] == [1]
+        assert [(item.message.message_id, item.error) for item in await store.parked_messages(10)] == [(2, "poison")]
+        assert await store.unpark_messages([2]) == 1
+        assert len(await store.claim_messages(2, LEASE, NOW)) == 1
+
+    async def test_a_plan_that_comes_twice_is_there_once(self, store: Store) -> None:
+        claimed = await planned(store, 1, [delivery(11, 1), delivery(12, 1, "web", State.DELIVERED, ended_at=NOW)])
+        again = Plan(claimed.message, claimed.fence, [LedgerRow(1, 1, ("to",), (), NOW)], [delivery(13, 1)])
+        assert await store.record_plans([again], [], [], NOW) == 0
+        assert [d.delivery_id for d in await store.trail(1, 1)] == [11, 12]
+        kept = await store.ledger_row(1, 1)
+        assert kept is not None and kept.because == ("to", "role:maintainer")
+        assert (await store.user_types(1))[0][::3] == ("obs.build.fail", 1)
+        assert await store.check() == []
+
+    async def test_chunks_of_one_plan(self, store: Store) -> None:
+        await store.add_messages([row(1)])
+        (claimed,) = await store.claim_messages(1, LEASE, NOW)
+        for start in (0, 50, 100):
+            rows = [LedgerRow(1, person, ("follow",), (), NOW) for person in range(start + 1, start + 51)]
+            await store.record_plans([Plan(claimed.message, claimed.fence, rows, [], is_complete=start == 100)], [], [], NOW)
+        assert len(await store.ledger_rows(1)) == 150
+        assert await store.claim_messages(1, LEASE, NOW + 2 * MINUTE) == []
+
+    async def test_deliveries_are_claimed_settled_and_fenced(self, store: Store) -> None:
+        await planned(store, 1, [delivery(11, 1), delivery(12, 1, "feed"), delivery(13, 1, "web", due_at=NOW + MINUTE)])
+        assert await store.next_due_at(["mail", "feed", "web"], NOW) == NOW
+        (claimed,) = await store.claim_deliveries(["mail"], 10, LEASE, NOW)
+        assert (claimed.delivery_id, claimed.state, claimed.attempts, claimed.first_tried_at) == (11, State.SENDING, 1, NOW)
+        assert await store.claim_deliveries(["mail"], 10, LEASE, NOW) == []
+        assert await store.requeue_expired_leases(NOW) == 0
+        assert await store.requeue_expired_leases(NOW + 2 * MINUTE) == 1
+        late = Settlement(11, claimed.fence, State.DELIVERED, Reason.CHOSEN)
+        assert await store.settle([late], NOW) == 0
+        (again,) = await store.claim_deliveries(["mail"], 10, LEASE, NOW + 2 * MINUTE)
+        assert again.attempts == 2
+        later = Settlement(11, again.fence, State.DUE, Reason.CHOSEN, NOW + 5 * MINUTE, "451 not now")
+        assert await store.settle([later], NOW) == 1
+        assert await store.claim_deliveries(["mail"], 10, LEASE, NOW + 4 * MINUTE) == []
+        (third,) = await store.claim_deliveries(["mail"], 10, LEASE, NOW + 5 * MINUTE)
+        assert third.last_error == "451 not now"
+        assert await store.settle([Settlement(11, third.fence, State.BOUNCED, Reason.REFUSED, error="550")], NOW) == 1
+        assert [d.delivery_id for d in await store.list_deliveries(states=[State.BOUNCED, State.DEAD])] == [11]
+        assert await store.replay([11, 12], NOW) == 1
+        assert (await store.deliveries([11]))[11].attempts == 0
+        counts = await store.conservation()
+        assert sum(counts.values()) == 3
+
+    async def test_four_workers_never_hold_one_delivery(self, store: Store) -> None:  # figure R15
+        deliveries = [delivery(1000 + n, 1, person_id=n) for n in range(400)]
+        await planned(store, 1, deliveries)
+        seen: list[int] = []
+
+        async def worker() -> None:
+            while claimed := await store.claim_deliveries(["mail"], 7, LEASE, NOW):
+                seen.extend(one.delivery_id for one in claimed)
+                await store.settle([Settlement(one.delivery_id, one.fence, State.DELIVERED, Reason.CHOSEN) for one in claimed], NOW)
+
+        await asyncio.gather(*(worker() for _ in range(4)))
+        assert sorted(seen) == [1000 + n for n in range(400)]
+        assert await store.conservation() == {State.DELIVERED: 400}
+
+    async def test_a_slot_has_one_digest_and_its_end_is_the_items_end(self, store: Store) -> None:
+        slot = Slot(1, "mail", 0, "daily", NOW)
+        for number in (1, 2, 3):
+            await planned(store, number, [delivery(10 + number, number, state=State.HELD, schedule="daily")])
+        assert await store.due_slots(NOW - MINUTE, 10) == []
+        assert await store.due_slots(NOW, 10) == [slot]
+        assert [item.delivery_id for item, _ in await store.held_items(slot, 10)] == [11, 12, 13]
+        assert await store.record_digest(a_digest(100, slot, [11, 12], expired_ids=[13]), NOW)
+        assert not await store.record_digest(a_digest(200, slot, [11, 12]), NOW)
+        assert await store.due_slots(NOW, 10) == []
+        assert (await store.digests([100]))[100].content == a_digest(100, slot, [11, 12]).content
+        (claimed,) = await store.claim_deliveries(["mail"], 10, LEASE, NOW)
+        assert (claimed.delivery_id, claimed.digest_id) == (101, 100)
+        await store.settle([Settlement(101, claimed.fence, State.BOUNCED, Reason.REFUSED)], NOW)
+        found = await store.deliveries([11, 12, 13])
+        assert [found[key].state for key in (11, 12, 13)] == [State.BOUNCED, State.BOUNCED, State.EXPIRED]
+        assert await store.replay([101], NOW) == 1
+        assert (await store.deliveries([11]))[11].state is State.DIGESTED
+        assert len(await store.trail(1, 1)) == 2
+        assert await store.check() == []
+
+    async def test_late_items_move_to_the_next_slot(self, store: Store) -> None:
+        slot = Slot(1, "mail", 0, "daily", NOW)
+        await planned(store, 1, [delivery(11, 1, state=State.HELD, schedule="daily")])
+        assert await store.record_digest(a_digest(100, slot, [11]), NOW)
+        await planned(store, 2, [delivery(12, 2, state=State.HELD, schedule="daily")])
+        assert not await store.record_digest(a_digest(200, slot, [12]), NOW)
+        assert await store.move_items([11, 12], NOW + MINUTE) == 1
+        assert [one.slot_at for one in await store.due_slots(NOW + MINUTE, 10)] == [NOW + MINUTE]
+
+    async def test_an_empty_slot_is_dropped(self, store: Store) -> None:
+        slot = Slot(1, "mail", 0, "daily", NOW)
+        await planned(store, 1, [delivery(11, 1, state=State.HELD, schedule="daily")])
+        await store.drop_slot(slot, [11], [], NOW)
+        assert await store.due_slots(NOW, 10) == []
+        assert await store.conservation() == {State.EXPIRED: 1}
+
+    async def test_what_waits_can_be_cancelled(self, store: Store) -> None:
+        await planned(store, 1, [delivery(11, 1), delivery(12, 1, "feed")], object="KDE/okular")
+        await planned(store, 2, [delivery(13, 2)], kind="wiki.change")
+        assert await store.cancel_waiting(1, agent="mail", subtree="obs", reason=Reason.UNSUBSCRIBED, now=NOW) == 1
+        assert await store.cancel_waiting(1, object_ref="KDE/okular", reason=Reason.MUTED, now=NOW) == 1
+        assert await store.cancel_waiting(2, reason=Reason.MUTED, now=NOW) == 0
+        assert (await store.deliveries([11]))[11].reason is Reason.UNSUBSCRIBED
+
+    async def test_marks_pauses_and_breakers(self, store: Store) -> None:
+        await store.add_messages([row(1)])
+        (claimed,) = await store.claim_messages(1, LEASE, NOW)
+        flood, repeat = FloodMark(1, "mail", NOW, 5), RepeatMark(1, "mail", "k", NOW)
+        await store.record_plans([Plan(claimed.message, claimed.fence)], [flood], [repeat], NOW)
+        assert await store.flood_marks([(1, "mail")], [(1, "mail", "k")]) == ({(1, "mail"): flood}, {(1, "mail", "k"): repeat})
+        await store.pause_agent("mail", True)
+        assert await store.paused_agents() == {"mail"}
+        await store.pause_agent("mail", False)
+        assert await store.paused_agents() == frozenset()
+        breaker = Breaker(5, NOW, NOW + MINUTE)
+        await store.put_breakers({"mail:x": breaker, "mail:y": Breaker()})
+        assert await store.breakers() == {"mail:x": breaker}
+
+    async def test_people_documents_and_who_changed(self, store: Store) -> None:
+        alice = await store.put_person(Person(person_id=0, login="alice", time_zone="Europe/Berlin"))
+        with pytest.raises(Conflict):
+            await store.put_person(Person(person_id=0, login="alice"))
+        sequence, _ = await store.people_changed_since(-1)
+        assert await store.put_wants("alice", {"follows": ["a"]}, follows=["a", "b"], rules=[RuleRow(0, "x.#", "p", "v")]) == 1
+        with pytest.raises(Conflict):
+            await store.put_wants("alice", {}, follows=[], rules=[], expected_version=0)
+        with pytest.raises(NotFound):
+            await store.put_wants("nobody", {}, follows=[], rules=[])
+        assert (await store.people_changed_since(sequence))[1] == [alice.person_id]
+        assert await store.wants("alice") == ({"follows": ["a"]}, 1)
+        assert await store.followers("b") == [alice.person_id]
+        assert await store.followed(["a", "z"]) == {"a"}
+        assert [chunk async for chunk in store.rule_rows()] == [[RuleRow(alice.person_id, "x.#", "p", "v")]]
+        await store.put_wants("alice", {}, follows=["b"], rules=[], expected_version=1)
+        assert await store.followers("a") == []
+        assert [chunk async for chunk in store.rule_rows([alice.person_id])] == []
+
+    async def test_addresses_and_codes(self, store: Store) -> None:
+        alice = await store.put_person(Person(person_id=0, login="alice"))
+        new = Address(address_id=0, person_id=alice.person_id, agent="mail", value="a@example.org")
+        made = await store.add_address(new)
+        with pytest.raises(Conflict):
+            await store.add_address(new)
+        await store.put_code(made.address_id, "right", NOW + MINUTE)
+        assert not await store.try_code(made.address_id, "wrong", NOW)
+        assert not await store.try_code(made.address_id, "right", NOW + 2 * MINUTE)
+        assert await store.try_code(made.address_id, "right", NOW)
+        assert not await store.try_code(made.address_id, "right", NOW)
+        verified = await store.address(made.address_id)
+        assert verified is not None and verified.state is AddressState.OK
+        await store.put_code(made.address_id, "right", NOW + MINUTE)
+        for _ in range(5):
+            await store.try_code(made.address_id, "wrong", NOW)
+        assert not await store.try_code(made.address_id, "right", NOW)
+        assert await store.codes_sent("mail", "a@example.org", NOW - MINUTE) == 2
+        preferred = await store.set_address(made.address_id, is_default=True, now=NOW)
+        assert preferred is not None and preferred.is_default
+        (profile,) = await store.profiles([alice.person_id])
+        assert [address.value for address in profile.addresses] == ["a@example.org"]
+        assert await store.delete_address(alice.person_id, made.address_id)
+        assert await store.addresses(alice.person_id) == []
+
+    async def test_groups_and_relations(self, store: Store) -> None:
+        ids = {login: (await store.put_person(Person(person_id=0, login=login))).person_id for login in ("alice", "bob")}
+        await store.put_group(Group(group_id=0, name="qa", members=("alice", "bob")))
+        with pytest.raises(NotFound):
+            await store.put_group(Group(group_id=0, name="qa", members=("nobody",)))
+        assert await store.group_members(["qa", "none"]) == {"qa": frozenset(ids.values())}
+        await store.put_relations("KDE/okular", {"maintainer": ["alice", "alice"], "reviewer": ["group:qa"]})
+        assert await store.related_ids("KDE/okular") == {"maintainer": {ids["alice"]}, "reviewer": set(ids.values())}
+        await store.put_relations("KDE/okular", {})
+        assert await store.relations("KDE/okular") == {}
+        assert (await store.profiles([ids["bob"]]))[0].groups == ("qa",)
+        assert await store.delete_group("qa")
+        assert await store.list_groups() == []
+
+    async def test_the_site_its_sources_and_tokens(self, store: Store) -> None:
+        assert await store.site() == ({}, 0)
+        assert await store.put_site({"preferences": {}}) == 1
+        with pytest.raises(Conflict):
+            await store.put_site({}, expected_version=0)
+        source = await store.put_source(Source(name="ci", subtrees=("obs",)))
+        assert await store.source("ci") == source
+        token = await store.add_token(Token(owner="source:ci", scopes=frozenset({"post"}), created_at=NOW), "hash")
+        assert await store.token("hash") == token
+        await store.touch_tokens([token.token_id], NOW)
+        assert await store.revoke_token(token.token_id)
+        revoked = await store.token("hash")
+        assert revoked is not None and revoked.is_revoked
+        await store.put_type(MessageType(key="a.b", first_seen_at=NOW, last_seen_at=NOW, aliases=("A_B",)))
+        assert await store.type_aliases() == {"a_b": "a.b"}
+        with pytest.raises(Conflict):
+            await store.put_type(MessageType(key="c", first_seen_at=NOW, last_seen_at=NOW, aliases=("a_b",)))
+        await store.put_template("k", "text")
+        assert await store.templates() == {"k": "text"}
+        await store.audit("root", "did", "it", {"x": 1}, NOW)
+        assert (await store.audit_log())[0]["action"] == "did"
+        assert await store.new_node() != await store.new_node()
+
+    async def test_feeds(self, store: Store) -> None:
+        feed = await store.add_feed(Feed(person_id=1, title="t", query={"type": "obs"}, created_at=NOW), "h1")
+        assert await store.feed("h1") == feed
+        assert await store.rotate_feed(1, feed.feed_id, "h2")
+        assert await store.feed("h1") is None
+        assert not await store.rotate_feed(2, feed.feed_id, None)
+        assert await store.rotate_feed(1, feed.feed_id, None)
+        assert await store.list_feeds(1) == []
+
+    async def test_the_inbox_filters_counts_and_marks(self, store: Store) -> None:
+        web: dict[str, Any] = {"agent": "web", "state": State.DELIVERED, "ended_at": NOW}
+        await planned(store, 1, [delivery(11, 1, **web)], subject="okular failed", object="KDE/okular", tags=(("arch", "s390x"),))
+        await planned(store, 2, [delivery(12, 2, **web)], kind="wiki.change", body="a page")
+        await planned(store, 3, [delivery(13, 3, **web)], kind="obs_build", subject="not below obs")
+
+        async def ids(**filters: Any) -> list[int]:
+            return [item.delivery_id for item in await store.inbox(1, InboxQuery(**filters))]
+
+        assert await ids() == [13, 12, 11]
+        assert await ids(subtree="obs") == [11]
+        assert await ids(text="OKULAR") == [11]
+        assert await ids(tag="arch=s390x") == [11]
+        assert await ids(object_ref="KDE/okular", state="unread") == [11]
+        assert await ids(limit=1, before_id=13) == [12]
+        assert await ids(is_newest_first=False, after_id=11) == [12, 13]
+        assert await store.inbox_counts(1, InboxQuery()) == {"total": 3, "unread": 3}
+        assert await store.inbox_counts(1, InboxQuery(), "type") == {"obs.build.fail": 1, "wiki.change": 1, "obs_build": 1}
+        assert await store.mark(1, InboxQuery(subtree="obs"), None, "read", NOW) == 1
+        assert await store.mark(1, InboxQuery(subtree="obs"), [12], "archive", NOW) == 0
+        assert await store.mark(1, InboxQuery(), [12], "archive", NOW) == 1
+        assert await store.mark(2, InboxQuery(), [13], "archive", NOW) == 0
+        assert await ids() == [13, 11]
+        assert await ids(state="archived") == [12]
+        assert (await store.inbox_counts(1, InboxQuery()))["unread"] == 1
+
+    async def test_retention_by_type_keeps_what_still_waits(self, store: Store) -> None:
+        await store.put_type(MessageType(key="obs", first_seen_at=NOW, last_seen_at=NOW, retention_days=1))
+        old = NOW - timedelta(days=10)
+        await planned(store, 1, [delivery(11, 1, "web", State.DELIVERED, ended_at=old)], at=old)
+        await planned(store, 2, [delivery(12, 2)], at=old)
+        await planned(store, 3, [delivery(13, 3, "web", State.DELIVERED, ended_at=old)], at=old, kind="wiki.change")
+        assert await store.purge(NOW, timedelta(days=30), 100) == 1
+        assert set(await store.messages([1, 2, 3])) == {2, 3}
+        assert await store.purge(NOW, timedelta(days=5), 100) == 1
+        assert set(await store.messages([1, 2, 3])) == {2}
+        assert await store.check() == []
+
+    async def test_a_bad_row_refuses_only_whoever_brought_it(self, store: Store) -> None:
+        await store.add_messages([row(1)])
+        rows = [row(1), *(row(number) for number in range(10, 15)), row(20)._replace(payload='{"type":"a","subject":"\ud800"}')]
+        answers = await asyncio.gather(*(store.add_messages([one]) for one in rows), return_exceptions=True)
+        assert [isinstance(answer, AngeliaError) for answer in answers] == [True, *[False] * 5, True]
+        assert set(await store.messages(range(30))) == {1, 10, 11, 12, 13, 14}
+
+    async def test_a_type_is_known_only_once_it_is_committed(self, store: Store) -> None:
+        await store.add_messages([row(1, kind="x.one")])
+        answers = await asyncio.gather(store.add_messages([row(1, kind="x.two")]), return_exceptions=True)
+        assert isinstance(answers[0], AngeliaError)
+        await store.add_messages([row(2, kind="x.two")])
+        assert "x.two" in {entry.key for entry in await store.types()}
+
+    async def test_many_keys_and_many_parked_at_once(self, store: Store) -> None:
+        rows = [row(number, f"key{number}") for number in range(1, 3001)]
+        assert {receipt.taken for receipt in await store.add_messages(rows)} == {Taken.NEW}
+        assert {receipt.taken for receipt in await store.add_messages(rows)} == {Taken.REPEAT}
+        assert await store.unpark_messages(range(40_000)) == 0
+
+    async def test_old_keys_and_marks_are_forgotten_in_slices(self, store: Store) -> None:
+        old = NOW - timedelta(days=8)
+        await store.add_messages([row(number, f"k{number}", at=old) for number in range(1, 26)])
+        await store.add_messages([row(number, f"k{number}") for number in range(26, 31)])
+        (claimed,) = await store.claim_messages(1, LEASE, NOW)
+        marks = [RepeatMark(1, "mail", f"k{number}", NOW - timedelta(hours=20 + number)) for number in range(12)]
+        await store.record_plans([Plan(claimed.message, claimed.fence)], [], marks, NOW)
+        assert [await store.forget(NOW, 10) for _ in range(4)] == [10, 10, 5, 0]
+        assert set((await store.flood_marks([(1, "mail")], [(1, "mail", f"k{number}") for number in range(12)]))[1]) == {
+            (1, "mail", f"k{number}") for number in range(5)
+        }
+        again = await store.add_messages([row(number + 100, f"k{number}") for number in range(1, 31)])
+        assert [receipt.taken for receipt in again] == [Taken.NEW] * 25 + [Taken.REPEAT] * 5
+
+    async def test_old_digests_go_with_their_deliveries(self, store: Store) -> None:
+        for number in range(1, 6):
+            slot = Slot(1, "mail", 0, "daily", NOW + number * MINUTE)
+            await planned(store, number, [delivery(10 + number, number, state=State.HELD, schedule="daily", due_at=slot.slot_at)])
+            assert await store.record_digest(a_digest(100 * number, slot, [10 + number]), NOW)
+        sent = await store.claim_deliveries(["mail"], 4, LEASE, NOW + 10 * MINUTE)
+        await store.settle([Settlement(one.delivery_id, one.fence, State.DELIVERED, Reason.CHOSEN) for one in sent], NOW)
+        later = NOW + timedelta(days=20)
+        while await store.purge(later, timedelta(days=10), 3) == 3:
+            pass
+        assert list(await store.digests([100, 200, 300, 400, 500])) == [500]
+        assert set(await store.messages(range(1, 6))) == {5}
