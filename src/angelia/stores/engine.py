@@ -320,10 +320,11 @@ class PostgresEngine:
         for pause in _PAUSES:
             try:
                 return await once(work)
-            except DBAPIError as error:
-                if getattr(error.orig, "sqlstate", None) not in _LOST:
+            except (DBAPIError, asyncpg.PostgresError) as error:
+                cause = getattr(error, "orig", error)
+                if getattr(cause, "sqlstate", None) not in _LOST:
                     raise
-                telemetry.log.info("transaction_runs_again", error=str(error.orig).splitlines()[0])
+                telemetry.log.info("transaction_runs_again", error=str(cause).splitlines()[0])
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
         return await once(work)
 
