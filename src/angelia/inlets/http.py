@@ -1,5 +1,6 @@
 """The HTTP inlet: JSON messages and batches, one-line publishing, CloudEvents; bare ASGI, since it is hot."""
 
+import json
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -12,7 +13,7 @@ from angelia.model.moments import public_id
 from angelia.wire.asgi import App, Receive, Scope, Send, UnsupportedMedia, body_of, header, respond
 from angelia.wire.callers import Callers
 from angelia.wire.fields import draft_of, key_of, parse_fields, parse_many, parse_one
-from angelia.wire.problems import PROBLEM_HEADERS, problem_of
+from angelia.wire.problems import PROBLEM_HEADERS, problem, problem_of
 
 MESSAGES = "/api/v1/messages"
 PUBLISH = "/api/v1/publish/"
@@ -38,6 +39,9 @@ class HttpInlet:
                 return await self._answer(self._messages, scope, receive, send)
             if path.startswith(PUBLISH) and "/" not in path[len(PUBLISH) :]:
                 return await self._answer(self._publish, scope, receive, send)
+        elif scope["type"] == "http" and (allowed := _allowed(scope)):
+            body = json.dumps(problem(405, f"allowed here: {allowed.decode()}")).encode()
+            return await respond(send, 405, body, [*PROBLEM_HEADERS, (b"allow", allowed)])
         return await self._behind(scope, receive, send)
 
     async def _answer(self, take: Any, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,6 +75,14 @@ class HttpInlet:
         caller.check_post(fields["type"], fields.get("severity", "normal"))
         draft = draft_of(fields, self._now(), key_of(header(scope, b"idempotency-key")))
         return _answer((await self._accept(caller.name, [draft]))[0])
+
+
+def _allowed(scope: Scope) -> bytes:
+    """What is allowed instead of a method other than POST; b"" where the app behind knows better."""
+    path = scope["path"]
+    if path.startswith(PUBLISH) and "/" not in path[len(PUBLISH) :]:
+        return b"POST"
+    return b"GET, POST" if path == MESSAGES and scope["method"] != "GET" else b""
 
 
 def _read(scope: Scope, body: bytes) -> tuple[list[dict[str, Any]], bool]:

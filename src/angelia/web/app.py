@@ -25,7 +25,16 @@ _HEADERS = {
 
 def make_api(context: Context) -> FastAPI:
     """The application behind the hot inlets."""
-    app = FastAPI(title="Angelia", version=angelia.__version__, docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json")
+    # No redirects for a slash too many: their Location would be made of the request's Host.
+    app = FastAPI(
+        title="Angelia",
+        version=angelia.__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
+        redirect_slashes=False,
+        max_body_size=context.max_body,
+    )
     app.state.context = context
     for room in (messages, people, person, site, operations, feeds, unsubscribe, probes):
         app.include_router(room.router)
