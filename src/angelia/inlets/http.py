@@ -48,8 +48,7 @@ class HttpInlet:
         try:
             status, body, headers = await take(scope, receive)
         except UnsupportedMedia as error:
-            _, body, _ = problem_of(error)
-            status, headers = 415, PROBLEM_HEADERS
+            status, body, headers = problem_of(error, 415)
         except AngeliaError as error:
             status, body, headers = problem_of(error)
         await respond(send, status, body, headers)
@@ -87,7 +86,10 @@ def _allowed(scope: Scope) -> bytes:
 
 def _read(scope: Scope, body: bytes) -> tuple[list[dict[str, Any]], bool]:
     """The messages of a body and whether it is a batch, by its content type."""
-    kind = header(scope, b"content-type").partition(b";")[0].strip().lower()
+    kind, _, more = header(scope, b"content-type").lower().partition(b";")
+    if more and b"charset" in more and b"utf-8" not in more:
+        raise UnsupportedMedia("JSON is UTF-8 (RFC 8259)")
+    kind = kind.strip()
     if kind in (b"application/json", b"") and not is_binary(scope):
         if body[:64].lstrip()[:1] == b"[":
             return parse_many(body), True

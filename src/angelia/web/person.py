@@ -14,6 +14,7 @@ from angelia.model.errors import Conflict, InvalidInput, NotFound, RateLimited
 from angelia.model.message import Severity, checked_type
 from angelia.model.moments import public_id, to_text
 from angelia.model.person import Address, AddressState, Person
+from angelia.planning.document import MAX_RULES
 from angelia.store import Feed, InboxQuery, Token
 from angelia.web.access import House, Known, Reading, Writing
 from angelia.web.context import Context
@@ -25,6 +26,7 @@ from angelia.web.forms import (
     NewAddress,
     NewFeed,
     NewToken,
+    RowId,
     address_out,
     documents_differ,
     feed_out,
@@ -43,7 +45,7 @@ def version_of(etag: str | None) -> int | None:
     if etag is None or etag == "*":
         return None
     text = etag.strip().removeprefix("W/").strip('"')
-    if not (text.isascii() and text.isdigit()):
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
         raise InvalidInput("If-Match holds the ETag that the preferences came with", "if-match")
     return int(text)
 
@@ -98,7 +100,7 @@ def _with_ids(document: Body) -> list[Body]:
 
 
 @router.post("/rules", status_code=201)
-async def add_rule(rule: Body, person: Writing, house: House, position: int | None = Query(None, ge=1)) -> Body:
+async def add_rule(rule: Body, person: Writing, house: House, position: int | None = Query(None, ge=1, le=MAX_RULES)) -> Body:
     """A new rule, last or at a position (from 1)."""
     made = {"id": secrets.token_hex(4)} | copy.deepcopy(rule)
 
@@ -296,7 +298,7 @@ async def _address(house: Context, person: Person, address_id: int) -> Address:
 
 
 @router.patch("/addresses/{address_id}")
-async def change_address(address_id: int, form: AddressChange, person: Writing, house: House) -> Body:
+async def change_address(address_id: RowId, form: AddressChange, person: Writing, house: House) -> Body:
     """Pause, resume, make default. One that was never verified can't be resumed."""
     address = await _address(house, person, address_id)
     if form.state == "ok" and address.verified_at is None:
@@ -308,7 +310,7 @@ async def change_address(address_id: int, form: AddressChange, person: Writing, 
 
 
 @router.delete("/addresses/{address_id}", status_code=204)
-async def delete_address(address_id: int, person: Writing, house: House) -> None:
+async def delete_address(address_id: RowId, person: Writing, house: House) -> None:
     """Forget an address."""
     if not await house.store.delete_address(person.person_id, address_id):
         raise NotFound("there is no such address")
@@ -320,7 +322,7 @@ CODE_LIVES = timedelta(minutes=10)
 
 
 @router.post("/addresses/{address_id}/code", status_code=202)
-async def send_code(address_id: int, person: Writing, house: House) -> Body:
+async def send_code(address_id: RowId, person: Writing, house: House) -> Body:
     """Send a six-digit code there; at most 3 a day to one place, over all people (checklist S32, S33)."""
     address = await _address(house, person, address_id)
     if await house.store.codes_sent(address.agent, address.value, house.now() - timedelta(days=1)) >= CODES_A_DAY:
@@ -333,7 +335,7 @@ async def send_code(address_id: int, person: Writing, house: House) -> Body:
 
 
 @router.post("/addresses/{address_id}/verify")
-async def verify_address(address_id: int, form: Code, person: Writing, house: House) -> Body:
+async def verify_address(address_id: RowId, form: Code, person: Writing, house: House) -> Body:
     """The code that came there; five tries."""
     await _address(house, person, address_id)
     if not await house.store.try_code(address_id, secret_hash(form.code), house.now()):
@@ -435,7 +437,7 @@ def _feed_urls(house: Context, secret: str) -> Body:
 
 
 @router.post("/feeds/{feed_id}/rotate")
-async def rotate_feed(feed_id: int, person: Writing, house: House) -> Body:
+async def rotate_feed(feed_id: RowId, person: Writing, house: House) -> Body:
     """New addresses; the old ones are gone at once."""
     secret = secrets.token_urlsafe(32)
     if not await house.store.rotate_feed(person.person_id, feed_id, secret_hash(secret)):
@@ -444,7 +446,7 @@ async def rotate_feed(feed_id: int, person: Writing, house: House) -> Body:
 
 
 @router.delete("/feeds/{feed_id}", status_code=204)
-async def revoke_feed(feed_id: int, person: Writing, house: House) -> None:
+async def revoke_feed(feed_id: RowId, person: Writing, house: House) -> None:
     """Revoke a feed."""
     if not await house.store.rotate_feed(person.person_id, feed_id, None):
         raise NotFound("there is no such feed")
@@ -471,7 +473,7 @@ async def add_token(form: NewToken, person: Writing, caller: Known, house: House
 
 
 @router.delete("/tokens/{token_id}", status_code=204)
-async def revoke_token(token_id: int, person: Writing, caller: Known, house: House) -> None:
+async def revoke_token(token_id: RowId, person: Writing, caller: Known, house: House) -> None:
     """Revoke a token of hers."""
     if token_id not in {token.token_id for token in await house.store.list_tokens(f"person:{person.login}")}:
         raise NotFound("there is no such token")

@@ -121,6 +121,7 @@ def parse_many(body: bytes) -> list[dict[str, Any]]:
 def parse_fields(fields: Mapping[str, object]) -> dict[str, Any]:
     """One message from values that another form was read into (XML, form, CloudEvents)."""
     valid: dict[str, Any] = _validated(lambda: dict(_one.validate_python(dict(fields))), b"")
+    _refuse_nul(valid, "")
     return valid
 
 

@@ -65,9 +65,9 @@ def problem(status: int, detail: str, *, kind: str = "about:blank", field: str =
     return document
 
 
-def problem_of(error: AngeliaError) -> tuple[int, bytes, list[Header]]:
-    """Status, body and headers of one of our errors."""
-    status = status_of(error)
+def problem_of(error: AngeliaError, status: int = 0) -> tuple[int, bytes, list[Header]]:
+    """Status, body and headers of one of our errors; `status` is one that the wire knows better."""
+    status = status or status_of(error)
     name = next((slug for kind, _, slug in _STATUS if isinstance(error, kind)), "error")
     detail = str(error) if status < 500 or isinstance(error, StoreUnavailable) else "an operator will find it in the log"
     document = problem(status, detail, kind=f"urn:angelia:{name}", field=getattr(error, "field", ""))
