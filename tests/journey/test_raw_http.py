@@ -182,13 +182,12 @@ def test_a_sender_that_goes_away_in_its_body_has_sent_nothing(hub):
     assert hub.stored() == before
 
 
-@pytest.mark.parametrize(
-    ("path", "is_chunked"),
-    [(b"/api/v1/messages", True), (b"/api/v1/messages", False), (b"/api/v1/publish/a", True), (b"/hermes/a", True), (b"/hermes/", False),
-     (b"/api/v1/groups/a", True), (b"/api/v1/groups/a", False)],
-)  # fmt: skip
-def test_reading_stops_where_a_body_is_too_large(hub, path, is_chunked):  # E1.11
-    before = hub.memory()
+TOO_LARGE = [(b"/api/v1/messages", True), (b"/api/v1/messages", False), (b"/api/v1/publish/a", True), (b"/hermes/a", True), (b"/hermes/", False),
+             (b"/api/v1/groups/a", True), (b"/api/v1/groups/a", False)]  # fmt: skip
+
+
+def poured(hub, path, is_chunked):
+    """What the hub says to a body without end, once it has closed the connection; None if it reads on for 15 s."""
     method = b"PUT " if b"groups" in path else b"POST "
     announced = b"Transfer-Encoding: chunked\r\n" if is_chunked else b"Content-Length: 100000000000\r\n"
     piece = b"10000\r\n" + b"x" * 65_536 + b"\r\n" if is_chunked else b"x" * 65_536
@@ -196,26 +195,41 @@ def test_reading_stops_where_a_body_is_too_large(hub, path, is_chunked):  # E1.1
     with socket.create_connection(("127.0.0.1", hub.port), timeout=5) as connection:
         connection.sendall(method + path + b" HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\n" + announced + b"\r\n")
         connection.setblocking(False)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 15
         while time.monotonic() < deadline:
             try:
-                answer += connection.recv(65_536)
-                if not answer:
-                    break
+                part = connection.recv(65_536)
+                if not part:
+                    return answer
+                answer += part
             except BlockingIOError:
                 pass
             except ConnectionError:
-                break
+                return answer
             try:
                 sent += connection.send(piece[sent % len(piece) :])
             except BlockingIOError:
                 time.sleep(0.001)
             except ConnectionError:
-                break
-        else:
-            pytest.fail("it read on and on")
-    assert answer.startswith(b"HTTP/1.1 413 "), answer[:200]
-    assert hub.memory() - before < 100_000_000
+                return answer
+    return None
+
+
+def test_reading_stops_where_a_body_is_too_large(hub):  # E1.11, all at once
+    before, answers = hub.memory(), {}
+
+    def pour(case):
+        answers[case] = poured(hub, *case)
+
+    threads = [threading.Thread(target=pour, args=(case,)) for case in TOO_LARGE]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for case in TOO_LARGE:
+        assert answers[case] is not None, f"{case}: it read on and on"
+        assert answers[case].startswith(b"HTTP/1.1 413 "), (case, answers[case][:200])
+    assert hub.memory() - before < 300_000_000
 
 
 def measured_close(hub, sent, drip=b"", every=0.2):
@@ -341,7 +355,7 @@ async def test_500_slow_clients_do_not_slow_a_healthy_one(hub):  # figure R12, c
         await asyncio.sleep(1)
         took = []
         async with httpx2.AsyncClient(base_url=hub.url) as client:
-            until = time.monotonic() + 6
+            until = time.monotonic() + 4
             while time.monotonic() < until:
                 began = time.monotonic()
                 assert (await client.post("/api/v1/messages", json={"type": "raw.test"})).status_code == 201

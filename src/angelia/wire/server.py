@@ -67,7 +67,7 @@ class _Flow(FlowControl):
 
     def resume_reading(self) -> None:
         """Unless requests wait."""
-        if not self._waiting:
+        if self.read_paused and not self._waiting:
             super().resume_reading()
 
 
@@ -85,6 +85,9 @@ class _Queue(deque[Any]):
 
 class WatchedProtocol(HttpToolsProtocol):
     """One connection."""
+
+    # Slots beside uvicorn's dictionary: above 30 names Python would keep one without shared keys, and every access would be slower.
+    __slots__ = ("_debt", "_good_hosts", "_largest_read", "_limits", "_received", "_unfinished")
 
     def __init__(self, *arguments: Any, limits: Limits, good_hosts: set[bytes], **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -144,7 +147,8 @@ class WatchedProtocol(HttpToolsProtocol):
                 self._good_hosts.add(hosts[0])
         if len(self.url) > MOST_URL:
             raise _Refused(414, f"a URL has at most {MOST_URL} bytes")
-        if len(self.headers) > MOST_HEADERS or (max(self._largest_read, self._unfinished[1]) > _LARGE_READ and self._head_size() > MOST_HEAD):
+        is_maybe_large = self._largest_read > _LARGE_READ or self._unfinished[1] > _LARGE_READ
+        if len(self.headers) > MOST_HEADERS or (is_maybe_large and self._head_size() > MOST_HEAD):
             raise _Refused(431, f"a head has at most {MOST_HEADERS} headers and {MOST_HEAD} bytes")
         if self.parser.should_upgrade() and not self._should_upgrade() and any(name in _BODY and value != b"0" for name, value in self.headers):
             # The parser takes what follows for the other protocol: the request would be served as if its body were empty.
