@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, func, or_, select, update
+from sqlalchemy import Connection, and_, delete, or_, select, update
 
 from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.moments import from_us, to_us
@@ -30,6 +30,12 @@ _SETTLE = (
     "attempts = attempts - s.back, last_error = s.error, ended_us = s.ended_us FROM {outcomes} "
     "WHERE deliveries.id = s.id AND deliveries.fence = s.fence AND deliveries.state = 3 "
     "RETURNING deliveries.id, deliveries.fence, digest_id, message_id"
+)
+# Counted without GROUP BY, here and in `conservation`: for that SQLite would sort all rows in memory.
+_WAITING = (
+    "SELECT agent, {state}, (SELECT count(*) FROM deliveries AS d WHERE d.state = {state} AND d.agent = a.agent), "
+    "(SELECT min(due_us) FROM deliveries AS d WHERE d.state = {state} AND d.agent = a.agent) "
+    "FROM (SELECT DISTINCT agent FROM deliveries WHERE state = {state}) AS a"
 )
 _OUTCOME = ("id", "fence", "state", "reason", "due_us", "back", "error", "ended_us")
 _OUTCOMES = {
@@ -186,9 +192,7 @@ class DeliveriesMixin:
     async def backlog(self) -> list[Backlog]:
         """See DeliveryStore."""
         pending = (State.HELD.value, State.DUE.value, State.SENDING.value)
-        texts = [
-            f"SELECT agent, {state:d}, count(*), min(due_us) FROM deliveries WHERE state = {state:d} GROUP BY agent" for state in pending
-        ]  # constants only; one statement a state, so that each runs on its partial index
+        texts = [_WAITING.format(state=f"{state:d}") for state in pending]  # constants: each runs on its partial index
         counts: dict[str, dict[int, tuple[int, int]]] = {}
 
         def work(connection: Connection) -> None:
@@ -201,9 +205,9 @@ class DeliveriesMixin:
 
     async def conservation(self) -> dict[State, int]:
         """See DeliveryStore."""
-        statement = select(_d.state, func.count()).group_by(_d.state)
-        found = await self.engine.read(lambda connection: connection.execute(statement).all())
-        return {State(state): count for state, count in found}
+        counts = ", ".join(f"sum(CASE WHEN state = {state:d} THEN 1 ELSE 0 END)" for state in State)
+        row = await self.engine.read(lambda connection: run(connection, f"SELECT {counts} FROM deliveries").one())
+        return {state: count for state, count in zip(State, row, strict=True) if count}
 
     async def paused_agents(self) -> frozenset[str]:
         """See DeliveryStore."""
