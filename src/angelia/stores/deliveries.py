@@ -37,6 +37,7 @@ _WAITING = (
     "(SELECT min(due_us) FROM deliveries AS d WHERE d.state = {state} AND d.agent = a.agent) "
     "FROM (SELECT DISTINCT agent FROM deliveries WHERE state = {state}) AS a"
 )
+_COUNTS = "SELECT " + ", ".join(f"sum(CASE WHEN state = {state:d} THEN 1 ELSE 0 END)" for state in State) + " FROM deliveries"
 _OUTCOME = ("id", "fence", "state", "reason", "due_us", "back", "error", "ended_us")
 _OUTCOMES = {
     "postgresql": (
@@ -205,8 +206,7 @@ class DeliveriesMixin:
 
     async def conservation(self) -> dict[State, int]:
         """See DeliveryStore."""
-        counts = ", ".join(f"sum(CASE WHEN state = {state:d} THEN 1 ELSE 0 END)" for state in State)
-        row = await self.engine.read(lambda connection: run(connection, f"SELECT {counts} FROM deliveries").one())
+        row = await self.engine.read(lambda connection: run(connection, _COUNTS).one())
         return {state: count for state, count in zip(State, row, strict=True) if count}
 
     async def paused_agents(self) -> frozenset[str]:
