@@ -102,7 +102,7 @@ class House:
         return (
             Planner(self.store, self.people, directory, self.intake, wake_relay),
             Digester(self.store, self.people, self.intake, wake_relay),
-            Relay(self.store, self.agents, letters, Voice(self.intake.accept), now, lifetimes),
+            Relay(self.store, self.agents, letters, Voice(self.intake.accept), now, lifetimes, self.hints["relay"]),
             Janitor(self.store, timedelta(days=self.settings.delivery.retention_days)),
         )
 

@@ -88,7 +88,8 @@ def _fault(tree: nodes.Template) -> str:
 
 
 def _environment(loader: BaseLoader | None, *, is_html: bool) -> ImmutableSandboxedEnvironment:
-    environment = _Sandbox(loader=loader, autoescape=is_html, trim_blocks=True, lstrip_blocks=True)
+    # Our own templates change with the version only: no look at the files for each mail.
+    environment = _Sandbox(loader=loader, autoescape=is_html, trim_blocks=True, lstrip_blocks=True, auto_reload=False)
     # No loop that a template makes by itself can run long; it goes over what the message brings, whose size has limits.
     environment.globals = {"range": lambda *_: ()}
     for name in ("format", "center", "ljust", "rjust", "indent", "wordwrap", "xmlattr", "pprint", "batch", "slice", "replace", "tojson"):
