@@ -315,10 +315,10 @@ class PersonStore(Protocol):
         """Create (person_id 0) or change by id. A login that is taken is a Conflict."""
 
     async def person(self, login: str) -> Person | None:
-        """By login."""
+        """By login; `group:<name>` is a group's principal."""
 
     async def list_people(self, after_login: str = "", limit: int = 100) -> list[Person]:
-        """By login."""
+        """By login, without the principals of groups."""
 
     async def person_ids(self, logins: Collection[str]) -> dict[str, int]:
         """Those that exist."""
@@ -379,8 +379,10 @@ class PersonStore(Protocol):
         """How many verification codes went to this place, over all people (checklist S32)."""
 
     # groups and relations
-    async def put_group(self, group: Group) -> Group:
-        """Create or replace by name, members included; logins that don't exist are NotFound."""
+    async def put_group(self, group: Group, vouched: Collection[Address] | None = None) -> Group:
+        """Create or replace by name, members included; logins that don't exist are NotFound. Its principal `group:<name>` (a person of
+        that login) comes with it. `vouched` replaces its addresses, all verified by whoever puts them; None leaves them as they are.
+        """
 
     async def group(self, name: str) -> Group | None:
         """By name."""
@@ -389,7 +391,7 @@ class PersonStore(Protocol):
         """By name."""
 
     async def delete_group(self, name: str) -> bool:
-        """False if there was none."""
+        """False if there was none. Its principal becomes inactive and loses its addresses."""
 
     async def group_members(self, names: Collection[str]) -> dict[str, frozenset[int]]:
         """Person ids by group; unknown groups are left out."""

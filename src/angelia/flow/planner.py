@@ -8,7 +8,7 @@ from angelia import telemetry
 from angelia.directory import Directory, Failed, Members
 from angelia.flow.intake import Intake
 from angelia.flow.outbox import Candidacy, Chunk, Outbox
-from angelia.flow.profiles import People
+from angelia.flow.profiles import People, group_agents
 from angelia.flow.voice import Voice
 from angelia.model.errors import StoreUnavailable
 from angelia.model.message import Message
@@ -29,6 +29,7 @@ class _Facts:
 
     ids: Mapping[str, int]
     members: Mapping[str, frozenset[int]]
+    group_agents: Mapping[str, frozenset[str]] = field(default_factory=dict)
     relations: dict[str, Members | Failed] = field(default_factory=dict)
     followed: frozenset[str] = frozenset()
 
@@ -86,11 +87,13 @@ class Planner:
     async def _facts(self, messages: Sequence[Message]) -> _Facts:
         names = {recipient.principal for message in messages for recipient in message.recipients}
         groups = {name[6:] for name in names if name.startswith("group:")}
-        logins = {name for name in names if not name.startswith("group:")}
         facts = _Facts(
-            await self._store.person_ids(logins) if logins else {},
+            await self._store.person_ids(names) if names else {},
             await self._store.group_members(groups) if groups else {},
         )
+        if groups:
+            known = await self._people.profiles([key for name, key in facts.ids.items() if name.startswith("group:")])
+            facts.group_agents = group_agents(profile for profile, _ in known.values())
         refs = {message.object for message in messages if message.object}
         if refs:
             facts.followed = await self._store.followed(refs)
@@ -109,7 +112,7 @@ class Planner:
                 if len(chunk.candidacies) >= CHUNK:
                     await self._record([chunk], now)
                     chunk = Chunk(message, item.fence)
-                chunk.candidacies += await self._decide(message, person_ids[start : start + CHUNK], members, now)
+                chunk.candidacies += await self._decide(message, person_ids[start : start + CHUNK], members, facts, now)
         if isinstance(relations, Failed):
             await self._ask_again(item, chunk, relations.why, now)
             return None
@@ -144,10 +147,10 @@ class Planner:
                 return
             last = followers[-1]
 
-    async def _decide(self, message: Message, person_ids: Collection[int], members: Members, now: datetime) -> list[Candidacy]:
+    async def _decide(self, message: Message, person_ids: Collection[int], members: Members, facts: _Facts, now: datetime) -> list[Candidacy]:
         candidacies = []
         for profile, addresses in (await self._people.profiles(person_ids)).values():
-            standing = standing_of(message, profile, roles_of(profile.person.person_id, members))
+            standing = standing_of(message, profile, roles_of(profile.person.person_id, members), facts.group_agents)
             resolution = resolve(message, profile, standing, self._people.site, now)
             if resolution is not None:
                 candidacies.append(Candidacy(message, profile, addresses, resolution))
@@ -175,13 +178,13 @@ def roles_of(person_id: int, members: Members) -> frozenset[str]:
     return frozenset(role for role, person_ids in members.by_role.items() if person_id in person_ids)
 
 
-def standing_of(message: Message, profile: Profile, roles: Iterable[str]) -> Standing:
+def standing_of(message: Message, profile: Profile, roles: Iterable[str], own: Mapping[str, frozenset[str]]) -> Standing:
     """How she stands to a message. A restricted one without a list is for those whom it names; with one, for those on the list."""
     has_access = True
     if message.is_restricted:
         allowed = message.access or tuple(recipient.principal for recipient in message.recipients)
         has_access = profile.person.login in allowed or any(f"group:{group}" in allowed for group in profile.groups)
-    return Standing(frozenset(roles), has_access)
+    return Standing(frozenset(roles), has_access, own)
 
 
 def _unknown(message: Message, facts: _Facts) -> tuple[str, ...]:

@@ -80,8 +80,19 @@ def profile_of(row: ProfileRow, site: Site) -> Profile:
     except InvalidInput as error:
         telemetry.log.error("wants_unreadable", person_id=row.person.person_id, field=error.field, error=str(error))
         wants = Wants()
-    reachable = site.pull | {address.agent for address in row.addresses if address.state is AddressState.OK}
+    reachable = frozenset(address.agent for address in row.addresses if address.state is AddressState.OK)
+    if row.person.group is None:
+        reachable |= site.pull  # a group has no inbox and no feed: its members have
     return Profile(row.person, wants, zone_of(row.person.time_zone), reachable, frozenset(row.groups))
+
+
+def group_agents(profiles: Iterable[Profile]) -> dict[str, frozenset[str]]:
+    """By group, the agents that reach it at an address of its own; groups without one are left out."""
+    return {
+        profile.person.group: profile.reachable
+        for profile in profiles
+        if profile.person.group is not None and profile.person.is_active and profile.reachable
+    }
 
 
 @lru_cache(maxsize=600)

@@ -4,7 +4,7 @@ R11 (digest content, folded repeats) and R12 (flood) need history and follow in 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from zoneinfo import ZoneInfo
@@ -64,10 +64,11 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a person stands to one message: facts fetched before, in bulk."""
+    """How a person stands to one message: facts fetched before, in bulk. `group_agents`: by group, which agents reach it at its own address."""
 
     roles: frozenset[str] = frozenset()
     has_access: bool = True
+    group_agents: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,9 @@ def resolve(message: Message, profile: Profile, standing: Standing, site: Site, 
             continue
         for treatment in treatments:
             decisions.append(_decide(case, agent, treatment, decided_by, dropped))
+    if profile.person.group is not None:
+        # A group has no inbox and misses no address: it is its members who are told where it has none of its own.
+        decisions = [decision for decision in decisions if decision.agent in profile.reachable]
     return Resolution(tuple(case.because), tuple(decisions))
 
 
@@ -150,7 +154,7 @@ def _because(case: _Case) -> None:
     via_group = False
     for recipient in message.recipients:
         if recipient.principal == login:
-            because.append(str(recipient.kind))
+            because.append(recipient.principal if recipient.group is not None else str(recipient.kind))
             case.is_to = case.is_to or recipient.kind is RecipientKind.TO
         elif (group := recipient.group) is not None and group in profile.groups:
             because.append(recipient.principal)
@@ -310,17 +314,22 @@ def _decide(case: _Case, agent: str, treatment: Treatment, decided_by: str, drop
 def _channel(case: _Case, agent: str, decided_by: str) -> Decision | None:
     """R8: what came only through a group respects what she accepts from it; paused agents are still."""
     profile = case.profile
-    if case.is_group_only and agent != "web" and not _accepted(case, agent):
-        return Decision(agent, Verdict.SUPPRESSED, Reason.GROUP_NOT_ACCEPTED, decided_by)
+    if case.is_group_only and agent != "web":
+        accepted = _accepted(case, agent)
+        if not accepted:
+            return Decision(agent, Verdict.SUPPRESSED, Reason.GROUP_NOT_ACCEPTED, decided_by)
+        if all(agent in case.standing.group_agents.get(group, ()) for group in accepted):
+            return Decision(agent, Verdict.SUPPRESSED, Reason.GROUP_ADDRESS, f"group:{accepted[0]}")
     if agent in profile.wants.paused:
         return Decision(agent, Verdict.SUPPRESSED, Reason.PAUSED, decided_by)
     return None
 
 
-def _accepted(case: _Case, agent: str) -> bool:
+def _accepted(case: _Case, agent: str) -> list[str]:
+    """The groups through which the message came and from which she takes it by this agent."""
     accepts = case.profile.wants.accepts
     groups = (reason[6:] for reason in case.because)
-    return any(group not in accepts or agent in accepts[group] for group in groups)
+    return [group for group in groups if group not in accepts or agent in accepts[group]]
 
 
 def _wished(case: _Case, when: str, decided_by: str, agent: str) -> str:

@@ -13,6 +13,7 @@ from angelia.model.moments import number_of, public_id, to_text
 from angelia.model.payload import payload_fields
 from angelia.model.person import Address, Person
 from angelia.store import Feed, InboxItem, Source, Token
+from angelia.web.context import Context
 
 Login = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]*$")]
 Line = Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -101,10 +102,11 @@ class NewToken(Strict):
 
 
 class GroupForm(Strict):
-    """A group as a whole."""
+    """A group as a whole. `addresses` (agent -> value) are its own, vouched for by whoever puts them; left out, they stay as they are."""
 
     title: Line = ""
     members: list[Login] = Field(max_length=10_000)
+    addresses: dict[Word, Word] | None = Field(default=None, max_length=20)
 
 
 class RelationsForm(Strict):
@@ -154,6 +156,17 @@ class AgentChange(Strict):
     """Pause an agent (its backlog is kept), or let it go."""
 
     is_paused: bool
+
+
+def checked_address(house: Context, name: str, value: str, field: str) -> str:
+    """The address in its agent's form; InvalidInput where the agent takes none, or not this one."""
+    agent = house.agents.get(name)
+    if agent is None or agent.is_pull:
+        raise InvalidInput("there is no agent of that name that needs an address", "agent")
+    checked = agent.check_address(value)
+    if checked is None:
+        raise InvalidInput(f"this is no address for {name}", field)
+    return checked
 
 
 def number(prefix: str, text: str) -> int:

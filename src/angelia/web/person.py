@@ -26,6 +26,7 @@ from angelia.web.forms import (
     NewFeed,
     NewToken,
     address_out,
+    checked_address,
     documents_differ,
     feed_out,
     item_out,
@@ -262,13 +263,8 @@ async def addresses(person: Reading, house: House) -> Body:
 
 @router.post("/addresses", status_code=201)
 async def add_address(form: NewAddress, person: Writing, caller: Known, house: House) -> Body:
-    """A new address; nothing is sent there until it is verified. An administrator may say that it is."""
-    agent = house.agents.get(form.agent)
-    if agent is None or agent.is_pull:
-        raise InvalidInput("there is no agent of that name that needs an address", "agent")
-    value = agent.check_address(form.value)
-    if value is None:
-        raise InvalidInput(f"this is no address for {form.agent}", "value")
+    """A new address, also of a group (`group:<name>`); nothing is sent there until it is verified. An administrator may say that it is."""
+    value = checked_address(house, form.agent, form.value, "value")
     if form.is_verified and not caller.is_admin:
         raise InvalidInput("only an administrator may vouch for an address", "is_verified")
     state = AddressState.OK if form.is_verified else AddressState.UNVERIFIED
@@ -409,6 +405,11 @@ async def mark_inbox(form: Marking, view: View, person: Writing, house: House) -
     return {"changed": await house.store.mark(person.person_id, view, ids, form.change, house.now())}
 
 
+def _only_people(person: Person) -> None:
+    if person.group is not None:
+        raise InvalidInput("a group reads nothing: its members do", "login")
+
+
 _FEED_FILTERS = frozenset({"type", "source", "tag", "object", "thread", "severity", "text"})
 
 
@@ -421,6 +422,7 @@ async def list_feeds(person: Reading, house: House) -> Body:
 @router.post("/feeds", status_code=201)
 async def add_feed(form: NewFeed, person: Writing, house: House) -> Body:
     """A feed of a saved query; its addresses are shown this once."""
+    _only_people(person)
     unknown = set(form.query) - _FEED_FILTERS
     if unknown:
         raise InvalidInput(f"a feed filters by {', '.join(sorted(_FEED_FILTERS))}", "query")
@@ -459,6 +461,7 @@ async def list_tokens(person: Reading, house: House) -> Body:
 @router.post("/tokens", status_code=201)
 async def add_token(form: NewToken, person: Writing, caller: Known, house: House) -> Body:
     """A new token; its secret is shown this once. None gets a scope that its maker lacks."""
+    _only_people(person)
     scopes = frozenset(form.scopes)
     if not caller.is_admin and not scopes <= caller.scopes:
         raise InvalidInput("a token can't give more than the one that makes it", "scopes")
