@@ -13,7 +13,10 @@ import uvicorn
 from angelia import telemetry
 from angelia.agent import Agent, Letter
 from angelia.dialects.hermes import HermesDialect
+from angelia.directories.http import HttpDirectory, HttpDirectorySettings
 from angelia.directories.local import LocalDirectory
+from angelia.directories.together import TogetherDirectory
+from angelia.directory import Directory
 from angelia.flow.digester import Digester
 from angelia.flow.intake import Intake
 from angelia.flow.janitor import Janitor
@@ -28,6 +31,7 @@ from angelia.model.delivery import Delivery, Sent, State
 from angelia.model.errors import BadSettings, StoreUnavailable
 from angelia.model.message import Message
 from angelia.model.person import Address, Person
+from angelia.outbound import Outbound
 from angelia.plugins import agent_classes
 from angelia.settings import Settings, secret_of, section
 from angelia.stores.sql import SqlStore, open_store
@@ -60,6 +64,8 @@ class House:
         self.people = People(store)
         self.intake = Intake(store, lambda: time_ns() // 1000, node, self._wake("planner", "messages"))
         self.secret = secret_of(settings)
+        self.outbound = Outbound(settings.outbound.allow, ca_file=settings.outbound.ca_file)
+        self.directory = make_directory(settings, store, self.outbound)
         self.stages = self._stages()
 
     @classmethod
@@ -69,11 +75,15 @@ class House:
         store = await open_store(settings.database)
         templates: dict[str, str] = {}
         agents = make_agents(settings, templates)
+        house: House | None = None
         try:
             house = cls(settings, store, agents, await store.new_node(), templates)
             await house.refresh()
             yield house
         finally:
+            if house is not None:
+                await house.directory.close()
+                await house.outbound.close()
             for agent in agents.values():
                 await agent.close()
             await store.close()
@@ -96,10 +106,9 @@ class House:
         lifetime, chat = self.settings.lifetimes
         lifetimes = Lifetimes(lifetime, {name: chat for name, agent in self.agents.items() if agent.is_interruptive})
         letters = Letters(self.store, self.people, Links(self.settings.house.base_url, self.secret))
-        directory = LocalDirectory(self.store, monotonic)
         wake_relay = self._wake("relay", "deliveries")
         return (
-            Planner(self.store, self.people, directory, self.intake, wake_relay),
+            Planner(self.store, self.people, self.directory, self.intake, wake_relay),
             Digester(self.store, self.people, self.intake, wake_relay),
             Relay(self.store, self.agents, letters, Voice(self.intake.accept), now, lifetimes),
             Janitor(self.store, timedelta(days=self.settings.delivery.retention_days)),
@@ -233,6 +242,17 @@ def make_agents(settings: Settings, templates: Mapping[str, str]) -> dict[str, A
         table = dict(settings.agents.get(name, {}))
         agents[name] = kind(_rooted(section(kind.Settings, f"agents.{name}", table), settings), lambda: templates)
     return agents
+
+
+def make_directory(settings: Settings, store: SqlStore, outbound: Outbound) -> Directory:
+    """The hub's own directory first, then each relation source in the order of the settings."""
+    directories: list[Directory] = [LocalDirectory(store, monotonic)]
+    for name, table in settings.directories.items():
+        path = f"directories.{name}"
+        if not isinstance(table, Mapping) or not table.get("url"):
+            raise BadSettings(f"{path} is a table with a url")
+        directories.append(HttpDirectory(name, section(HttpDirectorySettings, path, table), outbound, store, monotonic))
+    return directories[0] if len(directories) == 1 else TogetherDirectory(directories)
 
 
 def _rooted(made: object, settings: Settings) -> object:

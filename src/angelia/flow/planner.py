@@ -1,5 +1,6 @@
 """Accepted messages -> deliveries: gather the facts, let `resolve` decide for each candidate, record ledger and deliveries at once."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -97,8 +98,9 @@ class Planner:
         refs = {message.object for message in messages if message.object}
         if refs:
             facts.followed = await self._store.followed(refs)
-            for ref in refs:
-                facts.relations[ref] = await self._directory.relations(ref)
+            asked = sorted(refs)  # all at once: a source that is slow holds a turn up once, not once an object
+            answers = await asyncio.gather(*(self._directory.relations(ref) for ref in asked))
+            facts.relations = dict(zip(asked, answers, strict=True))
         return facts
 
     async def _plan(self, item: ClaimedMessage, facts: _Facts, now: datetime) -> Chunk | None:
