@@ -91,6 +91,7 @@ class House:
     async def refresh(self) -> None:
         """Read again what is kept in memory."""
         await self.people.refresh()
+        await self.people.refresh_types()
         templates = await self.store.templates()
         self._templates.clear()
         self._templates.update(templates)

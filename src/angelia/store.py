@@ -82,13 +82,17 @@ class RepeatMark:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a planner records for one claimed message. With `is_complete` False it is one chunk of several (many recipients)."""
+    """What a planner records for one claimed message. With `is_complete` False it is one chunk of several (many recipients).
+
+    `is_filled`: its type said what the sender did not; the message is stored anew as it now is, so that all who read it see the same.
+    """
 
     message: Message
     fence: int
     ledger: Sequence[LedgerRow] = ()
     deliveries: Sequence[Delivery] = ()
     is_complete: bool = True
+    is_filled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -482,8 +486,8 @@ class SiteStore(Protocol):
     async def touch_tokens(self, token_ids: Collection[int], now: datetime) -> None:
         """They were used."""
 
-    async def types(self, keys: Collection[str] | None = None) -> list[MessageType]:
-        """Registered types, by key; all or some."""
+    async def types(self, keys: Collection[str] | None = None, *, is_curated: bool = False) -> list[MessageType]:
+        """Registered types, by key; all, some, or only those of which an operator has said something."""
 
     async def put_type(self, entry: MessageType) -> None:
         """Create or curate one; missing parents are created. Aliases are case-insensitive and unique (Conflict)."""

@@ -16,7 +16,7 @@ from angelia.client import Client, Refused
 @click.option("--to", multiple=True, help="Login or group:<name>; may be given several times.")
 @click.option("--cc", multiple=True, help="In copy.")
 @click.option("--subject", default="", help="Subject; else the first line of the body serves.")
-@click.option("--severity", type=click.Choice(["low", "normal", "high", "urgent"]), default="normal", show_default=True)
+@click.option("--severity", type=click.Choice(["low", "normal", "high", "urgent"]), default="", help="Else what its type says, or normal.")
 @click.option("--object", "ref", default="", help="What it is about.")
 @click.option("--tag", multiple=True, help="name=value; may be given several times.")
 @click.option("--param", multiple=True, help="name=value; may be given several times.")
@@ -26,8 +26,8 @@ from angelia.client import Client, Refused
 def send(reach: Reach, type: str, body: str, to: tuple[str, ...], cc: tuple[str, ...], subject: str, severity: str, ref: str,
          tag: tuple[str, ...], param: tuple[str, ...], key: str, spool: str) -> None:  # fmt: skip
     """Send a message of TYPE. BODY is its text; - or nothing reads standard input."""
-    fields: dict[str, Any] = {"type": type, "body": text_of("-") if body == "-" else body, "severity": severity}
-    fields |= {name: value for name, value in (("subject", subject), ("object", ref), ("idempotency_key", key)) if value}
+    fields: dict[str, Any] = {"type": type, "body": text_of("-") if body == "-" else body}
+    fields |= {name: value for name, value in (("severity", severity), ("subject", subject), ("object", ref), ("idempotency_key", key)) if value}
     fields |= {name: list(value) for name, value in (("to", to), ("cc", cc)) if value}
     fields |= {name: dict(_pair(text) for text in texts) for name, texts in (("tags", tag), ("params", param)) if texts}
     if not reach.url:

@@ -45,6 +45,7 @@ class Chunk:
     candidacies: list[Candidacy] = field(default_factory=list)
     unknown: tuple[str, ...] = ()
     is_complete: bool = False
+    is_filled: bool = False
 
 
 class Outbox:
@@ -95,7 +96,7 @@ class Outbox:
             decisions = tuple(self._settled(candidacy, decision, deliveries) for decision in candidacy.resolution.decisions)
             because = candidacy.resolution.because
             ledger.append(LedgerRow(chunk.message.message_id, candidacy.person_id, because, decisions, self._now))
-        return Plan(chunk.message, chunk.fence, ledger, deliveries, chunk.is_complete)
+        return Plan(chunk.message, chunk.fence, ledger, deliveries, chunk.is_complete, chunk.is_filled)
 
     def _settled(self, candidacy: Candidacy, decision: Decision, deliveries: list[Delivery]) -> Decision:
         """The decision as it stands after addresses, repeats and floods; its delivery, if there is one, joins the others."""

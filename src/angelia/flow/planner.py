@@ -13,6 +13,7 @@ from angelia.flow.profiles import People, group_agents
 from angelia.flow.voice import Voice
 from angelia.model.errors import StoreUnavailable
 from angelia.model.message import Message
+from angelia.planning.defaults import filled
 from angelia.planning.resolve import Profile, Standing, resolve
 from angelia.store import ClaimedMessage, Store
 
@@ -105,15 +106,18 @@ class Planner:
 
     async def _plan(self, item: ClaimedMessage, facts: _Facts, now: datetime) -> Chunk | None:
         """The last chunk of a message, to be written with those of others; a large audience is written chunk by chunk before."""
-        message = item.message
+        # Here and not at intake, which must stay fast and needs to know nothing; and not where messages are read, where each reader would
+        # have to know the types, and what was decided would change under the feet of explain when an operator changes a type.
+        message = filled(item.message, self._people.defaults)
+        is_filled = message is not item.message
         relations = facts.relations.get(message.object, _NOBODY)
         members = relations if isinstance(relations, Members) else _NOBODY
-        chunk = Chunk(message, item.fence, unknown=_unknown(message, facts))
+        chunk = Chunk(message, item.fence, unknown=_unknown(message, facts), is_filled=is_filled)
         async for person_ids in self._candidates(message, facts, members):
             for start in range(0, len(person_ids), CHUNK):
                 if len(chunk.candidacies) >= CHUNK:
                     await self._record([chunk], now)
-                    chunk = Chunk(message, item.fence)
+                    chunk = Chunk(message, item.fence, is_filled=is_filled)
                 chunk.candidacies += await self._decide(message, person_ids[start : start + CHUNK], members, facts, now)
         if isinstance(relations, Failed):
             await self._ask_again(item, chunk, relations.why, now)

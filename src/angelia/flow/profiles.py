@@ -9,6 +9,7 @@ from angelia.model.errors import InvalidInput
 from angelia.model.message import Message
 from angelia.model.person import Address, AddressState
 from angelia.model.preference import ANY_TYPE, ConditionKind, Rule, Site, Wants
+from angelia.planning.defaults import Defaults, defaults_of
 from angelia.planning.document import parse_site, parse_wants
 from angelia.planning.resolve import Profile
 from angelia.planning.topic import PatternIndex
@@ -28,6 +29,7 @@ class People:
         self._rules: dict[int, list[RuleRow]] = {}
         self._site = Site()
         self._site_version = -1
+        self.defaults: Defaults = {}
 
     @property
     def site(self) -> Site:
@@ -51,6 +53,10 @@ class People:
                     self._index.discard(row.pattern, _condition(row), person_id)
             async for rows in self._store.rule_rows(changed):
                 self._add_rules(rows)
+
+    async def refresh_types(self) -> None:
+        """Read again what types say for messages that say nothing. Apart from `refresh`, which runs at every turn: there may be many types."""
+        self.defaults = defaults_of(await self._store.types(is_curated=True))
 
     def _add_rules(self, rows: Iterable[RuleRow]) -> None:
         for row in rows:

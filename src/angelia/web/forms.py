@@ -127,11 +127,13 @@ class SourceForm(Strict):
 
 
 class TypeForm(Strict):
-    """What an operator says of a type."""
+    """What an operator says of a type. The keys are templates such as `{object}/{params.arch}`, for messages that have none, types below included."""
 
     labels: dict[Word, Line] = Field(default_factory=dict, max_length=50)
     descriptions: dict[Word, Line] = Field(default_factory=dict, max_length=50)
     default_severity: Literal["low", "normal", "high", "urgent"] | None = None
+    collapse_key: Line = ""
+    thread_key: Line = ""
     retention_days: int | None = Field(default=None, ge=1, le=36_500)
     aliases: list[Word] = Field(default_factory=list, max_length=50)
     state: Literal["auto", "curated", "retired"] = "curated"
@@ -288,6 +290,8 @@ def type_out(entry: MessageType) -> dict[str, Any]:
         "labels": dict(entry.labels),
         "descriptions": dict(entry.descriptions),
         "default_severity": None if severity is None else severity.label,
+        "collapse_key": entry.collapse_key,
+        "thread_key": entry.thread_key,
         "retention_days": entry.retention_days,
         "aliases": list(entry.aliases),
         "state": entry.state,
