@@ -301,3 +301,18 @@ async def test_verification_of_an_address(bench, house):
     for _ in range(2):
         await bench.call("POST", f"{path}/code", status=202)
     await bench.call("POST", f"{path}/code", status=429)
+
+
+async def test_a_digest_has_bodies_for_whoever_wants_them(bench):
+    await bench.person("alice", preferences={"preferences": {"*": {"mail": {"when": "daily", "form": "full"}}}})
+    await bench.person("bob", preferences={"preferences": {"*": {"mail": "daily"}, "c": {"mail": {"when": "daily", "form": "full"}}}})
+    for kind in ("a.b", "c.d"):
+        await bench.post(kind, to=["alice", "bob"], subject=kind, body=f"body of {kind}")
+    await bench.work()
+    await bench.work(NOW + timedelta(days=1))
+    found = {
+        letter.person.login: {line.subject: line.body for group in letter.digest.groups for line in group.lines} for letter in bench.mail.letters
+    }
+    assert found == {"alice": {"a.b": "body of a.b", "c.d": "body of c.d"}, "bob": {"a.b": "", "c.d": "body of c.d"}}
+    shown = await bench.call("GET", "/api/v1/people/bob/effective?type=a.b")
+    assert shown["effective"]["mail"] == {"when": "daily", "form": "short", "from": "preference:*"}

@@ -103,6 +103,8 @@ def digest_item(delivery: Delivery, message: Message) -> DigestItem:
         collapse_key=message.collapse_key,
         supersedes=message.supersedes,
         severity=message.severity,
+        body=message.body if delivery.form == "full" else "",
+        body_format=message.body_format,
         occurred_at=message.occurred_at,
         expires_at=message.expires_at,
     )

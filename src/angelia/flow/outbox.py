@@ -165,7 +165,8 @@ class Outbox:
             if judgement.is_first:
                 login = candidacy.profile.person.login
                 self.notices.append(OverflowNotice(login, decision.agent, judgement.due_at))
-            return replace(decision, verdict=Verdict.DIGEST, reason=Reason.OVERFLOW, due_at=judgement.due_at, schedule=OVERFLOW)
+            # One line each, whatever she said of single ones: this digest is there because they are too many.
+            return replace(decision, verdict=Verdict.DIGEST, reason=Reason.OVERFLOW, due_at=judgement.due_at, schedule=OVERFLOW, form="short")
         if message.collapse_key:
             self._repeats[key] = RepeatMark(*key, self._now)
             self.repeat_marks.append(self._repeats[key])

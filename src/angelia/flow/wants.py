@@ -12,7 +12,7 @@ from angelia.model.delivery import Reason
 from angelia.model.errors import Conflict, InvalidInput, NotFound
 from angelia.model.message import Message, ancestry
 from angelia.model.moments import public_id
-from angelia.model.preference import Site, Wants
+from angelia.model.preference import NOW, OFF, Site, Wants
 from angelia.planning.document import parse_wants
 from angelia.planning.resolve import Profile, Resolution, Standing, resolve
 from angelia.store import Document, LedgerRow, ProfileRow, Store
@@ -150,5 +150,7 @@ def effective(profile: Profile, site: Site, key: str) -> dict[str, dict[str, str
     for origin, statements in layers:
         for agent, treatments in (statements or {}).items():
             if agent not in found:
-                found[agent] = {"when": treatments[0].when, "form": treatments[0].form, "from": origin}
+                when = treatments[0].when
+                form = treatments[0].form_in(is_digest=when not in (OFF, NOW))
+                found[agent] = {"when": when, "form": form, "from": origin}
     return found

@@ -49,6 +49,7 @@ class Verdict(StrEnum):
 
 
 _NOT_DELIVERED = frozenset({Verdict.SKIPPED, Verdict.SUPPRESSED})
+_IN_DIGEST = frozenset({Verdict.DIGEST, Verdict.HELD})
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +309,8 @@ def _decide(case: _Case, agent: str, treatment: Treatment, decided_by: str, drop
     if agent not in case.profile.reachable and verdict is not Verdict.SUPPRESSED:
         # Last, though R8 comes before R9: a missing address is worth telling only where something would have gone there.
         return Decision(agent, Verdict.SKIPPED, Reason.NO_VERIFIED_ADDRESS, decided_by, address=treatment.address)
-    return Decision(agent, verdict, reason, decided_by, due_at, schedule, treatment.address, treatment.form)
+    form = treatment.form_in(is_digest=verdict in _IN_DIGEST)
+    return Decision(agent, verdict, reason, decided_by, due_at, schedule, treatment.address, form)
 
 
 def _channel(case: _Case, agent: str, decided_by: str) -> Decision | None:
