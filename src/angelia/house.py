@@ -10,7 +10,7 @@ from time import monotonic, time_ns
 
 import uvicorn
 
-from angelia import telemetry
+from angelia import telemetry, tracing
 from angelia.agent import Agent, Letter
 from angelia.dialects.hermes import HermesDialect
 from angelia.directories.http import HttpDirectory, HttpDirectorySettings
@@ -39,6 +39,7 @@ from angelia.web.app import make_api
 from angelia.web.context import Context
 from angelia.wire.asgi import App
 from angelia.wire.callers import Callers
+from angelia.wire.traced import traced_accept, traced_app
 
 STAGES = ("planner", "digester", "relay", "janitor")
 """The life of a message, in order."""
@@ -119,9 +120,10 @@ class House:
         """The whole HTTP side: the hot inlets before the framework."""
         web = self.settings.web
         callers = Callers(self.store, now, open_posting=web.open_posting, trusts_caller=trusts_caller)
+        accept = traced_accept(self.intake.accept) if tracing.is_on() else self.intake.accept
         context = Context(
             store=self.store,
-            accept=self.intake.accept,
+            accept=accept,
             callers=callers,
             now=now,
             agents=self.agents,
@@ -135,8 +137,9 @@ class House:
             verify=self.verify,
         )
         api = make_api(context)
-        hermes = HermesDialect(api, self.intake.accept, callers, self.store, now)
-        return HttpInlet(hermes, self.intake.accept, callers, now, web.max_body)
+        hermes = HermesDialect(api, accept, callers, self.store, now)
+        inlet = HttpInlet(hermes, accept, callers, now, web.max_body)
+        return traced_app(inlet) if tracing.is_on() else inlet
 
     def _changed(self, topic: str) -> None:
         for hint in self.hints.values():
@@ -276,6 +279,8 @@ async def serve(settings: Settings, *, roles: Iterable[str] = ("web", "work"), r
     web = settings.web
     if web.host not in _LOOPBACK and not web.allow_public_bind:
         raise BadSettings(f"refusing to listen on {web.host} without a proxy in front: set web.allow_public_bind to say that there is one")
+    if settings.telemetry.otlp_endpoint:
+        tracing.start(settings.telemetry.otlp_endpoint)
     async with House.open(settings) as house:
         loop = asyncio.get_running_loop()
         tasks: list[asyncio.Task[None]] = []
@@ -301,6 +306,7 @@ async def serve(settings: Settings, *, roles: Iterable[str] = ("web", "work"), r
             await asyncio.gather(*tasks)
         finally:
             stop()
+            tracing.stop()
         telemetry.log.info("stopped")
 
 

@@ -69,6 +69,13 @@ class OutboundSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TelemetrySettings:
+    """Traces; logs have a section of their own, metrics are at /metrics."""
+
+    otlp_endpoint: str = _say("", "collector for traces, OTLP over HTTP: http://127.0.0.1:4318/v1/traces; empty means none")
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings. `agents` holds a table for each agent, read by its own room; `directories` one for each relation source."""
 
@@ -77,6 +84,7 @@ class Settings:
     delivery: DeliverySettings = DeliverySettings()
     log: LogSettings = LogSettings()
     outbound: OutboundSettings = OutboundSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     agents: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     directories: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -102,6 +110,7 @@ _SECTIONS: Mapping[str, type] = {
     "delivery": DeliverySettings,
     "log": LogSettings,
     "outbound": OutboundSettings,
+    "telemetry": TelemetrySettings,
 }
 
 
@@ -213,6 +222,8 @@ def _check(settings: Settings) -> None:
         raise BadSettings("house.base_url starts with http:// or https:// and does not end in /")
     if settings.log.form not in ("json", "text") or settings.log.level not in ("debug", "info", "warning", "error"):
         raise BadSettings("log.form is json or text, log.level debug, info, warning or error")
+    if settings.telemetry.otlp_endpoint and not settings.telemetry.otlp_endpoint.startswith(("http://", "https://")):
+        raise BadSettings("telemetry.otlp_endpoint starts with http:// or https://")
     if settings.delivery.lifetime <= 0 or settings.delivery.retention_days <= 0:
         raise BadSettings("delivery.lifetime and delivery.retention_days are above 0")
 

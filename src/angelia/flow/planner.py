@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mappi
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from angelia import telemetry
+from angelia import telemetry, tracing
 from angelia.directory import Directory, Failed, Members
 from angelia.flow.intake import Intake
 from angelia.flow.outbox import Candidacy, Chunk, Outbox
@@ -62,7 +62,8 @@ class Planner:
         chunks: list[Chunk] = []
         for item in claimed:
             try:
-                last = await self._plan(item, facts, now)
+                with tracing.span("plan", message_id=item.message.message_id, type=item.message.type, attempt=item.attempts):
+                    last = await self._plan(item, facts, now)
             except StoreUnavailable:
                 raise
             except Exception as error:  # noqa: BLE001 - one poisonous message must not hold up the others
