@@ -170,7 +170,7 @@ async def test_a_dead_destination_is_left_alone(bench):
 async def test_a_flood_becomes_one_digest_with_one_notice(bench):  # case B4 at this site's cap
     await bench.person("alice")
     for number in range(12):
-        await bench.post(to=["alice"], subject=str(number))
+        await bench.post(to=["alice"], subject=str(number), body="a body")
     await bench.work()
     singles = [letter.message.subject for letter in bench.mail.letters if letter.message.source != "angelia"]
     notices = [letter for letter in bench.mail.letters if letter.message.type == "angelia.overflow"]
@@ -178,6 +178,7 @@ async def test_a_flood_becomes_one_digest_with_one_notice(bench):  # case B4 at 
     assert len(notices) == 1
     await bench.work(datetime(2026, 11, 24, 10, 0, 1, tzinfo=UTC))
     assert bench.mail.letters[-1].digest.messages == 7
+    assert {line.body for group in bench.mail.letters[-1].digest.groups for line in group.lines} == {""}
     await bench.post(to=["alice"], subject="quiet again")
     await bench.work(datetime(2026, 11, 24, 10, 1, tzinfo=UTC))
     assert bench.mail.letters[-1].message.subject == "quiet again"
