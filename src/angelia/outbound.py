@@ -126,13 +126,24 @@ class Outbound:
 
     def __init__(self, allow: str = "", *, ca_file: str = "", resolve: Resolve | None = None) -> None:
         self._allowed = networks(allow)
-        self._pool = httpcore2.AsyncConnectionPool(
-            ssl_context=ssl.create_default_context(cafile=ca_file or None),
-            max_connections=MOST_AT_ONCE,
-            max_keepalive_connections=20,
-            keepalive_expiry=20.0,
-            network_backend=_Guard(self._allowed, resolve or _resolve),
-        )
+        self._ca_file = ca_file
+        self._guard = _Guard(self._allowed, resolve or _resolve)
+        self._opened: httpcore2.AsyncConnectionPool | None = None
+        if ca_file:
+            _trust(ca_file)
+
+    @property
+    def _pool(self) -> httpcore2.AsyncConnectionPool:
+        """Opened when it is first needed: reading all certificates takes longer than most commands."""
+        if self._opened is None:
+            self._opened = httpcore2.AsyncConnectionPool(
+                ssl_context=_trust(self._ca_file),
+                max_connections=MOST_AT_ONCE,
+                max_keepalive_connections=20,
+                keepalive_expiry=20.0,
+                network_backend=self._guard,
+            )
+        return self._opened
 
     def fault_of(self, url: str) -> str:
         """As the function, with what the operator allows."""
@@ -166,7 +177,15 @@ class Outbound:
 
     async def close(self) -> None:
         """Give the connections back."""
-        await self._pool.aclose()
+        if self._opened is not None:
+            await self._opened.aclose()
+
+
+def _trust(ca_file: str) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file or None)
+    except OSError as error:  # ssl.SSLError is one
+        raise BadSettings(f"outbound.ca_file: {error.strerror or error}") from None
 
 
 class _Guard(httpcore2.AsyncNetworkBackend):

@@ -142,6 +142,10 @@ async def test_no_proxy_connects_for_us(peer, outbound, monkeypatch):
     assert (await outbound.fetch(Request(url=peer.url))).status == 200
 
 
-def test_networks_that_are_none():
+def test_settings_that_would_fail_at_night(tmp_path):
     with pytest.raises(BadSettings, match=r"10\.0\.0\.300"):
         Outbound("10.0.0.0/8, 10.0.0.300")
+    (tmp_path / "empty.pem").write_text("nothing")
+    for path in ("missing.pem", "empty.pem"):
+        with pytest.raises(BadSettings, match="ca_file"):
+            Outbound(ca_file=str(tmp_path / path))

@@ -19,7 +19,17 @@ def type_group() -> None:
 @click.pass_obj
 def list_types(reach: Reach) -> None:
     """All types that were ever seen."""
-    reach.show(reach.call("GET", "/api/v1/types"), "key", "first_seen_at", "aliases", "retention_days", "state")
+    reach.show(
+        reach.call("GET", "/api/v1/types"),
+        "key",
+        "first_seen_at",
+        "aliases",
+        "default_severity",
+        "collapse_key",
+        "thread_key",
+        "retention_days",
+        "state",
+    )
 
 
 @type_group.command("set")
