@@ -133,17 +133,28 @@ def group() -> None:
 @click.pass_obj
 def list_groups(reach: Reach) -> None:
     """All groups."""
-    reach.show(reach.call("GET", "/api/v1/groups"), "name", "title", "members")
+    reach.show(reach.call("GET", "/api/v1/groups"), "name", "title", "members", "addresses")
 
 
 @group.command("put")
 @click.argument("name")
 @click.argument("members", nargs=-1)
 @click.option("--title", default="")
+@click.option("--address", "addresses", multiple=True, help="An address of its own that you vouch for: mail=qa@example.org; --address '' for none.")
 @click.pass_obj
-def put_group(reach: Reach, name: str, members: tuple[str, ...], title: str) -> None:
-    """Create or replace a group with these MEMBERS."""
-    reach.show(reach.call("PUT", f"/api/v1/groups/{quote(name)}", json={"title": title, "members": list(members)}))
+def put_group(reach: Reach, name: str, members: tuple[str, ...], title: str, addresses: tuple[str, ...]) -> None:
+    """Create or replace a group with these MEMBERS. Without --address, its own addresses stay as they are."""
+    body: dict[str, Any] = {"title": title, "members": list(members)}
+    if addresses:
+        body["addresses"] = dict(_agent_and_value(text) for text in addresses if text)
+    reach.show(reach.call("PUT", f"/api/v1/groups/{quote(name)}", json=body))
+
+
+def _agent_and_value(text: str) -> tuple[str, str]:
+    agent, sign, value = text.partition("=")
+    if not sign:
+        raise Failure(f"{text!r} is not agent=address", 2)
+    return agent, value
 
 
 @group.command("delete")
