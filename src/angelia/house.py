@@ -5,8 +5,8 @@ import contextlib
 import fcntl
 import signal
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
-from time import monotonic, time_ns
+from datetime import timedelta
+from time import monotonic
 
 import uvicorn
 
@@ -14,6 +14,7 @@ from angelia import telemetry
 from angelia.agent import Agent, Letter
 from angelia.dialects.hermes import HermesDialect
 from angelia.directories.local import LocalDirectory
+from angelia.flow.clock import SteadyClock
 from angelia.flow.digester import Digester
 from angelia.flow.intake import Intake
 from angelia.flow.janitor import Janitor
@@ -41,9 +42,8 @@ STAGES = ("planner", "digester", "relay", "janitor")
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
-def now() -> datetime:
-    """The only clock of the house."""
-    return datetime.now(UTC)
+now = SteadyClock()
+"""The only clock of the house."""
 
 
 class House:
@@ -58,7 +58,7 @@ class House:
         self._is_only_worker = False
         self.hints = {name: Hint() for name in STAGES}
         self.people = People(store)
-        self.intake = Intake(store, lambda: time_ns() // 1000, node, self._wake("planner", "messages"))
+        self.intake = Intake(store, now.us, node, self._wake("planner", "messages"))
         self.secret = secret_of(settings)
         self.stages = self._stages()
 
@@ -101,7 +101,7 @@ class House:
         return (
             Planner(self.store, self.people, directory, self.intake, wake_relay),
             Digester(self.store, self.people, self.intake, wake_relay),
-            Relay(self.store, self.agents, letters, Voice(self.intake.accept), now, lifetimes),
+            Relay(self.store, self.agents, letters, Voice(self.intake.accept), now, lifetimes, self.hints["relay"]),
             Janitor(self.store, timedelta(days=self.settings.delivery.retention_days)),
         )
 
@@ -190,6 +190,8 @@ class House:
     async def _work(self) -> None:
         if self._is_only_worker:
             await self.store.release_leases()
+        if back := await self.store.forget_future(now()):
+            telemetry.log.warning("clock_went_back", due_now=back)
         jobs = [asyncio.create_task(run(stage, self.hints[stage.name], now, self._stop), name=stage.name) for stage in self.stages]
         jobs.append(asyncio.create_task(self._keep_fresh()))
         listening = asyncio.create_task(self._listen())

@@ -585,6 +585,9 @@ class Upkeep(Protocol):
     async def release_leases(self) -> int:
         """For the only worker, at its start: whoever held something is gone. How much came back."""
 
+    async def forget_future(self, now: datetime) -> int:
+        """For every worker, at its start: what was put off under a clock that went back since is due now. What is held for a slot keeps its time."""
+
     def wake(self, topic: str) -> None:
         """A hint to other processes (`messages`, `deliveries`, `people`); may be lost."""
 

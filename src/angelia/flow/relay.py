@@ -48,6 +48,7 @@ class Relay:
         voice: Voice,
         clock: Callable[[], datetime],
         lifetimes: Lifetimes,
+        wake: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._agents = agents
@@ -55,6 +56,7 @@ class Relay:
         self._voice = voice
         self._clock = clock
         self._lifetimes = lifetimes
+        self._wake = wake
         self._tries: set[asyncio.Task[None]] = set()
         self._in_hand = dict.fromkeys(agents, 0)
         self._settled: list[Settlement] = []
@@ -140,6 +142,9 @@ class Relay:
 
     def _done(self, delivery: Delivery, settlement: Settlement, letter: Letter | None = None) -> None:
         self._in_hand[delivery.agent] -= 1
+        if self._in_hand[delivery.agent] == self._agents[delivery.agent].concurrency // 2:
+            # An agent that was full has room again: without a word the next claim would wait for the clock. Half, so that claims are not of one each.
+            self._wake()
         self._settled.append(settlement)
         if self._flusher is None or self._flusher.done():
             self._flusher = asyncio.create_task(self._flush())

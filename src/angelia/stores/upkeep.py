@@ -15,7 +15,7 @@ from sqlalchemy.engine import make_url
 from angelia import telemetry
 from angelia.model.delivery import State
 from angelia.model.errors import SchemaMismatch, StoreUnavailable
-from angelia.model.moments import to_us
+from angelia.model.moments import next_id, to_us
 from angelia.stores import rows as shape
 from angelia.stores.engine import SqlEngine, run
 from angelia.stores.messages import below
@@ -24,6 +24,8 @@ from angelia.stores.types_document import retention_of
 
 CHANNEL = "angelia"
 KEYS_KEPT = timedelta(days=7)
+AHEAD = timedelta(minutes=5)
+"""More than clocks of several machines differ, and than a claim lasts."""
 _d = deliveries.c
 
 
@@ -110,6 +112,23 @@ class UpkeepMixin:
             claimed = "UPDATE messages SET plan_due_us = 0 WHERE plan_state = 0 AND plan_error IS NULL AND plan_due_us > 0"
             sending = "UPDATE deliveries SET state = 2, fence = fence + 1 WHERE state = 3"
             return int(run(connection, claimed).rowcount) + int(run(connection, sending).rowcount)
+
+        return await self.engine.write(work)
+
+    async def forget_future(self, now: datetime) -> int:
+        """See Upkeep. A try, or an id, that lies ahead of now was made under another clock. Claims of messages last half a minute."""
+        now_us, ahead_us = to_us(now), to_us(now + AHEAD)
+        created = next_id(ahead_us, 0, 0)
+        due = (
+            "UPDATE deliveries SET due_us = ? WHERE state = 2 AND due_us > ? "
+            "AND (first_tried_us > ? OR (attempts = 0 AND id > ? AND reason NOT IN ('quiet_hours', 'not_before')))"
+        )
+        claimed = "UPDATE messages SET plan_due_us = 0 WHERE plan_state = 0 AND plan_due_us > ?"
+
+        def work(connection: Connection) -> int:
+            back = run(connection, due, (now_us, ahead_us, ahead_us, created)).rowcount + run(connection, claimed, (ahead_us,)).rowcount
+            leases = "UPDATE deliveries SET state = 2, fence = fence + 1 WHERE state = 3 AND lease_us > ?"
+            return int(back + run(connection, leases, (ahead_us,)).rowcount)
 
         return await self.engine.write(work)
 

@@ -1,5 +1,6 @@
 """A mail server in process with scripted answers: what no real server does on demand."""
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,8 @@ from angelia_testing.peers.process import free_port
 
 @dataclass
 class Sink:
-    """`mode`: ok, rcpt450, rcpt550, data451, or ackloss (stored, but the connection breaks before the 250)."""
+    """`mode`: ok, rcpt450, rcpt550, data451, ackloss (stored, but the connection breaks before the 250), or hold (stored; the
+    250 waits until the mode is another one)."""
 
     mode: str = "ok"
     mails: list[bytes] = field(default_factory=list)
@@ -37,6 +39,8 @@ class Sink:
         if self.mode == "data451":
             return "451 4.3.0 not now"
         self.mails.append(envelope.content)
+        while self.mode == "hold":
+            await asyncio.sleep(0.02)
         if self.mode == "ackloss":
             server.transport.abort()
         return "250 2.0.0 taken"
