@@ -217,7 +217,10 @@ class DeliveryStore(Protocol):
     """Deliveries from plan to end."""
 
     async def claim_deliveries(self, agents: Collection[str], limit: int, lease: timedelta, now: datetime) -> list[Delivery]:
-        """Due ones of these agents, oldest due first; each comes as SENDING with its fence raised and its attempt counted, before any try."""
+        """Due ones of these agents, urgent ones first, then oldest due first.
+
+        Each comes as SENDING with its fence raised and its attempt counted, before any try.
+        """
 
     async def settle(self, settlements: Sequence[Settlement], now: datetime) -> int:
         """Record outcomes; an old fence changes nothing. The end of a digest's delivery is the end of its items. Returns how many applied."""

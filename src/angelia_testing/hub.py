@@ -128,7 +128,10 @@ SITE = {"hourly_cap": 100_000, "preferences": {"*": {"web": "now", "mail": "now"
 
 
 def furnish(folder: Path, *logins: str, by_mail: Sequence[str] | None = None, database: str = "", site: Mapping[str, object] = SITE) -> None:
-    """The database of a hub in `folder` that does not run: its schema, a site, and people; those `by_mail` (all by default) have an address."""
+    """The database of a hub in `folder` that does not run: its schema, a site, and people; those `by_mail` (all by default) have an address.
+
+    The token of a source that may post everything is in the file `tests.token`.
+    """
     overrides = {"house": {"data_dir": str(folder), "database": database}}
     folder.mkdir(parents=True, exist_ok=True)
     settings = load(environment={}, overrides=overrides)
@@ -141,6 +144,9 @@ async def _furnish(settings: Settings, logins: Sequence[str], by_mail: Sequence[
         transport = httpx2.ASGITransport(house.app(trusts_caller=True))
         async with httpx2.AsyncClient(transport=transport, base_url="http://hub") as client:
             (await client.put("/api/v1/site", json=site)).raise_for_status()
+            (await client.put("/api/v1/sources/tests", json={})).raise_for_status()
+            made = await client.post("/api/v1/sources/tests/tokens", json={"title": "tests"})
+            (settings.data_dir / "tests.token").write_text(made.json()["secret"])
             for login in logins:
                 (await client.post("/api/v1/people", json={"login": login})).raise_for_status()
                 if login not in by_mail:
@@ -155,6 +161,11 @@ def wait_until(is_true: Callable[[], object], seconds: float = 15.0, every: floa
     while not is_true():
         assert time.monotonic() < deadline, f"waited too long for {what or is_true}"
         time.sleep(every)
+
+
+def crowd() -> float:
+    """How many want each processor: a figure for a machine of one's own is stretched by it, where others work beside the tests."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def mails(hub: Hub, login: str = "alice") -> list[str]:

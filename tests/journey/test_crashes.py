@@ -1,6 +1,5 @@
 """Killed, stopped, killed again: what was acknowledged is there, once."""
 
-import os
 import random
 import sqlite3
 import sys
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from angelia_testing.hub import Hub, furnish, wait_until
+from angelia_testing.hub import Hub, crowd, furnish, wait_until
 from angelia_testing.ledger import Load, reckon
 
 CARELESS = (sys.executable, str(Path(__file__).with_name("careless.py")))
@@ -55,11 +54,6 @@ def test_nothing_acknowledged_is_lost_when_the_hub_is_killed(folder, sink, sized
         assert "all is well" in hub.cli("db", "check")
     finally:
         hub.stop()
-
-
-def crowd():
-    """How many want each processor: a figure for a machine of one's own is stretched by it, where others work beside the tests."""
-    return max(1.0, os.getloadavg()[0] / os.cpu_count())
 
 
 PLACES = [("alice", "mail"), ("alice", "web"), ("bob", "web"), ("carol", "web")]
@@ -135,7 +129,7 @@ def test_a_kill_while_ten_thousand_are_planned_leaves_nobody_out_and_nobody_twic
     furnish(folder, "alice")
     followers = 10_000
     execute(folder, [
-        ("INSERT INTO persons (id, login, document) VALUES (?, ?, '')", [(number, f"p{number}") for number in range(1_000, 1_000 + followers)]),
+        ("INSERT INTO persons (id, login, time_zone, document) VALUES (?, ?, 'UTC', ?)", [(number, f"p{number}", '{"follows": ["thing"]}') for number in range(1_000, 1_000 + followers)]),
         ("INSERT INTO follows (object, person_id) VALUES ('thing', ?)", [(number,) for number in range(1_000, 1_000 + followers)]),
     ])  # fmt: skip
     hub = Hub(folder)

@@ -37,15 +37,17 @@ def after_a_cut(disk, hub, load):
 
 
 @pytest.fixture
-def disk(sized):
+def disk(ground, sized):
     made = PowerCutDisk(sized(160, 1_500))
+    shutil.copytree(ground, made.path / "hub")
+    made.settle()
     yield made
     made.close()
 
 
 @pytest.mark.timeout(1_800)
-def test_a_power_cut_loses_nothing_that_was_acknowledged(disk, ground, sized, tmp_path):  # figure R2, on SQLite
-    hub = Hub(shutil.copytree(ground, disk.path / "hub"))
+def test_a_power_cut_loses_nothing_that_was_acknowledged(disk, sized, tmp_path):  # figure R2, on SQLite
+    hub = Hub(disk.path / "hub")
     load = Load(hub.port, clients=4, rest=0.01).start()
     try:
         for number in range(sized(5, 50)):
@@ -69,8 +71,8 @@ def test_a_power_cut_loses_nothing_that_was_acknowledged(disk, ground, sized, tm
 
 
 @pytest.mark.timeout(300)
-def test_the_checker_sees_a_hub_that_does_not_flush(disk, ground):
-    hub = Hub(shutil.copytree(ground, disk.path / "hub"), program=[*CARELESS, "unflushed"])
+def test_the_checker_sees_a_hub_that_does_not_flush(disk):
+    hub = Hub(disk.path / "hub", program=[*CARELESS, "unflushed"])
     load = Load(hub.port, clients=4).start()
     lost = set()
     try:

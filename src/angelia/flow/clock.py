@@ -47,7 +47,5 @@ class SteadyClock:
     def _tell(self, gap: int) -> None:
         is_far = abs(gap) >= TOLD_FROM
         if is_far and not self._has_told:
-            telemetry.log.warning(
-                "clock_jumped", seconds=round(gap / 1e9, 1), advice="followed slowly; a restart takes it over at once"
-            )
+            telemetry.log.warning("clock_jumped", seconds=round(gap / 1e9, 1), advice="followed slowly; a restart takes it over at once")
         self._has_told = is_far

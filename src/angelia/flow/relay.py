@@ -114,18 +114,20 @@ class Relay:
         breaker = (self._breakers or {}).get(destination, Breaker())
         allowed_at, breaker = may_try(breaker, self._clock())
         if allowed_at is not None:
-            settlement = Settlement(
-                delivery.delivery_id, delivery.fence, State.DUE, delivery.reason, allowed_at, "the destination rests", is_attempt=False
-            )
-            self._done(delivery, settlement)
+            await self._end_try(letter, put_off(delivery, allowed_at, self._lifetimes.of(agent.name)))
             return
         self._set_breaker(destination, breaker)
         outcome, is_crash = await attempt(agent, letter)
         now = self._clock()
         self._judge_destination(destination, outcome, now)
-        self._done(delivery, settle(delivery, outcome, now, self._lifetimes.of(agent.name), is_crash=is_crash), letter)
+        await self._end_try(letter, settle(delivery, outcome, now, self._lifetimes.of(agent.name), is_crash=is_crash))
         if isinstance(outcome, Refused) and outcome.is_address_bad:
             await self._address_refused(letter, outcome, now)
+
+    async def _end_try(self, letter: Letter, settlement: Settlement) -> None:
+        self._done(letter.delivery, settlement, letter)
+        if settlement.reason is Reason.LIFETIME_OVER and letter.address is not None:
+            await self._voice.gave_up(letter.person.login, letter.delivery.agent, letter.address.value, settlement.error, self._clock())
 
     def _judge_destination(self, destination: str, outcome: Outcome, now: datetime) -> None:
         breaker = (self._breakers or {}).get(destination, Breaker())
@@ -213,3 +215,11 @@ def settle(delivery: Delivery, outcome: Outcome, now: datetime, lifetime: timede
             if due_at is None:
                 return Settlement(key, fence, State.EXPIRED, Reason.LIFETIME_OVER, error=why)
             return Settlement(key, fence, State.DUE, delivery.reason, due_at, why)
+
+
+def put_off(delivery: Delivery, allowed_at: datetime, lifetime: timedelta) -> Settlement:
+    """While its destination rests a delivery waits, and grows old: of many that wait only the probes are really tried. Pure."""
+    why = "the destination rests"
+    if delivery.first_tried_at is not None and allowed_at - delivery.first_tried_at > lifetime:
+        return Settlement(delivery.delivery_id, delivery.fence, State.EXPIRED, Reason.LIFETIME_OVER, error=why, is_attempt=False)
+    return Settlement(delivery.delivery_id, delivery.fence, State.DUE, delivery.reason, allowed_at, why, is_attempt=False)

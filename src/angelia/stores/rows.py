@@ -17,7 +17,7 @@ from angelia.stores.tables import deliveries, messages
 MESSAGE_COLUMNS = (messages.c.id, messages.c.source, messages.c.received_us, messages.c.payload)
 DELIVERY_COLUMNS = (
     "id", "message_id", "person_id", "agent", "address_id", "state", "due_us", "fence", "attempts", "first_tried_us",
-    "ended_us", "digest_id", "schedule", "form", "reason", "is_locked", "last_error",
+    "ended_us", "digest_id", "schedule", "form", "reason", "is_locked", "last_error", "is_urgent",
 )  # fmt: skip
 DELIVERY_SELECT = tuple(deliveries.c[name] for name in DELIVERY_COLUMNS)
 RETURNING = ", ".join(DELIVERY_COLUMNS)
@@ -65,12 +65,13 @@ def delivery_from(row: Sequence[Any]) -> Delivery:
         reason=Reason(row[14]),
         is_locked=bool(row[15]),
         last_error=row[16],
+        is_urgent=bool(row[17]),
     )
 
 
 INSERT_DELIVERY = (
     "INSERT INTO deliveries (id, message_id, person_id, agent, address_id, state, due_us, ended_us, digest_id, schedule, form, reason, "
-    "is_locked) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+    "is_locked, is_urgent) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 )
 
 
@@ -79,7 +80,7 @@ def delivery_values(delivery: Delivery) -> tuple[object, ...]:
     return (
         delivery.delivery_id, delivery.message_id, delivery.person_id, delivery.agent, delivery.address_id, int(delivery.state),
         to_us(delivery.due_at), stamp(delivery.ended_at), delivery.digest_id, delivery.schedule, delivery.form,
-        delivery.reason.value, int(delivery.is_locked),
+        delivery.reason.value, int(delivery.is_locked), int(delivery.is_urgent),
     )  # fmt: skip
 
 

@@ -35,6 +35,10 @@ class PowerCutDisk:
             missing("a disk whose power can be cut (loop mounts are not allowed)")
         self._mounted.append(path)
 
+    def settle(self) -> None:
+        """Write out what was prepared: it was there long before the power went."""
+        subprocess.run(["sync", "-f", str(self.path)], check=True)
+
     def cut(self) -> Path:
         """What would be there after the power came back; its journal is replayed by the mount."""
         self._cuts += 1
