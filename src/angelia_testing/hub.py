@@ -52,9 +52,12 @@ class Hub:
         self.start(is_awaited=is_awaited)
 
     def start(self, *, is_awaited: bool = True) -> float:
-        """Start it; how many seconds it took until it took connections."""
+        """Start it; how many seconds it took until it took connections, or began to work."""
         began = time.monotonic()
-        self.server = Server("angelia", self.argv, [self.port] if self.has_port and is_awaited else [], self._log, self.env)
+        name = f"angelia-{self.port}"
+        self.server = Server(name, self.argv, [self.port] if self.has_port and is_awaited else [], self._log, self.env)
+        if not self.has_port:
+            wait_until(lambda: '"started"' in self.server.log() or self.server.process.poll() is not None, 60, what=self.server.log)
         return time.monotonic() - began
 
     def kill(self) -> None:
@@ -155,7 +158,7 @@ async def _furnish(settings: Settings, logins: Sequence[str], by_mail: Sequence[
                 (await client.post(f"/api/v1/people/{login}/addresses", json=address)).raise_for_status()
 
 
-def wait_until(is_true: Callable[[], object], seconds: float = 15.0, every: float = 0.05, what: str = "") -> None:
+def wait_until(is_true: Callable[[], object], seconds: float = 15.0, every: float = 0.05, what: object = "") -> None:
     """Look again and again, for so long at most."""
     deadline = time.monotonic() + seconds
     while not is_true():

@@ -44,11 +44,11 @@ class Proxy:
             writer.transport.abort()
 
     async def _end(self) -> None:
+        self.mode = "refuse"
         await self._cut()
         others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        if others:
+            await asyncio.wait(others, timeout=5)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.mode == "refuse":
