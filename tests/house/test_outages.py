@@ -5,8 +5,11 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
+import pytest
+
 from angelia.flow.clock import SteadyClock
 from angelia.model.delivery import Later, Sent, State
+from angelia.model.errors import StoreUnavailable
 from angelia.planning.retry import LONGEST_REST
 
 NOW = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
@@ -87,6 +90,27 @@ async def test_an_agent_that_was_full_says_that_it_has_room(bench):
     assert await bench.relay.turn(NOW) == 20
     await bench.settled()
     assert woken == [10]
+
+
+async def test_a_store_that_goes_away_between_claim_and_letters_takes_no_room(bench):  # found by figure R7
+    await bench.call("PUT", "/api/v1/site", ROOMY, 200)
+    await bench.person("alice")
+    await posted(bench, 20)
+    await bench.house.people.refresh()
+    await bench.planner.turn(NOW)
+    write = bench.relay._letters.write
+
+    async def gone(claimed, now):
+        raise StoreUnavailable("gone")
+
+    bench.relay._letters.write = gone
+    with pytest.raises(StoreUnavailable):
+        await bench.relay.turn(NOW)
+    bench.relay._letters.write = write
+    after = NOW + timedelta(minutes=1)
+    assert await bench.store.requeue_expired_leases(after) == 20
+    await bench.work(after)
+    assert Counter(await all_states(bench)) == {("delivered", "chosen"): 20}
 
 
 async def test_poison_among_a_thousand(bench):  # figure R9

@@ -83,8 +83,10 @@ class Relay:
         claimed = await self._store.claim_deliveries([name], room, LEASE, now)
         if not claimed:
             return 0
+        letters = await self._letters.write(claimed, now)
+        # Counted from here on: if the store went away before, nothing is in hand, and the leases bring these back.
         self._in_hand[name] += len(claimed)
-        for delivery, letter in zip(claimed, await self._letters.write(claimed, now), strict=True):
+        for delivery, letter in zip(claimed, letters, strict=True):
             if isinstance(letter, Withheld):
                 self._done(delivery, Settlement(delivery.delivery_id, delivery.fence, letter.state, letter.reason))
                 continue
