@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from time import monotonic
@@ -11,7 +12,7 @@ from angelia.agent import Agent, Letter
 from angelia.flow.letters import Letters, Withheld
 from angelia.flow.voice import Voice
 from angelia.model.delivery import Delivery, Later, Outcome, Reason, Refused, Sent, Skipped, State
-from angelia.model.errors import AngeliaError
+from angelia.model.errors import AngeliaError, StoreUnavailable
 from angelia.model.person import AddressState
 from angelia.planning.retry import Breaker, after_failure, after_success, may_try, next_attempt
 from angelia.store import Settlement, Store
@@ -128,7 +129,10 @@ class Relay:
 
     async def _end_try(self, letter: Letter, settlement: Settlement) -> None:
         self._done(letter.delivery, settlement, letter)
-        if settlement.reason is Reason.LIFETIME_OVER and letter.address is not None:
+        if settlement.reason is not Reason.LIFETIME_OVER or letter.address is None:
+            return
+        # If it can't be said now, the next that is given up says it.
+        with suppress(StoreUnavailable):
             await self._voice.gave_up(letter.person.login, letter.delivery.agent, letter.address.value, settlement.error, self._clock())
 
     def _judge_destination(self, destination: str, outcome: Outcome, now: datetime) -> None:
