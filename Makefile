@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PORT ?= 8080
 DATA ?= var
 
-.PHONY: help run test check lint lock bench clean peers
+.PHONY: help run test check soak lint lock bench clean peers
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -18,6 +18,9 @@ test: $(VENV)/test.stamp peers lint ## Everything: lint, types, floors, all tier
 
 check: $(VENV)/test.stamp lint ## The fast tiers only
 	$(BIN)/python -m pytest tests/pure tests/house
+
+soak: $(VENV)/test.stamp peers ## The crash and fault tests at their full size; takes an hour or more
+	ANGELIA_SOAK=1 ANGELIA_PEERS=required $(BIN)/python -m pytest tests/journey -s
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check src tests benchmarks
