@@ -78,20 +78,6 @@ async def test_after_five_days_all_is_given_up_and_the_owner_is_told_once(bench)
     assert sum(states.values()) == 51
 
 
-async def test_an_agent_that_was_full_says_that_it_has_room(bench):
-    """Without it each claim after the first would wait for the clock: twenty mails a second."""
-    await bench.call("PUT", "/api/v1/site", ROOMY, 200)
-    await bench.person("alice")
-    woken = []
-    bench.relay._wake = lambda: woken.append(bench.relay._in_hand["mail"])
-    await posted(bench, 30)
-    await bench.house.people.refresh()
-    await bench.planner.turn(NOW)
-    assert await bench.relay.turn(NOW) == 20
-    await bench.settled()
-    assert woken == [10]
-
-
 async def test_a_store_that_goes_away_between_claim_and_letters_takes_no_room(bench):  # found by figure R7
     await bench.call("PUT", "/api/v1/site", ROOMY, 200)
     await bench.person("alice")
