@@ -45,7 +45,7 @@ MEANING = [b"null", b"[]", b'"x"', b"1", b"{}", b'{"type":""}', b'{"type":"a b"}
 @pytest.mark.parametrize("body", SYNTAX, ids=lambda body: repr(body[:30]))
 def test_what_is_not_json(body):
     with pytest.raises(InvalidInput) as caught:
-        draft_of(parse_one(body), NOW)
+        draft_of(parse_one(body), lambda: NOW)
     assert caught.value.is_syntax
     assert "Traceback" not in str(caught.value)
 
@@ -53,12 +53,12 @@ def test_what_is_not_json(body):
 @pytest.mark.parametrize("body", MEANING, ids=lambda body: repr(body[:50]))
 def test_what_is_no_message(body):
     with pytest.raises(InvalidInput):
-        draft_of(parse_one(body), NOW)
+        draft_of(parse_one(body), lambda: NOW)
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_message_or_a_clear_refusal(body):
-    for read in (lambda: draft_of(parse_one(body), NOW), lambda: parse_many(body), lambda: parse_block(body)):
+    for read in (lambda: draft_of(parse_one(body), lambda: NOW), lambda: parse_many(body), lambda: parse_block(body)):
         with pytest.raises(InvalidInput):
             read()
 
@@ -74,7 +74,7 @@ names = st.sampled_from(["type", "to", "cc", "subject", "tags", "params", "sende
 @given(st.dictionaries(names, json_values, max_size=5))
 def test_any_fields_are_a_message_or_a_clear_refusal(fields):
     try:
-        draft = draft_of(parse_one(json.dumps(fields).encode()), NOW)
+        draft = draft_of(parse_one(json.dumps(fields).encode()), lambda: NOW)
     except InvalidInput:
         return
     assert json.loads(draft.payload)["type"] == draft.type
@@ -120,7 +120,7 @@ def test_xml_and_json_give_the_same_payload():  # case B13
     posted = {"type": "example", "sender": {"id": "build service", "name": "The openSUSE build service"},
               "to": [{"id": "alice", "reason": "optional: why"}], "cc": ["bob"], "severity": "normal",
               "tags": [["severity", "normal"], ["priority", "4"]], "body": "We want to inform you\nof something.\n  "}  # fmt: skip
-    assert draft_of(parse_fields(block), NOW).payload == draft_of(parse_one(json.dumps(posted).encode()), NOW).payload
+    assert draft_of(parse_fields(block), lambda: NOW).payload == draft_of(parse_one(json.dumps(posted).encode()), lambda: NOW).payload
 
 
 NS = b'xmlns:h="http://xml.opensuse.org/hermes"'

@@ -94,7 +94,7 @@ class HermesDialect:
     async def _take(self, caller: Caller, fields: Mapping[str, Any], key: str | None, *, is_legacy: bool = False) -> Answer:
         checked = parse_fields(fields)
         caller.check_post(checked["type"], checked.get("severity", "normal"))
-        (receipt,) = await self._accept(caller.name, [draft_of(checked, self._now(), key)])
+        (receipt,) = await self._accept(caller.name, [draft_of(checked, self._now, key)])
         public = public_id("msg", receipt.message_id)
         if receipt.taken is Taken.CONFLICT:
             raise Conflict(f"this id came with another content before: {public}")

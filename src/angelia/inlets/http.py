@@ -61,7 +61,7 @@ class HttpInlet:
         fields, is_batch = _read(headers, body)
         for entry in fields:
             caller.check_post(entry.get("type", ""), entry.get("severity", "normal"))
-        drafts = _drafts(fields, self._now(), None if is_batch else key, is_batch=is_batch)
+        drafts = _drafts(fields, self._now, None if is_batch else key, is_batch=is_batch)
         if is_batch and key is not None:
             raise InvalidInput("in a batch each message has an idempotency_key of its own", "idempotency_key")
         receipts = await self._accept(caller.name, drafts)
@@ -73,7 +73,7 @@ class HttpInlet:
         body = await body_of(headers, receive, self._most)
         fields = parse_fields(_published(scope, body))
         caller.check_post(fields["type"], fields.get("severity", "normal"))
-        draft = draft_of(fields, self._now(), key_of(headers.get(b"idempotency-key", b"")))
+        draft = draft_of(fields, self._now, key_of(headers.get(b"idempotency-key", b"")))
         return _answer((await self._accept(caller.name, [draft]))[0])
 
 
@@ -104,7 +104,7 @@ def _read(headers: Headers, body: bytes) -> tuple[list[dict[str, Any]], bool]:
     raise UnsupportedMedia("post application/json, or a CloudEvent; plain text goes to /api/v1/publish/<type>")
 
 
-def _drafts(fields: list[dict[str, Any]], now: datetime, key: str | None, *, is_batch: bool) -> list[Draft]:
+def _drafts(fields: list[dict[str, Any]], now: Callable[[], datetime], key: str | None, *, is_batch: bool) -> list[Draft]:
     drafts = []
     for index, entry in enumerate(fields):
         try:

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _ID_EPOCH = 1_704_067_200_000_000  # 2024-01-01: 51 bits of microseconds above 12 bits of node last until 2095
+ID_STEP = 1 << 12
+"""From one id to the next of the same node: a microsecond."""
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
 _VALUES = {letter: value for value, letter in enumerate(_ALPHABET)}

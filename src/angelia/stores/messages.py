@@ -118,7 +118,7 @@ class MessagesMixin:
     def _add(self, connection: Connection, rows: Sequence[NewMessage], fresh: set[str]) -> list[Receipt]:
         fresh.clear()  # a transaction that lost against another runs again
         new, receipts = rows, None
-        if any(row.idempotency_key is not None for row in rows):
+        if [True for row in rows if row.idempotency_key is not None]:
             new, receipts = _recognise(connection, rows)
         unknown = {row.type for row in new} - self._known_types
         if unknown:

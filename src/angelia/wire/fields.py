@@ -120,16 +120,15 @@ def parse_fields(fields: Mapping[str, object]) -> dict[str, Any]:
     return valid
 
 
-_NESTED = frozenset({"to", "cc", "tags", "params", "sender"})
+_WITH_OBJECTS = frozenset({"to", "cc", "tags"})
 
 
 def _count_keys(fields: dict[str, Any]) -> int:
     count = len(fields)
-    for name in fields.keys() & _NESTED:
-        value = fields[name]
+    for name, value in fields.items():
         if isinstance(value, dict):
             count += len(value)
-        else:
+        elif name in _WITH_OBJECTS:
             for entry in value:
                 if isinstance(entry, dict):
                     count += len(entry)
@@ -142,7 +141,7 @@ def _refuse_doubles(body: bytes, keys: int) -> None:
     `body` is valid JSON in which a reader that lets the last one win found so many names. Each name in the text ends in `":`, with space
     between or without; where there is no space before any colon, and not more `":` than names were found, none stands twice.
     """
-    if body.count(b'":') == keys and not (body.count(b" :") or body.count(b"\n:") or body.count(b"\t:") or body.count(b"\r:")):
+    if body.count(b'":') == keys and not (b" :" in body or b"\n:" in body or b"\t:" in body or b"\r:" in body):
         return
     if _COLONS.findall(body).count(b":") != keys:
         raise InvalidInput("a name stands twice in one object; which one should count?", is_syntax=True)
@@ -190,8 +189,8 @@ def _explained(error: ValidationError) -> InvalidInput:
     return InvalidInput(first["msg"], field)
 
 
-def draft_of(fields: dict[str, Any], now: datetime, key: str | None = None) -> Draft:
-    """The draft of checked fields. `key` is the Idempotency-Key of the request; one in the fields must agree with it."""
+def draft_of(fields: dict[str, Any], now: Callable[[], datetime], key: str | None = None) -> Draft:
+    """The draft of checked fields; `now` is only asked where a time is given. `key` is the Idempotency-Key of the request; one in the fields must agree with it."""
     own_key = fields.pop("idempotency_key", None)
     if own_key is not None and key is not None and own_key != key:
         raise InvalidInput("the header and the field name different idempotency keys", "idempotency_key")
@@ -200,17 +199,24 @@ def draft_of(fields: dict[str, Any], now: datetime, key: str | None = None) -> D
         raise InvalidInput("a message needs a type", "type")
     for kind in ("to", "cc"):
         if kind in fields:
-            fields[kind] = [{"id": entry} if isinstance(entry, str) else entry for entry in fields[kind]]
-            if any("id" not in entry for entry in fields[kind]):
-                raise InvalidInput("a recipient needs an id", kind)
+            fields[kind] = [{"id": entry} if isinstance(entry, str) else _with_id(entry, kind) for entry in fields[kind]]
     if "tags" in fields:
         fields["tags"] = _tag_pairs(fields["tags"])
-    if fields.keys() & {"occurred_at", "expires_at", "not_before"}:
-        _check_times(fields, now)
+    if not _TIMES.isdisjoint(fields):
+        _check_times(fields, now())
     if key is None:
         return Draft(fields["type"], _text(fields))
     payload = _text(fields)
     return Draft(fields["type"], payload, key, blake2b(payload.encode(), digest_size=16).digest())
+
+
+_TIMES = frozenset({"occurred_at", "expires_at", "not_before"})
+
+
+def _with_id(entry: dict[str, Any], kind: str) -> dict[str, Any]:
+    if "id" not in entry:
+        raise InvalidInput("a recipient needs an id", kind)
+    return entry
 
 
 def _text(fields: dict[str, Any]) -> str:
