@@ -190,7 +190,10 @@ def _explained(error: ValidationError) -> InvalidInput:
 
 
 def draft_of(fields: dict[str, Any], now: Callable[[], datetime], key: str | None = None) -> Draft:
-    """The draft of checked fields; `now` is only asked where a time is given. `key` is the Idempotency-Key of the request; one in the fields must agree with it."""
+    """The draft of checked fields; `now` is only asked where a time is given.
+
+    `key` is the Idempotency-Key of the request; one in the fields must agree with it.
+    """
     own_key = fields.pop("idempotency_key", None)
     if own_key is not None and key is not None and own_key != key:
         raise InvalidInput("the header and the field name different idempotency keys", "idempotency_key")
