@@ -18,8 +18,8 @@ from angelia.stores.changes import touch
 from angelia.stores.engine import SqlEngine, run
 from angelia.stores.tables import addresses, follows, groups, members, persons, rule_index, user_types
 
-_PERSON = (persons.c.id, persons.c.login, persons.c.name, persons.c.time_zone, persons.c.language, persons.c.is_active,
-           persons.c.is_admin)  # fmt: skip
+PERSON_COLUMNS = (persons.c.id, persons.c.login, persons.c.name, persons.c.time_zone, persons.c.language, persons.c.is_active,
+                  persons.c.is_admin)  # fmt: skip
 CHUNK = 10_000
 
 
@@ -69,13 +69,13 @@ class PeopleMixin:
 
     async def person(self, login: str) -> Person | None:
         """See PersonStore."""
-        statement = select(*_PERSON).where(persons.c.login == login)
+        statement = select(*PERSON_COLUMNS).where(persons.c.login == login)
         row = await self.engine.read(lambda connection: connection.execute(statement).first())
         return None if row is None else person_from(row)
 
     async def list_people(self, after_login: str = "", limit: int = 100) -> list[Person]:
         """See PersonStore."""
-        statement = select(*_PERSON).where(persons.c.login > after_login).order_by(persons.c.login).limit(limit)
+        statement = select(*PERSON_COLUMNS).where(persons.c.login > after_login).order_by(persons.c.login).limit(limit)
         return [person_from(row) for row in await self.engine.read(lambda connection: connection.execute(statement).all())]
 
     async def person_ids(self, logins: Collection[str]) -> dict[str, int]:
@@ -195,7 +195,7 @@ def _profiles(connection: Connection, ids: Sequence[int]) -> list[ProfileRow]:
     joined = select(members.c.person_id, groups.c.name).join(groups, groups.c.id == members.c.group_id)
     for person_id, name in connection.execute(joined.where(members.c.person_id.in_(ids)).order_by(groups.c.name)):
         belongs.setdefault(person_id, []).append(name)
-    statement = select(*_PERSON, persons.c.document, persons.c.version).where(persons.c.id.in_(ids))
+    statement = select(*PERSON_COLUMNS, persons.c.document, persons.c.version).where(persons.c.id.in_(ids))
     return [
         ProfileRow(
             person_from(row),

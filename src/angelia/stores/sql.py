@@ -20,6 +20,7 @@ from angelia.stores.inbox import InboxMixin
 from angelia.stores.ledger import LedgerMixin
 from angelia.stores.messages import MessagesMixin
 from angelia.stores.people import PeopleMixin
+from angelia.stores.signin import SignInMixin
 from angelia.stores.site import SiteMixin, TypesMixin
 from angelia.stores.upkeep import UpkeepMixin
 
@@ -34,6 +35,7 @@ class SqlStore(
     GroupsMixin,
     SiteMixin,
     TypesMixin,
+    SignInMixin,
     InboxMixin,
     UpkeepMixin,
 ):

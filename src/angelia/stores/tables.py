@@ -228,6 +228,39 @@ tokens = Table(
     _small("is_revoked"),
 )
 
+credentials = Table(
+    "credentials",
+    metadata,
+    Column("person_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("password_hash", Text, nullable=False),
+    _big("changed_us"),
+)
+
+identities = Table(
+    "identities",
+    metadata,
+    Column("issuer", Text, primary_key=True),
+    Column("subject", Text, primary_key=True),
+    Column("person_id", BigInteger, nullable=False),
+)
+Index("identities_person", identities.c.person_id)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    _serial(),
+    Column("person_id", BigInteger, nullable=False),
+    Column("secret_hash", String(64), nullable=False, unique=True),
+    _text("provider"),
+    _text("provider_session"),
+    _text("device"),
+    _big("created_us"),
+    _big("seen_us"),
+    _big("ends_us"),
+)
+Index("sessions_person", sessions.c.person_id)
+Index("sessions_ends", sessions.c.ends_us)
+
 types = Table(
     "types",
     metadata,

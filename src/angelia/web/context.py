@@ -9,6 +9,7 @@ from angelia.inlet import Accept
 from angelia.model.person import Address, Person
 from angelia.model.preference import Site
 from angelia.store import Store
+from angelia.web.signin.sessions import Sessions
 from angelia.wire.callers import Callers
 
 
@@ -24,6 +25,8 @@ class Context:
     site: Callable[[], Site]
     secret: bytes
     base_url: str
+    title: str
+    sessions: Sessions
     max_body: int
     changed: Callable[[str], None]
     refresh: Callable[[], Awaitable[None]]

@@ -100,6 +100,13 @@ class NewToken(Strict):
     expires_in_days: int | None = Field(default=None, ge=1, le=3_650)
 
 
+class PasswordForm(Strict):
+    """A new password; the old one where she changes her own."""
+
+    password: Annotated[str, StringConstraints(min_length=1, max_length=512)]
+    old_password: Annotated[str, StringConstraints(max_length=512)] = ""
+
+
 class GroupForm(Strict):
     """A group as a whole."""
 

@@ -1,0 +1,65 @@
+// What every page can do: parts over htmx, theme, keyboard, notices. Everything works without it, by plain links and forms.
+import htmx from "htmx.org";
+
+window.htmx = htmx;
+
+document.addEventListener("click", (event) => {
+  const themed = event.target.closest("[data-theme]");
+  if (themed) {
+    if (themed.dataset.theme === "system") localStorage.removeItem("theme");
+    else localStorage.setItem("theme", themed.dataset.theme);
+    dispatchEvent(new Event("storage"));
+  }
+  const opener = event.target.closest("[data-opens]");
+  if (opener) document.getElementById(opener.dataset.opens)?.showModal();
+  if (event.target.closest("[data-closes]")) event.target.closest("dialog")?.close();
+  const copier = event.target.closest("[data-copies]");
+  if (copier) navigator.clipboard?.writeText(document.getElementById(copier.dataset.copies)?.textContent.trim() ?? "");
+  if (event.target.closest("#toasts .btn-close")) event.target.closest(".alert").remove();
+});
+
+// A form that saves itself: each change is sent at once.
+document.addEventListener("change", (event) => {
+  const form = event.target.closest("form[data-autosubmit]");
+  if (form) form.requestSubmit();
+  const all = event.target.closest("input[data-checks]");
+  if (all) document.querySelectorAll(`input[name="${all.dataset.checks}"]`).forEach((box) => { box.checked = all.checked; box.dispatchEvent(new Event("input", { bubbles: true })); });
+});
+
+// Notices go by themselves, except errors.
+new MutationObserver((changes) => {
+  for (const change of changes) for (const node of change.addedNodes) if (node.nodeType === 1 && !node.matches(".alert-danger")) setTimeout(() => node.remove(), 8000);
+}).observe(document.getElementById("toasts") ?? document.createElement("div"), { childList: true });
+
+// Keyboard: one key, one thing; never while she writes.
+let place = -1;
+function rows() { return [...document.querySelectorAll("[data-row]")]; }
+function stand(at) {
+  const all = rows();
+  if (!all.length) return;
+  place = Math.max(0, Math.min(at, all.length - 1));
+  all.forEach((row, index) => row.classList.toggle("is-at", index === place));
+  all[place].scrollIntoView({ block: "nearest" });
+  all[place].querySelector("a")?.focus({ preventScroll: true });
+}
+const go = { i: "/inbox", p: "/preferences", r: "/rules", a: "/addresses", f: "/feeds", w: "/why" };
+let isGoing = false;
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input:not([type=checkbox]), textarea, select, dialog[open]")) return;
+  if (isGoing) { isGoing = false; if (go[event.key]) location.assign(go[event.key]); return; }
+  const row = rows()[place];
+  switch (event.key) {
+    case "g": isGoing = true; break;
+    case "j": stand(place + 1); break;
+    case "k": stand(place - 1); break;
+    case "x": { const box = row?.querySelector("input[type=checkbox]"); if (box) { box.checked = !box.checked; box.dispatchEvent(new Event("input", { bubbles: true })); } break; }
+    case "/": { const search = document.querySelector("input[type=search]"); if (search) { event.preventDefault(); search.focus(); } break; }
+    case "?": document.getElementById("keys")?.showModal(); break;
+    default: {
+      const button = document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
+      if (!button) return;
+      if (row && !document.querySelector('input[name="ids"]:checked')) { const box = row.querySelector('input[name="ids"]'); if (box) box.checked = true; }
+      button.click();
+    }
+  }
+});
