@@ -190,7 +190,7 @@ class UpkeepMixin:
         return count
 
 
-HEAD = "0001"
+HEAD = "0002"
 
 
 def mismatch(found: str) -> SchemaMismatch:
