@@ -3,11 +3,13 @@
 import asyncio
 import json
 import multiprocessing
+import sqlite3
 import statistics
 import sys
 import tempfile
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 import uvicorn
 import uvloop
@@ -18,6 +20,7 @@ from angelia.settings import load
 from angelia.stores.sql import upgrade
 from angelia.wire.asgi import body_of, headers_of, respond
 from angelia.wire.fields import draft_of, parse_many, parse_one
+from angelia.wire.server import Limits, protocol
 from angelia_testing.peers.process import free_port
 
 MESSAGE = {
@@ -38,7 +41,7 @@ def serve(port: int, folder: str, database: str, is_bare: bool) -> None:
             await uvicorn.Server(config(house.app())).serve()
 
     def config(app):
-        return uvicorn.Config(app, port=port, loop="none", http="httptools", lifespan="off", log_config=None, access_log=False)
+        return uvicorn.Config(app, port=port, loop="none", http=protocol(Limits()), lifespan="off", log_config=None, access_log=False)
 
     uvloop.run(run())
 
@@ -115,6 +118,28 @@ def measure(body: bytes, connections: int, *, database: str = "", is_bare: bool 
     return len(times) / took, cuts[49] * 1e3, cuts[98] * 1e3
 
 
+def executemany() -> float:
+    """The limit of the store: the same rows into the same tables by sqlite3 alone, 500 in a transaction, flushed; rows a second."""
+    payload = json.dumps(MESSAGE)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "angelia.db"
+        upgrade(f"sqlite:///{path}")
+        connection = sqlite3.connect(path, isolation_level=None)
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA cache_size=-65536")
+        began, rows = time.perf_counter(), 0
+        while (took := time.perf_counter() - began) < SECONDS:
+            batch = [(number << 12, "ci", MESSAGE["type"], 1_700_000_000_000_000, None, b"", payload) for number in range(rows, rows + 500)]
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany(
+                "INSERT INTO messages (id, source, type, received_us, idem_key, fingerprint, payload) VALUES (?, ?, ?, ?, ?, ?, ?)", batch
+            )
+            connection.execute("COMMIT")
+            rows += 500
+        connection.close()
+    return rows / took
+
+
 def main() -> None:
     one, many = json.dumps(MESSAGE).encode(), json.dumps([MESSAGE] * 500).encode()
     databases = [("SQLite", "")] + ([("PostgreSQL", sys.argv[1])] if len(sys.argv) > 1 else [])
@@ -125,6 +150,11 @@ def main() -> None:
         for database, url in databases:
             rate, p50, p99 = measure(body, connections, database=url)
             print(f"| {name}: {database} | {rate * size:,.0f} | {p50:.1f} | {p99:.1f} | {rate / reference[0]:.2f} |", flush=True)
+            if size > 1 and database == "SQLite":
+                limit = executemany()
+                print(
+                    f"| rows by sqlite3's executemany, 500 a transaction | {limit:,.0f} | | | ours is {rate * size / limit:.2f} of it |", flush=True
+                )
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ from angelia.web.context import Context
 from angelia.web.signin.sessions import Sessions
 from angelia.wire.asgi import App
 from angelia.wire.callers import Callers
+from angelia.wire.server import Limits, Server, protocol
 
 STAGES = ("planner", "digester", "relay", "janitor")
 """The life of a message, in order."""
@@ -102,7 +103,7 @@ class House:
         return (
             Planner(self.store, self.people, directory, self.intake, wake_relay),
             Digester(self.store, self.people, self.intake, wake_relay),
-            Relay(self.store, self.agents, letters, Voice(self.intake.accept), now, lifetimes),
+            Relay(self.store, self.agents, letters, Voice(self.intake.accept), now, lifetimes, self.hints["relay"]),
             Janitor(self.store, timedelta(days=self.settings.delivery.retention_days)),
         )
 
@@ -244,15 +245,6 @@ def _rooted(made: object, settings: Settings) -> object:
     return below(settings.data_dir.resolve()) if below is not None else made
 
 
-class Server(uvicorn.Server):
-    """uvicorn, which leaves signals to us: stages and server stop together."""
-
-    @contextlib.contextmanager
-    def capture_signals(self):  # type: ignore[no-untyped-def]
-        """No handlers of its own."""
-        yield
-
-
 async def serve(settings: Settings, *, roles: Iterable[str] = ("web", "work"), ready: Callable[[House], None] | None = None) -> None:
     """Run until SIGTERM or SIGINT; exits within ten seconds, with nothing lost."""
     web = settings.web
@@ -287,12 +279,14 @@ async def serve(settings: Settings, *, roles: Iterable[str] = ("web", "work"), r
 
 
 def _uvicorn(house: House, settings: Settings) -> uvicorn.Config:
+    web = settings.web
+    limits = Limits(web.head_timeout, web.body_timeout, web.answer_timeout, settings.hosts)
     return uvicorn.Config(
         house.app(),
-        host=settings.web.host,
-        port=settings.web.port,
+        host=web.host,
+        port=web.port,
         loop="uvloop",
-        http="httptools",
+        http=protocol(limits),
         lifespan="off",
         log_config=None,
         access_log=False,

@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_type_hints
+from urllib.parse import urlsplit
 
 from angelia.model.errors import BadSettings
 
@@ -41,6 +42,10 @@ class WebSettings:
     open_posting: bool = _say(False, "may anybody post messages without a token?")
     max_body: int = _say(16_777_216, "largest request body in bytes, also after unpacking")
     allow_public_bind: bool = _say(False, "listen on other than loopback without a proxy in front")
+    hosts: str = _say("", "names that a request's Host may have beside that of house.base_url and loopback, with commas; * for any")
+    head_timeout: int = _say(10, "seconds in which the head of a request must have come")
+    body_timeout: int = _say(15, "seconds in which 16 KiB more of a body, or its end, must come")
+    answer_timeout: int = _say(30, "seconds after which a client that takes nothing of its answer is cut off")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,15 @@ class Settings:
     def database(self) -> str:
         """The database's URL."""
         return self.house.database or f"sqlite:///{self.data_dir.resolve() / 'angelia.db'}"
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """Whom a request's Host may name."""
+        named = (name.strip().lower() for name in self.web.hosts.split(","))
+        bound = f"[{self.web.host}]" if ":" in self.web.host else self.web.host
+        base = urlsplit(self.house.base_url).netloc.rpartition("@")[2].lower()
+        name = base if base.endswith("]") or ":" not in base else base.rpartition(":")[0]
+        return frozenset({"127.0.0.1", "localhost", "[::1]", bound.lower(), name, *named} - {""})
 
     @property
     def lifetimes(self) -> tuple[timedelta, timedelta]:
@@ -195,6 +209,8 @@ def _check(settings: Settings) -> None:
         raise BadSettings("house.secret has at least 32 characters; leave it out and one is made")
     if not settings.house.base_url.startswith(("http://", "https://")) or settings.house.base_url.endswith("/"):
         raise BadSettings("house.base_url starts with http:// or https:// and does not end in /")
+    if min(settings.web.head_timeout, settings.web.body_timeout, settings.web.answer_timeout) <= 0:
+        raise BadSettings("web.head_timeout, web.body_timeout and web.answer_timeout are above 0")
     if settings.log.form not in ("json", "text") or settings.log.level not in ("debug", "info", "warning", "error"):
         raise BadSettings("log.form is json or text, log.level debug, info, warning or error")
     if settings.delivery.lifetime <= 0 or settings.delivery.retention_days <= 0:

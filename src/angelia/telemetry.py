@@ -53,6 +53,14 @@ class _Lossy:
 log: Any = structlog.get_logger("angelia")
 
 
+class _Bridge(logging.Handler):
+    """What libraries log becomes a record of ours: by themselves they write tracebacks of many lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One record."""
+        log.log(record.levelno, "library", logger=record.name, text=record.getMessage(), exc_info=record.exc_info or None)
+
+
 def configure_logs(form: str = "json", level: str = "info") -> None:
     """Lines on stderr, one record a line in `json` or `text`; control characters in values are escaped, so no text can fake a record."""
     renderer: Any = structlog.processors.JSONRenderer(sort_keys=False)
@@ -71,6 +79,7 @@ def configure_logs(form: str = "json", level: str = "info") -> None:
         logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Lossy())),
         cache_logger_on_first_use=True,
     )
+    logging.basicConfig(handlers=[_Bridge()], level=logging.WARNING, force=True)
 
 
 def _as_is(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

@@ -5,7 +5,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -324,33 +323,3 @@ def test_a_power_cut_loses_nothing_that_was_acknowledged(tmp_path):  # figure R2
     finally:
         hub.stop()
         disk.close()
-
-
-POST = b"POST /api/v1/messages HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-SECOND = b"GET /healthz/live HTTP/1.1\r\nHost: x\r\n\r\n"
-
-
-def until_closed(hub: Hub, sent: bytes) -> bytes:
-    """All that the hub answers until it closes the connection; TimeoutError where it keeps it open."""
-    received = b""
-    with socket.create_connection(("127.0.0.1", hub.port), timeout=3) as connection:
-        connection.sendall(sent)
-        while part := connection.recv(65_536):
-            received += part
-    return received
-
-
-def test_a_request_of_which_two_readings_exist_is_refused(hub):  # E1.1-E1.5, sent over a plain socket: no library would
-    for sent in (
-        POST + b"Content-Length: -1\r\n\r\n",
-        POST + b"Content-Length: abc\r\n\r\n",
-        POST + b"Content-Length: 2\r\nContent-Length: 5\r\n\r\n{}",
-        POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        POST + b"Transfer-Encoding: chunked\r\n\r\n0x5\r\nabcde\r\n0\r\n\r\n",
-        b"GET /healthz/live HTTP/1.1\r\nHost: x\r\nA B: c\r\n\r\n",
-    ):
-        received = until_closed(hub, sent + SECOND)
-        assert received.startswith(b"HTTP/1.1 400"), (sent, received)
-        assert received.count(b"HTTP/1.1 ") == 1, (sent, received)
-        assert b"Traceback" not in received
-        assert httpx2.get(f"{hub.url}/healthz/live").status_code == 200

@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 
 from angelia.flow.explain import REASONS
 from angelia.model.delivery import STEPS, Reason, State, step
-from angelia.model.errors import IllegalStep
+from angelia.model.errors import BadSettings, IllegalStep
 from angelia.model.message import Message, Recipient, RecipientKind, Sender, Severity, Wish, ancestry
 from angelia.model.moments import ids_from, number_of, public_id
 from angelia.model.payload import message_of, payload_of
 from angelia.rendering.words import LANGUAGES
+from angelia.settings import load
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 moments = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
@@ -77,3 +78,24 @@ def test_every_reason_has_words_and_every_language_the_same_words():
 
 def test_ancestry():
     assert ancestry("a.b.c") == ("a.b.c", "a.b", "a")
+
+
+@pytest.mark.parametrize(
+    ("base_url", "host", "hosts", "named"),
+    [
+        ("https://Hub.example.org", "127.0.0.1", "", {"hub.example.org"}),
+        ("https://hub.example.org:8443/angelia", "10.0.0.7", "a.example, B.example", {"hub.example.org", "10.0.0.7", "a.example", "b.example"}),
+        ("http://[2001:db8::1]:80", "::1", "*", {"[2001:db8::1]", "*"}),
+    ],
+)
+def test_whom_a_host_may_name(base_url, host, hosts, named):
+    loaded = load(environment={}, overrides={"house": {"base_url": base_url}, "web": {"host": host, "hosts": hosts}})
+    assert loaded.hosts == named | {"127.0.0.1", "localhost", "[::1]"}
+
+
+def test_no_client_may_wait_for_more_than_20_seconds():  # E1.12
+    web = load(environment={}).web
+    assert max(web.head_timeout, web.body_timeout) <= 18  # and a look a second, and what is under way
+    for name in ("head_timeout", "body_timeout", "answer_timeout"):
+        with pytest.raises(BadSettings):
+            load(environment={}, overrides={"web": {name: 0}})

@@ -10,7 +10,8 @@ from angelia.agent import Letter
 from angelia.agents.mail import MailAgent
 from angelia.agents.mail.settings import MailSettings
 from angelia.model.delivery import Delivery, Later, Refused, Sent, State
-from angelia.model.message import Message
+from angelia.model.message import Message, Sender
+from angelia.model.moments import public_id
 from angelia.model.person import Address, AddressState, Person
 from angelia_testing.peers.process import free_port
 from angelia_testing.peers.sink import Sink
@@ -49,6 +50,45 @@ async def test_a_mail_is_read_back_over_imap(mail_server):
     assert mail["Bcc"] is None
     text = next(mail.iter_parts()).get_content().replace("\r\n", "\n")
     assert text.startswith(".\nFrom me\n" + "x" * 3000)
+    assert mail_server.fetch("bob") == []
+
+
+MEANT = ["From", "To", "Subject", "Date", "Message-ID", "List-Id", "Auto-Submitted", "Precedence", "X-Angelia-Type", "X-Angelia-Severity", "X-Angelia-Source",
+         "X-Angelia-Rule", "X-Angelia-Reason", "X-Hermes-Tag-A", "MIME-Version", "Content-Type"]  # fmt: skip
+ADDED_ON_THE_WAY = {"Return-Path", "X-Original-To", "Delivered-To", "Received"}
+HOSTILE = {  # E11.121 to E11.123
+    "line ends": "x\r\nBcc: bob@test.example", "LF": "x\nBcc: bob@test.example", "CR": "x\rBcc: bob@test.example", "VT": "x\x0bBcc: bob@test.example",
+    "NEL": "x\x85Bcc: bob@test.example", "line separator": "x\u2028Bcc: bob@test.example", "encoded word": "=?utf-8?q?x=0ABcc:_bob@test.example?=",
+    "half an encoded word": "=?utf-8?b?", "NUL": "x\0y", "half a character": "x\ud800y", "long": "y" * 5_000, "long words": "word " * 2_000,
+    "empty line": "\r\n\r\nbody", "dot": ".", "from": "From x", "folded": "x\r\n y", "colon": "Bcc: bob@test.example", "emoji": "\U0001f600" * 300,
+    "name": '"admin@hub" <x@test.example>', "attachment": "a\r\nX: y.exe", "turned": "\u202ecod.exe", "boundary": "--=_b_0000000000001\r\n",
+    "markup": "<script>alert(1)</script><img src=http://127.0.0.1:9/t><a href=javascript:alert(1)>x</a><style>*{position:fixed}</style><form>",
+}  # fmt: skip
+
+
+async def test_hostile_text_arrives_as_text(mail_server):
+    """Through a real server and back over IMAP: the headers are those that were meant, each once; nobody else gets anything; nothing sticks."""
+    letters = [
+        letter(
+            number=number,
+            subject=text,
+            body=f"{text}\n.\n..\nFrom me\n--boundary",
+            sender=Sender(text, text),
+            tags=(("a", text),),
+            params={"k": text},
+        )
+        for number, text in enumerate(HOSTILE.values(), 1)
+    ]
+    outcomes = await deliver(f"smtp://127.0.0.1:{mail_server.plain}", *letters)
+    assert [type(outcome) for outcome in outcomes] == [Sent] * len(HOSTILE)
+    mails = {email.message_from_bytes(raw)["Message-ID"]: raw for raw in mail_server.wait_for("alice", len(HOSTILE))}
+    for number, name in enumerate(HOSTILE, 1):
+        mail = email.message_from_bytes(mails[f"<{public_id('dlv', number)}@test.example>"], policy=email.policy.default)
+        assert [key for key in mail.keys() if key not in ADDED_ON_THE_WAY] == MEANT, name  # noqa: SIM118 - each header, not each name
+        text, markup = (part.get_content().replace("\r\n", "\n") for part in mail.iter_parts())
+        assert "\n.\n..\nFrom me\n--boundary\n" in text, name
+        assert all(bad not in markup.lower() for bad in ("<script", "<img", "<style", "<form", 'href="javascript')), name
+        assert not list(mail.iter_attachments())[1:], name
     assert mail_server.fetch("bob") == []
 
 

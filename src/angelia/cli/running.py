@@ -4,6 +4,7 @@ import asyncio
 import sys
 
 import click
+import uvloop
 
 from angelia import telemetry
 from angelia.cli.reach import Failure, Reach
@@ -30,7 +31,7 @@ def _run(settings: Settings, roles: tuple[str, ...], *, is_sample: bool = False)
             upgrade(settings.database)
         if is_sample:
             asyncio.run(fill(settings))
-        asyncio.run(serve(settings, roles=roles, ready=_greet if is_sample else None))
+        uvloop.run(serve(settings, roles=roles, ready=_greet if is_sample else None))
     except SchemaMismatch as error:
         raise Failure(str(error)) from None
     except (AngeliaError, OSError) as error:

@@ -51,7 +51,7 @@ class HermesDialect:
         try:
             status, body, headers = await self._speak(scope, receive)
         except UnsupportedMedia as error:
-            status, body, headers = 415, problem_of(error)[1], PROBLEM_HEADERS
+            status, body, headers = problem_of(error, 415)
         except AngeliaError as error:
             status, body, headers = problem_of(error)
         if scope["method"] == "HEAD":
@@ -137,7 +137,10 @@ class HermesDialect:
             raise NotFound("there is no such list")
         if not caller.is_admin and not caller.scopes & {"read", "write", "admin"}:
             raise Forbidden("this token may not read")
-        query = dict(_pairs(scope["query_string"]))
+        pairs = _pairs(scope["query_string"])
+        query = dict(pairs)
+        if len(query) != len(pairs):
+            raise InvalidInput("this stands twice; which one should count?")
         found = await self._store.list_messages(
             person_id=person.person_id,
             subtree=await self._type(key) if key else "",

@@ -1,6 +1,7 @@
 """Expired leases, lost work, retention, and the numbers that operators watch."""
 
 from datetime import datetime, timedelta
+from time import monotonic
 
 from angelia import telemetry
 from angelia.model.delivery import State
@@ -8,6 +9,7 @@ from angelia.store import Store
 
 LEASES_EVERY = timedelta(seconds=5)
 NUMBERS_EVERY = timedelta(seconds=30)
+NUMBERS_SHARE = 200  # counting a long history takes a second: it rests so many times longer, to be less than a hundredth of a processor
 PURGE_EVERY = timedelta(minutes=10)
 PURGE_BATCH = 1_000
 
@@ -21,6 +23,7 @@ class Janitor:
         self._store = store
         self._retention = retention
         self._last: dict[str, datetime] = {}
+        self._numbers_every = NUMBERS_EVERY
 
     async def drain(self) -> None:
         """Nothing is in hand between turns."""
@@ -31,8 +34,10 @@ class Janitor:
             back = await self._store.requeue_expired_leases(now)
             if back:
                 telemetry.log.warning("leases_expired", count=back)
-        if self._is_time("numbers", now, NUMBERS_EVERY):
+        if self._is_time("numbers", now, self._numbers_every):
+            began = monotonic()
             await self._numbers(now)
+            self._numbers_every = max(NUMBERS_EVERY, timedelta(seconds=(monotonic() - began) * NUMBERS_SHARE))
         if self._is_time("purge", now, PURGE_EVERY):
             # In slices: whoever waits to write gets a turn between two of them.
             while await self._store.purge(now, self._retention, PURGE_BATCH) == PURGE_BATCH:

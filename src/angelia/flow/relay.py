@@ -8,6 +8,7 @@ from time import monotonic
 
 from angelia import telemetry
 from angelia.agent import Agent, Letter
+from angelia.flow.lane import Lane
 from angelia.flow.letters import Letters, Withheld
 from angelia.flow.voice import Voice
 from angelia.model.delivery import Delivery, Later, Outcome, Reason, Refused, Sent, Skipped, State
@@ -18,7 +19,7 @@ from angelia.store import Settlement, Store
 
 LEASE = timedelta(seconds=45)
 LONGEST_TRY = 40.0  # seconds; an agent that takes longer is cut off before its lease ends
-MOST_IN_HAND = 400
+LONGEST_WAIT = LEASE.total_seconds() - LONGEST_TRY  # seconds that a claimed letter may wait for its try, which must end within the lease
 MOST_CRASHES = 5
 GROUP = 0.005  # seconds that outcomes wait for company before they are recorded together
 
@@ -48,15 +49,16 @@ class Relay:
         voice: Voice,
         clock: Callable[[], datetime],
         lifetimes: Lifetimes,
+        wake: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
-        self._agents = agents
         self._letters = letters
         self._voice = voice
         self._clock = clock
         self._lifetimes = lifetimes
+        self._wake = wake
         self._tries: set[asyncio.Task[None]] = set()
-        self._in_hand = dict.fromkeys(agents, 0)
+        self._lanes = {name: Lane(agent) for name, agent in agents.items()}
         self._settled: list[Settlement] = []
         self._flusher: asyncio.Task[None] | None = None
         self._breakers: dict[str, Breaker] | None = None
@@ -65,31 +67,56 @@ class Relay:
         self._looked_at = 0.0
 
     async def turn(self, now: datetime) -> int:
-        """Claim as many as there is room for, and start their tries; outcomes are recorded as they come."""
+        """Claim as many as there is room for, and start their tries; outcomes are recorded as they come, and wake us where more may wait."""
         await self._look()
-        rooms = {name: agent.concurrency - self._in_hand[name] for name, agent in self._agents.items() if name not in self._paused}
-        started = 0
-        for name, room in rooms.items():
-            if room > 0 and len(self._tries) < MOST_IN_HAND:
-                started += await self._claim(name, min(room, MOST_IN_HAND - len(self._tries)), now)
-        if not started and len(self._tries) >= MOST_IN_HAND:
-            await asyncio.wait(self._tries, return_when=asyncio.FIRST_COMPLETED)
-            return 1
-        return started
+        lanes = [lane for name, lane in self._lanes.items() if name not in self._paused]
+        # All at once: their transactions are committed together.
+        claims = await asyncio.gather(*(self._claim(lane, now) for lane in lanes if lane.room), return_exceptions=True)
+        for lane in lanes:
+            lane.has_more = lane.has_more or not lane.room
+        for claim in claims:
+            if isinstance(claim, BaseException):
+                raise claim
+        return sum(claim for claim in claims if isinstance(claim, int))
 
-    async def _claim(self, name: str, room: int, now: datetime) -> int:
-        claimed = await self._store.claim_deliveries([name], room, LEASE, now)
+    async def _claim(self, lane: Lane, now: datetime) -> int:
+        room, began = lane.room, monotonic()
+        claimed = await self._store.claim_deliveries([lane.agent.name], room, LEASE, now)
+        lane.has_more = len(claimed) == room
         if not claimed:
             return 0
-        self._in_hand[name] += len(claimed)
-        for delivery, letter in zip(claimed, await self._letters.write(claimed, now), strict=True):
+        written = await self._letters.write(claimed, now)
+        lane.in_hand += len(claimed)
+        for delivery, letter in zip(claimed, written, strict=True):
             if isinstance(letter, Withheld):
                 self._done(delivery, Settlement(delivery.delivery_id, delivery.fence, letter.state, letter.reason))
-                continue
-            task = asyncio.create_task(self._try(self._agents[name], letter))
+            elif lane.agent.is_pull:
+                self._done(delivery, Settlement(delivery.delivery_id, delivery.fence, State.DELIVERED, delivery.reason), letter)
+            else:
+                lane.waiting.append((began, letter))
+        for _ in range(lane.free_places()):
+            lane.running += 1
+            task = asyncio.create_task(self._work_off(lane))
             self._tries.add(task)
             task.add_done_callback(self._tries.discard)
         return len(claimed)
+
+    async def _work_off(self, lane: Lane) -> None:
+        """One of an agent's places: try after try while letters wait."""
+        try:
+            while lane.waiting:
+                claimed_at, letter = lane.waiting.popleft()
+                if monotonic() - claimed_at > LONGEST_WAIT:
+                    self._give_back(letter)
+                else:
+                    await self._try(lane.agent, letter)
+        finally:
+            lane.running -= 1
+
+    def _give_back(self, letter: Letter) -> None:
+        """Not tried: it is due as before, for whoever claims it next."""
+        delivery = letter.delivery
+        self._done(delivery, Settlement(delivery.delivery_id, delivery.fence, State.DUE, delivery.reason, is_attempt=False))
 
     async def _look(self) -> None:
         if self._breakers is None:
@@ -97,6 +124,9 @@ class Relay:
         if monotonic() - self._looked_at >= 1.0 or not self._looked_at:
             self._looked_at = monotonic()
             self._paused = await self._store.paused_agents()
+            for name, lane in self._lanes.items():
+                for letter in lane.stale(monotonic() - (0.0 if name in self._paused else LONGEST_WAIT)):
+                    self._give_back(letter)
             telemetry.open_breakers.set(sum(breaker.is_open for breaker in self._breakers.values()))
             if self._changed_breakers:
                 changed, self._changed_breakers = self._changed_breakers, set()
@@ -105,10 +135,7 @@ class Relay:
     async def _try(self, agent: Agent, letter: Letter) -> None:
         """One try of one letter, from breaker to settlement."""
         delivery = letter.delivery
-        if agent.is_pull:
-            self._done(delivery, Settlement(delivery.delivery_id, delivery.fence, State.DELIVERED, delivery.reason), letter)
-            return
-        destination = f"{agent.name}:{agent.destination(letter)}"
+        destination = destination_of(agent, letter)
         breaker = (self._breakers or {}).get(destination, Breaker())
         allowed_at, breaker = may_try(breaker, self._clock())
         if allowed_at is not None:
@@ -139,7 +166,10 @@ class Relay:
             self._changed_breakers.add(destination)
 
     def _done(self, delivery: Delivery, settlement: Settlement, letter: Letter | None = None) -> None:
-        self._in_hand[delivery.agent] -= 1
+        lane = self._lanes[delivery.agent]
+        lane.ended(monotonic())
+        if lane.has_more and lane.room:
+            self._wake()
         self._settled.append(settlement)
         if self._flusher is None or self._flusher.done():
             self._flusher = asyncio.create_task(self._flush())
@@ -163,11 +193,18 @@ class Relay:
     async def _address_refused(self, letter: Letter, outcome: Refused, now: datetime) -> None:
         if letter.address is None:
             return
-        await self._store.set_address(letter.address.address_id, state=AddressState.BOUNCING, now=now)
-        await self._voice.address_refused(letter.person.login, letter.delivery.agent, letter.address.value, outcome.why, now)
+        try:
+            await self._store.set_address(letter.address.address_id, state=AddressState.BOUNCING, now=now)
+            await self._voice.address_refused(letter.person.login, letter.delivery.agent, letter.address.value, outcome.why, now)
+        except AngeliaError as error:
+            # The next letter to this address is refused again, and told then.
+            telemetry.log.warning("refusal_not_recorded", address_id=letter.address.address_id, error=str(error))
 
     async def drain(self) -> None:
-        """Let running tries end (their own time limits hold), then record what came of them."""
+        """Give back what waits, let running tries end (their own time limits hold), then record what came of them."""
+        for lane in self._lanes.values():
+            for letter in lane.stale(monotonic() + 1.0):
+                self._give_back(letter)
         if self._tries:
             _, late = await asyncio.wait(self._tries, timeout=7)
             for task in late:
@@ -177,6 +214,15 @@ class Relay:
                 await self._flusher
         if self._breakers and self._changed_breakers:
             await self._store.put_breakers({name: self._breakers[name] for name in self._changed_breakers})
+
+
+def destination_of(agent: Agent, letter: Letter) -> str:
+    """What the circuit breaker counts by; an agent that fails to tell has one destination, itself."""
+    try:
+        return f"{agent.name}:{agent.destination(letter)}"
+    except Exception:  # noqa: BLE001 - an agent's bug, told here; its try has its own outcome
+        telemetry.log.exception("agent_failed", agent=agent.name, delivery_id=letter.delivery.delivery_id)
+        return f"{agent.name}:"
 
 
 async def attempt(agent: Agent, letter: Letter) -> tuple[Outcome, bool]:

@@ -1,5 +1,6 @@
 """The HTTP inlet: JSON messages and batches, one-line publishing, CloudEvents; bare ASGI, since it is hot."""
 
+import json
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -12,7 +13,7 @@ from angelia.model.moments import public_id
 from angelia.wire.asgi import App, Headers, Receive, Scope, Send, UnsupportedMedia, body_of, headers_of, kind_of, respond
 from angelia.wire.callers import Callers
 from angelia.wire.fields import draft_of, key_of, parse_fields, parse_many, parse_one
-from angelia.wire.problems import PROBLEM_HEADERS, problem_of
+from angelia.wire.problems import PROBLEM_HEADERS, problem, problem_of
 
 MESSAGES = "/api/v1/messages"
 PUBLISH = "/api/v1/publish/"
@@ -38,14 +39,16 @@ class HttpInlet:
                 return await self._answer(self._messages, scope, receive, send)
             if path.startswith(PUBLISH) and "/" not in path[len(PUBLISH) :]:
                 return await self._answer(self._publish, scope, receive, send)
+        elif scope["type"] == "http" and (allowed := _allowed(scope)):
+            body = json.dumps(problem(405, f"allowed here: {allowed.decode()}")).encode()
+            return await respond(send, 405, body, [*PROBLEM_HEADERS, (b"allow", allowed)])
         return await self._behind(scope, receive, send)
 
     async def _answer(self, take: Any, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             status, body, headers = await take(scope, receive)
         except UnsupportedMedia as error:
-            _, body, _ = problem_of(error)
-            status, headers = 415, PROBLEM_HEADERS
+            status, body, headers = problem_of(error, 415)
         except AngeliaError as error:
             status, body, headers = problem_of(error)
         await respond(send, status, body, headers)
@@ -74,9 +77,20 @@ class HttpInlet:
         return _answer((await self._accept(caller.name, [draft]))[0])
 
 
+def _allowed(scope: Scope) -> bytes:
+    """What is allowed instead of a method other than POST; b"" where the app behind knows better."""
+    path = scope["path"]
+    if path.startswith(PUBLISH) and "/" not in path[len(PUBLISH) :]:
+        return b"POST"
+    return b"GET, POST" if path == MESSAGES and scope["method"] != "GET" else b""
+
+
 def _read(headers: Headers, body: bytes) -> tuple[list[dict[str, Any]], bool]:
     """The messages of a body and whether it is a batch, by its content type."""
-    kind = kind_of(headers)
+    kind, _, more = headers.get(b"content-type", b"").lower().partition(b";")
+    if more and b"charset" in more and b"utf-8" not in more:
+        raise UnsupportedMedia("JSON is UTF-8 (RFC 8259)")
+    kind = kind.strip()
     if kind in (b"application/json", b"") and not is_binary(headers):
         if body[:64].lstrip()[:1] == b"[":
             return parse_many(body), True

@@ -1,5 +1,6 @@
 """A person's wants and the site's defaults as documents (JSON or TOML): checked, parsed, with errors that name the field."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, time
 from typing import TypeVar
@@ -31,6 +32,7 @@ MAX_SCOPES = 2_000
 MAX_VALUES = 1_000
 FORMS = frozenset({"full", "short"})
 T = TypeVar("T")
+_UNFIT = re.compile("[\x00\ud800-\udfff]")
 Document = Mapping[str, object]
 
 
@@ -191,7 +193,7 @@ def checked_regexp(text: str, path: str = "") -> None:
     options.max_mem = 1 << 20
     try:
         re2.compile(text, options)
-    except re2.error:
+    except (re2.error, UnicodeError):
         raise InvalidInput("not a regular expression that RE2 can run (no back-references, no look-around)", path) from None
 
 
@@ -279,12 +281,14 @@ def _only(table: Document, known: frozenset[str], path: str) -> None:
 def _table(value: object, path: str) -> Mapping[str, object]:
     if not isinstance(value, Mapping):
         raise InvalidInput("must be a table (an object with named entries)", path)
+    for key in value:
+        _text(key, path)
     return value
 
 
 def _text(value: object, path: str) -> str:
-    if not isinstance(value, str) or "\x00" in value or len(value) > 1_024:
-        raise InvalidInput("must be a text of at most 1,024 characters", path)
+    if not isinstance(value, str) or len(value) > 1_024 or _UNFIT.search(value):
+        raise InvalidInput("must be a text of at most 1,024 characters, without NUL and half characters", path)
     return value
 
 
@@ -328,6 +332,9 @@ def _moment(value: object, path: str) -> datetime:
         raise InvalidInput("must be a time such as 2026-03-20T08:00:00+01:00", path) from None
     if moment.tzinfo is None:
         raise InvalidInput("needs its zone, as in 2026-03-20T08:00:00+01:00", path)
+    # What lies at the ends of the calendar can't be read in another zone.
+    if not 1970 <= moment.year <= 2200:
+        raise InvalidInput("a time lies between 1970 and 2200", path)
     return moment
 
 

@@ -1,6 +1,6 @@
 """Letters -> content: subject, text and HTML in the reader's language and zone, with a template for each type or one that shows everything well."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -10,7 +10,11 @@ from zoneinfo import ZoneInfo
 
 from babel import Locale, UnknownLocaleError
 from babel.dates import format_datetime
-from jinja2 import BaseLoader, FileSystemLoader, Template, TemplateError
+from jinja2 import BaseLoader, FileSystemLoader, Template, TemplateError, nodes, pass_eval_context
+from jinja2.exceptions import SecurityError
+from jinja2.filters import sync_do_join
+from jinja2.nodes import EvalContext
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup
 
@@ -23,6 +27,7 @@ from angelia.rendering.words import decided_text, filled, reasons_text, words
 
 MOST_OUTPUT = 1_000_000  # characters of one part; a template that makes more is not used
 MOST_TEMPLATE = 64_000
+MOST_MARKS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +53,58 @@ Templates = Callable[[], Mapping[str, str]]
 """The site's own templates: `<type or *>/<agent>/<form>/<language>/<part>` -> source; part is subject, text or html."""
 
 
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """Jinja's sandbox keeps templates from reaching out; this one also keeps them small."""
+
+    intercepted_binops = frozenset({"*", "**", "%"})
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """Never: 'x' * 10**9 is as long as it says, and so is '%999999999d' % 1."""
+        raise SecurityError("a template must not multiply")
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        """Not the methods of a text that make a long one of a short one."""
+        return super().is_safe_attribute(obj, attr, value) and not (isinstance(obj, str) and attr in _GROWING)
+
+    def wrap_str_format(self, value: Any) -> Any:
+        """No str.format at all."""
+        del value
+
+
+_GROWING = frozenset({"center", "expandtabs", "format", "format_map", "join", "ljust", "replace", "rjust", "translate", "zfill"})
+# In a loop or one after the other these double what they hold; in one template of 64,000 characters often enough for any memory.
+_DOUBLING = (nodes.AssignBlock, nodes.CallBlock, nodes.FilterBlock, nodes.Macro, nodes.Import, nodes.FromImport, nodes.Include, nodes.Extends)
+
+
+def _fault(tree: nodes.Template) -> str:
+    """What could blow a template up, or ""."""
+    if any(True for _ in tree.find_all(_DOUBLING)):
+        return "a template has no macros, blocks of text as values, and other files"
+    if any(True for kept in tree.find_all((nodes.Assign, nodes.With)) for _ in kept.find_all((nodes.Concat, nodes.Add))):
+        return "a template must not put texts together in a variable"
+    if any(True for outer in tree.find_all(nodes.For) for inner in outer.find_all(nodes.For) for _ in inner.find_all(nodes.For)):
+        return "loops are nested at most two deep"
+    return ""
+
+
 def _environment(loader: BaseLoader | None, *, is_html: bool) -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(loader=loader, autoescape=is_html, trim_blocks=True, lstrip_blocks=True)
+    # Our own templates change with the version only: no look at the files for each mail.
+    environment = _Sandbox(loader=loader, autoescape=is_html, trim_blocks=True, lstrip_blocks=True, auto_reload=False)
     # No loop that a template makes by itself can run long; it goes over what the message brings, whose size has limits.
     environment.globals = {"range": lambda *_: ()}
-    for name in ("format", "center", "ljust", "rjust", "indent", "wordwrap", "xmlattr", "pprint"):
+    for name in ("format", "center", "ljust", "rjust", "indent", "wordwrap", "xmlattr", "pprint", "batch", "slice", "replace", "tojson"):
         environment.filters.pop(name, None)
+    environment.filters["join"] = _join
     return environment
+
+
+@pass_eval_context
+def _join(context: EvalContext, value: Iterable[Any], d: str = "", attribute: str | int | None = None) -> str:
+    """Jinja's own, with a short text between: a body joined by a body is four billion characters."""
+    if len(d) > 100:
+        raise SecurityError("join takes at most 100 characters")
+    joined: str = sync_do_join(context, value, d, attribute)
+    return joined
 
 
 _files = FileSystemLoader(Path(__file__).parent / "templates")
@@ -64,17 +114,29 @@ _site = {False: _environment(None, is_html=False), True: _environment(None, is_h
 
 @lru_cache(maxsize=1_000)
 def _compiled(source: str, is_html: bool) -> Template:
+    # To compile takes a millisecond a mark, with everybody else waiting.
+    is_long = len(source) > MOST_TEMPLATE or source.count("{{") + source.count("{%") > MOST_MARKS
+    fault = f"a template has at most {MOST_TEMPLATE} characters and {MOST_MARKS} marks" if is_long else _fault(_site[is_html].parse(source))
+    if fault:
+        raise TemplateError(fault)
     return _site[is_html].from_string(source)
+
+
+def _made(template: Template, values: Mapping[str, Any]) -> str:
+    """What it makes, or TemplateError as soon as that is too much."""
+    pieces, size = [], 0
+    for piece in template.generate(values):
+        pieces.append(piece)
+        size += len(piece)
+        if size > MOST_OUTPUT:
+            raise TemplateError(f"it makes more than {MOST_OUTPUT} characters")
+    return "".join(pieces)
 
 
 def check_template(source: str, *, is_html: bool = False) -> str:
     """What is wrong with a site template, or "": its syntax, its size, arithmetic that could blow it up."""
-    if len(source) > MOST_TEMPLATE:
-        return f"a template has at most {MOST_TEMPLATE} characters"
-    if any(sign in source.replace("**", "*") for sign in (" * ", "*1", "*'", '*"', ")*", "'*", '"*')):
-        return "a template must not multiply"
     try:
-        _compiled(source, is_html).render(_sample())
+        _made(_compiled(source, is_html), _sample())
     except (TemplateError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
         return f"the template can't be used: {one_line(str(error))}"
     return ""
@@ -110,11 +172,11 @@ def _parts(key: str, agent: str, form: str, language: str, templates: Mapping[st
             if name not in templates:
                 continue
             try:
-                made = _compiled(templates[name], part == "html").render(values)
+                made = _made(_compiled(templates[name], part == "html"), values)
             except (TemplateError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
                 telemetry.log.error("template_failed", template=name, error=str(error))
                 continue
-            if made.strip() and len(made) <= MOST_OUTPUT:
+            if made.strip():
                 parts[part] = made
                 break
     return parts

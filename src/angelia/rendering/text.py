@@ -18,6 +18,8 @@ _markdown = MarkdownIt("commonmark", {"html": False, "linkify": False}).enable("
 
 def one_line(text: str, length: int = 255) -> str:
     """Fit for a header or a title: no line breaks or controls, spaces joined, cut at a character with an ellipsis."""
+    if len(text) <= length and text.isascii() and text.isprintable():  # nearly always: printable ASCII holds no controls
+        return " ".join(text.split())
     line = " ".join(_UNFIT_IN_LINE.sub(" ", text).split())
     if len(line) <= length:
         return line

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, literal_column, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, literal_column, or_, select, update
 
 from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.moments import from_us, to_us
@@ -26,14 +26,39 @@ _CLAIM = (
     "AND due_us <= ? ORDER BY due_us, id LIMIT ?{lock}) RETURNING " + shape.RETURNING
 )
 _SETTLE = (
-    "UPDATE deliveries SET state = ?, reason = ?, due_us = COALESCE(?, due_us), attempts = attempts - ?, last_error = ?, ended_us = ? WHERE id = ?"
+    "UPDATE deliveries SET state = s.state, reason = s.reason, due_us = COALESCE(s.due_us, deliveries.due_us), "
+    "attempts = attempts - s.back, last_error = s.error, ended_us = s.ended_us FROM {outcomes} "
+    "WHERE deliveries.id = s.id AND deliveries.fence = s.fence AND deliveries.state = 3 "
+    "RETURNING deliveries.id, deliveries.fence, digest_id, message_id"
 )
+# Counted without GROUP BY, here and in `conservation`: for that SQLite would sort all rows in memory.
+_WAITING = (
+    "SELECT agent, {state}, (SELECT count(*) FROM deliveries AS d WHERE d.state = {state} AND d.agent = a.agent), "
+    "(SELECT min(due_us) FROM deliveries AS d WHERE d.state = {state} AND d.agent = a.agent) "
+    "FROM (SELECT DISTINCT agent FROM deliveries WHERE state = {state}) AS a"
+)
+_COUNTS = "SELECT " + ", ".join(f"sum(CASE WHEN state = {state:d} THEN 1 ELSE 0 END)" for state in State) + " FROM deliveries"
+_OUTCOME = ("id", "fence", "state", "reason", "due_us", "back", "error", "ended_us")
+_OUTCOMES = {
+    "postgresql": (
+        "unnest(CAST(? AS bigint[]), CAST(? AS bigint[]), CAST(? AS smallint[]), CAST(? AS text[]), CAST(? AS bigint[]), CAST(? AS smallint[]), "
+        "CAST(? AS text[]), CAST(? AS bigint[])) AS s(" + ", ".join(_OUTCOME) + ")"
+    ),
+    "sqlite": "(SELECT "
+    + ", ".join(f"json_extract(value, '$[{index}]') AS {name}" for index, name in enumerate(_OUTCOME))
+    + " FROM json_each(?)) AS s",
+}
 _END_ITEMS = "UPDATE deliveries SET state = ?, reason = ?, ended_us = ? WHERE digest_id = ? AND state = 4"
 _FAILED: ColumnElement[bool] = literal_column(f"deliveries.state IN ({State.BOUNCED:d}, {State.DEAD:d})")
 _EACH_WAITING: tuple[ColumnElement[bool], ...] = (
     literal_column(f"deliveries.state = {State.HELD:d}"),
     literal_column(f"deliveries.state = {State.DUE:d}"),
 )
+
+
+def claim_text(dialect: str) -> str:
+    """The statement of a claim: lease until, now, agent, now, limit."""
+    return _CLAIM.format(lock=" FOR UPDATE SKIP LOCKED" if dialect == "postgresql" else "")
 
 
 class DeliveriesMixin:
@@ -44,12 +69,13 @@ class DeliveriesMixin:
     async def claim_deliveries(self, agents: Collection[str], limit: int, lease: timedelta, now: datetime) -> list[Delivery]:
         """See DeliveryStore."""
         now_us, until_us = to_us(now), to_us(now + lease)
-        claim = _CLAIM.format(lock=" FOR UPDATE SKIP LOCKED" if self.engine.dialect == "postgresql" else "")
+        claim = claim_text(self.engine.dialect)
 
         def ready(connection: Connection) -> list[str]:
             return [agent for agent in agents if run(connection, _IS_DUE, (agent, now_us)).first() is not None]
 
-        waiting = await self.engine.read(ready)
+        # SQLite has one writer: it is not troubled for nothing. On PostgreSQL a claim that finds nothing costs no more than this question.
+        waiting = await self.engine.read(ready) if self.engine.dialect == "sqlite" else list(agents)
         if not waiting:
             return []
 
@@ -176,9 +202,7 @@ class DeliveriesMixin:
     async def backlog(self) -> list[Backlog]:
         """See DeliveryStore."""
         pending = (State.HELD.value, State.DUE.value, State.SENDING.value)
-        texts = [
-            f"SELECT agent, {state:d}, count(*), min(due_us) FROM deliveries WHERE state = {state:d} GROUP BY agent" for state in pending
-        ]  # constants only; one statement a state, so that each runs on its partial index
+        texts = [_WAITING.format(state=f"{state:d}") for state in pending]  # constants: each runs on its partial index
 
         def work(connection: Connection) -> dict[str, dict[int, tuple[int, int]]]:
             found: dict[str, dict[int, tuple[int, int]]] = {}
@@ -192,9 +216,8 @@ class DeliveriesMixin:
 
     async def conservation(self) -> dict[State, int]:
         """See DeliveryStore."""
-        statement = select(_d.state, func.count()).group_by(_d.state)
-        found = await self.engine.read(lambda connection: connection.execute(statement).all())
-        return {State(state): count for state, count in found}
+        row = await self.engine.read(lambda connection: run(connection, _COUNTS).one())
+        return {state: count for state, count in zip(State, row, strict=True) if count}
 
     async def paused_agents(self) -> frozenset[str]:
         """See DeliveryStore."""
@@ -228,34 +251,31 @@ class DeliveriesMixin:
 
 
 def _settle(connection: Connection, settlements: Sequence[Settlement], now_us: int) -> int:
-    fences: dict[int, tuple[int, int | None]] = {}
-    for ids in shape.chunks([settlement.delivery_id for settlement in settlements]):
-        statement = select(_d.id, _d.fence, _d.digest_id, _d.message_id).where(_d.id.in_(ids), _d.state == State.SENDING.value)
-        for row in connection.execute(statement.order_by(_d.id).with_for_update()):
-            fences[row[0]] = row[1], row[2] if row[3] is None else None
-    valid = [s for s in settlements if s.delivery_id in fences and fences[s.delivery_id][0] == s.fence]
-    if not valid:
+    """One statement for all, in the order of ids: where two workers meet, they wait for each other in one direction only."""
+    values = [_settlement_values(settlement, now_us) for settlement in sorted(settlements, key=lambda one: one.delivery_id)]
+    if not values:
         return 0
-    run(connection, _SETTLE, [_settlement_values(settlement, now_us) for settlement in valid])
-    ended = [
-        (settlement.state.value, settlement.reason.value, now_us, fences[settlement.delivery_id][1])
-        for settlement in valid
-        if settlement.state.is_final and fences[settlement.delivery_id][1] is not None
-    ]
+    dialect = connection.dialect.name
+    bound = tuple(map(list, zip(*values, strict=True))) if dialect == "postgresql" else (json.dumps(values),)
+    applied = run(connection, _SETTLE.format(outcomes=_OUTCOMES[dialect]), bound).all()
+    digests = {(row[0], row[1]): row[2] for row in applied if row[2] is not None and row[3] is None}
+    ended = [(s, digests[s.delivery_id, s.fence]) for s in settlements if s.state.is_final and (s.delivery_id, s.fence) in digests]
     if ended:
-        run(connection, _END_ITEMS, ended)
-    return len(valid)
+        run(connection, _END_ITEMS, [(s.state.value, s.reason.value, now_us, digest_id) for s, digest_id in ended])
+    return len(applied)
 
 
 def _settlement_values(settlement: Settlement, now_us: int) -> tuple[object, ...]:
+    """In the order of _OUTCOME. A peer's words may hold what a database can't keep: they are mended, since an outcome must never fail to be kept."""
     return (
+        settlement.delivery_id,
+        settlement.fence,
         settlement.state.value,
         settlement.reason.value,
         shape.stamp(settlement.due_at),
         0 if settlement.is_attempt else 1,
-        settlement.error[:1000].replace("\x00", ""),
+        settlement.error[:1000].replace("\x00", "").encode("utf-8", "replace").decode(),
         now_us if settlement.state.is_final else None,
-        settlement.delivery_id,
     )
 
 

@@ -11,7 +11,7 @@ from angelia.model.moments import to_text
 from angelia.model.person import Address, AddressState, Person
 from angelia.web.access import House, Known, Reading, Writing
 from angelia.web.context import Context
-from angelia.web.forms import AddressChange, Code, NewAddress, address_out
+from angelia.web.forms import AddressChange, Code, NewAddress, RowId, address_out
 from angelia.wire.callers import secret_hash
 
 router = APIRouter(prefix="/api/v1/people/{login}", tags=["person"])
@@ -62,7 +62,7 @@ async def _address(house: Context, person: Person, address_id: int) -> Address:
 
 
 @router.patch("/addresses/{address_id}")
-async def change_address(address_id: int, form: AddressChange, person: Writing, house: House) -> Body:
+async def change_address(address_id: RowId, form: AddressChange, person: Writing, house: House) -> Body:
     """Pause, resume, make default. One that was never verified can't be resumed."""
     address = await _address(house, person, address_id)
     if form.state == "ok" and address.verified_at is None:
@@ -74,7 +74,7 @@ async def change_address(address_id: int, form: AddressChange, person: Writing, 
 
 
 @router.delete("/addresses/{address_id}", status_code=204)
-async def delete_address(address_id: int, person: Writing, house: House) -> None:
+async def delete_address(address_id: RowId, person: Writing, house: House) -> None:
     """Forget an address."""
     if not await house.store.delete_address(person.person_id, address_id):
         raise NotFound("there is no such address")
@@ -82,7 +82,7 @@ async def delete_address(address_id: int, person: Writing, house: House) -> None
 
 
 @router.post("/addresses/{address_id}/code", status_code=202)
-async def send_code(address_id: int, person: Writing, house: House) -> Body:
+async def send_code(address_id: RowId, person: Writing, house: House) -> Body:
     """Send a six-digit code there; at most 3 a day to one place, over all people (checklist S32, S33)."""
     address = await _address(house, person, address_id)
     if await house.store.codes_sent(address.agent, address.value, house.now() - timedelta(days=1)) >= CODES_A_DAY:
@@ -95,7 +95,7 @@ async def send_code(address_id: int, person: Writing, house: House) -> Body:
 
 
 @router.post("/addresses/{address_id}/verify")
-async def verify_address(address_id: int, form: Code, person: Writing, house: House) -> Body:
+async def verify_address(address_id: RowId, form: Code, person: Writing, house: House) -> Body:
     """The code that came there; five tries."""
     await _address(house, person, address_id)
     if not await house.store.try_code(address_id, secret_hash(form.code), house.now()):

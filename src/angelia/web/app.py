@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable
+from urllib.parse import unquote
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -29,7 +30,16 @@ _HEADERS = {
 
 def make_api(context: Context) -> FastAPI:
     """The application behind the hot inlets."""
-    app = FastAPI(title="Angelia", version=angelia.__version__, docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json")
+    # No redirects for a slash too many: their Location would be made of the request's Host.
+    app = FastAPI(
+        title="Angelia",
+        version=angelia.__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
+        redirect_slashes=False,
+        max_body_size=context.max_body,
+    )
     app.state.context = context
     for room in (messages, people, wants, addresses, inbox, keys, site, operations, feeds, unsubscribe, probes, *ROOMS):
         app.include_router(room.router)
@@ -46,12 +56,26 @@ async def _with_headers(request: Request, proceed: Callable[[Request], Awaitable
     length = request.headers.get("content-length", "0")
     if length.isdigit() and int(length) > request.app.state.context.max_body:
         return _problem(413, "this is more than a request may hold")
-    answer = await proceed(request)
+    fault = _odd_query(request.scope["query_string"])
+    if "\x00" in request.scope["path"]:
+        answer = _problem(404, "there is nothing of that name")
+    elif fault:
+        answer = _problem(422, fault)
+    else:
+        answer = await proceed(request)
     for name, value in _HEADERS.items():
         answer.headers.setdefault(name, value)
     if request.url.path.startswith("/api/"):
         answer.headers.setdefault("Cache-Control", "private, no-store")
     return answer
+
+
+def _odd_query(query: bytes) -> str:
+    """What no query of ours can hold: a name that stands twice, NUL (PostgreSQL takes it in no text)."""
+    if b"%00" in query:
+        return "a query must not hold the character NUL"
+    names = [unquote(part.partition(b"=")[0]) for part in query.split(b"&")] if b"&" in query else []
+    return "" if len(names) == len(set(names)) else "a name stands twice in the query; which one should count?"
 
 
 def _problem(status: int, detail: str, field: str = "") -> Response:

@@ -28,6 +28,7 @@ def _digits(text: object) -> object:
 
 
 Limit = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=1_000)]
+RowId = Annotated[int, BeforeValidator(_digits), Field(ge=0, lt=1 << 63)]
 
 
 class Strict(BaseModel):

@@ -11,7 +11,7 @@ from angelia.model.message import Severity
 from angelia.store import Feed, Token
 from angelia.web.access import House, Known, Reading, Writing
 from angelia.web.context import Context
-from angelia.web.forms import NewFeed, NewToken, feed_out, token_out
+from angelia.web.forms import NewFeed, NewToken, RowId, feed_out, token_out
 from angelia.wire.callers import new_secret, secret_hash
 
 router = APIRouter(prefix="/api/v1/people/{login}", tags=["person"])
@@ -42,7 +42,7 @@ def _feed_urls(house: Context, secret: str) -> Body:
 
 
 @router.post("/feeds/{feed_id}/rotate")
-async def rotate_feed(feed_id: int, person: Writing, house: House) -> Body:
+async def rotate_feed(feed_id: RowId, person: Writing, house: House) -> Body:
     """New addresses; the old ones are gone at once."""
     secret = secrets.token_urlsafe(32)
     if not await house.store.rotate_feed(person.person_id, feed_id, secret_hash(secret)):
@@ -51,7 +51,7 @@ async def rotate_feed(feed_id: int, person: Writing, house: House) -> Body:
 
 
 @router.delete("/feeds/{feed_id}", status_code=204)
-async def revoke_feed(feed_id: int, person: Writing, house: House) -> None:
+async def revoke_feed(feed_id: RowId, person: Writing, house: House) -> None:
     """Revoke a feed."""
     if not await house.store.rotate_feed(person.person_id, feed_id, None):
         raise NotFound("there is no such feed")
@@ -78,7 +78,7 @@ async def add_token(form: NewToken, person: Writing, caller: Known, house: House
 
 
 @router.delete("/tokens/{token_id}", status_code=204)
-async def revoke_token(token_id: int, person: Writing, caller: Known, house: House) -> None:
+async def revoke_token(token_id: RowId, person: Writing, caller: Known, house: House) -> None:
     """Revoke a token of hers."""
     if token_id not in {token.token_id for token in await house.store.list_tokens(f"person:{person.login}")}:
         raise NotFound("there is no such token")

@@ -8,7 +8,7 @@ from angelia.model.delivery import State
 from angelia.model.errors import InvalidInput, NotFound
 from angelia.model.moments import public_id, to_text
 from angelia.web.access import Admin, House
-from angelia.web.forms import AgentChange, Ids, Limit, delivery_out, message_out, number
+from angelia.web.forms import AgentChange, Ids, Limit, RowId, delivery_out, message_out, number
 
 router = APIRouter(prefix="/api/v1", tags=["operations"])
 Body = dict[str, Any]
@@ -122,6 +122,6 @@ async def conservation(_: Admin, house: House) -> Body:
 
 
 @router.get("/audit")
-async def audit(_: Admin, house: House, before: int | None = None, limit: Limit = 100) -> Body:
+async def audit(_: Admin, house: House, before: RowId | None = None, limit: Limit = 100) -> Body:
     """Who did what, newest first."""
     return {"items": await house.store.audit_log(before, limit)}

@@ -11,7 +11,7 @@ from angelia.planning.document import parse_site
 from angelia.rendering.render import check_template
 from angelia.store import Source, Token
 from angelia.web.access import Admin, House, Known
-from angelia.web.forms import NewToken, SourceForm, TemplateForm, TypeForm, source_out, token_out, type_out
+from angelia.web.forms import NewToken, RowId, SourceForm, TemplateForm, TypeForm, source_out, token_out, type_out
 from angelia.web.wants import version_of
 from angelia.wire.callers import new_secret, secret_hash
 
@@ -120,7 +120,7 @@ async def add_source_token(name: str, form: NewToken, caller: Admin, house: Hous
 
 
 @router.delete("/sources/{name}/tokens/{token_id}", status_code=204)
-async def revoke_source_token(name: str, token_id: int, caller: Admin, house: House) -> None:
+async def revoke_source_token(name: str, token_id: RowId, caller: Admin, house: House) -> None:
     """Revoke it; every process refuses it within 5 s."""
     if token_id not in {token.token_id for token in await house.store.list_tokens(f"source:{name}")}:
         raise NotFound("there is no such token")

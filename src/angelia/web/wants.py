@@ -13,6 +13,7 @@ from angelia.model.errors import InvalidInput, NotFound
 from angelia.model.message import checked_type
 from angelia.model.moments import to_text
 from angelia.model.person import Person
+from angelia.planning.document import MAX_RULES
 from angelia.web.access import House, Reading, Writing
 from angelia.web.context import Context
 from angelia.web.forms import documents_differ
@@ -26,7 +27,7 @@ def version_of(etag: str | None) -> int | None:
     if etag is None or etag == "*":
         return None
     text = etag.strip().removeprefix("W/").strip('"')
-    if not (text.isascii() and text.isdigit()):
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
         raise InvalidInput("If-Match holds the ETag that the preferences came with", "if-match")
     return int(text)
 
@@ -81,7 +82,7 @@ def _with_ids(document: Body) -> list[Body]:
 
 
 @router.post("/rules", status_code=201)
-async def add_rule(rule: Body, person: Writing, house: House, position: int | None = Query(None, ge=1)) -> Body:
+async def add_rule(rule: Body, person: Writing, house: House, position: int | None = Query(None, ge=1, le=MAX_RULES)) -> Body:
     """A new rule, last or at a position (from 1)."""
     made = {"id": secrets.token_hex(4)} | copy.deepcopy(rule)
 

@@ -42,6 +42,9 @@ async def body_of(headers: Headers, receive: Receive, most: int) -> bytes:
     if length.isdigit() and int(length) > most:
         raise TooLarge(f"a request has at most {most} bytes")
     event = await receive()
+    if event["type"] == "http.disconnect":
+        # No body is not an empty body: half a request must not be stored.
+        raise InvalidInput("the request broke off", is_syntax=True)
     body: bytes = event.get("body", b"")
     if event.get("more_body"):
         parts, size = [body], len(body)
@@ -72,8 +75,8 @@ def _unpacked(body: bytes, coding: bytes, most: int) -> bytes:
         raise InvalidInput("the body is not gzip", is_syntax=True) from None
     if len(plain) > most:
         raise TooLarge(f"a request has at most {most} bytes after unpacking")
-    if not inflater.eof:
-        raise InvalidInput("the gzip body is cut off", is_syntax=True)
+    if not inflater.eof or inflater.unused_data:
+        raise InvalidInput("the gzip body is cut off, or something follows it", is_syntax=True)
     return plain
 
 

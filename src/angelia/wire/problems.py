@@ -32,14 +32,19 @@ TITLES = {
     404: "Not found",
     405: "Method not allowed",
     406: "Not acceptable",
+    408: "The request came too slowly",
     409: "Conflict",
     412: "The version has moved on",
     413: "Too large",
+    414: "The URL is too long",
     415: "Media type not supported",
+    421: "Another host is meant",
     422: "The input can't be used",
     428: "A precondition is needed",
     429: "Too many requests",
+    431: "The headers are too large",
     500: "Something is wrong on our side",
+    501: "No such method",
     503: "Not available now",
 }
 Header = tuple[bytes, bytes]
@@ -60,9 +65,9 @@ def problem(status: int, detail: str, *, kind: str = "about:blank", field: str =
     return document
 
 
-def problem_of(error: AngeliaError) -> tuple[int, bytes, list[Header]]:
-    """Status, body and headers of one of our errors."""
-    status = status_of(error)
+def problem_of(error: AngeliaError, status: int = 0) -> tuple[int, bytes, list[Header]]:
+    """Status, body and headers of one of our errors; `status` is one that the wire knows better."""
+    status = status or status_of(error)
     name = next((slug for kind, _, slug in _STATUS if isinstance(error, kind)), "error")
     detail = str(error) if status < 500 or isinstance(error, StoreUnavailable) else "an operator will find it in the log"
     document = problem(status, detail, kind=f"urn:angelia:{name}", field=getattr(error, "field", ""))

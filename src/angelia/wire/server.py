@@ -1,0 +1,287 @@
+"""The HTTP server's edge: what a request's head may be, and how long a client may keep us waiting.
+
+uvicorn's own protocol takes heads of any size, any Host, and never closes a connection that sent half a head. Here one look a second
+over all connections closes those that owe us something for too long, so a request that is in time costs no timer.
+"""
+
+import asyncio
+import contextlib
+import functools
+import json
+from collections import deque
+from collections.abc import Iterable, Iterator, Sized
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, NamedTuple
+
+import httptools
+import uvicorn
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from angelia.wire.problems import PROBLEM_HEADERS, problem
+
+MOST_HEAD = 32_768  # bytes of a request line and its headers
+MOST_URL = 16_384
+MOST_HEADERS = 100
+LINGER = 2.0  # seconds in which what is left of a refused body is read away, so that the refusal reaches its client
+LEAST_BODY = 16_384  # bytes that a body must bring in each `body` seconds, or else its end
+_LARGE_READ = 16_384
+_MOST_REMEMBERED = 100
+_BODY = frozenset({b"content-length", b"transfer-encoding"})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long, in seconds, a client may take for a head, for a part of a body, for a part of an answer; whom a Host may name ("*": anybody)."""
+
+    head: float = 10.0
+    body: float = 15.0
+    answer: float = 30.0
+    hosts: frozenset[str] = frozenset({"*"})
+
+
+class _Refused(Exception):
+    """A head that is not for us."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+class _Debt(NamedTuple):
+    """What a connection owes us, of which request, since when, and how far it was then."""
+
+    word: str
+    of: object
+    since: float
+    mark: int
+
+
+class _Flow(FlowControl):
+    """Reads on only when no request waits: uvicorn reads after every answer, so what a client sends ahead would pile up without end."""
+
+    def __init__(self, transport: asyncio.Transport, waiting: Sized) -> None:
+        super().__init__(transport)
+        self._waiting = waiting
+
+    def resume_reading(self) -> None:
+        """Unless requests wait."""
+        if self.read_paused and not self._waiting:
+            super().resume_reading()
+
+
+class _Queue(deque[Any]):
+    """Requests sent ahead, and the one that is in hand meanwhile: uvicorn tells only the newest that its client is gone."""
+
+    running: Any = None
+
+    def pop(self) -> Any:  # type: ignore[override]
+        """The next one, in hand from now on."""
+        found = super().pop()
+        self.running = found[0]
+        return found
+
+
+class WatchedProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    # Slots beside uvicorn's dictionary: above 30 names Python would keep one without shared keys, and every access would be slower.
+    __slots__ = ("_debt", "_good_hosts", "_largest_read", "_limits", "_received", "_unfinished")
+
+    def __init__(self, *arguments: Any, limits: Limits, good_hosts: set[bytes], **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.pipeline: _Queue = _Queue()
+        self._limits = limits
+        # Host headers that were found good, shared by all connections: they are recognised at a glance.
+        self._good_hosts = good_hosts
+        self._received = 0
+        self._largest_read = 0
+        self._unfinished: tuple[object, int] = (None, 0)
+        self._debt: _Debt | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin."""
+        super().connection_made(transport)
+        self.flow = _Flow(transport, self.pipeline)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        if self.pipeline.running is not None:
+            self.pipeline.running.disconnected = True
+            self.pipeline.running.message_event.set()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser; a request of which two readings exist is refused, and nothing behind it is served."""
+        self._unset_keepalive_if_required()
+        size = len(data)
+        self._received += size
+        self._largest_read = max(self._largest_read, size)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._upgrade()
+        except httptools.HttpParserInvalidMethodError:
+            self._refuse(501, "there is no such method")
+        except httptools.HttpParserError as error:
+            refused = error.__context__
+            if isinstance(refused, _Refused):
+                self._refuse(refused.status, str(refused))
+            else:
+                self._refuse(400, "this is not an HTTP request that we can read")
+        else:
+            if self.scope is not None and "method" not in self.scope:
+                self._check_unfinished(size)
+
+    def on_headers_complete(self) -> None:
+        """Check the head, then let it in."""
+        hosts = [value for name, value in self.headers if name == b"host"]
+        if len(hosts) != 1:
+            if hosts or self.parser.get_http_version() == "1.1":
+                raise _Refused(400, "a request names one Host")
+        elif hosts[0] not in self._good_hosts:
+            if not _is_ours(hosts[0], self._limits.hosts):
+                raise _Refused(421, "this Host is not served here; see web.hosts")
+            if len(self._good_hosts) < _MOST_REMEMBERED:
+                self._good_hosts.add(hosts[0])
+        if len(self.url) > MOST_URL:
+            raise _Refused(414, f"a URL has at most {MOST_URL} bytes")
+        is_maybe_large = self._largest_read > _LARGE_READ or self._unfinished[1] > _LARGE_READ
+        if len(self.headers) > MOST_HEADERS or (is_maybe_large and self._head_size() > MOST_HEAD):
+            raise _Refused(431, f"a head has at most {MOST_HEADERS} headers and {MOST_HEAD} bytes")
+        if self.parser.should_upgrade() and not self._should_upgrade() and any(name in _BODY and value != b"0" for name, value in self.headers):
+            # The parser takes what follows for the other protocol: the request would be served as if its body were empty.
+            raise _Refused(400, "a request with a body can't ask for another protocol here")
+        before = self.cycle
+        super().on_headers_complete()
+        if len(self.pipeline) == 1:
+            self.pipeline.running = before
+
+    def on_message_complete(self) -> None:
+        """As uvicorn's, but it is noted also where the answer is out already."""
+        if self.parser.should_upgrade() and self._should_upgrade():
+            return
+        self.cycle.more_body = False
+        if not self.cycle.response_complete:
+            self.cycle.message_event.set()
+
+    def _head_size(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+
+    def _check_unfinished(self, size: int) -> None:
+        scope, taken = self._unfinished
+        # The first read may hold the end of a body before it; what it can hold at most is small enough.
+        self._unfinished = self.scope, taken + size if scope is self.scope else 0
+        if len(self.url) > MOST_URL:
+            self._refuse(414, f"a URL has at most {MOST_URL} bytes")
+        elif self._unfinished[1] > MOST_HEAD or len(self.headers) > MOST_HEADERS or self._head_size() > MOST_HEAD:
+            self._refuse(431, f"a head has at most {MOST_HEADERS} headers and {MOST_HEAD} bytes")
+
+    def _upgrade(self) -> None:
+        if self._should_upgrade():
+            self.handle_websocket_upgrade()
+            return
+        # The request itself is answered as if it had not asked (RFC 9110, 7.8); what follows it might be another protocol.
+        self.flow.pause_reading()
+        self.cycle.keep_alive = False
+
+    def _refuse(self, status: int, detail: str) -> None:
+        """Answer and close. Where an earlier request waits for its answer, that is the next that the client reads, and then the end."""
+        self.flow.pause_reading()
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete and not cycle.more_body:
+            cycle.keep_alive = False
+            return
+        if self._is_free():
+            self._write_problem(status, detail)
+        self.transport.close()
+
+    def _is_free(self) -> bool:
+        """May we write out of turn: no answer is half out, and no earlier request waits for one?"""
+        return not self.pipeline and (self.cycle is None or self.cycle.response_complete or not self.cycle.response_started)
+
+    def _write_problem(self, status: int, detail: str) -> None:
+        body = json.dumps(problem(status, detail)).encode()
+        lines = [STATUS_LINE[status], *(b"%s: %s\r\n" % header for header in PROBLEM_HEADERS)]
+        if status == 501:
+            lines.append(b"allow: GET, HEAD, POST, PUT, PATCH, DELETE\r\n")
+        self.transport.write(b"".join([*lines, b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body), body]))
+
+    def check(self, now: float) -> None:
+        """Close it if it owes us something for too long; called about once a second. `now` is on the monotonic clock."""
+        word, of, mark = self._owes()
+        debt = self._debt
+        if debt is None or debt.word != word or debt.of is not of or (word == "answer" and mark != debt.mark):
+            self._debt = _Debt(word, of, now, mark)
+            return
+        waited = now - debt.since
+        if word == "body" and mark - debt.mark >= LEAST_BODY:
+            self._debt = _Debt(word, of, now, mark)
+        elif word == "answer" and waited >= self._limits.answer:
+            self.transport.abort()
+        elif word == "rest" and waited >= LINGER:
+            self.transport.close()
+        elif (word == "head" and waited >= self._limits.head) or (word == "body" and waited >= self._limits.body):
+            if self.scope is not None and (word == "body" or "method" not in self.scope) and self._is_free():
+                self._write_problem(408, "the rest of this request did not come in time")
+            self.transport.close()
+
+    def _owes(self) -> tuple[str, object, int]:
+        """What the client should do next, of which request, and how far it is; "" where it is our turn or nobody's."""
+        waiting = self.transport.get_write_buffer_size()
+        if waiting:
+            return "answer", None, waiting
+        if self.transport.is_closing():
+            return "", None, 0
+        if self.scope is None or "method" not in self.scope:
+            # While an earlier answer is not out we may be the ones who don't read.
+            is_our_turn = self.cycle is not None and not self.cycle.response_complete
+            return ("", None, 0) if is_our_turn else ("head", self.scope, self._received)
+        if self.cycle is not None and self.cycle.more_body:
+            if self.cycle.response_complete:
+                return "rest", self.cycle, self._received
+            if not self.flow.read_paused:
+                return "body", self.cycle, self._received
+        elif self.cycle is not None and self.cycle.response_complete and self.timeout_keep_alive_task is None:
+            # Something came that begins no request, such as an empty line: uvicorn has stopped its clock.
+            return "head", self.cycle, self._received
+        return "", None, 0
+
+
+def _is_ours(value: bytes, hosts: frozenset[str]) -> bool:
+    """Does a Host header name one of `hosts`, with any port?"""
+    name = value.decode("latin-1").strip().lower()
+    host, colon, port = name.rpartition(":") if not name.endswith("]") else (name, "", "")
+    if not colon:
+        host = name
+    elif not (port.isascii() and port.isdigit()):
+        return False
+    return bool(host) and ("*" in hosts or host.removesuffix(".") in hosts)
+
+
+def protocol(limits: Limits) -> Any:
+    """What `uvicorn.Config(http=...)` takes."""
+    return functools.partial(WatchedProtocol, limits=limits, good_hosts=set())
+
+
+def check_all(connections: Iterable[Any], now: float) -> None:
+    """One look over all connections."""
+    for connection in list(connections):
+        if isinstance(connection, WatchedProtocol):
+            connection.check(now)
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which leaves signals to us (stages and server stop together) and looks after its connections."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """No handlers of its own."""
+        yield
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called ten times a second."""
+        if counter % 10 == 0:
+            check_all(self.server_state.connections, monotonic())
+        return await super().on_tick(counter)
