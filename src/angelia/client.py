@@ -1,10 +1,11 @@
 """A small client: `send(...)` from a script, sync and async; what the hub can't take now waits in a folder and is delivered later."""
 
+import asyncio
 import json
 import os
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -66,7 +67,10 @@ class Spool:
         """Put it aside, with the reason beside it."""
         aside = self.folder / "refused"
         aside.mkdir(exist_ok=True)
-        path.rename(aside / path.name)
+        try:
+            path.rename(aside / path.name)
+        except FileNotFoundError:
+            return  # another process has put it there
         (aside / f"{path.stem}.txt").write_text(why, encoding="utf-8")
 
 
@@ -81,41 +85,36 @@ def _headers(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
-def _receipt(answer: httpx2.Response) -> Receipt:
+def receipt_of(status: int, text: str) -> Receipt:
     """What the hub said; Refused for what it will never take, OSError for what it may take later."""
-    if answer.status_code in (200, 201):
-        body = answer.json()
-        return Receipt(body["status"], body["id"])
-    if answer.status_code in _TRY_LATER:
-        raise OSError(f"the hub answered {answer.status_code}")
+    if status in _TRY_LATER:
+        raise OSError(f"the hub answered {status}")
     try:
-        problem = answer.json()
-        fields = [error["field"] for error in problem.get("errors", [])]
-        text = f"{fields[0]}: {problem['detail']}" if fields else str(problem["detail"])
-    except (ValueError, KeyError):
-        text = f"the hub answered {answer.status_code}"
-    raise (NotAllowed if answer.status_code in (401, 403) else Refused)(text)
+        body = json.loads(text)
+        if status in (200, 201):
+            return Receipt(body["status"], body["id"])
+        fields = [error["field"] for error in body.get("errors", [])]
+        words = f"{fields[0]}: {body['detail']}" if fields else str(body["detail"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        if status in (200, 201):
+            raise OSError("what answered is not the hub") from None
+        words = f"the hub answered {status}"
+    raise (NotAllowed if status in (401, 403) else Refused)(words)
 
 
-class Client:
-    """Sends messages to one hub. `spool` is a folder for what can't be sent now; without one the caller gets the OSError."""
+Post = Callable[[Mapping[str, Any]], Receipt]
+"""One try: a receipt, Refused, or OSError for later."""
 
-    def __init__(self, url: str, *, token: str = "", spool: str | Path | None = None, timeout: float = 10.0) -> None:
-        self._http = httpx2.Client(base_url=url.rstrip("/"), headers=_headers(token), timeout=timeout)
-        self._spool = None if spool is None else Spool(spool)
 
-    def __enter__(self) -> Self:
-        return self
+class Spooling:
+    """Sends by any road, through a spool: what waits goes first, so order is kept, and each message has one key for all its tries."""
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
+    def __init__(self, post: Post, spool: Spool | None) -> None:
+        self._post = post
+        self._spool = spool
 
-    def close(self) -> None:
-        """Give the connection back."""
-        self._http.close()
-
-    def send(self, **fields: Any) -> Receipt:
-        """Send one message (fields as in POST /api/v1/messages). What waits in the spool goes first, so order is kept."""
+    def send(self, fields: Mapping[str, Any]) -> Receipt:
+        """Sent, or spooled; without a spool the caller gets the OSError."""
         prepared = _prepared(fields)
         if self._spool is not None and self._spool.waiting():
             _, left = self.flush(FLUSH_AT_ONCE)
@@ -138,6 +137,8 @@ class Client:
         for path in self._spool.waiting()[:limit]:
             try:
                 self._post(json.loads(path.read_text(encoding="utf-8")))
+            except FileNotFoundError:
+                continue  # another process sends from the same folder, and was faster
             except NotAllowed:
                 # A token that ran out must not set the whole spool aside: it waits for a good one.
                 break
@@ -150,18 +151,47 @@ class Client:
             sent += 1
         return sent, len(self._spool.waiting())
 
+
+class Client:
+    """Sends messages to one hub. `spool` is a folder for what can't be sent now; without one the caller gets the OSError."""
+
+    def __init__(self, url: str, *, token: str = "", spool: str | Path | None = None, timeout: float = 10.0) -> None:
+        self._http = httpx2.Client(base_url=url.rstrip("/"), headers=_headers(token), timeout=timeout)
+        self._sending = Spooling(self._post, None if spool is None else Spool(spool))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._http.close()
+
+    def send(self, **fields: Any) -> Receipt:
+        """Send one message (fields as in POST /api/v1/messages). What waits in the spool goes first, so order is kept."""
+        return self._sending.send(fields)
+
+    def flush(self, limit: int = MOST_SPOOLED) -> tuple[int, int]:
+        """Send what waits, oldest first, until one can't be sent; (sent, left)."""
+        return self._sending.flush(limit)
+
     def _post(self, fields: Mapping[str, Any]) -> Receipt:
         try:
-            return _receipt(self._http.post(PATH, json=fields))
+            answer = self._http.post(PATH, json=fields)
         except httpx2.HTTPError as error:
             raise OSError(f"the hub does not answer: {error}") from error
+        return receipt_of(answer.status_code, answer.text)
 
 
 class AsyncClient:
-    """The same for asyncio; without a spool, since a file write would hold up the loop."""
+    """The same for asyncio. Files of the spool are written and read in threads, so that no disk holds up the loop."""
 
-    def __init__(self, url: str, *, token: str = "", timeout: float = 10.0) -> None:
+    def __init__(self, url: str, *, token: str = "", spool: str | Path | None = None, timeout: float = 10.0) -> None:
         self._http = httpx2.AsyncClient(base_url=url.rstrip("/"), headers=_headers(token), timeout=timeout)
+        self._spool = None if spool is None else Spool(spool)
+        self._flushing = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         return self
@@ -174,11 +204,41 @@ class AsyncClient:
         await self._http.aclose()
 
     async def send(self, **fields: Any) -> Receipt:
-        """Send one message."""
+        """Send one message. What waits in the spool goes first, so order is kept."""
+        prepared = _prepared(fields)
+        if self._spool is None:
+            return await self._post(prepared)
+        if await asyncio.to_thread(self._spool.waiting):
+            _, left = await self.flush(FLUSH_AT_ONCE)
+            if left:
+                return await self._keep(self._spool, prepared)
         try:
-            return _receipt(await self._http.post(PATH, json=_prepared(fields)))
+            return await self._post(prepared)
+        except OSError:
+            return await self._keep(self._spool, prepared)
+
+    async def flush(self, limit: int = MOST_SPOOLED) -> tuple[int, int]:
+        """Send what waits, oldest first, until one can't be sent; (sent, left). One at a time: the next would send the same files."""
+        if self._spool is None:
+            return 0, 0
+        async with self._flushing:
+            return await asyncio.to_thread(Spooling(self._post_from_thread(), self._spool).flush, limit)
+
+    async def _keep(self, spool: Spool, prepared: Mapping[str, Any]) -> Receipt:
+        await asyncio.to_thread(spool.put, prepared)
+        return Receipt("spooled")
+
+    def _post_from_thread(self) -> Post:
+        """Files in the thread, requests in the loop."""
+        loop = asyncio.get_running_loop()
+        return lambda fields: asyncio.run_coroutine_threadsafe(self._post(fields), loop).result()
+
+    async def _post(self, fields: Mapping[str, Any]) -> Receipt:
+        try:
+            answer = await self._http.post(PATH, json=fields)
         except httpx2.HTTPError as error:
             raise OSError(f"the hub does not answer: {error}") from error
+        return receipt_of(answer.status_code, answer.text)
 
 
 def send(body: str = "", *, type: str, url: str = "", token: str = "", spool: str = "", timeout: float = 10.0, **fields: Any) -> Receipt:

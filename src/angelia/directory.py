@@ -20,9 +20,18 @@ class Failed:
 
 
 class Directory(Protocol):
-    """Answers about people. `relations` never raises for a source that is down: it says Failed."""
+    """Answers about people.
+
+    Promises, each a test in `angelia_testing.suites.directory`:
+    - `relations` never raises for a source that is down: it says Failed, and says it soon.
+    - A failure is never kept as "nobody": once the source is back, so is the truth.
+    - Groups are expanded; names that nobody has are left out, and don't hide the others.
+    """
 
     name: str
 
     async def relations(self, ref: str) -> Members | Failed:
         """The roles on an object (`KDE/okular`)."""
+
+    async def close(self) -> None:
+        """Give back connections; called once."""

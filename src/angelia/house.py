@@ -10,10 +10,13 @@ from time import monotonic, time_ns
 
 import uvicorn
 
-from angelia import telemetry
+from angelia import telemetry, tracing
 from angelia.agent import Agent, Letter
 from angelia.dialects.hermes import HermesDialect
+from angelia.directories.http import HttpDirectory, HttpDirectorySettings
 from angelia.directories.local import LocalDirectory
+from angelia.directories.together import TogetherDirectory
+from angelia.directory import Directory
 from angelia.flow.digester import Digester
 from angelia.flow.intake import Intake
 from angelia.flow.janitor import Janitor
@@ -28,6 +31,7 @@ from angelia.model.delivery import Delivery, Sent, State
 from angelia.model.errors import BadSettings, StoreUnavailable
 from angelia.model.message import Message
 from angelia.model.person import Address, Person
+from angelia.outbound import Outbound
 from angelia.plugins import agent_classes
 from angelia.settings import Settings, secret_of, section
 from angelia.stores.sql import SqlStore, open_store
@@ -37,6 +41,7 @@ from angelia.web.signin.sessions import Sessions
 from angelia.wire.asgi import App
 from angelia.wire.callers import Callers
 from angelia.wire.server import Limits, Server, protocol
+from angelia.wire.traced import traced_accept, traced_app
 
 STAGES = ("planner", "digester", "relay", "janitor")
 """The life of a message, in order."""
@@ -62,6 +67,8 @@ class House:
         self.people = People(store)
         self.intake = Intake(store, lambda: time_ns() // 1000, node, self._wake("planner", "messages"))
         self.secret = secret_of(settings)
+        self.outbound = Outbound(settings.outbound.allow, ca_file=settings.outbound.ca_file)
+        self.directory = make_directory(settings, store, self.outbound)
         self.stages = self._stages()
 
     @classmethod
@@ -71,11 +78,15 @@ class House:
         store = await open_store(settings.database)
         templates: dict[str, str] = {}
         agents = make_agents(settings, templates)
+        house: House | None = None
         try:
             house = cls(settings, store, agents, await store.new_node(), templates)
             await house.refresh()
             yield house
         finally:
+            if house is not None:
+                await house.directory.close()
+                await house.outbound.close()
             for agent in agents.values():
                 await agent.close()
             await store.close()
@@ -83,6 +94,7 @@ class House:
     async def refresh(self) -> None:
         """Read again what is kept in memory."""
         await self.people.refresh()
+        await self.people.refresh_types()
         templates = await self.store.templates()
         self._templates.clear()
         self._templates.update(templates)
@@ -98,10 +110,9 @@ class House:
         lifetime, chat = self.settings.lifetimes
         lifetimes = Lifetimes(lifetime, {name: chat for name, agent in self.agents.items() if agent.is_interruptive})
         letters = Letters(self.store, self.people, Links(self.settings.house.base_url, self.secret))
-        directory = LocalDirectory(self.store, monotonic)
         wake_relay = self._wake("relay", "deliveries")
         return (
-            Planner(self.store, self.people, directory, self.intake, wake_relay),
+            Planner(self.store, self.people, self.directory, self.intake, wake_relay),
             Digester(self.store, self.people, self.intake, wake_relay),
             Relay(self.store, self.agents, letters, Voice(self.intake.accept), now, lifetimes, self.hints["relay"]),
             Janitor(self.store, timedelta(days=self.settings.delivery.retention_days)),
@@ -111,9 +122,10 @@ class House:
         """The whole HTTP side: the hot inlets before the framework."""
         web = self.settings.web
         callers = Callers(self.store, now, open_posting=web.open_posting, trusts_caller=trusts_caller)
+        accept = traced_accept(self.intake.accept) if tracing.is_on() else self.intake.accept
         context = Context(
             store=self.store,
-            accept=self.intake.accept,
+            accept=accept,
             callers=callers,
             now=now,
             agents=self.agents,
@@ -129,8 +141,9 @@ class House:
             verify=self.verify,
         )
         api = make_api(context)
-        hermes = HermesDialect(api, self.intake.accept, callers, self.store, now)
-        return HttpInlet(hermes, self.intake.accept, callers, now, web.max_body)
+        hermes = HermesDialect(api, accept, callers, self.store, now)
+        inlet = HttpInlet(hermes, accept, callers, now, web.max_body)
+        return traced_app(inlet) if tracing.is_on() else inlet
 
     def _changed(self, topic: str) -> None:
         for hint in self.hints.values():
@@ -239,6 +252,17 @@ def make_agents(settings: Settings, templates: Mapping[str, str]) -> dict[str, A
     return agents
 
 
+def make_directory(settings: Settings, store: SqlStore, outbound: Outbound) -> Directory:
+    """The hub's own directory first, then each relation source in the order of the settings."""
+    directories: list[Directory] = [LocalDirectory(store, monotonic)]
+    for name, table in settings.directories.items():
+        path = f"directories.{name}"
+        if not isinstance(table, Mapping) or not table.get("url"):
+            raise BadSettings(f"{path} is a table with a url")
+        directories.append(HttpDirectory(name, section(HttpDirectorySettings, path, table), outbound, store, monotonic))
+    return directories[0] if len(directories) == 1 else TogetherDirectory(directories)
+
+
 def _rooted(made: object, settings: Settings) -> object:
     """Settings that keep files put them below the data folder, if they offer to."""
     below = getattr(made, "below", None)
@@ -250,6 +274,8 @@ async def serve(settings: Settings, *, roles: Iterable[str] = ("web", "work"), r
     web = settings.web
     if web.host not in _LOOPBACK and not web.allow_public_bind:
         raise BadSettings(f"refusing to listen on {web.host} without a proxy in front: set web.allow_public_bind to say that there is one")
+    if settings.telemetry.otlp_endpoint:
+        tracing.start(settings.telemetry.otlp_endpoint)
     async with House.open(settings) as house:
         loop = asyncio.get_running_loop()
         tasks: list[asyncio.Task[None]] = []
@@ -275,6 +301,7 @@ async def serve(settings: Settings, *, roles: Iterable[str] = ("web", "work"), r
             await asyncio.gather(*tasks)
         finally:
             stop()
+            tracing.stop()
         telemetry.log.info("stopped")
 
 

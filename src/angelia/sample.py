@@ -40,7 +40,7 @@ PEOPLE = (
     {"login": "carol", "name": "Carol", "time_zone": "Asia/Kolkata", "language": "en"},
     {"login": "root", "name": "Administrator", "time_zone": "UTC", "language": "en", "is_admin": True},
 )
-PASSWORD = "sample-{}"
+PASSWORD = "sample-{}"  # noqa: S105 - to play with, on this machine
 """What signs a person of the sample site in; the site listens on this machine only."""
 HISTORY: tuple[dict[str, Any], ...] = (
     {"type": "obs.build.fail", "object": "KDE/okular", "subject": "okular failed to build on x86_64", "severity": "high",

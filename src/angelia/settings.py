@@ -66,14 +66,32 @@ class LogSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class OutboundSettings:
+    """Requests that the hub makes itself."""
+
+    allow: str = _say("", "networks that the hub may call although they are not public, separated by commas")
+    ca_file: str = _say("", "certificates to trust in place of the system's")
+
+
+@dataclass(frozen=True, slots=True)
+class TelemetrySettings:
+    """Traces; logs have a section of their own, metrics are at /metrics."""
+
+    otlp_endpoint: str = _say("", "collector for traces, OTLP over HTTP: http://127.0.0.1:4318/v1/traces; empty means none")
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings. `agents` holds a table for each agent, read by its own room."""
+    """All settings. `agents` holds a table for each agent, read by its own room; `directories` one for each relation source."""
 
     house: HouseSettings = HouseSettings()
     web: WebSettings = WebSettings()
     delivery: DeliverySettings = DeliverySettings()
     log: LogSettings = LogSettings()
+    outbound: OutboundSettings = OutboundSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     agents: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    directories: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def data_dir(self) -> Path:
@@ -100,7 +118,14 @@ class Settings:
         return timedelta(seconds=self.delivery.lifetime), timedelta(seconds=self.delivery.chat_lifetime)
 
 
-_SECTIONS: Mapping[str, type] = {"house": HouseSettings, "web": WebSettings, "delivery": DeliverySettings, "log": LogSettings}
+_SECTIONS: Mapping[str, type] = {
+    "house": HouseSettings,
+    "web": WebSettings,
+    "delivery": DeliverySettings,
+    "log": LogSettings,
+    "outbound": OutboundSettings,
+    "telemetry": TelemetrySettings,
+}
 
 
 def load(config: str = "", environment: Mapping[str, str] | None = None, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> Settings:
@@ -112,12 +137,12 @@ def load(config: str = "", environment: Mapping[str, str] | None = None, overrid
     tables: dict[str, dict[str, Any]] = {}
     for layer in (_from_file(config or environment.get("ANGELIA_CONFIG", "")), _from_environment(environment), overrides or {}):
         _merge(tables, layer)
-    agents = tables.pop("agents", {})
+    agents, directories = tables.pop("agents", {}), tables.pop("directories", {})
     for name in tables:
         if name not in _SECTIONS:
-            raise BadSettings(f"there is no section [{name}]; there are {', '.join([*_SECTIONS, 'agents'])}")
+            raise BadSettings(f"there is no section [{name}]; there are {', '.join([*_SECTIONS, 'agents', 'directories'])}")
     values = {name: section(kind, name, tables.get(name, {})) for name, kind in _SECTIONS.items()}
-    settings = Settings(**values, agents=agents)
+    settings = Settings(**values, agents=agents, directories=directories)
     _check(settings)
     return settings
 
@@ -213,6 +238,8 @@ def _check(settings: Settings) -> None:
         raise BadSettings("web.head_timeout, web.body_timeout and web.answer_timeout are above 0")
     if settings.log.form not in ("json", "text") or settings.log.level not in ("debug", "info", "warning", "error"):
         raise BadSettings("log.form is json or text, log.level debug, info, warning or error")
+    if settings.telemetry.otlp_endpoint and not settings.telemetry.otlp_endpoint.startswith(("http://", "https://")):
+        raise BadSettings("telemetry.otlp_endpoint starts with http:// or https://")
     if settings.delivery.lifetime <= 0 or settings.delivery.retention_days <= 0:
         raise BadSettings("delivery.lifetime and delivery.retention_days are above 0")
 
@@ -243,9 +270,10 @@ def described(settings: Settings, *, is_redacted: bool = True) -> Iterator[tuple
         part = getattr(settings, name)
         for item in fields(part):
             yield f"{name}.{item.name}", _shown(item.name, getattr(part, item.name), is_redacted), item.metadata.get("help", "")
-    for agent, table in settings.agents.items():
-        for key, value in table.items():
-            yield f"agents.{agent}.{key}", _shown(key, value, is_redacted), ""
+    for kind, rooms in (("agents", settings.agents), ("directories", settings.directories)):
+        for room, table in rooms.items():
+            for key, value in table.items():
+                yield f"{kind}.{room}.{key}", _shown(key, value, is_redacted), ""
 
 
 def _shown(name: str, value: Any, is_redacted: bool) -> Any:

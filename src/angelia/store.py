@@ -82,13 +82,17 @@ class RepeatMark:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a planner records for one claimed message. With `is_complete` False it is one chunk of several (many recipients)."""
+    """What a planner records for one claimed message. With `is_complete` False it is one chunk of several (many recipients).
+
+    `is_filled`: its type said what the sender did not; the message is stored anew as it now is, so that all who read it see the same.
+    """
 
     message: Message
     fence: int
     ledger: Sequence[LedgerRow] = ()
     deliveries: Sequence[Delivery] = ()
     is_complete: bool = True
+    is_filled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,10 +323,10 @@ class PersonStore(Protocol):
         """Create (person_id 0) or change by id. A login that is taken is a Conflict."""
 
     async def person(self, login: str) -> Person | None:
-        """By login."""
+        """By login; `group:<name>` is a group's principal."""
 
     async def list_people(self, after_login: str = "", limit: int = 100) -> list[Person]:
-        """By login."""
+        """By login, without the principals of groups."""
 
     async def person_ids(self, logins: Collection[str]) -> dict[str, int]:
         """Those that exist."""
@@ -383,8 +387,10 @@ class PersonStore(Protocol):
         """How many verification codes went to this place, over all people (checklist S32)."""
 
     # groups and relations
-    async def put_group(self, group: Group) -> Group:
-        """Create or replace by name, members included; logins that don't exist are NotFound."""
+    async def put_group(self, group: Group, vouched: Collection[Address] | None = None) -> Group:
+        """Create or replace by name, members included; logins that don't exist are NotFound. Its principal `group:<name>` (a person of
+        that login) comes with it. `vouched` replaces its addresses, all verified by whoever puts them; None leaves them as they are.
+        """
 
     async def group(self, name: str) -> Group | None:
         """By name."""
@@ -393,7 +399,7 @@ class PersonStore(Protocol):
         """By name."""
 
     async def delete_group(self, name: str) -> bool:
-        """False if there was none."""
+        """False if there was none. Its principal becomes inactive and loses its addresses."""
 
     async def group_members(self, names: Collection[str]) -> dict[str, frozenset[int]]:
         """Person ids by group; unknown groups are left out."""
@@ -484,8 +490,8 @@ class SiteStore(Protocol):
     async def touch_tokens(self, token_ids: Collection[int], now: datetime) -> None:
         """They were used."""
 
-    async def types(self, keys: Collection[str] | None = None) -> list[MessageType]:
-        """Registered types, by key; all or some."""
+    async def types(self, keys: Collection[str] | None = None, *, is_curated: bool = False) -> list[MessageType]:
+        """Registered types, by key; all, some, or only those of which an operator has said something."""
 
     async def put_type(self, entry: MessageType) -> None:
         """Create or curate one; missing parents are created. Aliases are case-insensitive and unique (Conflict)."""

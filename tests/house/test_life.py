@@ -170,7 +170,7 @@ async def test_a_dead_destination_is_left_alone(bench):
 async def test_a_flood_becomes_one_digest_with_one_notice(bench):  # case B4 at this site's cap
     await bench.person("alice")
     for number in range(12):
-        await bench.post(to=["alice"], subject=str(number))
+        await bench.post(to=["alice"], subject=str(number), body="a body")
     await bench.work()
     singles = [letter.message.subject for letter in bench.mail.letters if letter.message.source != "angelia"]
     notices = [letter for letter in bench.mail.letters if letter.message.type == "angelia.overflow"]
@@ -178,6 +178,7 @@ async def test_a_flood_becomes_one_digest_with_one_notice(bench):  # case B4 at 
     assert len(notices) == 1
     await bench.work(datetime(2026, 11, 24, 10, 0, 1, tzinfo=UTC))
     assert bench.mail.letters[-1].digest.messages == 7
+    assert {line.body for group in bench.mail.letters[-1].digest.groups for line in group.lines} == {""}
     await bench.post(to=["alice"], subject="quiet again")
     await bench.work(datetime(2026, 11, 24, 10, 1, tzinfo=UTC))
     assert bench.mail.letters[-1].message.subject == "quiet again"
@@ -301,3 +302,18 @@ async def test_verification_of_an_address(bench, house):
     for _ in range(2):
         await bench.call("POST", f"{path}/code", status=202)
     await bench.call("POST", f"{path}/code", status=429)
+
+
+async def test_a_digest_has_bodies_for_whoever_wants_them(bench):
+    await bench.person("alice", preferences={"preferences": {"*": {"mail": {"when": "daily", "form": "full"}}}})
+    await bench.person("bob", preferences={"preferences": {"*": {"mail": "daily"}, "c": {"mail": {"when": "daily", "form": "full"}}}})
+    for kind in ("a.b", "c.d"):
+        await bench.post(kind, to=["alice", "bob"], subject=kind, body=f"body of {kind}")
+    await bench.work()
+    await bench.work(NOW + timedelta(days=1))
+    found = {
+        letter.person.login: {line.subject: line.body for group in letter.digest.groups for line in group.lines} for letter in bench.mail.letters
+    }
+    assert found == {"alice": {"a.b": "body of a.b", "c.d": "body of c.d"}, "bob": {"a.b": "", "c.d": "body of c.d"}}
+    shown = await bench.call("GET", "/api/v1/people/bob/effective?type=a.b")
+    assert shown["effective"]["mail"] == {"when": "daily", "form": "short", "from": "preference:*"}

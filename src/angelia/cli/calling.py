@@ -6,9 +6,9 @@ from typing import Any
 import httpx2
 
 from angelia import telemetry
-from angelia.cli.reach import Failure, Reach
+from angelia.cli.reach import Failure, Reach, Unreachable
 from angelia.house import House
-from angelia.model.errors import AngeliaError
+from angelia.model.errors import AngeliaError, SchemaMismatch, StoreUnavailable
 from angelia.settings import load
 
 Answer = tuple[int, Mapping[str, str], str]
@@ -22,7 +22,7 @@ def over_http(url: str, token: str, method: str, path: str, arguments: Mapping[s
     try:
         answer = httpx2.request(method, url.rstrip("/") + path, timeout=30, **(dict(arguments) | {"headers": headers}))
     except httpx2.HTTPError as error:
-        raise Failure(f"the hub at {url} does not answer: {error}") from None
+        raise Unreachable(f"the hub at {url} does not answer: {error}") from None
     return answer.status_code, answer.headers, answer.text
 
 
@@ -35,5 +35,7 @@ async def in_process(reach: Reach, method: str, path: str, arguments: Mapping[st
             async with httpx2.AsyncClient(transport=transport, base_url="http://hub") as client:
                 answer = await client.request(method, path, **arguments)
                 return answer.status_code, answer.headers, answer.text
+    except (StoreUnavailable, SchemaMismatch) as error:
+        raise Unreachable(str(error)) from None
     except AngeliaError as error:
         raise Failure(str(error)) from None

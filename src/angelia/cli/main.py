@@ -4,6 +4,7 @@ import importlib
 import sys
 
 import click
+from click.shell_completion import CompletionItem
 
 import angelia
 from angelia.cli.reach import Failure, Reach
@@ -37,6 +38,7 @@ COMMANDS = {
     "db": ("database", "The database: upgrade, check, backup."),
     "config": ("configuration", "Settings: check, show."),
     "spool": ("messages", "Messages that wait because the hub was down."),
+    "completion": ("completion", "Completion for bash, zsh or fish."),
 }
 
 
@@ -56,6 +58,11 @@ class LazyGroup(click.Group):
         module = importlib.import_module(f"angelia.cli.{COMMANDS[cmd_name][0]}")
         command: click.Command = module.commands[cmd_name]
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Names from the table: a shell waits for this at each press of Tab, so no module is loaded for it."""
+        names = [CompletionItem(name, help=text) for name, (_, text) in COMMANDS.items() if name.startswith(incomplete)]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """From the table."""

@@ -1,13 +1,14 @@
 """send, messages, explain, spool."""
 
 import os
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
 import click
 
-from angelia.cli.reach import Failure, Reach, text_of
-from angelia.client import Client, Refused
+from angelia.cli.reach import Failure, Reach, Unreachable, text_of
+from angelia.client import PATH, Receipt, Refused, Spool, Spooling, receipt_of
 
 
 @click.command()
@@ -16,31 +17,40 @@ from angelia.client import Client, Refused
 @click.option("--to", multiple=True, help="Login or group:<name>; may be given several times.")
 @click.option("--cc", multiple=True, help="In copy.")
 @click.option("--subject", default="", help="Subject; else the first line of the body serves.")
-@click.option("--severity", type=click.Choice(["low", "normal", "high", "urgent"]), default="normal", show_default=True)
+@click.option("--severity", type=click.Choice(["low", "normal", "high", "urgent"]), default=None, help="Else what its type says, or normal.")
 @click.option("--object", "ref", default="", help="What it is about.")
 @click.option("--tag", multiple=True, help="name=value; may be given several times.")
 @click.option("--param", multiple=True, help="name=value; may be given several times.")
 @click.option("--key", default="", help="Idempotency key; else one is made.")
 @click.option("--spool", default=lambda: os.environ.get("ANGELIA_SPOOL", ""), help="Folder that keeps messages while the hub is down.")
 @click.pass_obj
-def send(reach: Reach, type: str, body: str, to: tuple[str, ...], cc: tuple[str, ...], subject: str, severity: str, ref: str,
+def send(reach: Reach, type: str, body: str, to: tuple[str, ...], cc: tuple[str, ...], subject: str, severity: str | None, ref: str,
          tag: tuple[str, ...], param: tuple[str, ...], key: str, spool: str) -> None:  # fmt: skip
     """Send a message of TYPE. BODY is its text; - or nothing reads standard input."""
-    fields: dict[str, Any] = {"type": type, "body": text_of("-") if body == "-" else body, "severity": severity}
-    fields |= {name: value for name, value in (("subject", subject), ("object", ref), ("idempotency_key", key)) if value}
+    fields: dict[str, Any] = {"type": type, "body": text_of("-") if body == "-" else body}
+    fields |= {name: value for name, value in (("severity", severity), ("subject", subject), ("object", ref), ("idempotency_key", key)) if value}
     fields |= {name: list(value) for name, value in (("to", to), ("cc", cc)) if value}
     fields |= {name: dict(_pair(text) for text in texts) for name, texts in (("tags", tag), ("params", param)) if texts}
-    if not reach.url:
-        reach.show(reach.call("POST", "/api/v1/messages", json=fields))
-        return
     try:
-        with Client(reach.url, token=os.environ.get("ANGELIA_TOKEN", ""), spool=spool or None) as client:
-            receipt = client.send(**fields)
+        receipt = _sending(reach, spool).send(fields)
     except Refused as error:
         raise Failure(str(error), 3) from None
     except OSError as error:
-        raise Failure(f"the hub at {reach.url} does not answer, and there is no spool: {error}") from None
+        raise Failure(f"{error}; with --spool FOLDER the message would wait there") from None
     reach.show({"id": receipt.message_id, "status": receipt.status})
+
+
+def _sending(reach: Reach, folder: str) -> Spooling:
+    """The same way for a hub behind a URL and for the store in the data folder: either may be down, and the spool helps with both."""
+
+    def post(fields: Mapping[str, Any]) -> Receipt:
+        try:
+            status, _, text = reach.raw("POST", PATH, json=fields)
+        except Unreachable as error:
+            raise OSError(str(error)) from None
+        return receipt_of(status, text)
+
+    return Spooling(post, Spool(folder) if folder else None)
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -91,10 +101,7 @@ def spool() -> None:
 @click.pass_obj
 def flush(reach: Reach, folder: str) -> None:
     """Send what waits in FOLDER."""
-    if not reach.url:
-        raise Failure("say where the hub is: --url or ANGELIA_URL", 2)
-    with Client(reach.url, token=os.environ.get("ANGELIA_TOKEN", ""), spool=folder) as client:
-        sent, left = client.flush()
+    sent, left = _sending(reach, folder).flush()
     reach.show({"sent": sent, "left": left})
     if left:
         raise Failure(f"{left} still wait: the hub does not answer")

@@ -65,7 +65,10 @@ def set_person(reach: Reach, /, login: str, **changes: Any) -> None:
 @click.pass_obj
 def set_password(reach: Reach, login: str, is_piped: bool) -> None:
     """Set the password with which LOGIN signs in to the pages; all sessions of LOGIN end."""
-    password = click.get_text_stream("stdin").readline().rstrip("\r\n") if is_piped else click.prompt("New password", hide_input=True, confirmation_prompt=True)
+    if is_piped:
+        password = click.get_text_stream("stdin").readline().rstrip("\r\n")
+    else:
+        password = click.prompt("New password", hide_input=True, confirmation_prompt=True)
     reach.call("PUT", f"/api/v1/people/{quote(login)}/password", json={"password": password})
     click.echo(f"{login} can sign in.")
 
@@ -144,17 +147,28 @@ def group() -> None:
 @click.pass_obj
 def list_groups(reach: Reach) -> None:
     """All groups."""
-    reach.show(reach.call("GET", "/api/v1/groups"), "name", "title", "members")
+    reach.show(reach.call("GET", "/api/v1/groups"), "name", "title", "members", "addresses")
 
 
 @group.command("put")
 @click.argument("name")
 @click.argument("members", nargs=-1)
 @click.option("--title", default="")
+@click.option("--address", "addresses", multiple=True, help="An address of its own that you vouch for: mail=qa@example.org; --address '' for none.")
 @click.pass_obj
-def put_group(reach: Reach, name: str, members: tuple[str, ...], title: str) -> None:
-    """Create or replace a group with these MEMBERS."""
-    reach.show(reach.call("PUT", f"/api/v1/groups/{quote(name)}", json={"title": title, "members": list(members)}))
+def put_group(reach: Reach, name: str, members: tuple[str, ...], title: str, addresses: tuple[str, ...]) -> None:
+    """Create or replace a group with these MEMBERS. Without --address, its own addresses stay as they are."""
+    body: dict[str, Any] = {"title": title, "members": list(members)}
+    if addresses:
+        body["addresses"] = dict(_agent_and_value(text) for text in addresses if text)
+    reach.show(reach.call("PUT", f"/api/v1/groups/{quote(name)}", json=body))
+
+
+def _agent_and_value(text: str) -> tuple[str, str]:
+    agent, sign, value = text.partition("=")
+    if not sign:
+        raise Failure(f"{text!r} is not agent=address", 2)
+    return agent, value
 
 
 @group.command("delete")

@@ -21,6 +21,10 @@ class Failure(Exception):
         self.exit_code = exit_code
 
 
+class Unreachable(Failure):
+    """Not now: the hub does not answer, or its store can't make anything durable or waits for an upgrade. It may work later."""
+
+
 @dataclass(slots=True)
 class Reach:
     """The options that stand before the command."""
@@ -49,7 +53,7 @@ class Reach:
         """Status, headers and body of one call."""
         calling = importlib.import_module("angelia.cli.calling")
         if self.url:
-            answer: tuple[int, Mapping[str, str], str] = calling.over_http(self.url, _token(), method, path, arguments)
+            answer: tuple[int, Mapping[str, str], str] = calling.over_http(self.url, self.token(), method, path, arguments)
             return answer
         inside: tuple[int, Mapping[str, str], str] = asyncio.run(calling.in_process(self, method, path, arguments))
         return inside
@@ -65,6 +69,10 @@ class Reach:
             return
         for name, value in answer.items():
             click.echo(f"{name}: {_plain(value)}")
+
+    def token(self) -> str:
+        """The caller's, from ANGELIA_TOKEN or the file ANGELIA_TOKEN_FILE."""
+        return _token()
 
 
 def _token() -> str:

@@ -19,19 +19,32 @@ def type_group() -> None:
 @click.pass_obj
 def list_types(reach: Reach) -> None:
     """All types that were ever seen."""
-    reach.show(reach.call("GET", "/api/v1/types"), "key", "first_seen_at", "aliases", "retention_days", "state")
+    reach.show(
+        reach.call("GET", "/api/v1/types"),
+        "key",
+        "first_seen_at",
+        "aliases",
+        "default_severity",
+        "collapse_key",
+        "thread_key",
+        "retention_days",
+        "state",
+    )
 
 
 @type_group.command("set")
 @click.argument("key")
 @click.option("--alias", "aliases", multiple=True, help="Another name, such as OBS_BUILD_FAIL; may be given several times.")
 @click.option("--label", default="", help="What it is called, in English.")
+@click.option("--severity", type=click.Choice(["low", "normal", "high", "urgent"]), default=None, help="For messages that come without one.")
+@click.option("--collapse-key", default="", help="For messages that come without one: {object}/{params.arch}.")
+@click.option("--thread-key", default="", help="For messages that come without a thread: {params.request}.")
 @click.option("--retention-days", type=int, default=None)
 @click.option("--state", type=click.Choice(["auto", "curated", "retired"]), default="curated")
 @click.pass_obj
-def set_type(reach: Reach, key: str, aliases: tuple[str, ...], label: str, retention_days: int | None, state: str) -> None:
-    """Curate a type; what is not given is cleared."""
-    body: dict[str, Any] = {"aliases": list(aliases), "retention_days": retention_days, "state": state}
+def set_type(reach: Reach, /, key: str, aliases: tuple[str, ...], label: str, severity: str | None, **said: Any) -> None:
+    """Curate a type; what is not given is cleared. What it says holds for the types below, too."""
+    body: dict[str, Any] = {"aliases": list(aliases), "default_severity": severity} | said
     if label:
         body["labels"] = {"en": label}
     reach.show(reach.call("PUT", f"/api/v1/types/{quote(key)}", json=body))

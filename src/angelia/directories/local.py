@@ -36,3 +36,6 @@ class LocalDirectory:
         if len(self._kept) > MOST_KEPT:
             self._kept.popitem(last=False)
         return members
+
+    async def close(self) -> None:
+        """Nothing is open."""

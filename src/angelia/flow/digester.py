@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from angelia import telemetry
+from angelia import telemetry, tracing
 from angelia.flow.intake import Intake
 from angelia.flow.profiles import People, zone_of
 from angelia.model.delivery import Delivery, Reason, State
@@ -38,7 +38,8 @@ class Digester:
         if slots:
             await self._people.refresh()
         for slot in slots:
-            await self._work_off(slot, now)
+            with tracing.span("digest", agent=slot.agent, schedule=slot.schedule):
+                await self._work_off(slot, now)
         if slots:
             self._wake()
         return len(slots)
@@ -64,6 +65,7 @@ class Digester:
             schedule=slot.schedule,
             reason=Reason.SCHEDULE,
         )
+        tracing.note(digest_id=digest_id, delivery_id=delivery.delivery_id, messages=made.digest.messages)
         gone = {*made.expired, *made.superseded}
         items = [item.delivery_id for item, _ in held if item.delivery_id not in gone]
         digest = NewDigest(digest_id, slot, made.digest, delivery, items, made.expired, made.superseded)
@@ -103,6 +105,8 @@ def digest_item(delivery: Delivery, message: Message) -> DigestItem:
         collapse_key=message.collapse_key,
         supersedes=message.supersedes,
         severity=message.severity,
+        body=message.body if delivery.form == "full" else "",
+        body_format=message.body_format,
         occurred_at=message.occurred_at,
         expires_at=message.expires_at,
     )

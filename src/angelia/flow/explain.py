@@ -92,6 +92,8 @@ def origin_text(decided_by: str) -> str:
             return "your setting for types that nobody has settled"
         case "lock":
             return f"the operator locked {value}"
+        case "group":
+            return f"the group {value} has an address of its own"
         case "mute":
             return f"you muted {value}"
     return decided_by.replace("_", " ")
@@ -143,6 +145,7 @@ REASONS = {
     Reason.MUTED: "the object is muted",
     Reason.MUTED_FULLY: "the object is muted fully",
     Reason.GROUP_NOT_ACCEPTED: "it came through a group from which she does not take it this way",
+    Reason.GROUP_ADDRESS: "it went once to the group's own address",
     Reason.PAUSED: "the agent is paused",
     Reason.NO_VERIFIED_ADDRESS: "there is no verified address",
     Reason.HOLD_DROPPED: "away: she asked to drop it",

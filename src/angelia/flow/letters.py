@@ -108,7 +108,8 @@ class Letters:
             message=message,
             because=because,
             decided_by=decided_by,
-            unsubscribe_url=self._unsubscribe_url(delivery, message, decided_by),
+            # One reader of a mailing list must not end it for all the others.
+            unsubscribe_url=self._unsubscribe_url(delivery, message, decided_by) if profile.person.group is None else "",
             web_url=f"{self._links.base_url}/api/v1/messages/{public_id('msg', message.message_id)}",
             attempt=delivery.attempts,
         )
@@ -133,7 +134,7 @@ class Letters:
         return f"{self._links.base_url}/unsubscribe/{token}"
 
 
-_STAYS = frozenset({Reason.HOLD_SILENT, Reason.HOLD_DROPPED, Reason.GROUP_NOT_ACCEPTED, Reason.TEST_TRAFFIC, Reason.OWN_ACTION})
+_STAYS = frozenset({Reason.HOLD_SILENT, Reason.HOLD_DROPPED, Reason.GROUP_NOT_ACCEPTED, Reason.GROUP_ADDRESS, Reason.TEST_TRAFFIC, Reason.OWN_ACTION})
 
 
 def _address(delivery: Delivery, addresses: Sequence[Address]) -> Address | Withheld | None:

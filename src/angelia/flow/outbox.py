@@ -45,6 +45,7 @@ class Chunk:
     candidacies: list[Candidacy] = field(default_factory=list)
     unknown: tuple[str, ...] = ()
     is_complete: bool = False
+    is_filled: bool = False
 
 
 class Outbox:
@@ -97,7 +98,7 @@ class Outbox:
             if decisions == resolution.decisions:
                 decisions = resolution.decisions  # one tuple for all who are decided for alike: it is written as text once
             ledger.append(LedgerRow(chunk.message.message_id, candidacy.person_id, resolution.because, decisions, self._now))
-        return Plan(chunk.message, chunk.fence, ledger, deliveries, chunk.is_complete)
+        return Plan(chunk.message, chunk.fence, ledger, deliveries, chunk.is_complete, chunk.is_filled)
 
     def _settled(self, candidacy: Candidacy, decision: Decision, deliveries: list[Delivery]) -> Decision:
         """The decision as it stands after addresses, repeats and floods; its delivery, if there is one, joins the others."""
@@ -166,7 +167,8 @@ class Outbox:
             if judgement.is_first:
                 login = candidacy.profile.person.login
                 self.notices.append(OverflowNotice(login, decision.agent, judgement.due_at))
-            return replace(decision, verdict=Verdict.DIGEST, reason=Reason.OVERFLOW, due_at=judgement.due_at, schedule=OVERFLOW)
+            # One line each, whatever she said of single ones: this digest is there because they are too many.
+            return replace(decision, verdict=Verdict.DIGEST, reason=Reason.OVERFLOW, due_at=judgement.due_at, schedule=OVERFLOW, form="short")
         if message.collapse_key:
             self._repeats[key] = RepeatMark(*key, self._now)
             self.repeat_marks.append(self._repeats[key])

@@ -7,14 +7,15 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
 
-from angelia import telemetry
+from angelia import telemetry, tracing
 from angelia.directory import Directory, Failed, Members
 from angelia.flow.intake import Intake
 from angelia.flow.outbox import Candidacy, Chunk, Outbox
-from angelia.flow.profiles import People
+from angelia.flow.profiles import People, group_agents
 from angelia.flow.voice import Voice
 from angelia.model.errors import StoreUnavailable
 from angelia.model.message import Message
+from angelia.planning.defaults import filled
 from angelia.planning.resolve import Alike, Profile, Standing
 from angelia.store import ClaimedMessage, Store
 
@@ -32,6 +33,7 @@ class _Facts:
 
     ids: Mapping[str, int]
     members: Mapping[str, frozenset[int]]
+    group_agents: Mapping[str, frozenset[str]] = field(default_factory=dict)
     relations: dict[str, Members | Failed] = field(default_factory=dict)
     followed: frozenset[str] = frozenset()
 
@@ -62,7 +64,8 @@ class Planner:
         chunks: list[Chunk] = []
         for item in claimed:
             try:
-                last = await self._plan(item, facts, now)
+                with tracing.span("plan", message_id=item.message.message_id, type=item.message.type, attempt=item.attempts):
+                    last = await self._plan(item, facts, now)
             except StoreUnavailable:
                 raise
             except Exception as error:  # noqa: BLE001 - one poisonous message must not hold up the others
@@ -89,32 +92,38 @@ class Planner:
     async def _facts(self, messages: Sequence[Message]) -> _Facts:
         names = {recipient.principal for message in messages for recipient in message.recipients}
         groups = {name[6:] for name in names if name.startswith("group:")}
-        logins = {name for name in names if not name.startswith("group:")}
         facts = _Facts(
-            await self._store.person_ids(logins) if logins else {},
+            await self._store.person_ids(names) if names else {},
             await self._store.group_members(groups) if groups else {},
         )
+        if groups:
+            known = await self._people.profiles([key for name, key in facts.ids.items() if name.startswith("group:")])
+            facts.group_agents = group_agents(profile for profile, _ in known.values())
         refs = {message.object for message in messages if message.object}
         if refs:
             facts.followed = await self._store.followed(refs)
-            for ref in refs:
-                facts.relations[ref] = await self._directory.relations(ref)
+            asked = sorted(refs)  # all at once: a source that is slow holds a turn up once, not once an object
+            answers = await asyncio.gather(*(self._directory.relations(ref) for ref in asked))
+            facts.relations = dict(zip(asked, answers, strict=True))
         return facts
 
     async def _plan(self, item: ClaimedMessage, facts: _Facts, now: datetime) -> Chunk | None:
         """The last chunk of a message, to be written with those of others; a large audience is written chunk by chunk before."""
-        message = item.message
+        # Here and not at intake, which must stay fast and needs to know nothing; and not where messages are read, where each reader would
+        # have to know the types, and what was decided would change under the feet of explain when an operator changes a type.
+        message = filled(item.message, self._people.defaults)
+        is_filled = message is not item.message
         relations = facts.relations.get(message.object, _NOBODY)
         members = relations if isinstance(relations, Members) else _NOBODY
-        chunk = Chunk(message, item.fence, unknown=_unknown(message, facts))
+        chunk = Chunk(message, item.fence, unknown=_unknown(message, facts), is_filled=is_filled)
         decide = Alike(message, self._people.site, now)
         async with _Ahead() as ahead:
             async for person_ids in self._candidates(message, facts, members):
                 for start in range(0, len(person_ids), CHUNK):
                     if len(chunk.candidacies) >= CHUNK:
                         await ahead.start(self._record([chunk], now))
-                        chunk = Chunk(message, item.fence)
-                    chunk.candidacies += await self._decide(message, person_ids[start : start + CHUNK], members, decide)
+                        chunk = Chunk(message, item.fence, is_filled=is_filled)
+                    chunk.candidacies += await self._decide(message, person_ids[start : start + CHUNK], members, facts, decide)
         if isinstance(relations, Failed):
             await self._ask_again(item, chunk, relations.why, now)
             return None
@@ -149,10 +158,10 @@ class Planner:
                 return
             last = followers[-1]
 
-    async def _decide(self, message: Message, person_ids: Collection[int], members: Members, decide: Alike) -> list[Candidacy]:
+    async def _decide(self, message: Message, person_ids: Collection[int], members: Members, facts: _Facts, decide: Alike) -> list[Candidacy]:
         candidacies = []
         for profile, addresses in (await self._people.profiles(person_ids)).values():
-            standing = standing_of(message, profile, roles_of(profile.person.person_id, members))
+            standing = standing_of(message, profile, roles_of(profile.person.person_id, members), facts.group_agents)
             resolution = decide(profile, standing)
             if resolution is not None:
                 candidacies.append(Candidacy(message, profile, addresses, resolution))
@@ -214,13 +223,13 @@ def roles_of(person_id: int, members: Members) -> frozenset[str]:
     return frozenset(role for role, person_ids in members.by_role.items() if person_id in person_ids)
 
 
-def standing_of(message: Message, profile: Profile, roles: Iterable[str]) -> Standing:
+def standing_of(message: Message, profile: Profile, roles: Iterable[str], own: Mapping[str, frozenset[str]]) -> Standing:
     """How she stands to a message. A restricted one without a list is for those whom it names; with one, for those on the list."""
     has_access = True
     if message.is_restricted:
         allowed = message.access or tuple(recipient.principal for recipient in message.recipients)
         has_access = profile.person.login in allowed or any(f"group:{group}" in allowed for group in profile.groups)
-    return Standing(frozenset(roles), has_access)
+    return Standing(frozenset(roles), has_access, own)
 
 
 def _unknown(message: Message, facts: _Facts) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from angelia.model.errors import InvalidInput
 from angelia.model.message import Message
 from angelia.model.person import Address, AddressState
 from angelia.model.preference import ANY_TYPE, ConditionKind, Rule, Site, Wants
+from angelia.planning.defaults import Defaults, defaults_of
 from angelia.planning.document import parse_site, parse_wants
 from angelia.planning.resolve import Profile
 from angelia.planning.topic import PatternIndex
@@ -32,6 +33,7 @@ class People:
         self._site_version = -1
         self._kinds: dict[tuple[object, ...], int] = {}
         self._newest_kind = 0
+        self.defaults: Defaults = {}
 
     @property
     def site(self) -> Site:
@@ -55,6 +57,10 @@ class People:
                     self._index.discard(row.pattern, _condition(row), person_id)
             async for rows in self._store.rule_rows(changed):
                 self._add_rules(rows)
+
+    async def refresh_types(self) -> None:
+        """Read again what types say for messages that say nothing. Apart from `refresh`, which runs at every turn: there may be many types."""
+        self.defaults = defaults_of(await self._store.types(is_curated=True))
 
     def _add_rules(self, rows: Iterable[RuleRow]) -> None:
         for row in rows:
@@ -82,7 +88,7 @@ class People:
         """The same number for those who want the same, follows aside; never one that others had before."""
         document = {name: value for name, value in row.document.items() if name != "follows"}
         text = json.dumps(document, sort_keys=True) if document else ""
-        key = (text, row.person.is_active, row.person.time_zone, profile.reachable, profile.groups)
+        key = (text, row.person.group is None, row.person.is_active, row.person.time_zone, profile.reachable, profile.groups)
         if key not in self._kinds:
             self._newest_kind += 1
             self._kinds[key] = self._newest_kind
@@ -96,8 +102,19 @@ def profile_of(row: ProfileRow, site: Site) -> Profile:
     except InvalidInput as error:
         telemetry.log.error("wants_unreadable", person_id=row.person.person_id, field=error.field, error=str(error))
         wants = Wants()
-    reachable = site.pull | {address.agent for address in row.addresses if address.state is AddressState.OK}
+    reachable = frozenset(address.agent for address in row.addresses if address.state is AddressState.OK)
+    if row.person.group is None:
+        reachable |= site.pull  # a group has no inbox and no feed: its members have
     return Profile(row.person, wants, zone_of(row.person.time_zone), reachable, frozenset(row.groups))
+
+
+def group_agents(profiles: Iterable[Profile]) -> dict[str, frozenset[str]]:
+    """By group, the agents that reach it at an address of its own; groups without one are left out."""
+    return {
+        profile.person.group: profile.reachable
+        for profile in profiles
+        if profile.person.group is not None and profile.person.is_active and profile.reachable
+    }
 
 
 @lru_cache(maxsize=600)

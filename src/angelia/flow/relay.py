@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from time import monotonic
 
-from angelia import telemetry
+from angelia import telemetry, tracing
 from angelia.agent import Agent, Letter
 from angelia.flow.lane import Lane
 from angelia.flow.letters import Letters, Withheld
@@ -227,6 +227,15 @@ def destination_of(agent: Agent, letter: Letter) -> str:
 
 async def attempt(agent: Agent, letter: Letter) -> tuple[Outcome, bool]:
     """What the agent says. What it did not foresee is Later, and told: (outcome, was it a crash)."""
+    delivery = letter.delivery
+    about = {"delivery_id": delivery.delivery_id, "message_id": delivery.message_id, "digest_id": delivery.digest_id}
+    with tracing.span("deliver", agent=delivery.agent, attempt=letter.attempt, **about):
+        outcome, is_crash = await _attempt(agent, letter)
+        tracing.note(outcome=type(outcome).__name__.lower())
+        return outcome, is_crash
+
+
+async def _attempt(agent: Agent, letter: Letter) -> tuple[Outcome, bool]:
     try:
         async with asyncio.timeout(LONGEST_TRY):
             return await agent.deliver(letter), False

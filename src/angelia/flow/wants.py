@@ -2,17 +2,17 @@
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 
 from angelia.directory import Members
 from angelia.flow.planner import roles_of, standing_of
-from angelia.flow.profiles import profile_of, rule_rows
+from angelia.flow.profiles import group_agents, profile_of, rule_rows
 from angelia.model.delivery import Reason
 from angelia.model.errors import Conflict, InvalidInput, NotFound
 from angelia.model.message import Message, ancestry
 from angelia.model.moments import public_id
-from angelia.model.preference import Site, Wants
+from angelia.model.preference import NOW, OFF, Site, Wants
 from angelia.planning.document import parse_wants
 from angelia.planning.resolve import Profile, Resolution, Standing, resolve
 from angelia.store import Document, LedgerRow, ProfileRow, Store
@@ -71,10 +71,11 @@ async def try_on_history(store: Store, site: Site, login: str, document: Documen
     known = {m.message_id: (m, r) for m, r in await store.history(person.person_id, now - timedelta(days=days), MOST_TRIED)}
     before: Counter[str] = Counter()
     after: Counter[str] = Counter()
+    own = await _group_agents(store, row.groups, site)
     samples: list[dict[str, object]] = []
     differing = 0
     for message in await _recent(store, now - timedelta(days=days)):
-        standing = await _standing(store, message, new, known.get(message.message_id))
+        standing = await _standing(store, message, new, known.get(message.message_id), own)
         was = _outcomes(resolve(message, old, standing, site, message.received_at))
         will = _outcomes(resolve(message, new, standing, site, message.received_at))
         before.update(_labels(was))
@@ -103,12 +104,20 @@ async def _recent(store: Store, since: datetime) -> list[Message]:
     return messages
 
 
-async def _standing(store: Store, message: Message, profile: Profile, known: tuple[Message, LedgerRow] | None) -> Standing:
+async def _group_agents(store: Store, groups: Collection[str], site: Site) -> dict[str, frozenset[str]]:
+    """Those of her groups that have addresses of their own, as they stand today."""
+    ids = await store.person_ids([f"group:{group}" for group in groups]) if groups else {}
+    return group_agents(profile_of(row, site) for row in await store.profiles(ids.values())) if ids else {}
+
+
+async def _standing(
+    store: Store, message: Message, profile: Profile, known: tuple[Message, LedgerRow] | None, own: Mapping[str, frozenset[str]]
+) -> Standing:
     roles = {reason[5:] for reason in known[1].because if reason.startswith("role:")} if known is not None else set()
     if message.object and known is None:
         members = Members(await store.related_ids(message.object))
         roles |= roles_of(profile.person.person_id, members)
-    return standing_of(message, profile, roles)
+    return standing_of(message, profile, roles, own)
 
 
 def _outcomes(resolution: Resolution | None) -> dict[str, tuple[str, str]]:
@@ -141,5 +150,7 @@ def effective(profile: Profile, site: Site, key: str) -> dict[str, dict[str, str
     for origin, statements in layers:
         for agent, treatments in (statements or {}).items():
             if agent not in found:
-                found[agent] = {"when": treatments[0].when, "form": treatments[0].form, "from": origin}
+                when = treatments[0].when
+                form = treatments[0].form_in(is_digest=when not in (OFF, NOW))
+                found[agent] = {"when": when, "form": form, "from": origin}
     return found

@@ -73,6 +73,7 @@ class Reason(StrEnum):
     MUTED = "muted"
     MUTED_FULLY = "muted_fully"
     GROUP_NOT_ACCEPTED = "group_not_accepted"
+    GROUP_ADDRESS = "group_address"
     PAUSED = "paused"
     NO_VERIFIED_ADDRESS = "no_verified_address"
     HOLD_DROPPED = "hold_dropped"

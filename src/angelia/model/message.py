@@ -81,7 +81,8 @@ class Message:
     """One statement that something happened.
 
     `received_at` is ours and orders everything; `occurred_at` is the sender's. `access` lists the logins and `group:` names that may see a
-    restricted message. `supersedes` is a key: a later message with the same one makes an earlier one out of date.
+    restricted message. `supersedes` is a key: a later message with the same one makes an earlier one out of date. `has_own_severity` is False
+    where the sender gave none: its type may then say one (`planning.defaults`).
     """
 
     message_id: int
@@ -96,6 +97,7 @@ class Message:
     actor: str = ""
     recipients: tuple[Recipient, ...] = ()
     severity: Severity = Severity.NORMAL
+    has_own_severity: bool = field(default=False, compare=False)
     tags: tuple[tuple[str, str], ...] = ()
     params: Params = field(default_factory=dict)
     object: str = ""
@@ -114,7 +116,11 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageType:
-    """A dotted key that sorts messages, and what the operator says of it. Locks and audience live in the site's wants."""
+    """A dotted key that sorts messages, and what the operator says of it. Locks and audience live in the site's wants.
+
+    `default_severity` and the templates `collapse_key` and `thread_key` (`{object}/{params.arch}`) hold for messages that say none themselves,
+    also of the types below, unless a nearer one says otherwise (`planning.defaults`).
+    """
 
     key: str
     first_seen_at: datetime
@@ -123,6 +129,8 @@ class MessageType:
     labels: Mapping[str, str] = field(default_factory=dict)
     descriptions: Mapping[str, str] = field(default_factory=dict)
     default_severity: Severity | None = None
+    collapse_key: str = ""
+    thread_key: str = ""
     retention_days: int | None = None
     aliases: tuple[str, ...] = ()
     params: tuple[str, ...] = ()

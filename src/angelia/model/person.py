@@ -31,7 +31,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """Somebody who can be told. `time_zone` is an IANA name; `language` a BCP 47 tag."""
+    """Somebody who can be told; a group with an address of its own is one, too. `time_zone` is an IANA name; `language` a BCP 47 tag."""
 
     person_id: int
     login: str
@@ -41,12 +41,23 @@ class Person:
     is_active: bool = True
     is_admin: bool = False
 
+    @property
+    def group(self) -> str | None:
+        """The name of the group that this principal stands for, None for somebody of flesh and blood."""
+        return self.login[6:] if self.login.startswith("group:") else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """A named set of people."""
+    """A named set of people, with addresses of its own or without; they belong to the principal `group:<name>`."""
 
     group_id: int
     name: str
     title: str = ""
     members: tuple[str, ...] = ()
+    addresses: tuple[Address, ...] = ()
+
+    @property
+    def principal(self) -> str:
+        """How messages, roles and the store name it."""
+        return f"group:{self.name}"

@@ -30,11 +30,17 @@ class MuteLevel(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Treatment:
-    """What to do by one agent: `when` is off, now or a schedule's name; `address` is "" for her default one."""
+    """What to do by one agent: `when` is off, now or a schedule's name; `address` is "" for her default one; `form` is short, full, or "" for
+    what is usual.
+    """
 
     when: str
     address: str = ""
-    form: str = "full"
+    form: str = ""
+
+    def form_in(self, *, is_digest: bool) -> str:
+        """What she said, else what is usual: single messages in full, a digest with one line an item."""
+        return self.form or ("short" if is_digest else "full")
 
 
 Statements = Mapping[str, tuple[Treatment, ...]]

@@ -1,19 +1,25 @@
 """Held deliveries -> one digest: grouped, repeats and superseded states folded, expired ones left out. Pure, and the same for any order of items."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from angelia.model.message import Severity
 
 LINES = 300
+MOST_BODY = 2_000
+MOST_BODIES = 100_000
+"""Characters of one body, and of all bodies of a digest: what comes after has its line, and no body."""
 _BROKEN = frozenset({"fail", "failed", "failure", "error", "broken", "down", "unresolvable", "fire", "firing"})
 _MENDED = frozenset({"success", "succeeded", "fixed", "ok", "up", "recovered", "resolved"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DigestItem:
-    """What is read of a held message. `supersedes` is a key; items with the same one replace each other, newest last."""
+    """What is read of a held message. `supersedes` is a key; items with the same one replace each other, newest last.
+
+    `body` is "" where she wants one line an item (form short), else what stands below the line (form full).
+    """
 
     delivery_id: int
     message_id: int
@@ -25,12 +31,17 @@ class DigestItem:
     collapse_key: str = ""
     supersedes: str = ""
     severity: Severity = Severity.NORMAL
+    body: str = ""
+    body_format: str = "text"
     expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line: the newest message of a key, how many there were, and since when. `mended` counts failures that this one made past."""
+    """One line: the newest message of a key, how many there were, and since when. `mended` counts failures that this one made past.
+
+    `body` stands below it, in its `body_format`; `is_cut` where it was longer than MOST_BODY.
+    """
 
     subject: str
     type: str
@@ -41,6 +52,9 @@ class Line:
     message_id: int
     url: str = ""
     mended: int = 0
+    body: str = ""
+    body_format: str = "text"
+    is_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +98,7 @@ def assemble(items: Iterable[DigestItem], now: datetime, limit: int = LINES) -> 
     ends = tuple(item.delivery_id for item in expired), tuple(item.delivery_id for item in superseded)
     if not lines:
         return Assembled(None, *ends)
-    shown = sorted(lines, key=_weight)[:limit]
+    shown = _within_bounds(sorted(lines, key=_weight)[:limit])
     digest = Digest(
         groups=_groups(shown),
         messages=len(kept),
@@ -154,7 +168,19 @@ def _line(bundle: Sequence[tuple[DigestItem, int]]) -> Line:
         message_id=last.message_id,
         url=last.object_url,
         mended=sum(mended for _, mended in bundle),
+        body=last.body[:MOST_BODY].rstrip(),
+        body_format=last.body_format,
+        is_cut=len(last.body) > MOST_BODY,
     )
+
+
+def _within_bounds(lines: Sequence[tuple[str, Line]]) -> list[tuple[str, Line]]:
+    """The most pressing lines keep their bodies, until all together are too much."""
+    kept, room = [], MOST_BODIES
+    for title, line in lines:
+        room -= len(line.body)
+        kept.append((title, line if room >= 0 else replace(line, body="", is_cut=False)))
+    return kept
 
 
 def _weight(titled: tuple[str, Line]) -> tuple[int, float, int]:

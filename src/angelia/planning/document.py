@@ -122,11 +122,11 @@ def _statements(value: object, path: str, names: frozenset[str] | None) -> dict[
 
 def _wish(value: object, path: str) -> tuple[str, str]:
     if isinstance(value, str):
-        return value, "full"
+        return value, ""
     table = _table(value, path)
     _only(table, frozenset({"when", "form"}), path)
-    form = _text(table.get("form", "full"), f"{path}.form")
-    if form not in FORMS:
+    form = _text(table.get("form", ""), f"{path}.form")
+    if form and form not in FORMS:
         raise InvalidInput(f"form is one of {', '.join(sorted(FORMS))}", f"{path}.form")
     return _text(table.get("when", NOW), f"{path}.when"), form
 

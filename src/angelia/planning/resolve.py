@@ -4,7 +4,7 @@ R11 (digest content, folded repeats) and R12 (flood) need history and follow in 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from zoneinfo import ZoneInfo
@@ -49,6 +49,7 @@ class Verdict(StrEnum):
 
 
 _NOT_DELIVERED = frozenset({Verdict.SKIPPED, Verdict.SUPPRESSED})
+_IN_DIGEST = frozenset({Verdict.DIGEST, Verdict.HELD})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +69,11 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a person stands to one message: facts fetched before, in bulk."""
+    """How a person stands to one message: facts fetched before, in bulk. `group_agents`: by group, which agents reach it at its own address."""
 
     roles: frozenset[str] = frozenset()
     has_access: bool = True
+    group_agents: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,18 +100,21 @@ class Resolution:
 
 
 class Alike:
-    """`resolve` for many candidates of one message: who is of one kind, and stands alike, is decided for alike, and only once."""
+    """`resolve` for many candidates of one message: who is of one kind, and stands alike, is decided for alike, and only once.
+
+    Which groups have addresses of their own is the same for all candidates of a message, so it is not compared.
+    """
 
     def __init__(self, message: Message, site: Site, now: datetime) -> None:
         self._message, self._site, self._now = message, site, now
         self._named = {recipient.principal for recipient in message.recipients} | {message.actor}
-        self._known: dict[tuple[int, Standing, bool], Resolution | None] = {}
+        self._known: dict[tuple[int, frozenset[str], bool, bool], Resolution | None] = {}
 
     def __call__(self, profile: Profile, standing: Standing) -> Resolution | None:
         """As `resolve`."""
         if not profile.kind or profile.person.login in self._named:
             return resolve(self._message, profile, standing, self._site, self._now)
-        key = profile.kind, standing, self._message.object in profile.wants.follows
+        key = profile.kind, standing.roles, standing.has_access, self._message.object in profile.wants.follows
         if key not in self._known:
             self._known[key] = resolve(self._message, profile, standing, self._site, self._now)
         return self._known[key]
@@ -151,6 +156,9 @@ def resolve(message: Message, profile: Profile, standing: Standing, site: Site, 
             continue
         for treatment in treatments:
             decisions.append(_decide(case, agent, treatment, decided_by, dropped))
+    if profile.person.group is not None:
+        # A group has no inbox and misses no address: it is its members who are told where it has none of its own.
+        decisions = [decision for decision in decisions if decision.agent in profile.reachable]
     return Resolution(tuple(case.because), tuple(decisions))
 
 
@@ -172,7 +180,7 @@ def _because(case: _Case) -> None:
     via_group = False
     for recipient in message.recipients:
         if recipient.principal == login:
-            because.append(str(recipient.kind))
+            because.append(recipient.principal if recipient.group is not None else str(recipient.kind))
             case.is_to = case.is_to or recipient.kind is RecipientKind.TO
         elif (group := recipient.group) is not None and group in profile.groups:
             because.append(recipient.principal)
@@ -326,23 +334,29 @@ def _decide(case: _Case, agent: str, treatment: Treatment, decided_by: str, drop
     if agent not in case.profile.reachable and verdict is not Verdict.SUPPRESSED:
         # Last, though R8 comes before R9: a missing address is worth telling only where something would have gone there.
         return Decision(agent, Verdict.SKIPPED, Reason.NO_VERIFIED_ADDRESS, decided_by, address=treatment.address)
-    return Decision(agent, verdict, reason, decided_by, due_at, schedule, treatment.address, treatment.form)
+    form = treatment.form_in(is_digest=verdict in _IN_DIGEST)
+    return Decision(agent, verdict, reason, decided_by, due_at, schedule, treatment.address, form)
 
 
 def _channel(case: _Case, agent: str, decided_by: str) -> Decision | None:
     """R8: what came only through a group respects what she accepts from it; paused agents are still."""
     profile = case.profile
-    if case.is_group_only and agent != "web" and not _accepted(case, agent):
-        return Decision(agent, Verdict.SUPPRESSED, Reason.GROUP_NOT_ACCEPTED, decided_by)
+    if case.is_group_only and agent != "web":
+        accepted = _accepted(case, agent)
+        if not accepted:
+            return Decision(agent, Verdict.SUPPRESSED, Reason.GROUP_NOT_ACCEPTED, decided_by)
+        if all(agent in case.standing.group_agents.get(group, ()) for group in accepted):
+            return Decision(agent, Verdict.SUPPRESSED, Reason.GROUP_ADDRESS, f"group:{accepted[0]}")
     if agent in profile.wants.paused:
         return Decision(agent, Verdict.SUPPRESSED, Reason.PAUSED, decided_by)
     return None
 
 
-def _accepted(case: _Case, agent: str) -> bool:
+def _accepted(case: _Case, agent: str) -> list[str]:
+    """The groups through which the message came and from which she takes it by this agent."""
     accepts = case.profile.wants.accepts
     groups = (reason[6:] for reason in case.because)
-    return any(group not in accepts or agent in accepts[group] for group in groups)
+    return [group for group in groups if group not in accepts or agent in accepts[group]]
 
 
 def _wished(case: _Case, when: str, decided_by: str, agent: str) -> str:

@@ -17,7 +17,7 @@ Table = Mapping[str, Any]
 Outcome = dict[str, dict[str, object]]
 Outcomes = dict[str, Outcome | None]
 
-_SCENARIO_KEYS = frozenset({"site", "users", "message", "relations", "access"})
+_SCENARIO_KEYS = frozenset({"site", "users", "message", "relations", "access", "groups"})
 _PERSON_KEYS = frozenset({"login", "name", "language", "time_zone", "active", "verified"})
 _MESSAGE_KEYS = frozenset(
     {
@@ -30,8 +30,9 @@ _MESSAGE_KEYS = frozenset(
 def run(scenario: object) -> dict[str, object]:
     """`{login: null | {agent: {"outcome", ...}}, ..., "explain": {login: {...}}}`, people in the order of the scenario.
 
-    A scenario is `{"site", "users", "message", "relations", "access"}`; what is left out is empty. Raises InvalidInput with the path of what
-    can't be read. No login may be `explain`, the one key that is not a person.
+    A scenario is `{"site", "users", "message", "relations", "access", "groups"}`; what is left out is empty. `groups` says which groups have
+    addresses of their own: name -> agents. Raises InvalidInput with the path of what can't be read. No login may be `explain`, the one key
+    that is not a person.
     """
     table = _table(scenario, "scenario")
     _only(table, _SCENARIO_KEYS, "scenario")
@@ -39,6 +40,8 @@ def run(scenario: object) -> dict[str, object]:
     message, now = _message(_table(table.get("message"), "message"))
     relations = _table(table.get("relations", {}), "relations")
     access = frozenset(_list(table.get("access", []), "access"))
+    groups = _table(table.get("groups", {}), "groups")
+    own = {str(name): frozenset(map(str, _list(agents, f"groups.{name}"))) for name, agents in groups.items()}
     answer: dict[str, object] = {}
     explained: dict[str, object] = {}
     for index, entry in enumerate(_list(table.get("users", []), "users")):
@@ -47,7 +50,7 @@ def run(scenario: object) -> dict[str, object]:
         if login in answer or login == "explain":
             raise InvalidInput(f"the login {login!r} is taken", f"users.{index}.login")
         roles = frozenset(_list(relations.get(login, []), f"relations.{login}"))
-        resolution = resolve(message, profile, Standing(roles, login in access), site, now)
+        resolution = resolve(message, profile, Standing(roles, login in access, own), site, now)
         answer[login] = outcome_of(resolution)
         explained[login] = _explanation(resolution)
     return {**answer, "explain": explained}

@@ -243,14 +243,23 @@ def _digest_values(digest: Digest, schedule: str, language: str, zone: str) -> d
     }
 
 
-def _line(line: Line, language: str, zone: str) -> dict[str, str]:
+def _line(line: Line, language: str, zone: str) -> dict[str, Any]:
     said = words(language)
     notes = []
     if line.count > 1:
         notes.append(filled(said["times"], count=line.count, last=moment_text(line.last_at, language, zone)))
     if line.mended:
         notes.append(said["mended"])
-    return {"subject": one_line(line.subject) or line.type, "url": _https(line.url), "note": ", ".join(notes)}
+    return {"subject": one_line(line.subject) or line.type, "url": _https(line.url), "note": ", ".join(notes)} | _body(line)
+
+
+def _body(line: Line) -> dict[str, Any]:
+    """What stands below a line in the full form, as text lines and as HTML; both empty in the short form. A cut is shown by an ellipsis."""
+    more = "…" if line.is_cut else ""
+    text = as_text(line.body, line.body_format).strip()
+    is_markup = line.body_format == "html"  # a cut may fall into a tag, which would swallow what follows
+    markup = as_html(line.body if is_markup else line.body + more, line.body_format) + (more if is_markup else "") if line.body else ""
+    return {"body": [*(text + more).split("\n")] if text else [], "body_html": Markup(markup)}  # noqa: S704 - cleaned
 
 
 def _https(url: str) -> str:

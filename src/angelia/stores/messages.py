@@ -12,6 +12,7 @@ from angelia.inlet import Receipt, Taken
 from angelia.model.errors import StoreUnavailable
 from angelia.model.message import Message, ancestry
 from angelia.model.moments import from_us, to_us
+from angelia.model.payload import payload_of
 from angelia.store import ClaimedMessage, FloodMark, NewMessage, ParkedMessage, Plan, RepeatMark
 from angelia.stores import rows as shape
 from angelia.stores.engine import Insert, SqlEngine, run
@@ -273,6 +274,9 @@ def _record(connection: Connection, plans: Sequence[Plan], flood: Sequence[Flood
         run(connection, _FLOOD, [(m.person_id, m.agent, to_us(m.window_started_at), m.sent) for m in flood])
     if repeats:
         run(connection, _REPEAT, [(m.person_id, m.agent, m.key, to_us(m.sent_at)) for m in repeats])
+    filled = [(payload_of(plan.message), plan.message.message_id) for plan in valid if plan.is_filled]
+    if filled:
+        run(connection, "UPDATE messages SET payload = ? WHERE id = ?", filled)
     done = [(PLANNED, plan.message.message_id) for plan in valid if plan.is_complete]
     if done:
         run(connection, "UPDATE messages SET plan_state = ?, plan_error = NULL WHERE id = ?", done)

@@ -192,11 +192,13 @@ class TypesMixin:
 
     engine: SqlEngine
 
-    async def types(self, keys: Collection[str] | None = None) -> list[MessageType]:
+    async def types(self, keys: Collection[str] | None = None, *, is_curated: bool = False) -> list[MessageType]:
         """See SiteStore. `messages` counts candidacies, which costs intake nothing."""
         statement = select(types).order_by(types.c.key)
         if keys is not None:
             statement = statement.where(types.c.key.in_(list(keys)))
+        if is_curated:
+            statement = statement.where(types.c.document != "")
 
         def work(connection: Connection) -> list[MessageType]:
             aliases: dict[str, list[str]] = {}
@@ -270,6 +272,8 @@ def _type_document(entry: MessageType) -> dict[str, object]:
         "labels": dict(entry.labels),
         "descriptions": dict(entry.descriptions),
         "default_severity": None if entry.default_severity is None else entry.default_severity.label,
+        "collapse_key": entry.collapse_key,
+        "thread_key": entry.thread_key,
         "retention_days": entry.retention_days,
         "params": list(entry.params),
         "state": entry.state,
@@ -286,6 +290,8 @@ def _type_from(row: Row[Any], aliases: tuple[str, ...]) -> MessageType:
         labels=fields.get("labels", {}),
         descriptions=fields.get("descriptions", {}),
         default_severity=None if severity is None else Severity.named(severity),
+        collapse_key=fields.get("collapse_key", ""),
+        thread_key=fields.get("thread_key", ""),
         retention_days=fields.get("retention_days"),
         aliases=aliases,
         params=tuple(fields.get("params", ())),

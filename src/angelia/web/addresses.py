@@ -11,7 +11,7 @@ from angelia.model.moments import to_text
 from angelia.model.person import Address, AddressState, Person
 from angelia.web.access import House, Known, Reading, Writing
 from angelia.web.context import Context
-from angelia.web.forms import AddressChange, Code, NewAddress, RowId, address_out
+from angelia.web.forms import AddressChange, Code, NewAddress, RowId, address_out, checked_address
 from angelia.wire.callers import secret_hash
 
 router = APIRouter(prefix="/api/v1/people/{login}", tags=["person"])
@@ -28,13 +28,8 @@ async def addresses(person: Reading, house: House) -> Body:
 
 @router.post("/addresses", status_code=201)
 async def add_address(form: NewAddress, person: Writing, caller: Known, house: House) -> Body:
-    """A new address; nothing is sent there until it is verified. An administrator may say that it is."""
-    agent = house.agents.get(form.agent)
-    if agent is None or agent.is_pull:
-        raise InvalidInput("there is no agent of that name that needs an address", "agent")
-    value = agent.check_address(form.value)
-    if value is None:
-        raise InvalidInput(f"this is no address for {form.agent}", "value")
+    """A new address, also of a group (`group:<name>`); nothing is sent there until it is verified. An administrator may say that it is."""
+    value = checked_address(house, form.agent, form.value, "value")
     if form.is_verified and not caller.is_admin:
         raise InvalidInput("only an administrator may vouch for an address", "is_verified")
     state = AddressState.OK if form.is_verified else AddressState.UNVERIFIED

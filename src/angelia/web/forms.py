@@ -13,6 +13,7 @@ from angelia.model.moments import number_of, public_id, to_text
 from angelia.model.payload import payload_fields
 from angelia.model.person import Address, Person
 from angelia.store import Feed, InboxItem, Source, Token
+from angelia.web.context import Context
 
 Login = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]*$")]
 Line = Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -109,10 +110,11 @@ class PasswordForm(Strict):
 
 
 class GroupForm(Strict):
-    """A group as a whole."""
+    """A group as a whole. `addresses` (agent -> value) are its own, vouched for by whoever puts them; left out, they stay as they are."""
 
     title: Line = ""
     members: list[Login] = Field(max_length=10_000)
+    addresses: dict[Word, Word] | None = Field(default=None, max_length=20)
 
 
 class RelationsForm(Strict):
@@ -133,11 +135,13 @@ class SourceForm(Strict):
 
 
 class TypeForm(Strict):
-    """What an operator says of a type."""
+    """What an operator says of a type. The keys are templates such as `{object}/{params.arch}`, for messages that have none, types below included."""
 
     labels: dict[Word, Line] = Field(default_factory=dict, max_length=50)
     descriptions: dict[Word, Line] = Field(default_factory=dict, max_length=50)
     default_severity: Literal["low", "normal", "high", "urgent"] | None = None
+    collapse_key: Line = ""
+    thread_key: Line = ""
     retention_days: int | None = Field(default=None, ge=1, le=36_500)
     aliases: list[Word] = Field(default_factory=list, max_length=50)
     state: Literal["auto", "curated", "retired"] = "curated"
@@ -162,6 +166,17 @@ class AgentChange(Strict):
     """Pause an agent (its backlog is kept), or let it go."""
 
     is_paused: bool
+
+
+def checked_address(house: Context, name: str, value: str, field: str) -> str:
+    """The address in its agent's form; InvalidInput where the agent takes none, or not this one."""
+    agent = house.agents.get(name)
+    if agent is None or agent.is_pull:
+        raise InvalidInput("there is no agent of that name that needs an address", "agent")
+    checked = agent.check_address(value)
+    if checked is None:
+        raise InvalidInput(f"this is no address for {name}", field)
+    return checked
 
 
 def number(prefix: str, text: str) -> int:
@@ -283,6 +298,8 @@ def type_out(entry: MessageType) -> dict[str, Any]:
         "labels": dict(entry.labels),
         "descriptions": dict(entry.descriptions),
         "default_severity": None if severity is None else severity.label,
+        "collapse_key": entry.collapse_key,
+        "thread_key": entry.thread_key,
         "retention_days": entry.retention_days,
         "aliases": list(entry.aliases),
         "state": entry.state,

@@ -8,6 +8,7 @@ from fastapi import APIRouter
 
 from angelia.model.errors import InvalidInput, NotFound
 from angelia.model.message import Severity
+from angelia.model.person import Person
 from angelia.store import Feed, Token
 from angelia.web.access import House, Known, Reading, Writing
 from angelia.web.context import Context
@@ -19,6 +20,11 @@ Body = dict[str, Any]
 _FEED_FILTERS = frozenset({"type", "source", "tag", "object", "thread", "severity", "text"})
 
 
+def _only_people(person: Person) -> None:
+    if person.group is not None:
+        raise InvalidInput("a group reads nothing: its members do", "login")
+
+
 @router.get("/feeds")
 async def list_feeds(person: Reading, house: House) -> Body:
     """Her feeds; the tokens are not shown again."""
@@ -28,6 +34,7 @@ async def list_feeds(person: Reading, house: House) -> Body:
 @router.post("/feeds", status_code=201)
 async def add_feed(form: NewFeed, person: Writing, house: House) -> Body:
     """A feed of a saved query; its addresses are shown this once."""
+    _only_people(person)
     unknown = set(form.query) - _FEED_FILTERS
     if unknown:
         raise InvalidInput(f"a feed filters by {', '.join(sorted(_FEED_FILTERS))}", "query")
@@ -66,6 +73,7 @@ async def list_tokens(person: Reading, house: House) -> Body:
 @router.post("/tokens", status_code=201)
 async def add_token(form: NewToken, person: Writing, caller: Known, house: House) -> Body:
     """A new token; its secret is shown this once. None gets a scope that its maker lacks."""
+    _only_people(person)
     scopes = frozenset(form.scopes)
     if not caller.is_admin and not scopes <= caller.scopes:
         raise InvalidInput("a token can't give more than the one that makes it", "scopes")

@@ -1,5 +1,6 @@
 """People, groups, relations: who can be told, for administrators."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -7,9 +8,10 @@ from fastapi import APIRouter, Response
 
 from angelia.flow.profiles import zone_of
 from angelia.model.errors import Forbidden, InvalidInput, NotFound
-from angelia.model.person import Group, Person
+from angelia.model.person import Address, AddressState, Group, Person
 from angelia.web.access import Admin, House, Known, Reading
-from angelia.web.forms import GroupForm, Limit, NewPerson, PersonChange, RelationsForm, person_out
+from angelia.web.context import Context
+from angelia.web.forms import GroupForm, Limit, NewPerson, PersonChange, RelationsForm, address_out, checked_address, person_out
 
 router = APIRouter(prefix="/api/v1", tags=["people"])
 
@@ -67,7 +69,23 @@ async def change_person(form: PersonChange, person: Reading, caller: Known, hous
 
 
 def _group_out(group: Group) -> dict[str, Any]:
-    return {"name": group.name, "title": group.title, "members": list(group.members)}
+    addresses = [address_out(address) for address in group.addresses]
+    return {"name": group.name, "title": group.title, "members": list(group.members), "addresses": addresses}
+
+
+def _vouched(addresses: Mapping[str, str], house: Context) -> list[Address]:
+    """What the operator, or the system that keeps the groups, says of a group's own addresses."""
+    return [
+        Address(
+            address_id=0,
+            person_id=0,
+            agent=agent,
+            value=checked_address(house, agent, value, f"addresses.{agent}"),
+            state=AddressState.OK,
+            verified_at=house.now(),
+        )
+        for agent, value in addresses.items()
+    ]
 
 
 @router.get("/groups")
@@ -87,11 +105,13 @@ async def show_group(name: str, _: Admin, house: House) -> dict[str, Any]:
 
 @router.put("/groups/{name}")
 async def put_group(name: str, form: GroupForm, caller: Admin, house: House) -> dict[str, Any]:
-    """Create or replace."""
+    """Create or replace. With an address of its own, what names the group goes there once by that agent; its members keep their inbox copy."""
     if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or len(name) > 128:
         raise InvalidInput("a group's name is a word of letters, digits, '.', '_' or '-'", "name")
-    group = await house.store.put_group(Group(group_id=0, name=name, title=form.title, members=tuple(form.members)))
-    await house.store.audit(caller.name, "group.put", name, {"members": len(form.members)}, house.now())
+    vouched = None if form.addresses is None else _vouched(form.addresses, house)
+    group = await house.store.put_group(Group(group_id=0, name=name, title=form.title, members=tuple(form.members)), vouched)
+    said = {"members": len(form.members)} | ({} if form.addresses is None else {"addresses": sorted(form.addresses)})
+    await house.store.audit(caller.name, "group.put", name, said, house.now())
     house.changed("people")
     return _group_out(group)
 

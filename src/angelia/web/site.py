@@ -7,6 +7,7 @@ from fastapi import APIRouter, Header, Query, Response
 
 from angelia.model.errors import InvalidInput, NotFound
 from angelia.model.message import MessageType, Severity, checked_type
+from angelia.planning.defaults import check_template as check_key
 from angelia.planning.document import parse_site
 from angelia.rendering.render import check_template
 from angelia.store import Source, Token
@@ -58,6 +59,8 @@ async def show_type(key: str, _: Known, house: House) -> Body:
 async def put_type(key: str, form: TypeForm, caller: Admin, house: House) -> Body:
     """Curate a type; it need not have been seen yet."""
     now = house.now()
+    check_key(form.collapse_key, "collapse_key")
+    check_key(form.thread_key, "thread_key")
     entry = MessageType(
         key=checked_type(key),
         first_seen_at=now,
@@ -65,12 +68,16 @@ async def put_type(key: str, form: TypeForm, caller: Admin, house: House) -> Bod
         labels=form.labels,
         descriptions=form.descriptions,
         default_severity=None if form.default_severity is None else Severity.named(form.default_severity),
+        collapse_key=form.collapse_key,
+        thread_key=form.thread_key,
         retention_days=form.retention_days,
         aliases=tuple(form.aliases),
         state=form.state,
     )
     await house.store.put_type(entry)
     await house.store.audit(caller.name, "type.put", entry.key, form.model_dump(exclude_none=True), now)
+    await house.refresh()
+    house.changed("people")
     return type_out((await house.store.types([entry.key]))[0])
 
 

@@ -2,4 +2,4 @@
 
 import pytest
 
-pytest.register_assert_rewrite("angelia_testing.suites.agent", "angelia_testing.suites.equality", "angelia_testing.suites.store")
+pytest.register_assert_rewrite(*(f"angelia_testing.suites.{name}" for name in ("agent", "directory", "equality", "store")))

@@ -48,10 +48,10 @@ async def sign_in(
         await house.store.audit("visitor", "sign-in.refused", login[:128].replace("\x00", ""), {}, house.now())
         return page(request, None, "sign-in.html", 401, next=local_place(next), error="wrong", login=login[:128])
     _by_login.forget(secret_hash(login) + place)
-    answer = RedirectResponse(local_place(next), 303)
-    await house.sessions.open(request, answer, person)
+    inside = RedirectResponse(local_place(next), 303)
+    await house.sessions.open(request, inside, person)
     await house.store.audit(f"person:{person.login}", "sign-in", person.login, {}, house.now())
-    return answer
+    return inside
 
 
 @router.post("/sign-out", include_in_schema=False)

@@ -43,7 +43,8 @@ class Sessions:
             ends_at=now + LONGEST,
         )
         await self._store.open_session(session, secret_hash(secret), provider_session)
-        response.set_cookie(self.cookie, secret, max_age=int(LONGEST.total_seconds()), path="/", secure=self._is_secure, httponly=True, samesite="lax")
+        lasts = int(LONGEST.total_seconds())
+        response.set_cookie(self.cookie, secret, max_age=lasts, path="/", secure=self._is_secure, httponly=True, samesite="lax")
 
     async def close(self, request: Request, response: Response) -> None:
         """End the session of this request, if there is one."""

@@ -1,0 +1,232 @@
+"""One outgoing HTTP request within our limits: allowed addresses only, no redirects, bounded in time and size (promise P16).
+
+The address is judged that we connect to, never one that a second look-up might change: the name is resolved once, all its addresses must be
+allowed, and the connection goes to one of those. No proxy is taken from the environment: it would connect for us, where we can't look.
+"""
+
+import asyncio
+import re
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from urllib.parse import urlsplit
+
+import httpcore2
+
+from angelia.model.errors import BadSettings
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+
+MOST_URL = 2_048
+MOST_AT_ONCE = 100
+# What no request may reach unless the operator allows it. Python's `is_global` is no help: it calls multicast, NAT64 and 6to4 addresses
+# global, behind which a private one may hide.
+_FORBIDDEN = tuple(
+    ip_network(text)
+    for text in (
+        *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24"),
+        *("192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.168.0.0/16", "192.175.48.0/24", "198.18.0.0/15", "198.51.100.0/24"),
+        *("203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
+        *("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20"),
+    )
+)
+_GLOBAL_IPV6 = IPv6Network("2000::/3")  # all else is local, multicast, mapped, translated, or not given out
+_HOST = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*\Z")
+_UNFIT = re.compile(r"[^\x21-\x7e]|[\\<>\"^`{|}]|%0[0ad]", re.IGNORECASE)
+_LIKE_A_NUMBER = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)\Z", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What to ask. `timeout` in seconds is for the whole of it, `most` bytes for the body that comes back."""
+
+    url: str
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content: bytes = b""
+    timeout: float = 10.0
+    most: int = 1_048_576
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back, whatever its status; a redirect is an answer like others. Header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """Nothing came back, or nothing that we take. `is_forbidden`: our own policy says no, and will say so again."""
+
+    why: str
+    is_forbidden: bool = False
+
+
+class _Forbidden(Exception):
+    """The name leads where we don't go."""
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    """The networks of a comma-separated setting; BadSettings names the one that is none."""
+    found = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        try:
+            found.append(ip_network(part))
+        except ValueError:
+            raise BadSettings(f"outbound.allow: {part!r} is no network such as 10.20.0.0/16") from None
+    return tuple(found)
+
+
+def is_allowed(address: Address, allowed: Iterable[Network] = ()) -> bool:
+    """May we connect there? Public unicast addresses, and what the operator allows."""
+    if any(address in network for network in allowed):
+        return True
+    if isinstance(address, IPv6Address) and (address not in _GLOBAL_IPV6 or address.scope_id is not None):
+        return False
+    return not any(address in network for network in _FORBIDDEN)
+
+
+def fault_of(url: str, allowed: Iterable[Network] = ()) -> str:
+    """What is wrong with a URL that somebody gave, or "": to be asked when it is saved. Where its name leads is judged at each request."""
+    if len(url) > MOST_URL or _UNFIT.search(url) is not None:
+        return f"a URL has at most {MOST_URL} characters, all of them plain"
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return "this is no URL"
+    if parts.scheme not in ("http", "https"):
+        return "a URL starts with http:// or https://"
+    if "@" in parts.netloc or "#" in url or not host:
+        return "a URL has a host, and neither a user nor a fragment"
+    if port is not None and port not in (80, 443) and not 1_024 <= port <= 65_535:
+        return "the port is 80, 443, or above 1023"
+    return _fault_of_host(host, allowed)
+
+
+def _fault_of_host(host: str, allowed: Iterable[Network]) -> str:
+    try:
+        address = ip_address(host)
+    except ValueError:
+        # What a resolver would read as a number (0177.0.0.1, 2130706433) is written as an address, or not at all.
+        is_name = _HOST.match(host) is not None and _LIKE_A_NUMBER.match(host.rpartition(".")[2]) is None
+        return "" if is_name else "the host is a plain name (punycode where it needs to be) or an address"
+    return "" if is_allowed(address, allowed) else "this address is not one that the hub may call"
+
+
+class Outbound:
+    """The one way out. `allow` are networks that requests may reach although they are not public (`10.20.0.0/16, ...`)."""
+
+    def __init__(self, allow: str = "", *, ca_file: str = "", resolve: Resolve | None = None) -> None:
+        self._allowed = networks(allow)
+        self._ca_file = ca_file
+        self._guard = _Guard(self._allowed, resolve or _resolve)
+        self._opened: httpcore2.AsyncConnectionPool | None = None
+        if ca_file:
+            _trust(ca_file)
+
+    @property
+    def _pool(self) -> httpcore2.AsyncConnectionPool:
+        """Opened when it is first needed: reading all certificates takes longer than most commands."""
+        if self._opened is None:
+            self._opened = httpcore2.AsyncConnectionPool(
+                ssl_context=_trust(self._ca_file),
+                max_connections=MOST_AT_ONCE,
+                max_keepalive_connections=20,
+                keepalive_expiry=20.0,
+                network_backend=self._guard,
+            )
+        return self._opened
+
+    def fault_of(self, url: str) -> str:
+        """As the function, with what the operator allows."""
+        return fault_of(url, self._allowed)
+
+    async def fetch(self, request: Request) -> Answer | NoAnswer:
+        """One request, one answer. Never raises for what a peer does."""
+        fault = self.fault_of(request.url)
+        if fault:
+            return NoAnswer(fault, is_forbidden=True)
+        try:
+            async with asyncio.timeout(request.timeout):
+                return await self._fetch(request)
+        except _Forbidden as error:
+            return NoAnswer(str(error), is_forbidden=True)
+        except (TimeoutError, httpcore2.TimeoutException):
+            return NoAnswer(f"no answer within {request.timeout:g} s")
+        except (httpcore2.NetworkError, httpcore2.ProtocolError, OSError) as error:
+            return NoAnswer(str(error) or type(error).__name__)
+
+    async def _fetch(self, request: Request) -> Answer | NoAnswer:
+        headers = {"Accept-Encoding": "identity", "User-Agent": "angelia"} | dict(request.headers)
+        body = bytearray()
+        async with self._pool.stream(request.method, request.url, headers=list(headers.items()), content=request.content or None) as answer:
+            async for piece in answer.aiter_stream():
+                body += piece
+                if len(body) > request.most:
+                    return NoAnswer(f"the answer has more than {request.most} bytes")
+            found = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in answer.headers}
+        return Answer(answer.status, found, bytes(body))
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        if self._opened is not None:
+            await self._opened.aclose()
+
+
+def _trust(ca_file: str) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file or None)
+    except OSError as error:  # ssl.SSLError is one
+        raise BadSettings(f"outbound.ca_file: {error.strerror or error}") from None
+
+
+class _Guard(httpcore2.AsyncNetworkBackend):
+    """Resolves once, looks at every address, and connects to one that it has seen. TLS still checks the name."""
+
+    def __init__(self, allowed: tuple[Network, ...], resolve: Resolve) -> None:
+        self._allowed = allowed
+        self._resolve = resolve
+        self._plain = httpcore2.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        """Refused as a whole where one address of several is forbidden: whoever sets such a name up does it for a reason."""
+        addresses = await self._resolve(host, port)
+        if not addresses or not all(is_allowed(ip_address(address), self._allowed) for address in addresses):
+            raise _Forbidden(f"{host} leads to an address that the hub may not call")
+        for address in addresses[:-1]:
+            try:
+                return await self._plain.connect_tcp(address, port, timeout, local_address, socket_options)
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
+                continue
+        return await self._plain.connect_tcp(addresses[-1], port, timeout, local_address, socket_options)
+
+    async def connect_unix_socket(
+        self, path: str, timeout: float | None = None, socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None
+    ) -> httpcore2.AsyncNetworkStream:
+        """Never."""
+        raise _Forbidden(f"{path} is no address")
+
+    async def sleep(self, seconds: float) -> None:
+        """Between retries, of which there are none."""
+        await asyncio.sleep(seconds)
+
+
+async def _resolve(host: str, port: int) -> Sequence[str]:
+    """All addresses of a name, in the system's order."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))

@@ -1,0 +1,231 @@
+"""Sending from scripts: what can't be sent now waits in a folder, and is sent once."""
+
+import asyncio
+import json
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import angelia
+from angelia.client import AsyncClient, Client, Refused, receipt_of
+from angelia.stores.sql import upgrade
+from angelia_testing.peers.process import Server, free_port
+
+ANGELIA = [sys.executable, "-m", "angelia"]
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("ANGELIA_")}
+
+
+class Hub:
+    """A hub that takes posts from anybody."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = folder.parent / "log"
+        self.log.mkdir()
+        self.start()
+
+    def start(self) -> None:
+        argv = [*ANGELIA, "serve", "--data-dir", str(self.folder), "--port", str(self.port)]
+        self.server = Server("angelia", argv, [self.port], self.log, ENVIRONMENT | {"ANGELIA__WEB__OPEN_POSTING": "true"})
+
+    def stop(self) -> None:
+        self.server.stop()
+
+    def subjects(self) -> list[str]:
+        return subjects(self.folder)
+
+
+def cli(folder: Path, *arguments: str, code: int = 0) -> str:
+    done = subprocess.run([*ANGELIA, "--data-dir", str(folder), *arguments], capture_output=True, text=True, env=ENVIRONMENT, timeout=60, check=False)
+    assert done.returncode == code, (arguments, done.stdout, done.stderr)
+    return done.stdout + done.stderr
+
+
+def subjects(folder: Path) -> list[str]:
+    listed = json.loads(cli(folder, "--json", "messages", "--limit", "1000"))["items"]
+    return [message["subject"] for message in reversed(listed)]
+
+
+@pytest.fixture
+def hub(tmp_path):
+    made = Hub(tmp_path / "hub")
+    yield made
+    made.stop()
+
+
+class Cutter:
+    """Between client and hub: lets every request through, and cuts the connection in place of the first answers."""
+
+    def __init__(self, port: int, cuts: int) -> None:
+        self._target, self._cuts = port, cuts
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            with client, socket.create_connection(("127.0.0.1", self._target), 5) as hub:
+                client.settimeout(5)
+                hub.settimeout(5)
+                try:
+                    hub.sendall(self._request(client))
+                    answer = hub.recv(65_536)
+                    if self._cuts > 0:
+                        self._cuts -= 1
+                        continue
+                    client.sendall(answer)
+                except OSError:
+                    continue
+
+    def _request(self, client: socket.socket) -> bytes:
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += client.recv(65_536)
+        head, _, body = data.partition(b"\r\n\r\n")
+        length = next(int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
+        while len(body) < length:
+            body += client.recv(65_536)
+        return head + b"\r\n\r\n" + body
+
+    def stop(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(5)
+
+
+def waiting(spool: Path) -> list[str]:
+    return [json.loads(path.read_text())["subject"] for path in sorted(spool.glob("*.json"))]
+
+
+def test_a_lost_answer_makes_no_second_message(hub, tmp_path):
+    spool, cutter = tmp_path / "spool", Cutter(hub.port, cuts=2)
+    try:
+        with Client(cutter.url, spool=spool, timeout=5) as client:
+            assert client.send(type="a.b", subject="one").status == "spooled"
+            assert hub.subjects() == ["one"]  # it had come through
+            assert client.send(type="a.b", subject="two").status == "spooled"
+            assert waiting(spool) == ["one", "two"]
+            assert client.send(type="a.b", subject="three").status == "accepted"
+    finally:
+        cutter.stop()
+    assert hub.subjects() == ["one", "two", "three"]
+    assert waiting(spool) == []
+
+
+async def test_the_async_client_spools_too_and_sends_once(hub, tmp_path):
+    spool, cutter = tmp_path / "spool", Cutter(hub.port, cuts=1)
+    async with AsyncClient(cutter.url, spool=spool, timeout=5) as client:
+        assert (await client.send(type="a.b", subject="one")).status == "spooled"
+        receipts = await asyncio.gather(*(client.send(type="a.b", subject=f"more {n}") for n in range(10)))
+        await client.flush()
+        assert {receipt.status for receipt in receipts} <= {"accepted", "spooled"}
+        with pytest.raises(Refused):
+            await client.send(type="not a type")
+    await asyncio.to_thread(cutter.stop)
+    found = await asyncio.to_thread(hub.subjects)
+    assert sorted(found) == sorted(["one", *(f"more {n}" for n in range(10))])
+    assert found[0] == "one"
+    assert waiting(spool) == []
+
+
+async def test_the_async_clients_loop_is_not_held_up_by_files(tmp_path, monkeypatch):
+    spool = tmp_path / "spool"
+    real = os.fsync
+
+    def slow(number):
+        time.sleep(0.3)
+        real(number)
+
+    monkeypatch.setattr("os.fsync", slow)
+    longest = 0.0
+
+    async def watch():
+        nonlocal longest
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(0.005)
+            longest = max(longest, time.monotonic() - before)
+
+    watching = asyncio.create_task(watch())
+    async with AsyncClient(f"http://127.0.0.1:{free_port()}", spool=spool) as client:
+        assert (await client.send(type="a.b", subject="kept")).status == "spooled"
+    watching.cancel()
+    assert longest < 0.25
+    assert waiting(spool) == ["kept"]
+
+
+async def test_without_a_spool_the_caller_hears_of_it():
+    async with AsyncClient(f"http://127.0.0.1:{free_port()}") as client:
+        with pytest.raises(OSError, match="does not answer"):
+            await client.send(type="a.b")
+
+
+def test_a_folder_that_two_share_sends_everything_once(hub, tmp_path):
+    spool = tmp_path / "spool"
+    with Client(f"http://127.0.0.1:{free_port()}", spool=spool) as client:
+        for number in range(30):
+            client.send(type="a.b", subject=str(number))
+    failures = []
+
+    def flush():
+        try:
+            with Client(hub.url, spool=spool) as client:
+                client.flush()
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=flush) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert sorted(hub.subjects(), key=int) == [str(number) for number in range(30)]
+    assert waiting(spool) == []
+
+
+def test_the_command_spools_against_a_locked_database_and_a_hub_that_is_away(tmp_path):
+    folder, spool = tmp_path / "hub", tmp_path / "spool"
+    path = folder / "angelia.db"
+    send = ("send", "a.b", "text", "--spool", str(spool), "--subject")
+    assert "spooled" in cli(folder, *send, "before there is a database")
+    upgrade(f"sqlite:///{path}")
+    lock = sqlite3.connect(path, isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    assert "spooled" in cli(folder, *send, "locked")
+    assert "would wait there" in cli(folder, "send", "a.b", "text", code=1)
+    lock.execute("ROLLBACK")
+    lock.close()
+    assert "spooled" in cli(folder, "--url", f"http://127.0.0.1:{free_port()}", *send, "away")
+    assert "accepted" in cli(folder, *send, "now")
+    assert subjects(folder) == ["before there is a database", "locked", "away", "now"]
+    assert waiting(spool) == []
+    cli(folder, "send", "not a type", "text", "--spool", str(spool), code=3)
+    assert waiting(spool) == []
+
+
+def test_the_command_flushes_into_the_store_of_the_data_folder(tmp_path):
+    folder, spool = tmp_path / "hub", tmp_path / "spool"
+    upgrade(f"sqlite:///{folder / 'angelia.db'}")
+    receipt = angelia.send("x", type="a.b", subject="s", url=f"http://127.0.0.1:{free_port()}", spool=str(spool))
+    assert receipt.status == "spooled"
+    assert "sent: 1" in cli(folder, "spool", "flush", str(spool))
+    assert subjects(folder) == ["s"]
+
+
+def test_a_page_that_is_not_the_hub_is_taken_for_later():
+    with pytest.raises(OSError, match="not the hub"):
+        receipt_of(200, "<html>sign in</html>")
