@@ -75,12 +75,8 @@ class PeopleMixin:
 
     async def list_people(self, after_login: str = "", limit: int = 100) -> list[Person]:
         """See PersonStore."""
-<<<<<<< HEAD
-        statement = select(*PERSON_COLUMNS).where(persons.c.login > after_login).order_by(persons.c.login).limit(limit)
-=======
         is_human = not_(persons.c.login.startswith("group:"))
-        statement = select(*_PERSON).where(persons.c.login > after_login, is_human).order_by(persons.c.login).limit(limit)
->>>>>>> main
+        statement = select(*PERSON_COLUMNS).where(persons.c.login > after_login, is_human).order_by(persons.c.login).limit(limit)
         return [person_from(row) for row in await self.engine.read(lambda connection: connection.execute(statement).all())]
 
     async def person_ids(self, logins: Collection[str]) -> dict[str, int]:
