@@ -1,5 +1,6 @@
 """people, address, group, relation: who can be told, and where."""
 
+import sys
 from typing import Any
 from urllib.parse import quote
 
@@ -66,7 +67,7 @@ def set_person(reach: Reach, /, login: str, **changes: Any) -> None:
 def set_password(reach: Reach, login: str, is_piped: bool) -> None:
     """Set the password with which LOGIN signs in to the pages; all sessions of LOGIN end."""
     if is_piped:
-        password = click.get_text_stream("stdin").readline().rstrip("\r\n")
+        password = sys.stdin.readline().rstrip("\r\n")
     else:
         password = click.prompt("New password", hide_input=True, confirmation_prompt=True)
     reach.call("PUT", f"/api/v1/people/{quote(login)}/password", json={"password": password})

@@ -81,7 +81,7 @@ def _times(person_zone: str, language: str, now: datetime) -> dict[str, Callable
         return Markup('<time datetime="{}" title="{}">{}</time>').format(moment.astimezone(UTC).isoformat(), whole, text)
 
     def ago(moment: datetime | None) -> str:
-        """ "3 hours ago", in the reader's language."""
+        """As in 3 hours ago, in the language of the reader."""
         return "" if moment is None else format_timedelta(moment - now, add_direction=True, locale=locale)
 
     def moment(value: datetime | None) -> str:
