@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8080
 DATA ?= var
+STATIC := src/angelia/web/static/manifest.json
 
-.PHONY: assets help run test check lint lock bench clean peers
+.PHONY: help run test check soak lint lock assets bench clean peers
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -18,6 +19,9 @@ test: $(VENV)/test.stamp $(STATIC) peers lint ## Everything: lint, types, floors
 
 check: $(VENV)/test.stamp $(STATIC) lint ## The fast tiers only
 	$(BIN)/python -m pytest tests/pure tests/house
+
+soak: $(VENV)/test.stamp peers ## The crash and fault tests at their full size; takes an hour or more
+	ANGELIA_SOAK=1 ANGELIA_PEERS=required $(BIN)/python -m pytest tests/journey -s
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check src tests benchmarks
@@ -42,8 +46,6 @@ clean: ## Remove what was made
 $(VENV)/pyvenv.cfg:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Angelia needs Python 3.11 or newer; say which with PYTHON=..."; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); sh scripts/install-venv $(PYTHON) && $(PYTHON) -m venv $(VENV); }
-
-STATIC := src/angelia/web/static/manifest.json
 
 assets: $(STATIC) ## Build what the pages load, from assets/ and npm
 
