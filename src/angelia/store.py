@@ -147,6 +147,14 @@ class MessageStore(Protocol):
 # ---- the ledger -----------------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class RuleHits:
+    """How often one rule spoke in the time that is counted, and when it last did (which may be before)."""
+
+    count: int
+    last_at: datetime
+
+
 class LedgerStore(Protocol):
     """What was decided, for explain and for trying changes on history."""
 
@@ -159,8 +167,18 @@ class LedgerStore(Protocol):
     async def ledger_rows(self, message_id: int, after_person_id: int = 0, limit: int = 1000) -> list[LedgerRow]:
         """All candidates of a message, by person id."""
 
-    async def history(self, person_id: int, since: datetime, limit: int) -> list[tuple[Message, LedgerRow]]:
-        """Her candidacies since then, newest first."""
+    async def history(
+        self, person_id: int, since: datetime, limit: int, *, subtree: str = "", rule_id: str = "", before_id: int | None = None
+    ) -> list[tuple[Message, LedgerRow]]:
+        """Her candidacies since then, newest first, below message `before_id`; of one subtree; or only those in which a rule of hers spoke."""
+
+    async def recent(self, person_id: int, since: datetime, limit: int, before_id: int | None = None) -> list[tuple[Message, tuple[str, ...] | None]]:
+        """All messages since then, newest first, below `before_id`; each with why she was a candidate, None where she was none."""
+
+    async def rule_hits(self, person_id: int, since: datetime, counted_from: datetime, limit: int) -> dict[str, RuleHits]:
+        """By id, the rules that spoke for her since then (as a reason, or by what they decided), counted from `counted_from` on. Looks at
+        the newest `limit` of her candidacies in which any rule spoke.
+        """
 
     async def trail(self, message_id: int, person_id: int) -> list[Delivery]:
         """Her deliveries of a message, digests that carried it included, in order."""
@@ -412,6 +430,9 @@ class PersonStore(Protocol):
 
     async def relations(self, ref: str) -> dict[str, frozenset[str]]:
         """Role -> logins and `group:<name>`, as put."""
+
+    async def roles_of(self, person_id: int) -> dict[str, frozenset[str]]:
+        """Object -> roles, for all objects on which she has one, herself or through a group."""
 
     async def related_ids(self, ref: str) -> dict[str, frozenset[int]]:
         """Role -> person ids, groups expanded."""

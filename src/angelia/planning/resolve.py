@@ -166,7 +166,7 @@ def _matching(case: _Case) -> list[Rule]:
     """The rules that speak, top-down to the first final one: what stands below it changes nothing, neither who is a candidate nor R4."""
     speaking = []
     for rule in case.profile.wants.rules:
-        if _rule_matches(rule, case):
+        if rule_matches(rule, case.message, case.standing.roles):
             speaking.append(rule)
             if rule.is_final:
                 break
@@ -196,15 +196,16 @@ def _because(case: _Case) -> None:
     case.is_group_only = via_group and len(because) == others and all(reason.startswith("group:") for reason in because)
 
 
-def _rule_matches(rule: Rule, case: _Case) -> bool:
-    pattern, key = rule.type, case.message.type
+def rule_matches(rule: Rule, message: Message, roles: frozenset[str]) -> bool:
+    """Does it speak for a message on whose object she has these roles? Her other rules aside."""
+    pattern, key = rule.type, message.type
     if pattern not in (key, ANY_TYPE) and not key.startswith(pattern + ".") and not _is_matching_pattern(pattern, key):
         return False
     return (
         rule.is_enabled
-        and case.message.severity >= rule.min_severity
-        and (not rule.role or rule.role in case.standing.roles)
-        and all(_holds(condition, case.message) for condition in rule.when)
+        and message.severity >= rule.min_severity
+        and (not rule.role or rule.role in roles)
+        and all(_holds(condition, message) for condition in rule.when)
     )
 
 

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
 
+from angelia.flow.history import try_on_history
 from angelia.flow.profiles import profile_of
-from angelia.flow.wants import change_wants, effective, save_wants, try_on_history
+from angelia.flow.wants import change_wants, effective, save_wants
 from angelia.model.errors import InvalidInput, NotFound
 from angelia.model.message import checked_type
 from angelia.model.moments import to_text
@@ -69,15 +70,18 @@ async def _change(house: Context, person: Person, change: Callable[[Body], None]
 async def rules(person: Reading, house: House) -> Body:
     """Her rules in order, each with its id."""
     document, _ = await house.store.wants(person.login)
-    found = document.get("rules", [])
-    assert isinstance(found, list)
-    return {"items": [{"id": str(index + 1)} | rule for index, rule in enumerate(found)]}
+    return {"items": with_ids(copy.deepcopy(dict(document)))}
 
 
-def _with_ids(document: Body) -> list[Body]:
-    rules: list[Body] = document.setdefault("rules", [])
+def with_ids(document: Body) -> list[Body]:
+    """The rules of a document that is going to change, each with its id. What an older version stored in another shape stays in it, wrapped."""
+    rules = document.get("rules", [])
+    rules = document["rules"] = rules if isinstance(rules, list) else [rules]
     for index, rule in enumerate(rules):
-        rule.setdefault("id", str(index + 1))
+        if not isinstance(rule, dict):
+            rules[index] = rule = {"unreadable": rule}
+        if not isinstance(rule.get("id"), str):
+            rule["id"] = str(index + 1)
     return rules
 
 
@@ -87,7 +91,7 @@ async def add_rule(rule: Body, person: Writing, house: House, position: int | No
     made = {"id": secrets.token_hex(4)} | copy.deepcopy(rule)
 
     def change(document: Body) -> None:
-        rules = _with_ids(document)
+        rules = with_ids(document)
         rules.insert(len(rules) if position is None else position - 1, made)
 
     return await _change(house, person, change) | {"id": made["id"]}
@@ -98,8 +102,8 @@ async def put_rule(rule_id: str, rule: Body, person: Writing, house: House) -> B
     """Replace a rule where it stands."""
 
     def change(document: Body) -> None:
-        rules = _with_ids(document)
-        rules[_place(rules, rule_id)] = rule | {"id": rule_id}
+        rules = with_ids(document)
+        rules[place_of(rules, rule_id)] = rule | {"id": rule_id}
 
     return await _change(house, person, change)
 
@@ -109,13 +113,14 @@ async def delete_rule(rule_id: str, person: Writing, house: House) -> None:
     """Remove a rule; what it brought stays in the inbox."""
 
     def change(document: Body) -> None:
-        rules = _with_ids(document)
-        del rules[_place(rules, rule_id)]
+        rules = with_ids(document)
+        del rules[place_of(rules, rule_id)]
 
     await _change(house, person, change)
 
 
-def _place(rules: list[Body], rule_id: str) -> int:
+def place_of(rules: list[Body], rule_id: str) -> int:
+    """Where a rule stands, from 0; NotFound if nowhere."""
     for index, rule in enumerate(rules):
         if rule.get("id") == rule_id:
             return index
@@ -133,7 +138,7 @@ async def tick_preset(preset_id: str, person: Writing, house: House, agent: str 
     rule["do"] = rule.get("do") or {agent: when}
 
     def change(document: Body) -> None:
-        rules = _with_ids(document)
+        rules = with_ids(document)
         rules[:] = [other for other in rules if other["id"] != rule["id"]] + [rule]
 
     return await _change(house, person, change)
@@ -144,7 +149,7 @@ async def untick_preset(preset_id: str, person: Writing, house: House) -> None:
     """Un-tick it: its rule goes, and nothing else (case B14)."""
 
     def change(document: Body) -> None:
-        rules = _with_ids(document)
+        rules = with_ids(document)
         rules[:] = [rule for rule in rules if rule.get("origin") != f"preset:{preset_id}"]
 
     await _change(house, person, change)
