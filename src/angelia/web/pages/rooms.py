@@ -1,6 +1,22 @@
 """All pages in one list: what the app includes."""
 
-from angelia.web.pages import inbox, reports, static
+from angelia.web.pages import inbox, reports, set_password, static
+from angelia.web.pages.admin import audit, groups, operations, people, site, sources, statistics, templates, types
 from angelia.web.signin import local
 
-ROOMS = (static, reports, local, inbox)
+ROOMS = (
+    static,
+    reports,
+    local,
+    inbox,
+    set_password,
+    operations,
+    types,
+    templates,
+    sources,
+    people,
+    groups,
+    site,
+    statistics,
+    audit,
+)
