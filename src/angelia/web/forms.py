@@ -147,19 +147,44 @@ class TypeForm(Strict):
     state: Literal["auto", "curated", "retired"] = "curated"
 
 
+TemplateKey = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9_:.*-]+/[a-z]+/(full|short|digest)/[A-Za-z-]{2,35}/(subject|text|html)$", max_length=300)
+]
+TemplateSource = Annotated[str, StringConstraints(max_length=64_000)]
+
+
 class TemplateForm(Strict):
     """A site template: `<type or *>/<agent>/<form>/<language>/<part>`."""
 
-    key: Annotated[
-        str, StringConstraints(pattern=r"^[A-Za-z0-9_:.*-]+/[a-z]+/(full|short|digest)/[A-Za-z-]{2,35}/(subject|text|html)$", max_length=300)
-    ]
-    source: Annotated[str, StringConstraints(max_length=64_000)]
+    key: TemplateKey
+    source: TemplateSource
+
+
+class RestoreForm(Strict):
+    """An old version of a template, to be the newest again."""
+
+    key: TemplateKey
+    version: Annotated[int, Field(ge=0, lt=1 << 63)]
+
+
+class PreviewForm(Strict):
+    """A template to try: `source` in the place of the stored one, on `message`, or on the newest of its type."""
+
+    key: TemplateKey
+    source: TemplateSource | None = None
+    message: Line = ""
 
 
 class Ids(Strict):
     """Ids to act on."""
 
     ids: Annotated[list[Word], Field(min_length=1, max_length=10_000)]
+
+
+class ReplayForm(Strict):
+    """Deliveries to try again; without ids it goes over the whole view."""
+
+    ids: Annotated[list[Word], Field(min_length=1, max_length=10_000)] | None = None
 
 
 class AgentChange(Strict):

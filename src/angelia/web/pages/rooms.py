@@ -1,6 +1,24 @@
 """All pages in one list: what the app includes."""
 
-from angelia.web.pages import inbox, reports, rules, static, why
+from angelia.web.pages import inbox, reports, rules, set_password, static, why
+from angelia.web.pages.admin import audit, groups, operations, people, site, sources, statistics, templates, types
 from angelia.web.signin import local
 
-ROOMS = (static, reports, local, inbox, rules, why)
+ROOMS = (
+    static,
+    reports,
+    local,
+    inbox,
+    rules,
+    why,
+    set_password,
+    operations,
+    types,
+    templates,
+    sources,
+    people,
+    groups,
+    site,
+    statistics,
+    audit,
+)
