@@ -2,8 +2,9 @@
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from angelia.directory import Members
 from angelia.flow.planner import roles_of, standing_of
@@ -12,7 +13,7 @@ from angelia.model.delivery import Reason
 from angelia.model.errors import Conflict, InvalidInput, NotFound
 from angelia.model.message import Message, ancestry
 from angelia.model.moments import public_id
-from angelia.model.preference import NOW, OFF, Site, Wants
+from angelia.model.preference import ANY_TYPE, NOW, OFF, Site, Statements, Wants
 from angelia.planning.document import parse_wants
 from angelia.planning.resolve import Profile, Resolution, Standing, resolve
 from angelia.store import Document, LedgerRow, ProfileRow, Store
@@ -42,10 +43,14 @@ async def save_wants(store: Store, login: str, document: Document, expected_vers
     return version
 
 
-async def change_wants(store: Store, login: str, change: Callable[[dict[str, object]], None], site: Site, now: datetime) -> int:
-    """Read, change, save; again if somebody else saved meanwhile. The new version."""
+async def change_wants(
+    store: Store, login: str, change: Callable[[dict[str, Any]], None], site: Site, now: datetime, expected_version: int | None = None
+) -> int:
+    """Read, change, save; again if somebody else saved meanwhile, unless it is to change the `expected_version` only. The new version."""
     for _ in range(_TRIES):
         document, version = await store.wants(login)
+        if expected_version not in (None, version):
+            raise Conflict(f"the preferences are at version {version}, not {expected_version}: read them again")
         changed = copy.deepcopy(dict(document))
         change(changed)
         if changed == document:
@@ -139,13 +144,23 @@ def _sample(message: Message, was: Mapping[str, tuple[str, str]], will: Mapping[
     }
 
 
-def effective(profile: Profile, site: Site, key: str) -> dict[str, dict[str, str]]:
-    """For a type, per agent: `when`, and the scope that says so (`preference:obs`, `site:*`), rules left aside."""
+def effective(profile: Profile, site: Site, key: str, *, without: str = "") -> dict[str, dict[str, str]]:
+    """For a type, per agent: `when`, and the scope that says so (`preference:obs`, `site:*`), rules left aside.
+
+    `without` is a scope that is not to speak (`preference:obs`, `unknown`): what would hold if she took it back. `*` stands for what has no scope.
+    """
     wants = profile.wants
+    if key == ANY_TYPE:
+        layers = [("preference:*", wants.preferences.get(ANY_TYPE)), ("site:*", site.preferences.get(ANY_TYPE))]
+        return _first_said(layer for layer in layers if layer[0] != without)
     scopes = ancestry(key)
     layers = [(f"preference:{scope}", wants.preferences.get(scope)) for scope in (*scopes, "*")]
     layers += [(f"site:{scope}", site.preferences.get(scope)) for scope in scopes]
     layers += [("unknown", wants.unknown), ("site:*", site.preferences.get("*"))]
+    return _first_said(layer for layer in layers if layer[0] != without)
+
+
+def _first_said(layers: Iterable[tuple[str, Statements | None]]) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for origin, statements in layers:
         for agent, treatments in (statements or {}).items():

@@ -190,7 +190,7 @@ class UpkeepMixin:
         return count
 
 
-HEAD = "0002"
+HEAD = "0003"
 
 
 def mismatch(found: str) -> SchemaMismatch:

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 import angelia
 from angelia import telemetry
 from angelia.model.errors import AngeliaError
-from angelia.web import addresses, feeds, inbox, keys, messages, operations, people, probes, site, unsubscribe, wants
+from angelia.web import addresses, feeds, inbox, keys, messages, operations, people, probes, site, unsubscribe, wants, wishes
 from angelia.web.context import Context
 from angelia.web.pages.errors import error_page, is_page, to_sign_in
 from angelia.web.pages.rooms import ROOMS
@@ -41,7 +41,7 @@ def make_api(context: Context) -> FastAPI:
         max_body_size=context.max_body,
     )
     app.state.context = context
-    for room in (messages, people, wants, addresses, inbox, keys, site, operations, feeds, unsubscribe, probes, *ROOMS):
+    for room in (messages, people, wants, wishes, addresses, inbox, keys, site, operations, feeds, unsubscribe, probes, *ROOMS):
         app.include_router(room.router)
     app.add_exception_handler(SignInNeeded, to_sign_in)
     app.add_exception_handler(AngeliaError, _told)
