@@ -19,6 +19,7 @@ from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.message import Message, MessageType
 from angelia.model.person import Address, AddressState, Group, Person
 from angelia.planning.digest import Digest
+from angelia.planning.estimate import Count
 from angelia.planning.resolve import Decision
 from angelia.planning.retry import Breaker
 
@@ -179,6 +180,9 @@ class LedgerStore(Protocol):
         """By id, the rules that spoke for her since then (as a reason, or by what they decided), counted from `counted_from` on. Looks at
         the newest `limit` of her candidacies in which any rule spoke.
         """
+
+    async def counts_since(self, person_id: int, since: datetime, limit: int) -> list[Count]:
+        """How many of her candidacies since then (of the newest `limit`) were of which type, for which reasons."""
 
     async def trail(self, message_id: int, person_id: int) -> list[Delivery]:
         """Her deliveries of a message, digests that carried it included, in order."""
@@ -367,6 +371,9 @@ class PersonStore(Protocol):
         """Replace her document; the new version. Conflict if `expected_version` is not the stored one. `follows` and `rules` are what the
         candidate look-ups find (person_id in `rules` is ignored).
         """
+
+    async def previous_wants(self, login: str) -> tuple[Document, int]:
+        """Her document as it was before the last change, and the version that is now; the empty one before the first. NotFound for nobody."""
 
     async def followers(self, ref: str, after_person_id: int = 0, limit: int = 10_000) -> list[int]:
         """Who follows an object, by person id."""

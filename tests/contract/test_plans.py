@@ -123,6 +123,7 @@ async def hot(store):
     await store.ledger_rows(key)
     await store.trail(key, 7)
     await store.history(7, NOW - timedelta(days=30), 100)
+    await store.counts_since(7, NOW - timedelta(days=7), 20_000)
     await store.list_deliveries(states=[State.DEAD, State.BOUNCED])
     await store.followers("KDE/7")
     await store.followed(["KDE/7"])

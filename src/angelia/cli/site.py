@@ -4,10 +4,10 @@ from typing import Any
 from urllib.parse import quote
 
 import click
-import tomlkit
 
 from angelia.cli.preferences import read_toml
 from angelia.cli.reach import Reach, text_of
+from angelia.wire.documents import to_toml
 
 
 @click.group("type")
@@ -110,7 +110,7 @@ def export(reach: Reach) -> None:
     if reach.as_json:
         reach.show(answer)
     else:
-        click.echo(tomlkit.dumps(answer), nl=False)
+        click.echo(to_toml(answer), nl=False)
 
 
 @site.command()

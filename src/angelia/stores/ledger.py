@@ -6,11 +6,12 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, tuple_
 
 from angelia.model.delivery import Delivery
 from angelia.model.message import Message
 from angelia.model.moments import first_id, from_us
+from angelia.planning.estimate import Count
 from angelia.store import LedgerRow, RuleHits
 from angelia.stores import rows as shape
 from angelia.stores.engine import SqlEngine
@@ -93,6 +94,24 @@ class LedgerMixin:
                 last.setdefault(rule_id, row.decided_at)
                 counts[rule_id] += row.decided_at >= counted_from
         return {rule_id: RuleHits(counts[rule_id], at) for rule_id, at in last.items()}
+
+    async def counts_since(self, person_id: int, since: datetime, limit: int) -> list[Count]:
+        """See LedgerStore. Ids sort by time, so the index on her rows ends where `since` begins."""
+        newest = (
+            select(ledger.c.message_id, ledger.c.because)
+            .where(ledger.c.person_id == person_id, ledger.c.message_id >= first_id(since))
+            .order_by(ledger.c.message_id.desc())
+            .limit(limit)
+            .subquery()
+        )
+        statement = (
+            select(messages.c.type, newest.c.because, func.count())
+            .join(messages, messages.c.id == newest.c.message_id)
+            .group_by(messages.c.type, newest.c.because)
+            .order_by(messages.c.type, newest.c.because)
+        )
+        found = await self.engine.read(lambda connection: connection.execute(statement).all())
+        return [Count(kind, tuple(because.split("\n")) if because else (), number) for kind, because, number in found]
 
     async def trail(self, message_id: int, person_id: int) -> list[Delivery]:
         """See LedgerStore."""

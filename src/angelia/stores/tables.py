@@ -163,6 +163,7 @@ persons = Table(
     _text("document"),
     _big("version"),
     _big("changed_seq"),
+    _text("previous"),
 )
 Index("persons_changed", persons.c.changed_seq)
 

@@ -28,6 +28,7 @@ from angelia.web import (
     templates,
     unsubscribe,
     wants,
+    wishes,
 )
 from angelia.web.context import Context
 from angelia.web.pages.errors import error_page, is_page, to_sign_in
@@ -75,6 +76,7 @@ def make_api(context: Context) -> FastAPI:
         templates,
         audit,
         statistics,
+        wishes,
     )
     for room in (*api, *ROOMS):
         app.include_router(room.router)

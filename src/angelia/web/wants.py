@@ -9,11 +9,13 @@ from fastapi import APIRouter, Header, Query, Response
 
 from angelia.flow.history import try_on_history
 from angelia.flow.profiles import profile_of
-from angelia.flow.wants import change_wants, effective, save_wants
+from angelia.flow.wants import change_wants, effective, save_wants, try_on_history
+from angelia.flow.wishes import Week
 from angelia.model.errors import InvalidInput, NotFound
 from angelia.model.message import checked_type
 from angelia.model.moments import to_text
 from angelia.model.person import Person
+from angelia.planning import editing
 from angelia.planning.document import MAX_RULES
 from angelia.web.access import House, Reading, Writing
 from angelia.web.context import Context
@@ -127,21 +129,31 @@ def place_of(rules: list[Body], rule_id: str) -> int:
     raise NotFound("there is no such rule")
 
 
-@router.put("/presets/{preset_id}")
-async def tick_preset(preset_id: str, person: Writing, house: House, agent: str = "mail", when: str = "now") -> Body:
-    """Tick a ready-made rule: she gets a copy with its origin."""
+async def _preset(house: Context, preset_id: str) -> Body:
     site, _ = await house.store.site()
     presets: Any = site.get("presets", {})
     if preset_id not in presets:
         raise NotFound("there is no such preset")
-    rule = copy.deepcopy(dict(presets[preset_id].get("rule", {}))) | {"id": f"preset-{preset_id}", "origin": f"preset:{preset_id}"}
-    rule["do"] = rule.get("do") or {agent: when}
+    return dict(presets[preset_id])
 
     def change(document: Body) -> None:
         rules = with_ids(document)
         rules[:] = [other for other in rules if other["id"] != rule["id"]] + [rule]
 
-    return await _change(house, person, change)
+
+@router.put("/presets/{preset_id}")
+async def tick_preset(preset_id: str, person: Writing, house: House, agent: str = "mail", when: str = "now") -> Body:
+    """Tick a ready-made rule: she gets a copy with its origin."""
+    preset = await _preset(house, preset_id)
+    do = preset.get("rule", {}).get("do") or {agent: when}
+    return await _change(house, person, lambda document: editing.tick_preset(document, preset_id, preset, do))
+
+
+@router.put("/presets/{preset_id}/agents/{agent}")
+async def put_preset_agent(preset_id: str, agent: str, person: Writing, house: House, when: str = "") -> Body:
+    """What a ready-made rule does by one agent: off, now or a schedule; "" leaves it out. A rule that then says nothing goes."""
+    preset = await _preset(house, preset_id)
+    return await _change(house, person, lambda document: editing.put_preset_cell(document, preset_id, preset, agent, when))
 
 
 @router.delete("/presets/{preset_id}", status_code=204)
@@ -153,6 +165,7 @@ async def untick_preset(preset_id: str, person: Writing, house: House) -> None:
         rules[:] = [rule for rule in rules if rule.get("origin") != f"preset:{preset_id}"]
 
     await _change(house, person, change)
+    await _change(house, person, lambda document: editing.untick_preset(document, preset_id))
 
 
 @router.put("/follows")
@@ -221,6 +234,7 @@ async def active_types(person: Reading, house: House) -> Body:
     (row,) = await house.store.profiles([person.person_id])
     site = house.site()
     profile = profile_of(row, site)
+    week = await Week.of(house.store, profile, house.now())
     return {
         "items": [
             {
@@ -228,6 +242,7 @@ async def active_types(person: Reading, house: House) -> Body:
                 "first_seen_at": to_text(first),
                 "last_seen_at": to_text(last),
                 "messages": count,
+                "messages_of_last_week": week.by_type.get(key, 0),
                 "effective": effective(profile, site, key),
             }
             for key, first, last, count in await house.store.user_types(person.person_id)

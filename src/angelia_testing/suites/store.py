@@ -147,6 +147,34 @@ class StoreSuite:
         assert (await store.user_types(1))[0][::3] == ("obs.build.fail", 1)
         assert await store.check() == []
 
+    async def test_candidacies_are_counted_by_type_and_reason(self, store: Store) -> None:
+        early, late = first_id(NOW - timedelta(days=8)), first_id(NOW - timedelta(days=1))
+        for number, kind in ((early, "old.one"), (late, "obs.build.fail"), (late + 1, "obs.build.fail"), (late + 2, "obs.request")):
+            await store.add_messages([row(number, kind=kind)])
+            (claimed,) = await store.claim_messages(1, LEASE, NOW)
+            because = ("role:maintainer", "follow") if kind == "obs.build.fail" else ("to",)
+            ledger = [LedgerRow(number, 1, because, (), NOW), LedgerRow(number, 2, ("to",), (), NOW)]
+            await store.record_plans([Plan(claimed.message, claimed.fence, ledger, [])], [], [], NOW)
+        assert await store.counts_since(1, NOW - timedelta(days=7), 100) == [
+            ("obs.build.fail", ("role:maintainer", "follow"), 2),
+            ("obs.request", ("to",), 1),
+        ]
+        assert await store.counts_since(1, NOW - timedelta(days=7), 1) == [("obs.request", ("to",), 1)]
+        assert await store.counts_since(3, NOW - timedelta(days=7), 100) == []
+
+    async def test_the_document_before_the_last_change_is_kept(self, store: Store) -> None:
+        await store.put_person(Person(person_id=0, login="alice"))
+        assert await store.previous_wants("alice") == ({}, 0)
+        await store.put_wants("alice", {"paused": ["mail"]}, follows=[], rules=[])
+        assert await store.previous_wants("alice") == ({}, 1)
+        await store.put_wants("alice", {}, follows=[], rules=[])
+        assert await store.previous_wants("alice") == ({"paused": ["mail"]}, 2)
+        with pytest.raises(Conflict):
+            await store.put_wants("alice", {"takes_tests": True}, follows=[], rules=[], expected_version=1)
+        assert await store.previous_wants("alice") == ({"paused": ["mail"]}, 2)
+        with pytest.raises(NotFound):
+            await store.previous_wants("nobody")
+
     async def test_chunks_of_one_plan(self, store: Store) -> None:
         await store.add_messages([row(1)])
         (claimed,) = await store.claim_messages(1, LEASE, NOW)

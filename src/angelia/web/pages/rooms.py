@@ -1,6 +1,6 @@
 """All pages in one list: what the app includes."""
 
-from angelia.web.pages import inbox, reports, rules, set_password, static, why
+from angelia.web.pages import away, exchange, follows, inbox, preferences, reports, rules, schedules, set_password, static, types, why
 from angelia.web.pages.admin import audit, groups, operations, people, site, sources, statistics, templates, types
 from angelia.web.signin import local
 
@@ -21,4 +21,9 @@ ROOMS = (
     site,
     statistics,
     audit,
+    preferences,
+    exchange,
+    schedules,
+    away,
+    follows,
 )
