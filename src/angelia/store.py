@@ -351,7 +351,7 @@ class PersonStore(Protocol):
         """By login; `group:<name>` is a group's principal."""
 
     async def list_people(self, after_login: str = "", limit: int = 100) -> list[Person]:
-        """By login, without the principals of groups."""
+        """By login, without the principals of groups and of the public."""
 
     async def person_ids(self, logins: Collection[str]) -> dict[str, int]:
         """Those that exist."""

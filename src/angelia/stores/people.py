@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, not_, select, update
+from sqlalchemy import Connection, delete, insert, not_, or_, select, update
 
 from angelia.model.errors import Conflict, NotFound
 from angelia.model.moments import from_us
@@ -75,7 +75,7 @@ class PeopleMixin:
 
     async def list_people(self, after_login: str = "", limit: int = 100) -> list[Person]:
         """See PersonStore."""
-        is_human = not_(persons.c.login.startswith("group:"))
+        is_human = not_(or_(persons.c.login.startswith("group:"), persons.c.login.startswith("public:")))
         statement = select(*PERSON_COLUMNS).where(persons.c.login > after_login, is_human).order_by(persons.c.login).limit(limit)
         return [person_from(row) for row in await self.engine.read(lambda connection: connection.execute(statement).all())]
 

@@ -237,6 +237,7 @@ def _type_document(entry: MessageType) -> dict[str, object]:
         "thread_key": entry.thread_key,
         "retention_days": entry.retention_days,
         "params": list(entry.params),
+        "is_public": entry.is_public,
         "state": entry.state,
     }
 
@@ -256,5 +257,6 @@ def _type_from(row: Row[Any], aliases: tuple[str, ...]) -> MessageType:
         retention_days=fields.get("retention_days"),
         aliases=aliases,
         params=tuple(fields.get("params", ())),
+        is_public=fields.get("is_public"),
         state=fields.get("state", "auto"),
     )

@@ -15,6 +15,7 @@ from angelia.web import (
     accounts,
     addresses,
     audit,
+    export,
     feeds,
     inbox,
     keys,
@@ -23,9 +24,11 @@ from angelia.web import (
     people,
     probes,
     rules,
+    sessions,
     site,
     statistics,
     templates,
+    topics,
     unsubscribe,
     wants,
     wishes,
@@ -39,7 +42,7 @@ from angelia.wire.problems import TITLES, problem, problem_of
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; "
     "frame-ancestors 'none'; base-uri 'none'; report-uri /csp-reports",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -77,6 +80,9 @@ def make_api(context: Context) -> FastAPI:
         audit,
         statistics,
         wishes,
+        sessions,
+        export,
+        topics,
     )
     for room in (*api, *ROOMS):
         app.include_router(room.router)
@@ -151,8 +157,14 @@ async def _http(request: Request, error: Exception) -> Response:
     return answer
 
 
+def _loggable(path: str) -> str:
+    """A path without the secret that some of ours hold."""
+    head = next((head for head in ("/feeds/", "/unsubscribe/") if path.startswith(head)), None)
+    return path if head is None else f"{head}***"
+
+
 async def _unforeseen(request: Request, error: Exception) -> Response:
-    telemetry.log.error("request_failed", path=request.url.path, kind=type(error).__name__, exc_info=error)
+    telemetry.log.error("request_failed", path=_loggable(request.url.path), kind=type(error).__name__, exc_info=error)
     if is_page(request):
         return await error_page(request, 500, "an operator will find it in the log")
     return _problem(500, "an operator will find it in the log")

@@ -135,7 +135,10 @@ class SourceForm(Strict):
 
 
 class TypeForm(Strict):
-    """What an operator says of a type. The keys are templates such as `{object}/{params.arch}`, for messages that have none, types below included."""
+    """What an operator says of a type. The keys are templates such as `{object}/{params.arch}`, for messages that have none, types below included.
+
+    `is_public`: anybody may read its messages, those of the types below included; false ends that for a subtree, null leaves it to the types above.
+    """
 
     labels: dict[Word, Line] = Field(default_factory=dict, max_length=50)
     descriptions: dict[Word, Line] = Field(default_factory=dict, max_length=50)
@@ -144,6 +147,7 @@ class TypeForm(Strict):
     thread_key: Line = ""
     retention_days: int | None = Field(default=None, ge=1, le=36_500)
     aliases: list[Word] = Field(default_factory=list, max_length=50)
+    is_public: bool | None = None
     state: Literal["auto", "curated", "retired"] = "curated"
 
 
@@ -327,6 +331,7 @@ def type_out(entry: MessageType) -> dict[str, Any]:
         "thread_key": entry.thread_key,
         "retention_days": entry.retention_days,
         "aliases": list(entry.aliases),
+        "is_public": entry.is_public,
         "state": entry.state,
     }
 

@@ -66,6 +66,7 @@ async def change_person(form: PersonChange, person: Reading, caller: Known, hous
         _zone(changes["time_zone"])
     changed = await house.store.put_person(replace(person, **changes))
     await house.store.audit(caller.name, "person.change", person.login, changes, house.now())
+    house.sessions.forget()
     house.changed("people")
     return person_out(changed)
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Response
 
 from angelia.flow.site_trial import try_site
+from angelia.flow.topics import publish
 from angelia.model.errors import InvalidInput, NotFound
 from angelia.model.message import MessageType, Severity, checked_type
 from angelia.planning.defaults import check_template as check_key
@@ -85,9 +86,11 @@ async def put_type(key: str, form: TypeForm, caller: Admin, house: House) -> Bod
         retention_days=form.retention_days,
         aliases=tuple(form.aliases),
         params=known[0].params if known else (),
+        is_public=form.is_public,
         state=form.state,
     )
     await house.store.put_type(entry)
+    await publish(house.store, house.site(), now)
     await house.store.audit(caller.name, "type.put", entry.key, form.model_dump(exclude_none=True), now)
     await house.refresh()
     house.changed("people")

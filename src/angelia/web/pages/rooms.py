@@ -1,6 +1,25 @@
 """All pages in one list: what the app includes."""
 
-from angelia.web.pages import away, exchange, follows, inbox, preferences, reports, rules, schedules, set_password, static, types, why
+from angelia.web.pages import (
+    addresses,
+    away,
+    exchange,
+    feeds,
+    follows,
+    inbox,
+    preferences,
+    profile,
+    reports,
+    rules,
+    schedules,
+    sessions,
+    set_password,
+    static,
+    tokens,
+    topics,
+    types,
+    why,
+)
 from angelia.web.pages.admin import audit, groups, operations, people, site, sources, statistics, templates, types
 from angelia.web.signin import local
 
@@ -26,4 +45,10 @@ ROOMS = (
     schedules,
     away,
     follows,
+    addresses,
+    feeds,
+    tokens,
+    sessions,
+    profile,
+    topics,
 )
