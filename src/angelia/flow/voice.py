@@ -57,7 +57,6 @@ class Voice:
         message = _house_message(f"{HOUSE}.delivery.expired", login, now, f"Messages by {agent} did not reach you", text)
         await self._say([(f"gave up {agent} {address}", message)])
 
-    async def _say(self, things: Sequence[tuple[str, Message]]) -> None:
     async def address_test(self, login: str, agent: str, address: str, key: str, now: datetime) -> Receipt:
         """She asked for a test of one address: it goes the way of every message, and there only. `key` makes a second try a second message."""
         text = "You asked for this test. It came the way that all your messages take, so they will reach you here, too."
@@ -65,6 +64,7 @@ class Voice:
         tried = replace(message, is_test=True, params={"agent": agent, "address": address})
         (receipt,) = await self._say([(f"test {key}", tried)])
         return receipt
+
     async def _say(self, things: Sequence[tuple[str, Message]]) -> Sequence[Receipt]:
         drafts = []
         for key, message in things:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Query, Response
 
 from angelia.flow.history import try_on_history
 from angelia.flow.profiles import profile_of
-from angelia.flow.wants import change_wants, effective, save_wants, try_on_history
+from angelia.flow.wants import change_wants, effective, save_wants
 from angelia.flow.wishes import Week
 from angelia.model.errors import InvalidInput, NotFound
 from angelia.model.message import checked_type
@@ -136,10 +136,6 @@ async def _preset(house: Context, preset_id: str) -> Body:
         raise NotFound("there is no such preset")
     return dict(presets[preset_id])
 
-    def change(document: Body) -> None:
-        rules = with_ids(document)
-        rules[:] = [other for other in rules if other["id"] != rule["id"]] + [rule]
-
 
 @router.put("/presets/{preset_id}")
 async def tick_preset(preset_id: str, person: Writing, house: House, agent: str = "mail", when: str = "now") -> Body:
@@ -159,12 +155,6 @@ async def put_preset_agent(preset_id: str, agent: str, person: Writing, house: H
 @router.delete("/presets/{preset_id}", status_code=204)
 async def untick_preset(preset_id: str, person: Writing, house: House) -> None:
     """Un-tick it: its rule goes, and nothing else (case B14)."""
-
-    def change(document: Body) -> None:
-        rules = with_ids(document)
-        rules[:] = [rule for rule in rules if rule.get("origin") != f"preset:{preset_id}"]
-
-    await _change(house, person, change)
     await _change(house, person, lambda document: editing.untick_preset(document, preset_id))
 
 

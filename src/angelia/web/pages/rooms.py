@@ -20,7 +20,7 @@ from angelia.web.pages import (
     types,
     why,
 )
-from angelia.web.pages.admin import audit, groups, operations, people, site, sources, statistics, templates, types
+from angelia.web.pages.admin import rooms as admin_rooms
 from angelia.web.signin import local
 
 ROOMS = (
@@ -31,15 +31,7 @@ ROOMS = (
     rules,
     why,
     set_password,
-    operations,
     types,
-    templates,
-    sources,
-    people,
-    groups,
-    site,
-    statistics,
-    audit,
     preferences,
     exchange,
     schedules,
@@ -51,4 +43,5 @@ ROOMS = (
     sessions,
     profile,
     topics,
+    *admin_rooms.ROOMS,
 )
