@@ -190,7 +190,7 @@ class UpkeepMixin:
         return count
 
 
-HEAD = "0002"
+HEAD = "0004"
 
 
 def mismatch(found: str) -> SchemaMismatch:

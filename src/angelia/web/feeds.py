@@ -1,6 +1,7 @@
 """Feeds of a saved query: Atom (RFC 4287) and JSON Feed 1.1, readable by whoever has the token."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any
@@ -8,6 +9,7 @@ from xml.etree.ElementTree import Element, SubElement, register_namespace, tostr
 
 from fastapi import APIRouter, Request, Response
 
+from angelia.flow.rights import principals
 from angelia.model.errors import NotFound
 from angelia.model.message import Severity
 from angelia.model.moments import number_of, public_id, to_text
@@ -20,7 +22,7 @@ router = APIRouter(prefix="/feeds", tags=["feeds"])
 ATOM = "http://www.w3.org/2005/Atom"
 PAGE = 50
 MOST_BODY = 10_000
-_NAMES = {"type": "subtree", "object": "object_ref", "source": "source", "tag": "tag", "thread": "thread", "text": "text"}
+_NAMES = {"type": "subtree", "object": "object_ref", "source": "source", "tag": "tag", "thread": "thread", "text": "text", "reason": "reason"}
 register_namespace("", ATOM)
 
 
@@ -31,7 +33,8 @@ async def feed(name: str, request: Request, house: House, before: str = "") -> R
     found = await house.store.feed(secret_hash(secret)) if form in ("atom", "json") and len(secret) < 200 else None
     if found is None:
         raise NotFound("there is no such feed")
-    items = await house.store.inbox(found.person_id, _query(found, before))
+    seen_by = await principals(house.store, found.person_id)  # whoever has the token sees what its owner may see now (promise P14)
+    items = await house.store.inbox(found.person_id, replace(_query(found, before), seen_by=seen_by))
     tag = _etag(found, items, form)
     headers = {"ETag": tag, "Cache-Control": "private, max-age=60", "X-Robots-Tag": "noindex, nofollow"}
     if tag in [part.strip().removeprefix("W/") for part in request.headers.get("if-none-match", "")[:2_000].split(",")]:
