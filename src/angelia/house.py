@@ -39,6 +39,7 @@ from angelia.settings import Settings, secret_of, section
 from angelia.stores.sql import SqlStore, open_store
 from angelia.web.app import make_api
 from angelia.web.context import Context
+from angelia.web.live import Live
 from angelia.web.signin.sessions import Sessions
 from angelia.wire.asgi import App
 from angelia.wire.callers import Callers
@@ -135,6 +136,7 @@ class House:
             base_url=self.settings.house.base_url,
             title=self.settings.house.title,
             sessions=Sessions(self.store, now, self.settings.house.base_url),
+            live=Live(self.store),
             max_body=web.max_body,
             changed=self._changed,
             refresh=self.refresh,

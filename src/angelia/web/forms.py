@@ -87,6 +87,12 @@ class Marking(Strict):
     ids: list[Word] | None = Field(default=None, max_length=10_000)
 
 
+class Undoing(Strict):
+    """A bulk change that is to be taken back."""
+
+    undo: Word
+
+
 class NewFeed(Strict):
     """A feed of a saved query."""
 

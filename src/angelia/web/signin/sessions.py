@@ -17,6 +17,8 @@ LONGEST = timedelta(days=7)
 TOUCH = timedelta(minutes=5)
 REMEMBERED = 3.0  # seconds; what was ended is refused in every process within 5 s (promise P19)
 MOST_REMEMBERED = 10_000
+_BY_THEMSELVES = frozenset({"/inbox/live"})
+"""What open pages ask without her: it does not keep a session from ending by rest."""
 
 
 class Sessions:
@@ -71,7 +73,7 @@ class Sessions:
         session, person = known[1]
         if not person.is_active or session.ends_at <= now or session.seen_at + IDLE <= now:
             return None
-        if session.seen_at + TOUCH <= now:
+        if session.seen_at + TOUCH <= now and request.url.path not in _BY_THEMSELVES:
             await self._store.touch_session(session.session_id, now)
             self._known[hashed] = known[0], (replace(session, seen_at=now), person)
         return session, person
