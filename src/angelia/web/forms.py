@@ -348,8 +348,9 @@ def documents_differ(old: Mapping[str, Any], new: Mapping[str, Any], path: str =
     for key in sorted(old.keys() | new.keys()):
         where = f"{path}.{key}" if path else key
         before, after = old.get(key), new.get(key)
-        if isinstance(before, Mapping) and isinstance(after, Mapping):
-            changes += documents_differ(before, after, where)
+        was, will = ({} if value is None else value for value in (before, after))
+        if before != after and isinstance(was, Mapping) and isinstance(will, Mapping):
+            changes += documents_differ(was, will, where) or [{"path": where, "before": before, "after": after}]
         elif before != after:
             changes.append({"path": where, "before": before, "after": after})
     return changes
