@@ -43,11 +43,9 @@ async def browsers(bench, house):
             people.add(login)
             await bench.person(login, mail=False, is_admin=login == "root")
             await bench.call("PUT", f"/api/v1/people/{login}/password", {"password": WORDS}, 204)
-        api = httpx2.AsyncClient(
-            transport=httpx2.ASGITransport(app, client=(f"192.0.2.{next(_PLACES) % 250}", 1024 + next(_PLACES) % 60_000)),
-            base_url="http://hub",
-            headers=FROM_OWN_PAGE,
-        )
+        number = next(_PLACES)
+        transport = httpx2.ASGITransport(app, client=(f"10.0.{number // 250}.{number % 250}", 1024))
+        api = httpx2.AsyncClient(transport=transport, base_url="http://hub", headers=FROM_OWN_PAGE)
         made.append(api)
         browser = Browser(api)
         if login:

@@ -1,13 +1,17 @@
 """Her ways: addresses, feeds, tokens, sessions, profile, as pages and over the API; wrong input, and what is not hers."""
 
+import asyncio
 import json
 import re
 import sqlite3
 from datetime import timedelta
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
+import httpx2
 import pytest
+from structlog.testing import capture_logs
 
+from angelia import telemetry
 from angelia.flow.verification import verification_link
 from angelia.model.person import AddressState
 from angelia_testing.recording import RecordingAgent
@@ -215,7 +219,9 @@ async def test_sessions_are_listed_and_ended(bench, alice, browsers):  # noqa: F
     await third.get("/sessions", 303)
     assert "only this browser" in await alice.get("/sessions?done=others")
     await bench.call("DELETE", "/api/v1/people/alice/sessions", status=200)
-    await alice.get("/sessions", 303)
+    async with asyncio.timeout(5):  # another process, as it were: promise P19
+        while (await alice.api.get("/sessions")).status_code != 303:
+            await asyncio.sleep(0.1)
 
 
 async def test_a_session_at_rest_too_long_is_not_listed(bench, alice, house):
@@ -375,3 +381,40 @@ async def test_a_link_of_a_code_that_ended_says_so(bench, alice, house):
 def test_agents_of_the_kit_say_what_an_address_looks_like():
     agent = RecordingAgent()
     assert agent.check_address(agent.address_example) == agent.address_example
+
+
+async def test_no_log_holds_the_address_of_a_feed(bench, alice, house, monkeypatch):
+    atom = urlsplit((await bench.call("POST", "/api/v1/people/alice/feeds", {}, 201))["atom"]).path
+
+    async def broken(*_):
+        raise RuntimeError("broken")
+
+    telemetry.configure_logs("json", "warning")
+    with capture_logs() as lines:
+        monkeypatch.setattr(house.store, "inbox", broken)
+        app = httpx2.ASGITransport(house.app(), raise_app_exceptions=False)
+        async with httpx2.AsyncClient(transport=app, base_url="http://hub") as api:
+            assert (await api.get(atom)).status_code == 500
+            report = {"csp-report": {"document-uri": f"http://hub{atom}", "referrer": "http://hub/addresses/verify?token=abc_DEF-1"}}
+            assert (await api.post("/csp-reports", json=report)).status_code == 204
+    telemetry.configure_logs("json", "error")
+    said = [str({name: value for name, value in line.items() if name != "exc_info"}) for line in lines]
+    assert [line["event"] for line in lines] == ["request_failed", "csp_report"]
+    assert "/feeds/***" in said[0] and "/feeds/***" in said[1]
+    secret = atom.rpartition("/")[2].removesuffix(".atom")
+    assert all(secret not in line and "abc_DEF-1" not in line for line in said)
+
+
+@pytest.mark.parametrize(
+    "place", ["//evil.example.org", "https://evil.example.org", "/\\evil.example.org", "javascript:alert(1)", "/\t/evil.example.org"]
+)
+async def test_no_page_leads_off_the_site(browsers, place):  # noqa: F811
+    browser = await browsers("alice")
+    for path in (f"/addresses?next={quote(place)}", f"/feeds?next={quote(place)}", f"/profile?next={quote(place)}"):
+        answer = await browser.api.get(path)
+        assert answer.status_code == 200 and "evil.example.org" not in answer.text.replace("&#39;", "'").replace(place, "")
+    for path in (f"/topics/{quote(place, safe='')}/follow", f"/addresses/1/{quote(place, safe='')}"):
+        answer = await browser.api.post(path)
+        assert answer.status_code in (404, 422) and "location" not in answer.headers
+    answer = await browser.api.post("/sign-in", data={"login": "alice", "password": WORDS, "next": place})
+    assert answer.headers["location"] == "/"

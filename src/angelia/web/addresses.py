@@ -127,6 +127,6 @@ async def verify_address(address_id: RowId, form: Code, person: Writing, house: 
     """The code that came there; five tries."""
     await _address(house, person, address_id)
     if not await house.store.try_code(address_id, secret_hash(form.code), house.now()):
-        raise InvalidInput("this code is wrong, too old, or was tried too often", "code")
+        raise InvalidInput("this code is wrong, too old, or was tried too often; look again, or ask for another", "code")
     house.changed("people")
     return address_out(await _address(house, person, address_id))
