@@ -5,7 +5,6 @@ from itertools import count
 import httpx2
 import pytest
 
-
 FROM_OWN_PAGE = {"Sec-Fetch-Site": "same-origin", "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"}
 WORDS = "correct horse battery"
 _PLACES = count(1)  # each browser in a place of its own: tries to sign in are counted by place

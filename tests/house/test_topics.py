@@ -4,7 +4,6 @@ import re
 
 import feedparser
 import pytest
-
 from tests.house.browsing import browsers  # noqa: F401 - a fixture
 
 
