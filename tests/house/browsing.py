@@ -1,6 +1,8 @@
 """Browsers without JavaScript: what pages are for people, over the app in process."""
 
+import re
 from itertools import count
+from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import pytest
@@ -55,3 +57,23 @@ async def browsers(bench, house):
     yield make
     for api in made:
         await api.aclose()
+
+
+@pytest.fixture
+async def alice(browsers):
+    return await browsers("alice")
+
+
+async def add_address(browser, value="alice@example.org"):
+    place = await browser.post("/addresses", agent="mail", value=f" {value} ")
+    assert place.startswith("/addresses?done=added&at=")
+    return int(parse_qs(urlsplit(place).query)["at"][0])
+
+
+def code_of(bench):
+    return re.search(r"is (\d{6})\.", bench.mail.letters[-1].message.body)[1]
+
+
+def link_of(bench):
+    link = urlsplit(re.search(r"http\S+", bench.mail.letters[-1].message.body)[0])
+    return f"{link.path}?{link.query}"
