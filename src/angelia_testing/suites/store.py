@@ -376,6 +376,9 @@ class StoreSuite:
         assert revoked is not None and revoked.is_revoked
         await store.put_type(MessageType(key="a.b", first_seen_at=NOW, last_seen_at=NOW, aliases=("A_B",)))
         assert await store.type_aliases() == {"a_b": "a.b"}
+        for is_public in (True, False, None):
+            await store.put_type(MessageType(key="p.q", first_seen_at=NOW, last_seen_at=NOW, is_public=is_public))
+            assert [entry.is_public for entry in await store.types(["p", "p.q"])] == [None, is_public]
         with pytest.raises(Conflict):
             await store.put_type(MessageType(key="c", first_seen_at=NOW, last_seen_at=NOW, aliases=("a_b",)))
         await store.put_template("k", "text")
@@ -449,7 +452,7 @@ class StoreSuite:
             return [item.delivery_id for item in await store.inbox(1, InboxQuery(text=text))]
 
         for text, expected in {
-            '"HI" \\': [11], "STRASSE": [12], "stra\u00dfe": [12], 
+            '"HI" \\': [11], "STRASSE": [12], "stra\u00dfe": [12],
             "one\nLINE": [13], "\u043f\u0440\u0438": [14], "Plain": [15], "only-in-data": [], "%": [],
         }.items():  # fmt: skip
             assert await ids(text) == expected, text
