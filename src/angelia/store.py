@@ -558,6 +558,9 @@ class SignInStore(Protocol):
     async def person_of_identity(self, issuer: str, subject: str) -> Person | None:
         """Who that is here."""
 
+    async def identities(self, person_id: int) -> list[tuple[str, str]]:
+        """What she is at providers: (issuer, subject), in order."""
+
     async def open_session(self, session: Session, secret_hash: str, provider_session: str = "") -> Session:
         """A new one gets its id; `provider_session` is the provider's `sid`."""
 

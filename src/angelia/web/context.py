@@ -9,6 +9,7 @@ from angelia.inlet import Accept
 from angelia.model.person import Address, Person
 from angelia.model.preference import Site
 from angelia.store import Store
+from angelia.web.signin.providers import Provider
 from angelia.web.signin.sessions import Sessions
 from angelia.wire.callers import Callers
 
@@ -27,6 +28,8 @@ class Context:
     base_url: str
     title: str
     sessions: Sessions
+    providers: Mapping[str, Provider]
+    has_passwords: bool
     max_body: int
     changed: Callable[[str], None]
     refresh: Callable[[], Awaitable[None]]

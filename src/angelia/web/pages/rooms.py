@@ -1,6 +1,6 @@
 """All pages in one list: what the app includes."""
 
 from angelia.web.pages import inbox, reports, static
-from angelia.web.signin import local
+from angelia.web.signin import local, oidc
 
-ROOMS = (static, reports, local, inbox)
+ROOMS = (static, reports, local, oidc, inbox)
