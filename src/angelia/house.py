@@ -140,6 +140,7 @@ class House:
             sessions=Sessions(self.store, now, self.settings.house.base_url),
             providers=self.providers,
             has_passwords=self.settings.web.passwords,
+            proxies=self.settings.proxies,
             max_body=web.max_body,
             changed=self._changed,
             refresh=self.refresh,

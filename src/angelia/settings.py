@@ -43,6 +43,7 @@ class WebSettings:
     port: int = _say(8080, "port to listen on")
     open_posting: bool = _say(False, "may anybody post messages without a token?")
     max_body: int = _say(16_777_216, "largest request body in bytes, also after unpacking")
+    proxies: str = _say("", "addresses of the proxies in front, with commas; only their X-Forwarded-For is believed, for limits on tries")
     passwords: bool = _say(True, "may people sign in with a password of the hub's own? off where all sign in at a provider")
     allow_public_bind: bool = _say(False, "listen on other than loopback without a proxy in front")
     hosts: str = _say("", "names that a request's Host may have beside that of house.base_url and loopback, with commas; * for any")
@@ -117,6 +118,11 @@ class Settings:
         base = urlsplit(self.house.base_url).netloc.rpartition("@")[2].lower()
         name = base if base.endswith("]") or ":" not in base else base.rpartition(":")[0]
         return frozenset({"127.0.0.1", "localhost", "[::1]", bound.lower(), name, *named} - {""})
+
+    @property
+    def proxies(self) -> frozenset[str]:
+        """Addresses of the proxies in front."""
+        return frozenset(filter(None, (part.strip() for part in self.web.proxies.split(","))))
 
     @property
     def lifetimes(self) -> tuple[timedelta, timedelta]:

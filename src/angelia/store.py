@@ -503,7 +503,7 @@ class SiteStore(Protocol):
         """A new feed."""
 
     async def feed(self, secret_hash: str) -> Feed | None:
-        """By the hash of its token; None if revoked."""
+        """By the hash of its token; None if revoked, or if its owner is not active."""
 
     async def list_feeds(self, person_id: int) -> list[Feed]:
         """Hers, revoked ones left out."""

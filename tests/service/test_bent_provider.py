@@ -20,6 +20,7 @@ from angelia.model.person import Person
 from angelia.settings import load
 from angelia.stores.sql import upgrade
 from angelia.web.signin import oidc
+from angelia.web.signin.provider import OidcProvider
 from angelia.web.signin.tries import Tries
 from angelia_testing.peers.bent_provider import BentProvider, ec_key, part, rsa_key
 from angelia_testing.peers.http import Reply
@@ -38,6 +39,7 @@ class Hub:
     def __init__(self, house, peer):
         self.house, self.store, self.peer = house, house.store, peer
         self.app = house.app()
+        self.olds = []
 
     def browser(self):
         return httpx2.AsyncClient(transport=httpx2.ASGITransport(self.app), base_url=BASE)
@@ -48,6 +50,12 @@ class Hub:
         if left.status_code != 303:
             return left
         return await browser.get(f"/sign-in/peer/callback?{self.peer.authorize(left.headers['location'])}")
+
+    def fresh(self):
+        """As after a start: the provider is known by its settings only."""
+        old = self.house.providers["peer"]
+        self.house.providers["peer"] = OidcProvider("peer", old.settings)
+        self.olds.append(old)
 
     async def sessions(self):
         people = await self.store.list_people("", 100)
@@ -70,7 +78,10 @@ async def hub(tmp_path, peer, request, monkeypatch, empty):
     settings = load(environment={}, overrides={"house": {"data_dir": str(tmp_path)}, "oidc": {"peer": table}})
     shutil.copytree(empty, tmp_path, dirs_exist_ok=True)
     async with House.open(settings) as house:
-        yield Hub(house, peer)
+        made = Hub(house, peer)
+        yield made
+        for old in made.olds:
+            await old.close()
 
 
 async def test_an_upright_provider_signs_in_and_the_person_is_made_of_its_claims(hub):
@@ -190,21 +201,25 @@ LIES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("bend", LIES.values(), ids=LIES.keys())
-async def test_a_lie_is_refused_with_a_page_and_leaves_no_session(hub, bend):
-    bend(hub.peer)
-    async with hub.browser() as browser:
-        answer = await hub.sign_in(browser)
-        assert answer.status_code == 400, answer.text
-        assert 'role="alert"' in answer.text and "Traceback" not in answer.text and "<script>alert" not in answer.text
-        assert await hub.sessions() == []
-        assert await hub.store.person("alice") is None
-        assert (await browser.get("/inbox")).headers["location"].startswith("/sign-in")
-    assert {asked.path.partition("?")[0] for asked in hub.peer.http.asked} <= {"/.well-known/openid-configuration", "/token", "/jwks", "/userinfo"}
+async def test_a_lie_is_refused_with_a_page_and_leaves_no_session(hub):
+    for name, bend in LIES.items():
+        hub.peer.straighten()
+        hub.fresh()
+        bend(hub.peer)
+        async with hub.browser() as browser:
+            answer = await hub.sign_in(browser)
+            assert answer.status_code == 400, f"{name}: {answer.text}"
+            assert 'role="alert"' in answer.text, name
+            assert "Traceback" not in answer.text and "<script>alert" not in answer.text, name
+            assert (await browser.get("/inbox")).headers["location"].startswith("/sign-in"), name
+        assert await hub.sessions() == [], name
+        assert await hub.store.person("alice") is None, name
+        asked = {asked.path.partition("?")[0] for asked in hub.peer.http.asked}
+        assert asked <= {"/.well-known/openid-configuration", "/token", "/jwks", "/userinfo"}, name
 
 
 FAULTS = {
-    "down": lambda peer: peer.stop(), "slow": reply("/.well-known/openid-configuration", Reply(delay=3.0)),
+    "slow": reply("/.well-known/openid-configuration", Reply(delay=20.0)),
     "huge discovery": reply("/.well-known/openid-configuration", Reply(200, b"[" * 10_000_000)), "discovery 500": reply("/.well-known/openid-configuration", Reply(500)),
     "discovery is HTML": reply("/.well-known/openid-configuration", Reply(200, b"<html>")), "another issuer": lambda peer: peer.description.update(issuer="http://127.0.0.1:1"),
     "deep discovery": reply("/.well-known/openid-configuration", Reply(200, b"[" * 200_000)),
@@ -217,27 +232,36 @@ FAULTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("bend", FAULTS.values(), ids=FAULTS.keys())
-async def test_a_provider_that_fails_says_later_and_sessions_live_on(hub, bend):
+async def said_later(hub, browser, name):
+    began = time.monotonic()
+    answer = await hub.sign_in(browser)
+    assert (answer.status_code, answer.headers.get("retry-after")) == (503, "10"), name
+    assert "The Institute does not answer now" in answer.text, name
+    assert time.monotonic() - began < 15, name
+
+
+async def test_a_provider_that_fails_says_later_and_sessions_live_on(hub):
     """Fault F32."""
     async with hub.browser() as inside, hub.browser() as browser:
         assert (await hub.sign_in(inside)).status_code == 303
-        provider = hub.house.providers["peer"]
-        provider._described = provider._keys_seen_at = None
-        await provider.close()
-        provider._outbound._opened = None
-        bend(hub.peer)
-        began = time.monotonic()
-        answer = await hub.sign_in(browser)
-        assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
-        assert "The Institute does not answer now" in answer.text
-        assert time.monotonic() - began < 2.5
+        for name, bend in FAULTS.items():
+            hub.peer.straighten()
+            hub.fresh()
+            bend(hub.peer)
+            await said_later(hub, browser, name)
+            assert (await inside.get("/inbox")).status_code == 200, name
+            assert len(await hub.sessions()) == 1, name
+            # While it rests nobody waits for it.
+            count = len(hub.peer.http.asked)
+            await asyncio.gather(*(browser.get("/sign-in/peer") for _ in range(20)))
+            assert len(hub.peer.http.asked) == count, name
+        hub.peer.straighten()
+        hub.fresh()
+        assert (await hub.sign_in(browser)).status_code == 303
+        hub.peer.stop()
+        hub.fresh()
+        await said_later(hub, browser, "down")
         assert (await inside.get("/inbox")).status_code == 200
-        assert len(await hub.sessions()) == 1
-        # While it rests nobody waits for it.
-        began = time.monotonic()
-        await asyncio.gather(*(browser.get("/sign-in/peer") for _ in range(20)))
-        assert time.monotonic() - began < 1.0
 
 
 async def test_new_keys_are_found_and_unknown_ones_are_looked_for_once_a_minute(hub):
@@ -269,7 +293,7 @@ async def test_clocks_may_differ_by_a_minute(hub, skew, status):
         assert (await hub.sign_in(browser)).status_code == status
 
 
-@pytest.mark.parametrize("kind", ["ES256", "RS256", "PS256"])
+@pytest.mark.parametrize("kind", ["ES256", "PS256"])
 async def test_the_algorithms_that_are_allowed_work(hub, kind):
     if kind == "ES256":
         hub.peer.key = ec_key("e1")
@@ -348,13 +372,15 @@ async def test_an_address_that_is_not_verified_gets_nothing(hub):
     assert address.state.value == "unverified"
 
 
-@pytest.mark.parametrize(
-    "place", ["//evil", "https://evil", "/\\evil", "javascript:alert(1)", "/a\r\nSet-Cookie:x=y", "/sign-in?next=/", "/sign-out"]
-)
-async def test_one_comes_back_to_this_hub_only(hub, place):
-    async with hub.browser() as browser:
-        inside = await hub.sign_in(browser, place)
-        assert (inside.status_code, inside.headers["location"]) == (303, "/")
+PLACES = ["//evil", "https://evil", "/\\evil", "javascript:alert(1)", "/a\r\nSet-Cookie:x=y", "/sign-in?next=/", "/sign-out"]
+
+
+async def test_one_comes_back_to_this_hub_only(hub):
+    """E102."""
+    for place in PLACES:
+        async with hub.browser() as browser:
+            inside = await hub.sign_in(browser, place)
+            assert (inside.status_code, inside.headers["location"]) == (303, "/"), place
 
 
 BAD_NOTICES = {
@@ -370,14 +396,14 @@ async def notice(hub, token, name="peer"):
         return await sender.post(f"/sign-in/{name}/logout", data={"logout_token": token})
 
 
-@pytest.mark.parametrize("more", BAD_NOTICES.values(), ids=BAD_NOTICES.keys())
-async def test_a_logout_token_that_is_not_good_ends_nothing(hub, more):
+async def test_a_logout_token_that_is_not_good_ends_nothing(hub):
     """E105."""
     async with hub.browser() as browser:
         assert (await hub.sign_in(browser)).status_code == 303
-        answer = await notice(hub, hub.peer.logout_token(**more))
-        assert (answer.status_code, answer.json()["error"], answer.headers["cache-control"]) == (400, "invalid_request", "no-store")
-        assert (await browser.get("/inbox")).status_code == 200
+        for name, more in BAD_NOTICES.items():
+            answer = await notice(hub, hub.peer.logout_token(**more))
+            assert (answer.status_code, answer.json()["error"], answer.headers["cache-control"]) == (400, "invalid_request", "no-store"), name
+            assert (await browser.get("/inbox")).status_code == 200, name
 
 
 async def test_a_logout_token_ends_the_sessions_that_it_names_and_counts_once(hub):

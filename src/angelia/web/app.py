@@ -65,6 +65,8 @@ async def _with_headers(request: Request, proceed: Callable[[Request], Awaitable
         answer = await proceed(request)
     for name, value in _HEADERS.items():
         answer.headers.setdefault(name, value)
+    if request.app.state.context.base_url.startswith("https://"):
+        answer.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
     if request.url.path.startswith("/api/"):
         answer.headers.setdefault("Cache-Control", "private, no-store")
     return answer

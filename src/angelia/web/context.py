@@ -30,6 +30,7 @@ class Context:
     sessions: Sessions
     providers: Mapping[str, Provider]
     has_passwords: bool
+    proxies: frozenset[str]
     max_body: int
     changed: Callable[[str], None]
     refresh: Callable[[], Awaitable[None]]

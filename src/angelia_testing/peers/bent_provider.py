@@ -13,7 +13,7 @@ from joserfc.jws import JWSRegistry, serialize_compact
 
 from angelia_testing.peers.http import Asked, Reply, ScriptedHttp
 
-LOGOUT_EVENT = {"http://schemas.openid.net/event/backchannel-logout": {}}
+LOGOUT_EVENT: dict[str, Any] = {"http://schemas.openid.net/event/backchannel-logout": {}}
 
 
 @lru_cache
@@ -25,7 +25,7 @@ def rsa_key(kid: str) -> RSAKey:
 @lru_cache
 def ec_key(kid: str, curve: str = "P-256") -> ECKey:
     """The same for elliptic curves."""
-    return ECKey.generate_key(curve, {"kid": kid, "use": "sig"})  # type: ignore[arg-type]
+    return ECKey.generate_key(curve, {"kid": kid, "use": "sig"})
 
 
 def part(value: object) -> str:
@@ -47,6 +47,12 @@ class BentProvider:
         self.client_id = client_id
         self.http = ScriptedHttp(self._answer)
         self.issuer = self.http.url
+        self._codes: dict[str, dict[str, str]] = {}
+        self.straighten()
+
+    def straighten(self) -> None:
+        """Upright again; what was asked is forgotten."""
+        self.http.asked.clear()
         self.key: RSAKey | ECKey = rsa_key("k1")
         self.published: list[dict[str, Any]] = [self.key.as_dict(private=False)]
         self.header: dict[str, Any] = {"alg": "RS256", "kid": "k1", "typ": "JWT"}
@@ -56,7 +62,6 @@ class BentProvider:
         self.callback: dict[str, str] = {}
         self.replies: dict[str, Reply] = {}
         self.token: Callable[[dict[str, Any]], str] | None = None
-        self._codes: dict[str, dict[str, str]] = {}
 
     def stop(self) -> None:
         """Its port refuses from now on."""

@@ -11,7 +11,7 @@ from angelia.web.forms import PasswordForm
 from angelia.web.signin.door import door
 from angelia.web.signin.guard import Maybe, local_place, refuse_foreign
 from angelia.web.signin.passwords import fits, hashed
-from angelia.web.signin.tries import Tries
+from angelia.web.signin.tries import Tries, place_of
 from angelia.wire.callers import secret_hash
 
 router = APIRouter(tags=["sign-in"])
@@ -37,7 +37,7 @@ async def sign_in(
     refuse_foreign(request, house.base_url)
     if not house.has_passwords:
         raise Forbidden("here people sign in at a provider, not with a password of the hub's own")
-    place = request.client.host if request.client else ""
+    place = place_of(request)
     try:
         _by_place.take(place)
         _by_login.take(secret_hash(login) + place)
@@ -52,6 +52,7 @@ async def sign_in(
         await house.store.audit("visitor", "sign-in.refused", login[:128].replace("\x00", ""), {}, house.now())
         return door(request, 401, next=next, error="wrong", login=login)
     _by_login.forget(secret_hash(login) + place)
+    _by_place.give_back(place)
     inside = RedirectResponse(local_place(next), 303)
     await house.sessions.open(request, inside, person)
     await house.store.audit(f"person:{person.login}", "sign-in", person.login, {}, house.now())

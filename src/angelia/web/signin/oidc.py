@@ -15,7 +15,7 @@ from angelia.web.signin.flows import LIVES, new_flow, packed, unpacked
 from angelia.web.signin.guard import local_place
 from angelia.web.signin.newcomers import person_of
 from angelia.web.signin.providers import Flow, Provider, ProviderAway, SignInFailed
-from angelia.web.signin.tries import Tries
+from angelia.web.signin.tries import Tries, place_of
 
 router = APIRouter(prefix="/sign-in/{name}", include_in_schema=False)
 _by_place = Tries(60, 60.0)
@@ -51,7 +51,7 @@ def _refused(request: Request, provider: Provider, error: SignInFailed, place: s
 async def leave(name: str, request: Request, house: House, next: str = "/") -> Response:
     """To the provider. A link and no form: browsers that keep to our form-action would not follow a form to another site."""
     provider = _provider(house, name)
-    _by_place.take(request.client.host if request.client else "")
+    _by_place.take(place_of(request))
     flow = new_flow(name, local_place(next), int(house.now().timestamp()))
     try:
         place = await provider.leave(flow, _back(house, provider))
@@ -70,7 +70,7 @@ async def arrive(name: str, request: Request, house: House, state: str = "", cod
     provider = _provider(house, name)
     flow = unpacked(request.cookies.get(_cookie(house), ""), house.secret, int(house.now().timestamp()))
     try:
-        _by_place.take(request.client.host if request.client else "")
+        _by_place.take(place_of(request))
         flow = _checked(flow, name, state)
     except (SignInFailed, RateLimited) as wrong:
         # No entry in the audit log: whoever comes without a flow of ours is nobody who tried to sign in.
