@@ -55,7 +55,7 @@ async def test_a_session_is_new_at_each_sign_in_and_only_its_hash_is_kept(house,
     """E103: one planted before is worth nothing, one copied is worth nothing after signing out."""
     app = house.app()
     async with browser(app) as client, browser(app) as thief:
-        client.cookies.set("angelia", "planted")
+        client.cookies.set("angelia", "planted", domain="127.0.0.1")
         await sign_in(client)
         first = client.cookies["angelia"]
         assert first != "planted" and len(first) >= 43

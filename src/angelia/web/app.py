@@ -13,6 +13,7 @@ from angelia import telemetry
 from angelia.model.errors import AngeliaError
 from angelia.web import addresses, feeds, inbox, keys, messages, operations, people, probes, site, unsubscribe, wants
 from angelia.web.context import Context
+from angelia.web.openapi import ERRORS, Api
 from angelia.web.pages.errors import error_page, is_page, to_sign_in
 from angelia.web.pages.rooms import ROOMS
 from angelia.web.signin.guard import SignInNeeded
@@ -31,7 +32,7 @@ _HEADERS = {
 def make_api(context: Context) -> FastAPI:
     """The application behind the hot inlets."""
     # No redirects for a slash too many: their Location would be made of the request's Host.
-    app = FastAPI(
+    app = Api(
         title="Angelia",
         version=angelia.__version__,
         docs_url=None,
@@ -39,6 +40,7 @@ def make_api(context: Context) -> FastAPI:
         openapi_url="/api/v1/openapi.json",
         redirect_slashes=False,
         max_body_size=context.max_body,
+        responses=ERRORS,
     )
     app.state.context = context
     for room in (messages, people, wants, addresses, inbox, keys, site, operations, feeds, unsubscribe, probes, *ROOMS):

@@ -3,6 +3,7 @@
 import html
 
 from fastapi import APIRouter, Response
+from fastapi.responses import HTMLResponse
 
 from angelia.flow.unsubscribe import Target, read_token, unsubscribe
 from angelia.model.errors import Forbidden
@@ -30,7 +31,7 @@ def _page(title: str, body: str) -> Response:
 _WHAT = {"type": "messages of type {value} and what is below it", "rule": "what your rule {value} sends", "object": "messages about {value}"}
 
 
-@router.get("/{token}")
+@router.get("/{token}", response_class=HTMLResponse)
 async def ask(token: str, house: House) -> Response:
     """What would end, and a button."""
     target = _target(house, token)
@@ -39,7 +40,7 @@ async def ask(token: str, house: House) -> Response:
     return _page("Stop these messages?", f'{question}<form method="post"><button>Stop them</button></form>')
 
 
-@router.post("/{token}")
+@router.post("/{token}", response_class=HTMLResponse)
 async def act(token: str, house: House) -> Response:
     """Do it; the same again is harmless."""
     said = await unsubscribe(house.store, _target(house, token), house.site(), house.now())
