@@ -534,7 +534,7 @@ class SiteStore(Protocol):
         """A new feed."""
 
     async def feed(self, secret_hash: str) -> Feed | None:
-        """By the hash of its token; None if revoked."""
+        """By the hash of its token; None if revoked, or if its owner is not active."""
 
     async def list_feeds(self, person_id: int) -> list[Feed]:
         """Hers, revoked ones left out."""
@@ -646,6 +646,9 @@ class SignInStore(Protocol):
 
     async def person_of_identity(self, issuer: str, subject: str) -> Person | None:
         """Who that is here."""
+
+    async def identities(self, person_id: int) -> list[tuple[str, str]]:
+        """What she is at providers: (issuer, subject), in order."""
 
     async def open_session(self, session: Session, secret_hash: str, provider_session: str = "") -> Session:
         """A new one gets its id; `provider_session` is the provider's `sid`."""

@@ -11,6 +11,7 @@ from angelia.model.preference import Site
 from angelia.store import Store
 from angelia.web.limits import Limits
 from angelia.web.live import Live
+from angelia.web.signin.providers import Provider
 from angelia.web.signin.sessions import Sessions
 from angelia.wire.callers import Callers
 
@@ -30,6 +31,9 @@ class Context:
     title: str
     sessions: Sessions
     live: Live
+    providers: Mapping[str, Provider]
+    has_passwords: bool
+    proxies: frozenset[str]
     max_body: int
     changed: Callable[[str], None]
     refresh: Callable[[], Awaitable[None]]

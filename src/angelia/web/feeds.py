@@ -30,7 +30,10 @@ Link = Callable[[InboxItem], str]
 register_namespace("", ATOM)
 
 
-@router.get("/{name}")
+_FORMS: dict[str, Any] = {"content": {"application/atom+xml": {}, "application/feed+json": {}}}
+
+
+@router.get("/{name}", response_class=Response, responses={200: _FORMS, 304: {"description": "You have the newest"}})
 async def feed(name: str, request: Request, house: House, before: str = "") -> Response:
     """`<token>.atom` or `<token>.json`; 304 where the reader has the newest, pages by RFC 5005."""
     secret, _, form = name.rpartition(".")

@@ -22,12 +22,13 @@ from angelia.web.pages import (
     why,
 )
 from angelia.web.pages.admin import rooms as admin_rooms
-from angelia.web.signin import local
+from angelia.web.signin import local, oidc
 
 ROOMS = (
     static,
     reports,
     local,
+    oidc,
     inbox,
     message,
     rules,
