@@ -3,11 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8080
-STATIC := src/angelia/web/static/manifest.json
 BROWSER := tests/browser/node_modules/.package-lock.json
 DATA ?= var
+STATIC := src/angelia/web/static/manifest.json
 
-.PHONY: assets help run test check lint lock bench clean peers messages pictures
+.PHONY: help run test check soak lint lock assets bench clean peers messages pictures
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -20,6 +20,9 @@ test: $(VENV)/test.stamp $(STATIC) peers $(BROWSER) lint ## Everything: lint, ty
 
 check: $(VENV)/test.stamp $(STATIC) lint ## The fast tiers only
 	$(BIN)/python -m pytest tests/pure tests/house
+
+soak: $(VENV)/test.stamp peers ## The crash and fault tests at their full size; takes an hour or more
+	ANGELIA_SOAK=1 ANGELIA_PEERS=required $(BIN)/python -m pytest tests/journey -s
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check src tests benchmarks

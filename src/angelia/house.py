@@ -5,8 +5,8 @@ import contextlib
 import fcntl
 import signal
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
-from time import monotonic, time_ns
+from datetime import timedelta
+from time import monotonic
 
 import uvicorn
 
@@ -17,6 +17,7 @@ from angelia.directories.http import HttpDirectory, HttpDirectorySettings
 from angelia.directories.local import LocalDirectory
 from angelia.directories.together import TogetherDirectory
 from angelia.directory import Directory
+from angelia.flow.clock import SteadyClock
 from angelia.flow.digester import Digester
 from angelia.flow.intake import Intake
 from angelia.flow.janitor import Janitor
@@ -48,9 +49,8 @@ STAGES = ("planner", "digester", "relay", "janitor")
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
-def now() -> datetime:
-    """The only clock of the house."""
-    return datetime.now(UTC)
+now = SteadyClock()
+"""The only clock of the house."""
 
 
 class House:
@@ -65,7 +65,7 @@ class House:
         self._is_only_worker = False
         self.hints = {name: Hint() for name in STAGES}
         self.people = People(store)
-        self.intake = Intake(store, lambda: time_ns() // 1000, node, self._wake("planner", "messages"))
+        self.intake = Intake(store, now.us, node, self._wake("planner", "messages"))
         self.secret = secret_of(settings)
         self.outbound = Outbound(settings.outbound.allow, ca_file=settings.outbound.ca_file)
         self.directory = make_directory(settings, store, self.outbound)
@@ -207,6 +207,8 @@ class House:
     async def _work(self) -> None:
         if self._is_only_worker:
             await self.store.release_leases()
+        if back := await self.store.forget_future(now()):
+            telemetry.log.warning("clock_went_back", due_now=back)
         jobs = [asyncio.create_task(run(stage, self.hints[stage.name], now, self._stop), name=stage.name) for stage in self.stages]
         jobs.append(asyncio.create_task(self._keep_fresh()))
         listening = asyncio.create_task(self._listen())

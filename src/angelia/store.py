@@ -221,7 +221,10 @@ class DeliveryStore(Protocol):
     """Deliveries from plan to end."""
 
     async def claim_deliveries(self, agents: Collection[str], limit: int, lease: timedelta, now: datetime) -> list[Delivery]:
-        """Due ones of these agents, oldest due first; each comes as SENDING with its fence raised and its attempt counted, before any try."""
+        """Due ones of these agents, urgent ones first, then oldest due first.
+
+        Each comes as SENDING with its fence raised and its attempt counted, before any try.
+        """
 
     async def settle(self, settlements: Sequence[Settlement], now: datetime) -> int:
         """Record outcomes; an old fence changes nothing. The end of a digest's delivery is the end of its items. Returns how many applied."""
@@ -647,6 +650,9 @@ class Upkeep(Protocol):
 
     async def release_leases(self) -> int:
         """For the only worker, at its start: whoever held something is gone. How much came back."""
+
+    async def forget_future(self, now: datetime) -> int:
+        """For every worker, at its start: what was put off under a clock that went back since is due now. What is held for a slot keeps its time."""
 
     def wake(self, topic: str) -> None:
         """A hint to other processes (`messages`, `deliveries`, `people`); may be lost."""

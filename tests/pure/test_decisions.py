@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
+from angelia.flow.relay import put_off
+from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.message import Severity
 from angelia.planning.digest import DigestItem, assemble
 from angelia.planning.flood import Caps, Fold, Overflow, Pass, judge
@@ -113,3 +115,21 @@ def test_no_item_is_lost_or_told_twice_and_order_does_not_matter(entries, random
     told = sum(line.count for group in made.digest.groups for line in group.lines) if made.digest else 0
     assert told + len(made.expired) + len(made.superseded) == len(entries)
     assert not set(made.expired) & set(made.superseded)
+
+
+def test_a_rest_begun_under_a_clock_that_went_back_is_over():  # promise P13
+    tomorrow = NOW + timedelta(days=1)
+    resting = Breaker(7, tomorrow + timedelta(minutes=10))
+    assert may_try(resting, tomorrow) == (tomorrow + timedelta(minutes=10), resting)
+    allowed_at, probing = may_try(resting, NOW)
+    assert allowed_at is None
+    assert probing.probe_until == NOW + timedelta(minutes=10)
+    assert may_try(Breaker(7, NOW, tomorrow), NOW)[0] is None
+
+
+def test_a_delivery_that_waits_for_a_resting_destination_grows_old():  # promise P8
+    waiting = Delivery(delivery_id=1, person_id=1, agent="mail", address_id=1, state=State.SENDING, due_at=NOW, message_id=1, first_tried_at=NOW)
+    within = put_off(waiting, NOW + DAYS, DAYS)
+    assert (within.state, within.due_at, within.is_attempt) == (State.DUE, NOW + DAYS, False)
+    over = put_off(waiting, NOW + DAYS + timedelta(seconds=1), DAYS)
+    assert (over.state, over.reason) == (State.EXPIRED, Reason.LIFETIME_OVER)

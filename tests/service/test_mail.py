@@ -2,6 +2,7 @@
 
 import email
 import email.policy
+from collections import Counter
 from datetime import UTC, datetime
 
 import pytest
@@ -157,6 +158,22 @@ async def test_a_lost_answer_makes_at_most_one_repeat_with_the_same_id():  # fig
     assert (type(first), type(second)) == (Later, Sent)
     ids = [email.message_from_bytes(raw)["Message-ID"] for raw in sink.mails]
     assert ids == ["<dlv_000000000002d@test.example>"] * 2
+
+
+async def test_a_hundred_lost_answers_make_a_hundred_repeats_at_most():  # figure R5
+    sink = Sink("ackloss")
+    sink.start()
+    url = f"smtp://127.0.0.1:{sink.port}"
+    letters = [letter(number=number) for number in range(1, 101)]
+    lost = await deliver(url, *letters)
+    sink.mode = "ok"
+    again = await deliver(url, *letters)
+    sink.stop()
+    assert {type(outcome) for outcome in lost} == {Later}
+    assert {type(outcome) for outcome in again} == {Sent}
+    ids = Counter(email.message_from_bytes(raw)["Message-ID"] for raw in sink.mails)
+    assert len(ids) == 100
+    assert set(ids.values()) == {2}
 
 
 async def test_files_for_a_machine_without_a_server(tmp_path):

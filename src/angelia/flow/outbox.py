@@ -127,6 +127,7 @@ class Outbox:
                 form=decision.form,
                 reason=Reason.EXPIRED if state is State.EXPIRED else decision.reason,
                 is_locked=decision.is_locked,
+                is_urgent=candidacy.message.severity >= Severity.URGENT,
                 ended_at=self._now if is_over else None,
             )
         )

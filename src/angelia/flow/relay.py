@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from time import monotonic
@@ -12,7 +13,7 @@ from angelia.flow.lane import Lane
 from angelia.flow.letters import Letters, Withheld
 from angelia.flow.voice import Voice
 from angelia.model.delivery import Delivery, Later, Outcome, Reason, Refused, Sent, Skipped, State
-from angelia.model.errors import AngeliaError
+from angelia.model.errors import AngeliaError, StoreUnavailable
 from angelia.model.person import AddressState
 from angelia.planning.retry import Breaker, after_failure, after_success, may_try, next_attempt
 from angelia.store import Settlement, Store
@@ -139,18 +140,23 @@ class Relay:
         breaker = (self._breakers or {}).get(destination, Breaker())
         allowed_at, breaker = may_try(breaker, self._clock())
         if allowed_at is not None:
-            settlement = Settlement(
-                delivery.delivery_id, delivery.fence, State.DUE, delivery.reason, allowed_at, "the destination rests", is_attempt=False
-            )
-            self._done(delivery, settlement)
+            await self._end_try(letter, put_off(delivery, allowed_at, self._lifetimes.of(agent.name)))
             return
         self._set_breaker(destination, breaker)
         outcome, is_crash = await attempt(agent, letter)
         now = self._clock()
         self._judge_destination(destination, outcome, now)
-        self._done(delivery, settle(delivery, outcome, now, self._lifetimes.of(agent.name), is_crash=is_crash), letter)
+        await self._end_try(letter, settle(delivery, outcome, now, self._lifetimes.of(agent.name), is_crash=is_crash))
         if isinstance(outcome, Refused) and outcome.is_address_bad:
             await self._address_refused(letter, outcome, now)
+
+    async def _end_try(self, letter: Letter, settlement: Settlement) -> None:
+        self._done(letter.delivery, settlement, letter)
+        if settlement.reason is not Reason.LIFETIME_OVER or letter.address is None:
+            return
+        # If it can't be said now, the next that is given up says it.
+        with suppress(StoreUnavailable):
+            await self._voice.gave_up(letter.person.login, letter.delivery.agent, letter.address.value, settlement.error, self._clock())
 
     def _judge_destination(self, destination: str, outcome: Outcome, now: datetime) -> None:
         breaker = (self._breakers or {}).get(destination, Breaker())
@@ -263,3 +269,11 @@ def settle(delivery: Delivery, outcome: Outcome, now: datetime, lifetime: timede
             if due_at is None:
                 return Settlement(key, fence, State.EXPIRED, Reason.LIFETIME_OVER, error=why)
             return Settlement(key, fence, State.DUE, delivery.reason, due_at, why)
+
+
+def put_off(delivery: Delivery, allowed_at: datetime, lifetime: timedelta) -> Settlement:
+    """While its destination rests a delivery waits, and grows old: of many that wait only the probes are really tried. Pure."""
+    why = "the destination rests"
+    if delivery.first_tried_at is not None and allowed_at - delivery.first_tried_at > lifetime:
+        return Settlement(delivery.delivery_id, delivery.fence, State.EXPIRED, Reason.LIFETIME_OVER, error=why, is_attempt=False)
+    return Settlement(delivery.delivery_id, delivery.fence, State.DUE, delivery.reason, allowed_at, why, is_attempt=False)

@@ -54,6 +54,12 @@ class Voice:
         message = _house_message(f"{HOUSE}.address.refused", login, now, f"Your {agent} address does not work", text)
         await self._say([(f"refused {agent} {address} {now.date()}", message)])
 
+    async def gave_up(self, login: str, agent: str, address: str, why: str, now: datetime) -> None:
+        """Letters to an address were tried until their lifetime was over: told once in the seven days that keys are kept, however many they are."""
+        text = f"Messages for {address} could not be sent for so long that they were given up ({why}). Those that follow are tried again."
+        message = _house_message(f"{HOUSE}.delivery.expired", login, now, f"Messages by {agent} did not reach you", text)
+        await self._say([(f"gave up {agent} {address}", message)])
+
     async def _say(self, things: Sequence[tuple[str, Message]]) -> None:
         drafts = []
         for key, message in things:

@@ -131,7 +131,8 @@ class Delivery:
     """One message (or digest) for one person by one agent at one address, and its state.
 
     Exactly one of `message_id` and `digest_id` is the content; a held item of a digest has its message_id, and its digest_id once bucketed.
-    `address_id` is 0 where the agent needs none. `fence` grows with each claim: a worker whose fence is old may not write.
+    `address_id` is 0 where the agent needs none. `is_urgent` ones are claimed before
+    all others. `fence` grows with each claim: a worker whose fence is old may not write.
     """
 
     delivery_id: int
@@ -146,6 +147,7 @@ class Delivery:
     form: str = "full"
     reason: Reason = Reason.CHOSEN
     is_locked: bool = False
+    is_urgent: bool = False
     attempts: int = 0
     fence: int = 0
     first_tried_at: datetime | None = None

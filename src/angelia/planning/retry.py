@@ -54,9 +54,10 @@ def may_try(breaker: Breaker, now: datetime) -> tuple[datetime | None, Breaker]:
     """(None, breaker) if a try may go now; else when to ask again. With an open breaker one probe at a time goes."""
     if breaker.rests_until is None:
         return None, breaker
-    if now < breaker.rests_until:
-        return min(breaker.rests_until, now + LONGEST_REST), breaker
-    if breaker.probe_until is not None and now < breaker.probe_until:
+    # A rest that lies further ahead than the longest was begun under a clock that went back since.
+    if now < breaker.rests_until <= now + LONGEST_REST:
+        return breaker.rests_until, breaker
+    if breaker.probe_until is not None and now < breaker.probe_until <= now + LONGEST_REST:
         return min(breaker.probe_until, now + SHORTEST_REST), breaker
     return None, replace(breaker, probe_until=now + LONGEST_REST)
 

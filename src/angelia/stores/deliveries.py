@@ -23,7 +23,7 @@ _IS_DUE = "SELECT 1 FROM deliveries WHERE state = 2 AND agent = ? AND due_us <= 
 _CLAIM = (
     "UPDATE deliveries SET state = 3, lease_us = ?, fence = fence + 1, attempts = attempts + 1, "
     "first_tried_us = COALESCE(first_tried_us, ?) WHERE id IN (SELECT id FROM deliveries WHERE state = 2 AND agent = ? "
-    "AND due_us <= ? ORDER BY due_us, id LIMIT ?{lock}) RETURNING " + shape.RETURNING
+    "AND due_us <= ?{urgent} ORDER BY due_us, id LIMIT ?{lock}) RETURNING " + shape.RETURNING
 )
 _SETTLE = (
     "UPDATE deliveries SET state = s.state, reason = s.reason, due_us = COALESCE(s.due_us, deliveries.due_us), "
@@ -56,9 +56,9 @@ _EACH_WAITING: tuple[ColumnElement[bool], ...] = (
 )
 
 
-def claim_text(dialect: str) -> str:
+def claim_text(dialect: str, urgent: str = "") -> str:
     """The statement of a claim: lease until, now, agent, now, limit."""
-    return _CLAIM.format(lock=" FOR UPDATE SKIP LOCKED" if dialect == "postgresql" else "")
+    return _CLAIM.format(lock=" FOR UPDATE SKIP LOCKED" if dialect == "postgresql" else "", urgent=urgent)
 
 
 class DeliveriesMixin:
@@ -69,7 +69,8 @@ class DeliveriesMixin:
     async def claim_deliveries(self, agents: Collection[str], limit: int, lease: timedelta, now: datetime) -> list[Delivery]:
         """See DeliveryStore."""
         now_us, until_us = to_us(now), to_us(now + lease)
-        claim = claim_text(self.engine.dialect)
+        # Urgent ones do not stand in a queue: they have an index of their own, which is nearly always empty.
+        claims = [claim_text(self.engine.dialect, urgent) for urgent in (" AND is_urgent = 1", "")]
 
         def ready(connection: Connection) -> list[str]:
             return [agent for agent in agents if run(connection, _IS_DUE, (agent, now_us)).first() is not None]
@@ -81,11 +82,12 @@ class DeliveriesMixin:
 
         def work(connection: Connection) -> list[Delivery]:
             found: list[Delivery] = []
-            for agent in waiting:
-                if len(found) < limit:
-                    rows = run(connection, claim, (until_us, now_us, agent, now_us, limit - len(found)))
-                    found += [shape.delivery_from(row) for row in rows]
-            return sorted(found, key=lambda delivery: (delivery.due_at, delivery.delivery_id))
+            for claim in claims:
+                for agent in waiting:
+                    if len(found) < limit:
+                        rows = run(connection, claim, (until_us, now_us, agent, now_us, limit - len(found)))
+                        found += [shape.delivery_from(row) for row in rows]
+            return sorted(found, key=lambda delivery: (not delivery.is_urgent, delivery.due_at, delivery.delivery_id))
 
         return await self.engine.write(work)
 

@@ -30,6 +30,7 @@ READERS = 4
 MOST_IN_COMMIT = 200
 _LOST = ("40001", "40P01")  # serialisation failure, deadlock: the server took everything back, and asks to try again
 _PAUSES = (0.01, 0.03, 0.1, 0.3)  # seconds, give or take a half, so that two who met do not meet again
+DAMAGED = "the database file is damaged: stop the hub and put a backup in its place"
 
 
 class SqlEngine(Protocol):
@@ -258,12 +259,17 @@ def _discard(connection: Connection | None) -> None:
         connection.close()
 
 
+def is_damage(text: str) -> bool:
+    """Does SQLite say that the file itself is broken?"""
+    return "malformed" in text or "not a database" in text
+
+
 def _unavailable(error: BaseException) -> StoreUnavailable:
     cause = getattr(error, "orig", None) or error
     text = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
     telemetry.log.error("store_unavailable", error=text, kind=type(cause).__name__)
-    if "malformed" in text or "not a database" in text:
-        return StoreUnavailable("the database file is damaged: stop the hub and put a backup in its place", retry_after=60)
+    if is_damage(text):
+        return StoreUnavailable(DAMAGED, retry_after=60)
     if "disk is full" in text or "No space left" in text or "disk I/O" in text:
         return StoreUnavailable("the hub can't store anything: its disk is full or failing; an operator must act", retry_after=5)
     return StoreUnavailable("the hub can't store anything right now; send again in a few seconds", retry_after=2)

@@ -18,7 +18,7 @@ from angelia.stores.tables import deliveries, messages
 MESSAGE_COLUMNS = (messages.c.id, messages.c.source, messages.c.received_us, messages.c.payload)
 DELIVERY_COLUMNS = (
     "id", "message_id", "person_id", "agent", "address_id", "state", "due_us", "fence", "attempts", "first_tried_us",
-    "ended_us", "digest_id", "schedule", "form", "reason", "is_locked", "last_error",
+    "ended_us", "digest_id", "schedule", "form", "reason", "is_locked", "last_error", "is_urgent",
 )  # fmt: skip
 DELIVERY_SELECT = tuple(deliveries.c[name] for name in DELIVERY_COLUMNS)
 RETURNING = ", ".join(DELIVERY_COLUMNS)
@@ -66,6 +66,7 @@ def delivery_from(row: Sequence[Any]) -> Delivery:
         reason=Reason(row[14]),
         is_locked=bool(row[15]),
         last_error=row[16],
+        is_urgent=bool(row[17]),
     )
 
 
@@ -74,7 +75,7 @@ INSERT_DELIVERIES = Insert(
     {
         "id": "bigint", "message_id": "bigint", "person_id": "bigint", "agent": "text", "address_id": "bigint", "state": "smallint",
         "due_us": "bigint", "ended_us": "bigint", "digest_id": "bigint", "schedule": "text", "form": "text", "reason": "text",
-        "is_locked": "smallint",
+        "is_locked": "smallint", "is_urgent": "smallint",
     },
     "ON CONFLICT DO NOTHING",
 )  # fmt: skip
@@ -85,7 +86,7 @@ def delivery_values(delivery: Delivery) -> tuple[object, ...]:
     return (
         delivery.delivery_id, delivery.message_id, delivery.person_id, delivery.agent, delivery.address_id, int(delivery.state),
         to_us(delivery.due_at), stamp(delivery.ended_at), delivery.digest_id, delivery.schedule, delivery.form,
-        delivery.reason.value, int(delivery.is_locked),
+        delivery.reason.value, int(delivery.is_locked), int(delivery.is_urgent),
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from angelia.model.errors import BadSettings, StoreUnavailable
 from angelia.stores.addresses import AddressesMixin
 from angelia.stores.deliveries import DeliveriesMixin
 from angelia.stores.digests import DigestsMixin
-from angelia.stores.engine import PostgresEngine, SqlEngine, SqliteEngine
+from angelia.stores.engine import DAMAGED, PostgresEngine, SqlEngine, SqliteEngine, is_damage
 from angelia.stores.groups import GroupsMixin
 from angelia.stores.inbox import InboxMixin
 from angelia.stores.ledger import LedgerMixin
@@ -117,5 +117,7 @@ def _wal(path: Path) -> None:
             connection.execute("PRAGMA journal_mode=WAL")
         finally:
             connection.close()
-    except sqlite3.Error as error:
+    except sqlite3.DatabaseError as error:
+        if is_damage(str(error)):
+            raise StoreUnavailable(f"{path}: {DAMAGED}") from error
         raise StoreUnavailable(f"{path} can't be used as a database: {error}") from error

@@ -85,6 +85,7 @@ deliveries = Table(
     _text("last_error"),
     Column("read_us", BigInteger),
     Column("archived_us", BigInteger),
+    _small("is_urgent"),
     UniqueConstraint("message_id", "person_id", "agent", "address_id", name="deliveries_once"),
 )
 
@@ -95,6 +96,7 @@ def _partial(name: str, where: str, *columns: Column[int]) -> None:
 
 _d = deliveries.c
 _partial("deliveries_due", f"state = {State.DUE:d}", _d.agent, _d.due_us, _d.id)
+_partial("deliveries_urgent", f"state = {State.DUE:d} AND is_urgent = 1", _d.agent, _d.due_us, _d.id)
 _partial("deliveries_held", f"state = {State.HELD:d}", _d.due_us, _d.person_id, _d.agent, _d.address_id, _d.schedule)
 _partial("deliveries_sending", f"state = {State.SENDING:d}", _d.lease_us)
 _partial("deliveries_failed", f"state IN ({State.BOUNCED:d}, {State.DEAD:d})", _d.id)

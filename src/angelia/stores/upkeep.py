@@ -16,7 +16,7 @@ from sqlalchemy.engine import make_url
 from angelia import telemetry
 from angelia.model.delivery import State
 from angelia.model.errors import SchemaMismatch, StoreUnavailable
-from angelia.model.moments import first_id, to_us
+from angelia.model.moments import first_id, next_id, to_us
 from angelia.stores import rows as shape
 from angelia.stores.engine import SqlEngine, run
 from angelia.stores.messages import below
@@ -34,6 +34,8 @@ _FORGET_MARKS = (
     "DELETE FROM repeat_marks WHERE (person_id, agent, key) IN "
     "(SELECT person_id, agent, key FROM repeat_marks WHERE sent_us < ? ORDER BY sent_us LIMIT ?)"
 )
+AHEAD = timedelta(minutes=5)
+"""More than clocks of several machines differ, and than a claim lasts."""
 _d = deliveries.c
 
 
@@ -126,6 +128,23 @@ class UpkeepMixin:
 
         return await self.engine.write(work)
 
+    async def forget_future(self, now: datetime) -> int:
+        """See Upkeep. A try, or an id, that lies ahead of now was made under another clock. Claims of messages last half a minute."""
+        now_us, ahead_us = to_us(now), to_us(now + AHEAD)
+        created = next_id(ahead_us, 0, 0)
+        due = (
+            "UPDATE deliveries SET due_us = ? WHERE state = 2 AND due_us > ? "
+            "AND (first_tried_us > ? OR (attempts = 0 AND id > ? AND reason NOT IN ('quiet_hours', 'not_before')))"
+        )
+        claimed = "UPDATE messages SET plan_due_us = 0 WHERE plan_state = 0 AND plan_due_us > ?"
+
+        def work(connection: Connection) -> int:
+            back = run(connection, due, (now_us, ahead_us, ahead_us, created)).rowcount + run(connection, claimed, (ahead_us,)).rowcount
+            leases = "UPDATE deliveries SET state = 2, fence = fence + 1 WHERE state = 3 AND lease_us > ?"
+            return int(back + run(connection, leases, (ahead_us,)).rowcount)
+
+        return await self.engine.write(work)
+
     async def ping(self) -> None:
         """See Upkeep."""
         put = "INSERT INTO counters (name, value) VALUES ('ping', 1) ON CONFLICT (name) DO UPDATE SET value = counters.value + 1"
@@ -190,7 +209,7 @@ class UpkeepMixin:
         return count
 
 
-HEAD = "0002"
+HEAD = "0003"
 
 
 def mismatch(found: str) -> SchemaMismatch:

@@ -27,19 +27,23 @@ def small_disk(megabytes: int) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def failing(argv: Sequence[str], calls: str, *, error: str, when: int) -> list[str]:
-    """The command with its `when`-th (and every later) call of these kinds failing: `failing(argv, "fsync,fdatasync", error="EIO", when=9)`."""
-    program = shutil.which("strace")
-    if program is None:
-        missing("strace")
-    assert program is not None
-    return [program, "-f", "-qq", "-o", "/dev/null", "-e", f"trace={calls}", "-e", f"inject={calls}:error={error}:when={when}+", *argv]
+def failing(argv: Sequence[str], calls: str, *, error: str, when: int, is_lasting: bool = True) -> list[str]:
+    """The command with the `when`-th call of these kinds failing in each thread: `failing(argv, "fsync,fdatasync", error="EIO", when=9)`.
+
+    `is_lasting` lets every later one fail, too.
+    """
+    return _traced(argv, calls, f"error={error}:when={when}{'+' if is_lasting else ''}")
 
 
 def killed(argv: Sequence[str], calls: str, *, when: int) -> list[str]:
-    """The command killed in its `when`-th call of these kinds."""
+    """The command killed in the `when`-th call of these kinds that one of its threads makes."""
+    return _traced(argv, calls, f"signal=KILL:when={when}")
+
+
+def _traced(argv: Sequence[str], calls: str, fault: str) -> list[str]:
     program = shutil.which("strace")
     if program is None:
         missing("strace")
     assert program is not None
-    return [program, "-f", "-qq", "-o", "/dev/null", "-e", f"trace={calls}", "-e", f"inject={calls}:signal=KILL:when={when}", *argv]
+    # With a filter in the kernel only these calls stop for the tracer.
+    return [program, "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", f"trace={calls}", "-e", f"inject={calls}:{fault}", *argv]

@@ -23,24 +23,42 @@ def _as_postgres(argv: list[str]) -> list[str]:
 class PostgreSQL:
     """A cluster with flushing on, as in real life."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path | None = None, *, is_new: bool = True) -> None:
+        """In a scratch folder, or in `folder`; with `is_new=False` on the data that it holds, as after a power cut."""
         programs = _programs()
         if programs is None:
             missing("PostgreSQL")
         assert programs is not None
         self._programs = programs
-        self.folder = scratch("postgresql")
+        self.folder = folder or scratch("postgresql")
         self.port = free_port()
         self._databases = 0
         if os.geteuid() == 0:
             shutil.chown(self.folder, "postgres")
-        argv = [str(programs / "initdb"), "-D", str(self.folder / "data"), "-U", "postgres", "-A", "trust", "--no-locale", "-E", "UTF8"]
+        if not is_new:
+            (self.folder / "data" / "postmaster.pid").unlink(missing_ok=True)
+            self.server = self._start()
+            self._wait_until_recovered()
+            return
+        argv = [
+            str(programs / "initdb"),
+            "-D",
+            str(self.folder / "data"),
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "--no-locale",
+            "-E",
+            "UTF8",
+            "--wal-segsize=4",
+        ]
         subprocess.run(_as_postgres(argv), check=True, capture_output=True, cwd=self.folder)
         self.server = self._start()
 
     def _start(self) -> Server:
         argv = [str(self._programs / "postgres"), "-D", str(self.folder / "data"), "-p", str(self.port)]
-        argv += ["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=100"]
+        argv += ["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=100", "-c", "max_wal_size=64MB"]
         return Server("postgres", _as_postgres(argv), [self.port], self.folder)
 
     def database(self) -> str:
@@ -52,10 +70,32 @@ class PostgreSQL:
             argv = [str(self._programs / "createdb"), "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", name]
             made = subprocess.run(argv, check=False, capture_output=True)
             if made.returncode == 0:
-                return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
+                return self.url(name)
             if time.monotonic() > deadline:
                 raise RuntimeError(made.stderr.decode())
             time.sleep(0.1)
+
+    def url(self, name: str) -> str:
+        """The URL of a database of that name."""
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
+
+    def freeze(self) -> None:
+        """Stop the server and all its backends where they are: each backend is a group of its own."""
+        for pid in self._processes():
+            os.kill(pid, signal.SIGSTOP)
+        # One that was forked meanwhile.
+        for pid in self._processes():
+            os.kill(pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Go on after `freeze`."""
+        for pid in self._processes():
+            os.kill(pid, signal.SIGCONT)
+
+    def _processes(self) -> list[int]:
+        postmaster = int((self.folder / "data" / "postmaster.pid").read_text().splitlines()[0])
+        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+        return [postmaster, *map(int, children)]
 
     def kill9(self) -> None:
         """As if the machine had lost it."""

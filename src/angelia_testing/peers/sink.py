@@ -11,7 +11,9 @@ from angelia_testing.peers.process import free_port
 
 @dataclass
 class Sink:
-    """`mode`: ok, rcpt450, rcpt550, data451, silent (nothing is said after the mail), or ackloss (stored, but the connection breaks first)."""
+    """`mode`: ok, rcpt450, rcpt550, data451, silent (nothing is said after the mail), ackloss (stored, but the connection breaks before
+    the 250), or hold (stored; the 250 waits until the mode is another one).
+    """
 
     mode: str = "ok"
     mails: list[bytes] = field(default_factory=list)
@@ -42,6 +44,8 @@ class Sink:
             await asyncio.sleep(60)
         self.mails.append(envelope.content)
         self.recipients.append(list(envelope.rcpt_tos))
+        while self.mode == "hold":
+            await asyncio.sleep(0.02)
         if self.mode == "ackloss":
             server.transport.abort()
         return "250 2.0.0 taken"

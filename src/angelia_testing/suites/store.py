@@ -11,7 +11,7 @@ from angelia.inlet import Taken
 from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.errors import AngeliaError, Conflict, NotFound
 from angelia.model.message import Message, MessageType
-from angelia.model.moments import to_us
+from angelia.model.moments import next_id, to_us
 from angelia.model.payload import payload_of
 from angelia.model.person import Address, AddressState, Group, Person
 from angelia.planning.digest import DigestItem, assemble
@@ -178,6 +178,28 @@ class StoreSuite:
         assert (await store.deliveries([11]))[11].attempts == 0
         counts = await store.conservation()
         assert sum(counts.values()) == 3
+
+    async def test_urgent_ones_are_claimed_before_all_that_wait(self, store: Store) -> None:  # figure R20
+        waiting = [delivery(10 + n, 1, person_id=n) for n in range(5)]
+        await planned(store, 1, [*waiting, delivery(20, 1, due_at=NOW + MINUTE, person_id=9, is_urgent=True)])
+        assert [d.delivery_id for d in await store.claim_deliveries(["mail"], 2, LEASE, NOW)] == [10, 11]
+        claimed = await store.claim_deliveries(["mail"], 2, LEASE, NOW + MINUTE)
+        assert [(d.delivery_id, d.is_urgent) for d in claimed] == [(20, True), (12, False)]
+
+    async def test_what_was_put_off_under_a_clock_that_went_back_is_due_now(self, store: Store) -> None:  # promise P13
+        tomorrow = NOW + timedelta(days=1)
+        ahead = next_id(to_us(tomorrow), 0, 0)
+        later = delivery(ahead + 1, 1, person_id=2, due_at=tomorrow + MINUTE)
+        quiet = delivery(ahead + 2, 1, person_id=3, due_at=tomorrow + MINUTE, reason=Reason.QUIET_HOURS)
+        await planned(store, 1, [delivery(11, 1), delivery(12, 1, person_id=4), later, quiet])
+        first, second = await store.claim_deliveries(["mail"], 2, LEASE, tomorrow)
+        await store.settle([Settlement(first.delivery_id, first.fence, State.DUE, Reason.CHOSEN, tomorrow + MINUTE, "451 not now")], tomorrow)
+        assert await store.claim_deliveries(["mail"], 9, LEASE, NOW) == []
+        assert await store.forget_future(NOW) == 3
+        claimed = await store.claim_deliveries(["mail"], 9, LEASE, NOW)
+        assert {d.delivery_id for d in claimed} == {11, 12, later.delivery_id}
+        assert await store.settle([Settlement(second.delivery_id, second.fence, State.DELIVERED, Reason.CHOSEN)], NOW) == 0
+        assert await store.forget_future(NOW) == 0
 
     async def test_four_workers_never_hold_one_delivery(self, store: Store) -> None:  # figure R15
         deliveries = [delivery(1000 + n, 1, person_id=n) for n in range(400)]

@@ -1,0 +1,181 @@
+"""A hub as its users start it: a process on a port of its own, killed, stopped and started again; and looks into its database."""
+
+import asyncio
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx2
+
+from angelia.house import House
+from angelia.settings import Settings, load
+from angelia.stores.sql import open_store, upgrade
+from angelia_testing.peers.process import Server, free_port
+
+ANGELIA = (sys.executable, "-m", "angelia")
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("ANGELIA_")}
+Wrap = Callable[[list[str]], list[str]]
+
+
+def _unwrapped(argv: list[str]) -> list[str]:
+    return argv
+
+
+class Hub:
+    """A hub on its own port; everything below one folder. `wrap` puts another command around it, `program` another one in its place."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *options: str,
+        roles: str = "serve",
+        wrap: Wrap = _unwrapped,
+        program: Sequence[str] = ANGELIA,
+        is_awaited: bool = True,
+        **environment: str,
+    ) -> None:
+        self.folder, self.port, self._log = folder, free_port(), folder.parent / f"{folder.name}-log"
+        self._log.mkdir(exist_ok=True)
+        self.has_port = roles != "work"
+        port = ["--port", str(self.port)] if self.has_port else []
+        self.argv = wrap([*program, roles, "--data-dir", str(folder), *port, *options])
+        self.env = ENVIRONMENT | {"ANGELIA__WEB__OPEN_POSTING": "true"} | environment
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.database = self.env.get("ANGELIA__HOUSE__DATABASE", f"sqlite:///{folder / 'angelia.db'}")
+        self.start(is_awaited=is_awaited)
+
+    def start(self, *, is_awaited: bool = True) -> float:
+        """Start it; how many seconds it took until it took connections, or began to work."""
+        began = time.monotonic()
+        name = f"angelia-{self.port}"
+        self.server = Server(name, self.argv, [self.port] if self.has_port and is_awaited else [], self._log, self.env)
+        if not self.has_port:
+            wait_until(lambda: '"started"' in self.server.log() or self.server.process.poll() is not None, 60, what=self.server.log)
+        return time.monotonic() - began
+
+    def kill(self) -> None:
+        """kill -9, and wait until it is gone."""
+        self.server.kill()
+        self.server.process.wait()
+
+    def stop(self) -> int | None:
+        """SIGTERM; the exit code."""
+        return self.server.stop()
+
+    def cli(self, *arguments: str, code: int = 0) -> str:
+        """What the command line prints, run on the hub's own data folder."""
+        argv = [*ANGELIA, "--data-dir", str(self.folder), *arguments]
+        done = subprocess.run(argv, capture_output=True, text=True, env=self.env, timeout=120, check=False)
+        assert done.returncode == code, (arguments, done.stdout, done.stderr)
+        return done.stdout
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """The answer of the hub's database, read beside the hub."""
+        return rows(self.database, sql)
+
+    def count(self, sql: str) -> int:
+        """The one number that `sql` asks for."""
+        return int(self.rows(sql)[0][0])
+
+    def faults(self) -> list[str]:
+        """What `angelia db check` finds, without the start of a process."""
+        return faults(self.database)
+
+    def megabytes(self) -> float:
+        """Resident memory of the process now."""
+        status = Path(f"/proc/{self.server.process.pid}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+
+def rows(database: str, sql: str) -> list[tuple[Any, ...]]:
+    """All rows that a statement of the test's own yields."""
+    if database.startswith("sqlite"):
+        connection = sqlite3.connect(database.removeprefix("sqlite:///"), timeout=20)
+        try:
+            return connection.execute(sql).fetchall()
+        finally:
+            connection.close()
+    return asyncio.run(_postgres_rows(database, sql))
+
+
+async def _postgres_rows(database: str, sql: str) -> list[tuple[Any, ...]]:
+    connection = await asyncpg.connect(database, timeout=10)
+    try:
+        return [tuple(row) for row in await connection.fetch(sql)]
+    finally:
+        await connection.close()
+
+
+def faults(database: str) -> list[str]:
+    """Promise P3 as `angelia db check` looks at it: integrity and conservation."""
+    return asyncio.run(_faults(database))
+
+
+async def _faults(database: str) -> list[str]:
+    store = await open_store(database)
+    try:
+        return await store.check()
+    finally:
+        await store.close()
+
+
+SITE = {"hourly_cap": 100_000, "preferences": {"*": {"web": "now", "mail": "now"}}, "schedules": {"daily": {"every": "day"}}}
+"""A site that tells everything at once, without a cap that a load could reach."""
+
+
+def furnish(folder: Path, *logins: str, by_mail: Sequence[str] | None = None, database: str = "", site: Mapping[str, object] = SITE) -> None:
+    """The database of a hub in `folder` that does not run: its schema, a site, and people; those `by_mail` (all by default) have an address.
+
+    The token of a source that may post everything is in the file `tests.token`.
+    """
+    overrides = {"house": {"data_dir": str(folder), "database": database}}
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = load(environment={}, overrides=overrides)
+    upgrade(settings.database)
+    asyncio.run(_furnish(settings, logins, logins if by_mail is None else by_mail, site))
+
+
+async def _furnish(settings: Settings, logins: Sequence[str], by_mail: Sequence[str], site: Mapping[str, object]) -> None:
+    async with House.open(settings) as house:
+        transport = httpx2.ASGITransport(house.app(trusts_caller=True))
+        async with httpx2.AsyncClient(transport=transport, base_url="http://hub") as client:
+            (await client.put("/api/v1/site", json=site)).raise_for_status()
+            (await client.put("/api/v1/sources/tests", json={})).raise_for_status()
+            made = await client.post("/api/v1/sources/tests/tokens", json={"title": "tests"})
+            (settings.data_dir / "tests.token").write_text(made.json()["secret"])
+            for login in logins:
+                (await client.post("/api/v1/people", json={"login": login})).raise_for_status()
+                if login not in by_mail:
+                    continue
+                address = {"agent": "mail", "value": f"{login}@example.org", "is_verified": True}
+                (await client.post(f"/api/v1/people/{login}/addresses", json=address)).raise_for_status()
+
+
+def wait_until(is_true: Callable[[], object], seconds: float = 15.0, every: float = 0.05, what: object = "") -> None:
+    """Look again and again, for so long at most."""
+    deadline = time.monotonic() + seconds
+    while not is_true():
+        assert time.monotonic() < deadline, f"waited too long for {what or is_true}"
+        time.sleep(every)
+
+
+def crowd() -> float:
+    """How many want each processor: a figure for a machine of one's own is stretched by it, where others work beside the tests."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
+def mails(hub: Hub, login: str = "alice") -> list[str]:
+    """The mails of one person in the hub's own Maildir, by file name: what was sent twice is there once."""
+    return sorted(path.name for path in hub.folder.glob(f"mail/{login}@example.org/new/*"))
+
+
+def inbox(hub: Hub, login: str = "alice") -> list[str]:
+    """The subjects in her inbox, newest first."""
+    return [item["message"]["subject"] for item in json.loads(hub.cli("--json", "inbox", "list", "--login", login, "--limit", "1000"))["items"]]

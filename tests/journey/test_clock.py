@@ -1,0 +1,102 @@
+"""The machine's clock jumps under a running hub, and goes past the end of 32 bits."""
+
+import time
+
+import httpx2
+import pytest
+
+from angelia_testing.faults.clock import FakeClock
+from angelia_testing.hub import Hub, furnish, wait_until
+from angelia_testing.peers.process import free_port
+from angelia_testing.peers.sink import Sink
+
+SITE = {
+    "hourly_cap": 100_000,
+    "preferences": {"*": {"mail": "now"}, "rare": {"mail": "nightly"}},
+    "schedules": {"nightly": {"every": "day", "at": ["03:00"]}},
+}
+
+
+def post(hub, subject, kind="a"):
+    return httpx2.post(f"{hub.url}/api/v1/messages", json={"type": kind, "to": ["alice"], "subject": subject}, timeout=20).status_code
+
+
+@pytest.mark.timeout(180)
+def test_the_clock_jumps_to_and_fro(tmp_path):  # figure R10, fault F34, promise P13
+    furnish(tmp_path / "hub", "alice", site=SITE)
+    clock = FakeClock(tmp_path)
+    sink = Sink("rcpt450")
+    sink.start()
+    hub = Hub(tmp_path / "hub", ANGELIA__AGENTS__MAIL__URL=f"smtp://127.0.0.1:{sink.port}", **clock.environment)
+    try:
+        for number in range(20):
+            assert post(hub, f"waits-{number}") == 201
+        assert post(hub, "held", "rare") == 201
+        began = time.monotonic()
+        wait_until(lambda: hub.count("SELECT count(*) FROM deliveries WHERE attempts > 0 AND state = 2") == 20, 20)
+        for number, setting in enumerate(["+1h", "-1h", "+1d", "-1d", "+0"]):
+            clock.set(setting)
+            time.sleep(0.3)
+            assert post(hub, f"after-{number}") == 201
+            assert httpx2.get(f"{hub.url}/healthz/ready", timeout=20).status_code == 200
+        # After 5 s, 30 s and 2 min (+-20 %), as if nothing had happened; one early try would be allowed.
+        most = hub.count("SELECT max(attempts) FROM deliveries")
+        lasted = time.monotonic() - began
+        assert most <= 2 + sum(lasted > moment for moment in (4, 28, 120))
+        assert hub.count("SELECT count(*) FROM deliveries WHERE state IN (12, 14)") == 0
+        assert hub.count("SELECT count(*) FROM digests") == 0
+        assert hub.count("SELECT count(*) FROM deliveries WHERE state = 1") == 1
+        sink.mode = "ok"
+        # Nothing is stuck either: all leave at their next try, each once.
+        wait_until(lambda: hub.count("SELECT count(*) FROM deliveries WHERE state = 10") == 25, 60)
+        assert len(sink.mails) == 25
+        assert hub.stop() == 0
+        assert "clock_jumped" in hub.server.log()
+    finally:
+        hub.stop()
+        sink.stop()
+
+
+@pytest.mark.timeout(120)
+def test_the_end_of_32_bits(tmp_path):  # figure R10
+    furnish(tmp_path / "hub", "alice", site=SITE)
+    clock = FakeClock(tmp_path, "@2038-01-19 03:13:50")
+    hub = Hub(tmp_path / "hub", TZ="UTC", **clock.environment)
+    try:
+        assert post(hub, "before") == 201
+        # The hub's clock goes on evenly, so this one waits for the moment itself: it is started again after it.
+        wait_until(lambda: len(list(hub.folder.glob("mail/alice@example.org/new/*"))) == 1, 20)
+        clock.set("@2038-01-19 03:14:08")
+        hub.stop()
+        hub.start()
+        assert post(hub, "after") == 201
+        wait_until(lambda: len(list(hub.folder.glob("mail/alice@example.org/new/*"))) == 2, 20)
+        before, after = (row[0] for row in hub.rows("SELECT received_us FROM messages ORDER BY id"))
+        assert before < 2**31 * 1_000_000 <= after
+        assert hub.faults() == []
+    finally:
+        hub.stop()
+
+
+@pytest.mark.timeout(120)
+def test_a_hub_that_starts_after_the_clock_went_back_has_nothing_stuck(tmp_path):  # promise P13
+    furnish(tmp_path / "hub", "alice", site=SITE)
+    clock = FakeClock(tmp_path, "+1d")
+    nowhere = f"smtp://127.0.0.1:{free_port()}"
+    hub = Hub(tmp_path / "hub", ANGELIA__AGENTS__MAIL__URL=nowhere, **clock.environment)
+    try:
+        for number in range(8):
+            assert post(hub, f"s{number}") == 201
+        wait_until(lambda: hub.count("SELECT count(*) FROM deliveries WHERE state = 2 AND last_error != ''") == 8, 20)
+    finally:
+        hub.stop()
+    sink = Sink()
+    sink.start()
+    clock.set("+0")
+    hub = Hub(tmp_path / "hub", ANGELIA__AGENTS__MAIL__URL=f"smtp://127.0.0.1:{sink.port}", **clock.environment)
+    try:
+        wait_until(lambda: len(sink.mails) == 8, 40)
+        assert hub.faults() == []
+    finally:
+        hub.stop()
+        sink.stop()
