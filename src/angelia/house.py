@@ -26,11 +26,12 @@ from angelia.flow.loop import Hint, Stage, run
 from angelia.flow.planner import Planner
 from angelia.flow.profiles import People
 from angelia.flow.relay import Lifetimes, Relay, attempt
-from angelia.flow.voice import HOUSE, Voice
+from angelia.flow.verification import verification_link
+from angelia.flow.voice import Voice
 from angelia.inlets.http import HttpInlet
 from angelia.model.delivery import Delivery, Sent, State
 from angelia.model.errors import BadSettings, StoreUnavailable
-from angelia.model.message import Message
+from angelia.model.message import HOUSE, Message
 from angelia.model.person import Address, Person
 from angelia.outbound import Outbound
 from angelia.plugins import agent_classes
@@ -162,7 +163,11 @@ class House:
     async def verify(self, address: Address, person: Person, code: str) -> None:
         """A code goes straight to its agent: the planner sends nothing to an address that is not verified."""
         at = now()
-        text = f"Your code for {self.settings.house.title} is {code}. It works for ten minutes. If you did not ask for it, do nothing."
+        link = verification_link(self.settings.house.base_url, self.secret, address.address_id, code)
+        text = (
+            f"Your code for {self.settings.house.title} is {code}. It works for ten minutes.\n\n"
+            f"Type it in where you asked for it, or open this link: {link}\n\nIf you did not ask for it, do nothing."
+        )
         message = Message(
             message_id=self.intake.new_id(),
             source=HOUSE,

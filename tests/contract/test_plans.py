@@ -42,6 +42,8 @@ _FILL = (
     "INSERT INTO repeat_marks (person_id, agent, key, sent_us) SELECT n % 500, 'mail', 'k' || n, {start} + n * {spacing} FROM numbers",
     "INSERT INTO digests (id, person_id, agent, schedule, slot_us, content) SELECT {first} + n * {step} + 2, n % 500 + 1, 'mail', 'daily', n, '' "
     "FROM numbers WHERE n < 3000",
+    "INSERT INTO audit (at_us, actor, action) SELECT n, 'person:p' || (n % 400), CASE WHEN n % 100 = 0 THEN 'token.add' ELSE 'sign-in' END FROM numbers",
+    "INSERT INTO template_versions (key, source) SELECT 'k' || (n % 400), 'x' FROM numbers WHERE n < 9000",
 )
 
 
@@ -84,7 +86,7 @@ class Watch:
 
 def scans(connection, statement, parameters):
     """Lines of its plan that go through all of a big table."""
-    big = "messages|deliveries|ledger|repeat_marks|digests|follows|flood_marks|user_types"
+    big = "messages|deliveries|ledger|repeat_marks|digests|follows|flood_marks|user_types|audit|template_versions"
     if connection.dialect.name == "sqlite":
         found = [row[-1] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
         return [line for line in found if re.match(rf"SCAN ({big})\b(?! USING (COVERING )?INDEX ({PARTIAL})\b)", line)]
@@ -121,10 +123,17 @@ async def hot(store):
     await store.ledger_rows(key)
     await store.trail(key, 7)
     await store.history(7, NOW - timedelta(days=30), 100)
+    await store.counts_since(7, NOW - timedelta(days=7), 20_000)
     await store.list_deliveries(states=[State.DEAD, State.BOUNCED])
     await store.followers("KDE/7")
     await store.followed(["KDE/7"])
     await store.user_types(7)
+    await store.overdue(["mail"], NOW, [LEASE])
+    await store.retries(["mail"], 10)
+    await store.traffic([NOW - timedelta(hours=2), NOW - timedelta(hours=1), NOW])
+    await store.audit_log(500, actor="person:p7")
+    await store.audit_log(action="token.add")
+    await store.template_versions("k7")
     await store.cancel_waiting(7, reason=Reason.MUTED, now=NOW)
     await store.put_wants("alice", {}, follows=["KDE/7"], rules=[RuleRow(0, "x.#", "p", "v")])
     assert await store.purge(NOW, timedelta(days=39), 100) == 100

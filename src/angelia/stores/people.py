@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, not_, select, update
+from sqlalchemy import Connection, delete, insert, not_, or_, select, update
 
 from angelia.model.errors import Conflict, NotFound
 from angelia.model.moments import from_us
@@ -75,7 +75,7 @@ class PeopleMixin:
 
     async def list_people(self, after_login: str = "", limit: int = 100) -> list[Person]:
         """See PersonStore."""
-        is_human = not_(persons.c.login.startswith("group:"))
+        is_human = not_(or_(persons.c.login.startswith("group:"), persons.c.login.startswith("public:")))
         statement = select(*PERSON_COLUMNS).where(persons.c.login > after_login, is_human).order_by(persons.c.login).limit(limit)
         return [person_from(row) for row in await self.engine.read(lambda connection: connection.execute(statement).all())]
 
@@ -124,6 +124,14 @@ class PeopleMixin:
             raise NotFound(f"nobody has the login {login!r}")
         return (json.loads(row[0]) if row[0] else {}), row[1]
 
+    async def previous_wants(self, login: str) -> tuple[Document, int]:
+        """See PersonStore."""
+        statement = select(persons.c.previous, persons.c.version).where(persons.c.login == login)
+        row = await self.engine.read(lambda connection: connection.execute(statement).first())
+        if row is None:
+            raise NotFound(f"nobody has the login {login!r}")
+        return (json.loads(row[0]) if row[0] else {}), row[1]
+
     async def put_wants(
         self,
         login: str,
@@ -143,7 +151,7 @@ class PeopleMixin:
                 raise NotFound(f"nobody has the login {login!r}")
             if expected_version is not None and row.version != expected_version:
                 raise Conflict(f"the preferences are at version {row.version}, not {expected_version}: read them again")
-            statement = update(persons).where(persons.c.id == row.id).values(document=text, version=row.version + 1)
+            statement = update(persons).where(persons.c.id == row.id).values(document=text, previous=persons.c.document, version=row.version + 1)
             connection.execute(statement)
             _replace_follows(connection, row.id, frozenset(follows))
             _replace_rules(connection, row.id, rules)

@@ -19,9 +19,12 @@ from angelia.stores.groups import GroupsMixin
 from angelia.stores.inbox import InboxMixin
 from angelia.stores.ledger import LedgerMixin
 from angelia.stores.messages import MessagesMixin
+from angelia.stores.operations import OperationsMixin
 from angelia.stores.people import PeopleMixin
 from angelia.stores.signin import SignInMixin
 from angelia.stores.site import SiteMixin, TypesMixin
+from angelia.stores.statistics import StatisticsMixin
+from angelia.stores.templates import TemplatesMixin
 from angelia.stores.upkeep import UpkeepMixin
 
 
@@ -35,6 +38,9 @@ class SqlStore(
     GroupsMixin,
     SiteMixin,
     TypesMixin,
+    TemplatesMixin,
+    OperationsMixin,
+    StatisticsMixin,
     SignInMixin,
     InboxMixin,
     UpkeepMixin,

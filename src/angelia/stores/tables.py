@@ -163,6 +163,7 @@ persons = Table(
     _text("document"),
     _big("version"),
     _big("changed_seq"),
+    _text("previous"),
 )
 Index("persons_changed", persons.c.changed_seq)
 
@@ -286,6 +287,16 @@ feeds = Table(
 )
 
 templates = Table("templates", metadata, Column("key", Text, primary_key=True), _text("source"))
+template_versions = Table(
+    "template_versions",
+    metadata,
+    _serial(),
+    Column("key", Text, nullable=False),
+    Column("source", Text),
+    _text("actor"),
+    _big("at_us"),
+)
+Index("template_versions_key", template_versions.c.key, template_versions.c.id)
 
 audit = Table(
     "audit",
@@ -297,3 +308,5 @@ audit = Table(
     _text("target"),
     _text("detail"),
 )
+Index("audit_actor", audit.c.actor, audit.c.id)
+Index("audit_action", audit.c.action, audit.c.id)

@@ -209,7 +209,7 @@ class UpkeepMixin:
         return count
 
 
-HEAD = "0003"
+HEAD = "0004"
 
 
 def mismatch(found: str) -> SchemaMismatch:

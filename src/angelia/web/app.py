@@ -11,7 +11,28 @@ from starlette.exceptions import HTTPException
 import angelia
 from angelia import telemetry
 from angelia.model.errors import AngeliaError
-from angelia.web import addresses, feeds, inbox, keys, messages, operations, people, probes, site, unsubscribe, wants
+from angelia.web import (
+    accounts,
+    addresses,
+    audit,
+    export,
+    feeds,
+    inbox,
+    keys,
+    messages,
+    operations,
+    people,
+    probes,
+    rules,
+    sessions,
+    site,
+    statistics,
+    templates,
+    topics,
+    unsubscribe,
+    wants,
+    wishes,
+)
 from angelia.web.context import Context
 from angelia.web.pages.errors import error_page, is_page, to_sign_in
 from angelia.web.pages.rooms import ROOMS
@@ -21,8 +42,8 @@ from angelia.wire.problems import TITLES, problem, problem_of
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
-    "frame-ancestors 'none'; base-uri 'none'; report-uri /csp-reports",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'; report-uri /csp-reports",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
@@ -41,7 +62,29 @@ def make_api(context: Context) -> FastAPI:
         max_body_size=context.max_body,
     )
     app.state.context = context
-    for room in (messages, people, wants, addresses, inbox, keys, site, operations, feeds, unsubscribe, probes, *ROOMS):
+    api = (
+        messages,
+        people,
+        rules,
+        wants,
+        addresses,
+        inbox,
+        keys,
+        site,
+        operations,
+        feeds,
+        unsubscribe,
+        probes,
+        accounts,
+        templates,
+        audit,
+        statistics,
+        wishes,
+        sessions,
+        export,
+        topics,
+    )
+    for room in (*api, *ROOMS):
         app.include_router(room.router)
     app.add_exception_handler(SignInNeeded, to_sign_in)
     app.add_exception_handler(AngeliaError, _told)
@@ -114,8 +157,14 @@ async def _http(request: Request, error: Exception) -> Response:
     return answer
 
 
+def _loggable(path: str) -> str:
+    """A path without the secret that some of ours hold."""
+    head = next((head for head in ("/feeds/", "/unsubscribe/") if path.startswith(head)), None)
+    return path if head is None else f"{head}***"
+
+
 async def _unforeseen(request: Request, error: Exception) -> Response:
-    telemetry.log.error("request_failed", path=request.url.path, kind=type(error).__name__, exc_info=error)
+    telemetry.log.error("request_failed", path=_loggable(request.url.path), kind=type(error).__name__, exc_info=error)
     if is_page(request):
         return await error_page(request, 500, "an operator will find it in the log")
     return _problem(500, "an operator will find it in the log")

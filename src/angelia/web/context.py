@@ -1,7 +1,7 @@
 """What the web is given by the house."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from angelia.agent import Agent
@@ -9,6 +9,7 @@ from angelia.inlet import Accept
 from angelia.model.person import Address, Person
 from angelia.model.preference import Site
 from angelia.store import Store
+from angelia.web.limits import Limits
 from angelia.web.signin.sessions import Sessions
 from angelia.wire.callers import Callers
 
@@ -32,3 +33,4 @@ class Context:
     refresh: Callable[[], Awaitable[None]]
     ready: Callable[[], Awaitable[dict[str, str]]]
     verify: Callable[[Address, Person, str], Awaitable[None]]
+    limits: Limits = field(default_factory=Limits)

@@ -135,7 +135,10 @@ class SourceForm(Strict):
 
 
 class TypeForm(Strict):
-    """What an operator says of a type. The keys are templates such as `{object}/{params.arch}`, for messages that have none, types below included."""
+    """What an operator says of a type. The keys are templates such as `{object}/{params.arch}`, for messages that have none, types below included.
+
+    `is_public`: anybody may read its messages, those of the types below included; false ends that for a subtree, null leaves it to the types above.
+    """
 
     labels: dict[Word, Line] = Field(default_factory=dict, max_length=50)
     descriptions: dict[Word, Line] = Field(default_factory=dict, max_length=50)
@@ -144,22 +147,48 @@ class TypeForm(Strict):
     thread_key: Line = ""
     retention_days: int | None = Field(default=None, ge=1, le=36_500)
     aliases: list[Word] = Field(default_factory=list, max_length=50)
+    is_public: bool | None = None
     state: Literal["auto", "curated", "retired"] = "curated"
+
+
+TemplateKey = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9_:.*-]+/[a-z]+/(full|short|digest)/[A-Za-z-]{2,35}/(subject|text|html)$", max_length=300)
+]
+TemplateSource = Annotated[str, StringConstraints(max_length=64_000)]
 
 
 class TemplateForm(Strict):
     """A site template: `<type or *>/<agent>/<form>/<language>/<part>`."""
 
-    key: Annotated[
-        str, StringConstraints(pattern=r"^[A-Za-z0-9_:.*-]+/[a-z]+/(full|short|digest)/[A-Za-z-]{2,35}/(subject|text|html)$", max_length=300)
-    ]
-    source: Annotated[str, StringConstraints(max_length=64_000)]
+    key: TemplateKey
+    source: TemplateSource
+
+
+class RestoreForm(Strict):
+    """An old version of a template, to be the newest again."""
+
+    key: TemplateKey
+    version: Annotated[int, Field(ge=0, lt=1 << 63)]
+
+
+class PreviewForm(Strict):
+    """A template to try: `source` in the place of the stored one, on `message`, or on the newest of its type."""
+
+    key: TemplateKey
+    source: TemplateSource | None = None
+    message: Line = ""
 
 
 class Ids(Strict):
     """Ids to act on."""
 
     ids: Annotated[list[Word], Field(min_length=1, max_length=10_000)]
+
+
+class ReplayForm(Strict):
+    """Deliveries to try again; without ids it goes over the whole view."""
+
+    ids: Annotated[list[Word], Field(min_length=1, max_length=10_000)] | None = None
 
 
 class AgentChange(Strict):
@@ -302,6 +331,7 @@ def type_out(entry: MessageType) -> dict[str, Any]:
         "thread_key": entry.thread_key,
         "retention_days": entry.retention_days,
         "aliases": list(entry.aliases),
+        "is_public": entry.is_public,
         "state": entry.state,
     }
 

@@ -17,7 +17,7 @@ from angelia.wire.fields import message_schema
 router = APIRouter(prefix="/api/v1/messages", tags=["messages"])
 
 
-async def _visible(store: Store, message_id: int, caller: Caller) -> Message:
+async def visible(store: Store, message_id: int, caller: Caller) -> Message:
     """A message that the caller posted, got, or may see as an administrator; to others it is not there."""
     message = (await store.messages([message_id])).get(message_id)
     if message is not None:
@@ -54,7 +54,7 @@ async def list_messages(caller: Known, house: House, type: str = "", source: str
 @router.get("/{message_id}")
 async def message(message_id: str, caller: Known, house: House) -> dict[str, Any]:
     """One message."""
-    return message_out(await _visible(house.store, number("msg", message_id), caller))
+    return message_out(await visible(house.store, number("msg", message_id), caller))
 
 
 @router.get("/{message_id}/why")

@@ -11,7 +11,7 @@ from angelia.inlet import Taken
 from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.errors import AngeliaError, Conflict, NotFound
 from angelia.model.message import Message, MessageType
-from angelia.model.moments import next_id, to_us
+from angelia.model.moments import first_id, next_id, to_us
 from angelia.model.payload import payload_of
 from angelia.model.person import Address, AddressState, Group, Person
 from angelia.planning.digest import DigestItem, assemble
@@ -28,6 +28,7 @@ from angelia.store import (
     Plan,
     RepeatMark,
     RuleRow,
+    Session,
     Settlement,
     Slot,
     Source,
@@ -145,6 +146,34 @@ class StoreSuite:
         assert kept is not None and kept.because == ("to", "role:maintainer")
         assert (await store.user_types(1))[0][::3] == ("obs.build.fail", 1)
         assert await store.check() == []
+
+    async def test_candidacies_are_counted_by_type_and_reason(self, store: Store) -> None:
+        early, late = first_id(NOW - timedelta(days=8)), first_id(NOW - timedelta(days=1))
+        for number, kind in ((early, "old.one"), (late, "obs.build.fail"), (late + 1, "obs.build.fail"), (late + 2, "obs.request")):
+            await store.add_messages([row(number, kind=kind)])
+            (claimed,) = await store.claim_messages(1, LEASE, NOW)
+            because = ("role:maintainer", "follow") if kind == "obs.build.fail" else ("to",)
+            ledger = [LedgerRow(number, 1, because, (), NOW), LedgerRow(number, 2, ("to",), (), NOW)]
+            await store.record_plans([Plan(claimed.message, claimed.fence, ledger, [])], [], [], NOW)
+        assert await store.counts_since(1, NOW - timedelta(days=7), 100) == [
+            ("obs.build.fail", ("role:maintainer", "follow"), 2),
+            ("obs.request", ("to",), 1),
+        ]
+        assert await store.counts_since(1, NOW - timedelta(days=7), 1) == [("obs.request", ("to",), 1)]
+        assert await store.counts_since(3, NOW - timedelta(days=7), 100) == []
+
+    async def test_the_document_before_the_last_change_is_kept(self, store: Store) -> None:
+        await store.put_person(Person(person_id=0, login="alice"))
+        assert await store.previous_wants("alice") == ({}, 0)
+        await store.put_wants("alice", {"paused": ["mail"]}, follows=[], rules=[])
+        assert await store.previous_wants("alice") == ({}, 1)
+        await store.put_wants("alice", {}, follows=[], rules=[])
+        assert await store.previous_wants("alice") == ({"paused": ["mail"]}, 2)
+        with pytest.raises(Conflict):
+            await store.put_wants("alice", {"takes_tests": True}, follows=[], rules=[], expected_version=1)
+        assert await store.previous_wants("alice") == ({"paused": ["mail"]}, 2)
+        with pytest.raises(NotFound):
+            await store.previous_wants("nobody")
 
     async def test_chunks_of_one_plan(self, store: Store) -> None:
         await store.add_messages([row(1)])
@@ -448,3 +477,65 @@ class StoreSuite:
             pass
         assert list(await store.digests([100, 200, 300, 400, 500])) == [500]
         assert set(await store.messages(range(1, 6))) == {5}
+
+    async def test_each_change_of_a_template_is_a_version(self, store: Store) -> None:
+        for source in ("one", "two", "two", None, None, "one"):
+            await store.put_template("k", source, "person:alice", NOW)
+        await store.put_template("other", "x", "person:bob", NOW)
+        found = await store.template_versions("k")
+        assert [(one.source, one.actor, one.at) for one in found] == [(s, "person:alice", NOW) for s in ("one", None, "two", "one")]
+        assert len({one.version for one in found}) == 4
+        assert await store.templates() == {"k": "one", "other": "x"}
+        assert [one.source for one in await store.template_versions("k", 1)] == ["one"]
+
+    async def test_the_audit_log_is_filtered(self, store: Store) -> None:
+        for actor, action in (("a", "token.add"), ("b", "token.add"), ("a", "token.revoke"), ("a", "tokens"), ("a", "site.put")):
+            await store.audit(actor, action, "x", {}, NOW)
+        assert [item["action"] for item in await store.audit_log(actor="a")] == ["site.put", "tokens", "token.revoke", "token.add"]
+        assert [item["actor"] for item in await store.audit_log(action="token.add")] == ["b", "a"]
+        found = await store.audit_log(action="token.", actor="a")
+        assert [item["action"] for item in found] == ["token.revoke", "token.add"]
+        assert [item["action"] for item in await store.audit_log(int(str(found[0]["id"])), 1, action="token.")] == ["token.add"]
+
+    async def test_what_is_overdue_and_what_failed_before(self, store: Store) -> None:
+        made = [delivery(11 + n, 1, due_at=NOW - n * MINUTE, person_id=1 + n) for n in range(3)]
+        await planned(store, 1, made)
+        assert await store.overdue(["mail", "web"], NOW, (timedelta(0), MINUTE)) == {"mail": (2, 1), "web": (0, 0)}
+        assert await store.retries(["mail"], 10) == []
+        (claimed,) = await store.claim_deliveries(["mail"], 1, LEASE, NOW)
+        await store.settle([Settlement(claimed.delivery_id, claimed.fence, State.DUE, Reason.CHOSEN, NOW, "not now")], NOW)
+        (again,) = await store.retries(["web", "mail"], 10)
+        assert (again.delivery_id, again.attempts, again.last_error) == (13, 1, "not now")
+
+    async def test_people_and_objects_are_found_by_a_part(self, store: Store) -> None:
+        for login, name in (("alice", "Alice A"), ("bob", "B%b"), ("carol", "CAROL a")):
+            await store.put_person(Person(person_id=0, login=login, name=name))
+        await store.put_group(Group(group_id=0, name="carols", members=("alice",)))
+        assert [person.login for person in await store.find_people("cAr")] == ["carol"]
+        assert [person.login for person in await store.find_people("%")] == ["bob"]
+        assert [person.login for person in await store.find_people("a", "alice", 1)] == ["carol"]
+        for ref in ("KDE/okular", "KDE/kate", "x_y"):
+            await store.put_relations(ref, {"maintainer": ["alice"], "reviewer": ["bob"]})
+        assert await store.objects() == ["KDE/kate", "KDE/okular", "x_y"]
+        assert await store.objects("kde", "KDE/kate") == ["KDE/okular"]
+        assert await store.objects("_", limit=5) == ["x_y"]
+
+    async def test_traffic_is_counted_where_it_came(self, store: Store) -> None:
+        early, late = first_id(NOW), first_id(NOW + timedelta(hours=1))
+        for number, kind in ((early + 1, "a.b"), (early + 3, "a.c"), (late + 1, "a.b")):
+            await planned(store, number, [delivery(number + 1, number, "web", State.DELIVERED, person_id=number % 5 + 1)], kind=kind)
+        (quiet, first, second) = await store.traffic([NOW - timedelta(hours=1), NOW, NOW + timedelta(hours=1), NOW + timedelta(hours=2)])
+        assert (quiet.messages, quiet.deliveries, quiet.people) == ({}, {}, frozenset())
+        assert first.messages == {("a.b", "ci"): 1, ("a.c", "ci"): 1}
+        assert (first.deliveries, second.deliveries) == ({("web", State.DELIVERED): 2}, {("web", State.DELIVERED): 1})
+        assert (len(first.people), len(second.people)) == (2, 1)
+
+    async def test_accounts_are_counted(self, store: Store) -> None:
+        alice = await store.put_person(Person(person_id=0, login="alice"))
+        await store.put_person(Person(person_id=0, login="bob", is_active=False))
+        await store.put_group(Group(group_id=0, name="qa", members=("alice",)))
+        assert await store.seen_since(NOW) == (2, 1, 0)
+        for secret in ("one", "two"):
+            await store.open_session(Session(person_id=alice.person_id, created_at=NOW, seen_at=NOW, ends_at=NOW + LEASE), secret)
+        assert await store.seen_since(NOW) == (2, 1, 1)
+        assert await store.seen_since(NOW + MINUTE) == (2, 1, 0)

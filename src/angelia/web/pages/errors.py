@@ -7,12 +7,13 @@ from angelia.web.pages.kit import notice, page
 from angelia.web.signin.guard import SignInNeeded, Visitor, sign_in_place
 from angelia.wire.problems import TITLES
 
-_NOT_PAGES = ("/api/", "/hermes", "/feeds/", "/healthz", "/metrics", "/version", "/unsubscribe/")
+_NOT_PAGES = ("/api/", "/hermes", "/healthz", "/metrics", "/version")
+_FEEDS = (".atom", ".json")
 
 
 def is_page(request: Request) -> bool:
     """Is it a person with a browser who asks?"""
-    return not request.url.path.startswith(_NOT_PAGES)
+    return not request.url.path.startswith(_NOT_PAGES) and not request.url.path.endswith(_FEEDS)
 
 
 async def error_page(request: Request, status: int, detail: str) -> Response:

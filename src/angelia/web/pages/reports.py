@@ -1,5 +1,7 @@
 """What browsers report: something on a page that our content security policy forbids. On a sound site there is never one."""
 
+import re
+
 from fastapi import APIRouter, Request, Response
 
 from angelia import telemetry
@@ -9,6 +11,8 @@ from angelia.web.signin.tries import Tries
 router = APIRouter(include_in_schema=False)
 _tries = Tries(60, 60.0)
 _MOST_BYTES = 8_192
+_SECRET = re.compile(r"(/feeds/|/unsubscribe/|[?&]token=)[A-Za-z0-9_.-]+")
+"""What in the address of a page is a secret: it is not logged."""
 
 
 @router.post("/csp-reports")
@@ -24,5 +28,5 @@ async def report(request: Request) -> Response:
         if len(body) > _MOST_BYTES:
             break
     telemetry.csp_reports.inc()
-    telemetry.log.warning("csp_report", report=body[:_MOST_BYTES].decode("utf-8", "replace"))
+    telemetry.log.warning("csp_report", report=_SECRET.sub(r"\1***", body[:_MOST_BYTES].decode("utf-8", "replace")))
     return Response(status_code=204)
