@@ -56,10 +56,13 @@ def test_places_to_fill_agree(language):
             continue
         wanted = set(_PLACE.findall(ids[-1]))
         for string in strings:
-            assert set(_PLACE.findall(string)) == wanted, f"{ids[-1]}: {string}"
+            places = set(_PLACE.findall(string))
+            # One thing may be said without a number: "One message is archived".
+            assert places == wanted or (string is not strings[-1] and places == set(_PLACE.findall(ids[0]))), f"{ids[-1]}: {string}"
             # A single percent sign that begins no place would break the page.
             assert len(re.findall(r"%(?!\(\w+\)s|%)", string)) == len(re.findall(r"%(?!\(\w+\)s|%)", ids[-1])), string
-        for check in checkers:
+        # Babel's own checks compare the first forms only, of which one may say the number and the other not.
+        for check in checkers if isinstance(message.id, str) else ():
             check(made, Message(message.id, message.string, flags=message.flags))
 
 
