@@ -7,6 +7,7 @@ import pytest
 
 from angelia_testing.browser import chromium, filled, hub, page, root_page, shown_hub, visit
 from angelia_testing.peers.process import missing
+from angelia_testing.places import tour
 
 __all__ = ["chromium", "filled", "hub", "page", "root_page", "shown_hub", "visit"]
 HERE = Path(__file__).parent
@@ -25,3 +26,9 @@ def axe():
     if not source.is_file():
         missing("axe-core (make peers)")
     return source.read_text()
+
+
+@pytest.fixture(scope="session")
+def tours(shown_hub):
+    """Who sees what: pages by the pattern of their route."""
+    return {login: tour(shown_hub, login) for login in ("alice", "root", None)}

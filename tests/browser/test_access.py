@@ -3,18 +3,12 @@
 import pytest
 
 from angelia_testing.browser import PHONE, WIDE
-from angelia_testing.places import pattern_of, routes, tour
+from angelia_testing.places import pattern_of, routes
 
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 PATTERNS = sorted({route.path for route in routes()})
 # No link leads there, and for a reason.
 UNLINKED: dict[str, str] = {}
-
-
-@pytest.fixture(scope="session")
-def tours(shown_hub):
-    """Who sees what: pages by the pattern of their route."""
-    return {login: tour(shown_hub, login) for login in ("alice", "root", None)}
 
 
 def examples(tours, pattern):

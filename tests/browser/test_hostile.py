@@ -1,12 +1,11 @@
 """Texts that attack whoever looks at them (bad input E127, checklist S8), and pages of others that attack whoever is signed in here (S6, S10)."""
 
-import time
-
 import pytest
 
 from angelia_testing.peers.http import Reply, ScriptedHttp
 from angelia_testing.peers.hub import SampleHub
 from angelia_testing.places import tour
+from angelia_testing.waiting import wait_until
 
 ATTACKS = (
     "<svg onload=window.__xss=1>",
@@ -71,13 +70,6 @@ def attacked_hub(filled):
 
 def told(hub, login):
     return hub.call("GET", f"/api/v1/people/{login}/inbox/counts")["total"]
-
-
-def wait_until(true, seconds=20.0):
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.05)
 
 
 @pytest.mark.timeout(400)

@@ -3,7 +3,7 @@
 import pytest
 
 from angelia_testing.browser import PHONE
-from angelia_testing.places import routes, tour
+from angelia_testing.places import routes
 
 MOST_BYTES = 150_000
 PATTERNS = sorted({route.path for route in routes()})
@@ -14,18 +14,12 @@ new PerformanceObserver((list) => { for (const one of list.getEntries()) if (!on
 """
 
 
-@pytest.fixture(scope="session")
-def tours(shown_hub):
-    return {login: tour(shown_hub, login) for login in ("alice", "root", None)}
-
-
-@pytest.mark.parametrize("options", [{}, {"viewport": PHONE}], ids=["desk", "phone"])
 @pytest.mark.parametrize("pattern", PATTERNS)
-async def test_a_first_visit(pattern, options, tours, shown_hub, visit):
+async def test_a_first_visit(pattern, tours, shown_hub, visit):
     who = next((login for login, one in tours.items() if one.pages.get(pattern)), "")
     if who == "":
         return  # no page: a redirect, a download; tests/browser/test_access.py sees to it that links lead to all of them
-    page = await visit(shown_hub, who, **options)
+    page = await visit(shown_hub, who)
     await page.context.add_init_script(SHIFTS)
     wire = await page.context.new_cdp_session(page)
     sizes = []
@@ -37,3 +31,7 @@ async def test_a_first_visit(pattern, options, tours, shown_hub, visit):
     assert await page.evaluate("window.shifts") == []
     assert sizes
     assert 1_000 < sum(sizes) < MOST_BYTES
+    await page.set_viewport_size(PHONE)
+    await page.goto(tours[who].pages[pattern][0])
+    await page.wait_for_timeout(250)
+    assert await page.evaluate("window.shifts") == []
