@@ -209,7 +209,7 @@ class UpkeepMixin:
         return count
 
 
-HEAD = "0004"
+HEAD = "0005"
 
 
 def mismatch(found: str) -> SchemaMismatch:
