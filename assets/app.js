@@ -18,6 +18,20 @@ document.addEventListener("click", (event) => {
   if (event.target.closest("#toasts .btn-close")) event.target.closest(".alert").remove();
 });
 
+// Which colours she chose is told by more than a colour.
+function press() {
+  const chosen = localStorage.getItem("theme") ?? "system";
+  for (const button of document.querySelectorAll("button[data-theme]")) {
+    button.setAttribute("aria-pressed", String(button.dataset.theme === chosen));
+    button.classList.toggle("active", button.dataset.theme === chosen);
+  }
+}
+press();
+addEventListener("storage", press);
+
+// Browsers that can't show the inside of a closed menu by style get it opened.
+if (!CSS.supports("selector(::details-content)") && matchMedia("(min-width: 48.01rem)").matches) document.querySelector(".rooms")?.setAttribute("open", "");
+
 // A form that saves itself: each change is sent at once.
 document.addEventListener("change", (event) => {
   const form = event.target.closest("form[data-autosubmit]");

@@ -8,4 +8,7 @@ function paint() {
 paint();
 dark.addEventListener("change", paint);
 addEventListener("storage", paint);
+// Paper is white.
+addEventListener("beforeprint", () => { document.documentElement.dataset.bsTheme = "light"; });
+addEventListener("afterprint", paint);
 if (wish === null) document.documentElement.dataset.themeIsSystem = "";

@@ -1,8 +1,9 @@
-// Builds what the pages load: styles and scripts from assets/ and npm, with a name by content, and a manifest that maps plain names to those.
+// Builds what the pages load: styles and scripts from assets/ and npm, with a name by content, packed beside, and a manifest that maps plain names to those.
 import { build } from "esbuild";
 import { createHash } from "node:crypto";
 import { cpSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
+import { gzipSync } from "node:zlib";
 import * as sass from "sass";
 
 const out = "src/angelia/web/static";
@@ -14,6 +15,8 @@ function put(name, content) {
   const [stem, ending] = [name.slice(0, name.lastIndexOf(".")), name.slice(name.lastIndexOf("."))];
   const made = `${stem}-${createHash("sha256").update(content).digest("hex").slice(0, 10)}${ending}`;
   writeFileSync(join(out, made), content);
+  const packed = gzipSync(content, { level: 9 });
+  if (packed.length < 0.9 * content.length) writeFileSync(join(out, `${made}.gz`), packed);
   manifest[name] = made;
 }
 

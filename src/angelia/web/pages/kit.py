@@ -21,6 +21,7 @@ from angelia.flow.profiles import zone_of
 from angelia.model.moments import public_id
 from angelia.rendering.text import as_html, linked, one_line
 from angelia.web.pages.languages import LANGUAGES, gettexts, language_of
+from angelia.web.pages.packing import may_pack, pack
 from angelia.web.signin.guard import Visitor
 
 STATIC = files("angelia.web") / "static"
@@ -45,6 +46,8 @@ def environment(language: str) -> Environment:
         extensions=["jinja2.ext.i18n"],
         auto_reload=False,
     )
+    # Texts of several lines are one line to translators.
+    made.policies["ext.i18n.trimmed"] = True
     translations: Translations | NullTranslations = gettexts(language)
     made.install_gettext_translations(translations, newstyle=True)  # type: ignore[attr-defined]
     made.globals |= {"asset": lambda name: f"/static/{assets().get(name, name)}", "languages": LANGUAGES}
@@ -126,7 +129,10 @@ def page(request: Request, visitor: Visitor | None, template: str, status: int =
         "now": house.now(),
     }
     text = environment(language).get_template(template).render(shared | values)
-    return HTMLResponse(text, status, headers={"Cache-Control": "private, no-store", "Vary": "HX-Request, Accept-Language"})
+    headers = {"Cache-Control": "private, no-store", "Vary": "HX-Request, Accept-Language, Accept-Encoding, Sec-Fetch-Site"}
+    if may_pack(request):
+        return HTMLResponse(pack(text), status, headers=headers | {"Content-Encoding": "gzip"})
+    return HTMLResponse(text, status, headers=headers)
 
 
 def notice(request: Request, visitor: Visitor | None, text: str, *, kind: str = "success", status: int = 200, undo: str = "") -> Response:

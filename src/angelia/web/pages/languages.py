@@ -2,7 +2,10 @@
 
 from functools import lru_cache
 from importlib.resources import files
+from io import BytesIO
 
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
 from babel.support import NullTranslations, Translations
 from fastapi import Request
 
@@ -23,10 +26,18 @@ LANGUAGES = _known()
 
 @lru_cache(maxsize=32)
 def gettexts(language: str) -> Translations | NullTranslations:
-    """The catalogue of one language."""
+    """The catalogue of one language.
+
+    It is compiled here, once a process, in some tens of milliseconds: a step of the build could be forgotten, and pages would be English and
+    nobody be told.
+    """
     if language == "en":
         return NullTranslations()
-    return Translations.load(str(_LOCALE), [language.replace("-", "_")], domain="angelia")
+    compiled = BytesIO()
+    with (_LOCALE / language / "LC_MESSAGES" / "angelia.po").open("rb") as catalogue:
+        write_mo(compiled, read_po(catalogue, locale=language.replace("-", "_")))
+    compiled.seek(0)
+    return Translations(compiled, domain="angelia")
 
 
 def language_of(request: Request, visitor: Visitor | None) -> str:
