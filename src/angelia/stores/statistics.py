@@ -44,7 +44,7 @@ class StatisticsMixin:
 
 
 def _pieces(start: int, end: int, share: int) -> list[tuple[int, int]]:
-    """A few small ranges, each somewhere in its part of the stretch: what comes at full hours only is met as often as anything else. The same each time."""
+    """A few small ranges, each somewhere in its part of the stretch, the same each time: what comes at full hours is met as often as the rest."""
     places = random.Random(start)  # noqa: S311 - no secret
     part = (end - start) // PLACES
     size = part // share

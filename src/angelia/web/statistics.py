@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from fastapi import APIRouter
 
 from angelia.model.delivery import State
 from angelia.model.moments import to_text
-from angelia.store import Traffic
+from angelia.store import Store, Traffic
 from angelia.web.access import Admin, House
 from angelia.web.context import Context
 
@@ -33,15 +34,13 @@ class Numbers:
     share: int = 1
 
 
-_kept: dict[int, Numbers] = {}
+_kept: WeakKeyDictionary[Store, Numbers] = WeakKeyDictionary()
 
 
 async def numbers_of(house: Context) -> Numbers:
     """Hour -> its traffic, for 7 days, the running hour last; when that was read, and from which share of all: one in so many."""
     now = house.now()
-    if id(house.store) not in _kept:
-        _kept.clear()
-    numbers = _kept.setdefault(id(house.store), Numbers())
+    numbers = _kept.setdefault(house.store, Numbers())
     if numbers.read_at is None or not timedelta() <= now - numbers.read_at < KEPT:
         last = now.replace(minute=0, second=0, microsecond=0)
         edges = [last - HOUR * back for back in range(HOURS - 1, -2, -1)]
