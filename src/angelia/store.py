@@ -609,8 +609,10 @@ class Traffic:
 class StatisticsStore(Protocol):
     """Numbers over time. Ids hold the time: each question reads the ids of its stretch and no others."""
 
-    async def traffic(self, edges: Sequence[datetime]) -> list[Traffic]:
-        """One for each stretch between neighbours of `edges`, in order; a delivery counts where it was planned."""
+    async def traffic(self, edges: Sequence[datetime], share: int = 1) -> list[Traffic]:
+        """One for each stretch between neighbours of `edges`, in order; a delivery counts where it was planned. With a `share` above 1 only
+        one part in so many is read, in a few places of each stretch, and counts are estimates; people are those who were met.
+        """
 
     async def seen_since(self, since: datetime) -> tuple[int, int, int]:
         """People: with an account, of these active, and signed in since then."""

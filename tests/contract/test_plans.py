@@ -42,7 +42,7 @@ _FILL = (
     "INSERT INTO repeat_marks (person_id, agent, key, sent_us) SELECT n % 500, 'mail', 'k' || n, {start} + n * {spacing} FROM numbers",
     "INSERT INTO digests (id, person_id, agent, schedule, slot_us, content) SELECT {first} + n * {step} + 2, n % 500 + 1, 'mail', 'daily', n, '' "
     "FROM numbers WHERE n < 3000",
-    "INSERT INTO audit (at_us, actor, action) SELECT n, 'person:p' || (n % 400), CASE WHEN n % 100 = 0 THEN 'token.add' ELSE 'sign-in' END FROM numbers",
+    "INSERT INTO audit (at_us, actor, action, detail) SELECT n, 'person:p' || (n % 400), CASE WHEN n % 100 = 0 THEN 'token.add' ELSE 'sign-in' END, '0' FROM numbers",
     "INSERT INTO template_versions (key, source) SELECT 'k' || (n % 400), 'x' FROM numbers WHERE n < 9000",
 )
 

@@ -602,6 +602,13 @@ class StoreSuite:
         assert (first.deliveries, second.deliveries) == ({("web", State.DELIVERED): 2}, {("web", State.DELIVERED): 1})
         assert (len(first.people), len(second.people)) == (2, 1)
 
+    async def test_a_sample_of_the_traffic_comes_near(self, store: Store) -> None:
+        every = timedelta(seconds=2)
+        await store.add_messages([row(first_id(NOW + n * every), at=NOW) for n in range(1_800)])
+        (sampled,) = await store.traffic([NOW, NOW + timedelta(hours=1)], 5)
+        assert 1_200 <= sampled.messages["obs.build.fail", "ci"] <= 2_400
+        assert await store.traffic([NOW, NOW + timedelta(hours=1)], 5) == [sampled]
+
     async def test_accounts_are_counted(self, store: Store) -> None:
         alice = await store.put_person(Person(person_id=0, login="alice"))
         await store.put_person(Person(person_id=0, login="bob", is_active=False))

@@ -3,12 +3,14 @@
 from time import monotonic
 from typing import Annotated, Any
 from urllib.parse import urlencode
+from weakref import WeakKeyDictionary
 
 from fastapi import APIRouter, Depends, Request, Response
 
 from angelia.model.delivery import Delivery, State
 from angelia.model.errors import NotFound
 from angelia.model.moments import public_id
+from angelia.store import Store
 from angelia.web.access import House
 from angelia.web.context import Context
 from angelia.web.forms import AgentChange, Ids, ReplayForm, number
@@ -21,7 +23,7 @@ router = APIRouter(include_in_schema=False)
 PAGE = 50
 RETRIES = 20
 COUNTED = 30.0  # seconds; to count all deliveries takes a second where there are millions, and the board asks every five
-_counted: dict[int, tuple[float, dict[State, int]]] = {}
+_counted: WeakKeyDictionary[Store, tuple[float, dict[State, int]]] = WeakKeyDictionary()
 
 
 async def _view(house: House, state: str = "dead,bounced", agent: str = "", login: str = "") -> tuple[DeliveryView, str]:
@@ -76,10 +78,9 @@ async def _words(house: Context, deliveries: list[Delivery]) -> tuple[dict[int, 
 
 
 async def _counts(house: Context) -> dict[State, int]:
-    known = _counted.get(id(house.store))
+    known = _counted.get(house.store)
     if known is None or monotonic() - known[0] > COUNTED:
-        _counted.clear()
-        known = _counted[id(house.store)] = monotonic(), await house.store.conservation()
+        known = _counted[house.store] = monotonic(), await house.store.conservation()
     return known[1]
 
 

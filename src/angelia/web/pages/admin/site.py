@@ -13,7 +13,7 @@ from angelia.model.schedule import EVERY
 from angelia.web.access import House
 from angelia.web.context import Context
 from angelia.web.pages.admin.asked import Asked, done, text, told
-from angelia.web.pages.admin.site_rows import KEEP, changed, shown
+from angelia.web.pages.admin.site_rows import KEEP, USUAL, changed, shown
 from angelia.web.pages.kit import page
 from angelia.web.signin.guard import Administering, Visitor
 from angelia.web.site import plan_site, put_site
@@ -29,8 +29,8 @@ def _values(house: Context, document: dict[str, Any], version: int | str, toml: 
         "choices": ["off", "now", *document.get("schedules", {})],
         "keep": KEEP,
         "every": EVERY,
-        "digest_schedule": document.get("digest_schedule", "daily"),
-        "hourly_cap": document.get("hourly_cap", 30),
+        "digest_schedule": document.get("digest_schedule", USUAL["digest_schedule"]),
+        "hourly_cap": document.get("hourly_cap", USUAL["hourly_cap"]),
         "version": version,
         "toml": toml or tomlkit.dumps(document),
         "plan": None,

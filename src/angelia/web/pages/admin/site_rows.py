@@ -12,6 +12,8 @@ from angelia.web.pages.admin.asked import number, rows, text, texts, words
 Document = Mapping[str, Any]
 KEEP = "="
 """The value of a cell that holds more than one word (a form, an address): it is changed in the whole document only."""
+USUAL = {"digest_schedule": "daily", "hourly_cap": 30}
+"""What holds where the document says nothing; a form that shows it does not say it."""
 
 
 def shown(document: Document, agents: list[str]) -> dict[str, list[dict[str, Any]]]:
@@ -49,10 +51,9 @@ def changed(document: Document, asked: FormData, agents: list[str]) -> dict[str,
     made["locks"] = _locks(document.get("locks", {}), asked)
     made["schedules"] = {name: _schedule(asked, n) for n in rows(asked, "s") if (name := text(asked, f"s.{n}.name"))}
     made["presets"] = _presets(document.get("presets", {}), asked)
-    if text(asked, "digest_schedule"):
-        made["digest_schedule"] = text(asked, "digest_schedule")
-    if text(asked, "hourly_cap"):
-        made["hourly_cap"] = number(asked, "hourly_cap")
+    for name, value in (("digest_schedule", text(asked, "digest_schedule")), ("hourly_cap", number(asked, "hourly_cap"))):
+        if value and value != document.get(name, USUAL[name]):
+            made[name] = value
     for name in ("preferences", "audience", "locks", "schedules", "presets"):
         if not made[name] and name not in document:
             del made[name]

@@ -13,7 +13,7 @@ from angelia.store import Traffic
 from angelia.web.access import House
 from angelia.web.pages.kit import page
 from angelia.web.signin.guard import Administering
-from angelia.web.statistics import deliveries_of, hourly, types_of
+from angelia.web.statistics import deliveries_of, numbers_of, types_of
 
 router = APIRouter(include_in_schema=False)
 
@@ -21,12 +21,14 @@ router = APIRouter(include_in_schema=False)
 @router.get("/admin/statistics")
 async def statistics(request: Request, visitor: Administering, house: House) -> Response:
     """Messages an hour, deliveries by agent and result, the busiest types, people."""
-    hours, read_at = await hourly(house)
+    numbers = await numbers_of(house)
+    hours = numbers.hours
     agents = deliveries_of(hours)
     accounts, active, signed_in = await house.store.seen_since(house.now() - timedelta(days=7))
     top = types_of(hours).most_common(20)
     values: dict[str, Any] = {
-        "read_at": read_at,
+        "read_at": numbers.read_at,
+        "share": numbers.share,
         "messages": sum(sum(traffic.messages.values()) for traffic in hours.values()),
         "deliveries": sum(sum(counts.values()) for counts in agents.values()),
         "accounts": accounts,

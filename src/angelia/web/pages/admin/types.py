@@ -32,7 +32,7 @@ async def list_types(request: Request, visitor: Administering, house: House, tex
     """The tree, or what of it holds a text; with `key` to the page of that type, seen or not."""
     if key:
         return RedirectResponse(f"/admin/types/{checked_type(key.strip())}", 303)
-    hours, _ = await hourly(house)
+    hours = await hourly(house)
     document, _ = await house.store.site()
     sources, counts = _seen(hours)
     found = [entry for entry in await house.store.types() if _holds(entry, text.strip().lower()) and state in ("", entry.state)]
@@ -63,7 +63,7 @@ def _seen(hours: Mapping[datetime, Traffic]) -> tuple[dict[str, set[str]], dict[
 async def _values(house: Context, key: str) -> dict[str, Any]:
     found = await house.store.types([key])
     document, version = await house.store.site()
-    hours, _ = await hourly(house)
+    hours = await hourly(house)
     sources, counts = _seen(hours)
     locks: Any = document.get("locks", {})
     inherited = {scope: locks[scope] for scope in (*ancestry(key)[1:], "*") if scope in locks}
