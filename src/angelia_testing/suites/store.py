@@ -154,7 +154,7 @@ class StoreSuite:
         off = (Decision("mail", Verdict.SUPPRESSED, Reason.RULE_OFF, "rule:off"),)
         for n, item in enumerate(claimed):
             decided = LedgerRow(first + n, 1, tuple(said[n].split("\n")), off if n == 1 else (), NOW + n * MINUTE)
-            await store.record_plans([Plan(item.message, item.fence, [decided] if n != 4 else [])], [], [], NOW)
+            await store.record_plans([Plan(item.message, item.fence, [decided] if n != 4 else [])], [], [], NOW + n * MINUTE)
         hits = await store.rule_hits(1, NOW - MINUTE, NOW + MINUTE, 100)
         assert {rule: (hit.count, hit.last_at) for rule, hit in hits.items()} == {
             "a": (1, NOW + 2 * MINUTE), "b": (1, NOW + 2 * MINUTE), "off": (1, NOW + MINUTE), "a_": (1, NOW + 3 * MINUTE),
@@ -172,7 +172,7 @@ class StoreSuite:
 
     async def test_the_roles_of_one_person(self, store: Store) -> None:
         alice, bob = [await store.put_person(Person(person_id=0, login=login)) for login in ("alice", "bob")]
-        await store.put_group(Group(name="qa", members=frozenset({"alice"})))
+        await store.put_group(Group(group_id=0, name="qa", members=("alice",)))
         await store.put_relations("KDE/okular", {"maintainer": ["alice", "bob"], "reviewer": ["group:qa"]})
         await store.put_relations("KDE/kate", {"reviewer": ["group:qa", "bob"]})
         assert await store.roles_of(alice.person_id) == {"KDE/okular": frozenset({"maintainer", "reviewer"}), "KDE/kate": frozenset({"reviewer"})}
