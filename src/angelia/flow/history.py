@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -11,10 +11,10 @@ from angelia.flow.profiles import group_agents, profile_of
 from angelia.model.errors import NotFound
 from angelia.model.message import Message
 from angelia.model.moments import public_id
-from angelia.model.preference import Rule, Site, Wants
+from angelia.model.preference import ConditionKind, Rule, Site, Wants
 from angelia.planning.document import parse_wants
 from angelia.planning.hygiene import Reach, reach_of, stopped_by
-from angelia.planning.resolve import Profile, Resolution, Standing, Verdict, resolve, rule_matches
+from angelia.planning.resolve import Profile, Resolution, Standing, Verdict, may_match, resolve, rule_matches
 from angelia.store import Document, Store
 
 MOST_TRIED = 10_000
@@ -125,6 +125,8 @@ class _Trial:
         self._old, self._new, self._site = old, new, site
         self._probe = None if probe is None else replace(probe, is_enabled=True)
         self._changed = _changed_rules(old.wants, new.wants)
+        self._literals = {pair for rule in (*old.wants.rules, *new.wants.rules) for pair in _literals(rule)}
+        self._narrowed: dict[tuple[str, frozenset[tuple[str, str]]], tuple[Profile, Profile]] = {}
         self._before, self._after = _Tally(), _Tally()
         self._samples: list[dict[str, object]] = []
         self._messages = self._differing = self._matches = self._stopped = 0
@@ -132,10 +134,11 @@ class _Trial:
     def look(self, message: Message, standing: Standing) -> None:
         """One message: decided as of when it came."""
         self._messages += 1
-        was = _outcomes(resolve(message, self._old, standing, self._site, message.received_at))
+        old, new = self._narrow(message)
+        was = _outcomes(resolve(message, old, standing, self._site, message.received_at))
         will = was
         if self._may_differ(message, standing):
-            will = _outcomes(resolve(message, self._new, standing, self._site, message.received_at))
+            will = _outcomes(resolve(message, new, standing, self._site, message.received_at))
         self._before.add(was)
         self._after.add(will)
         changed = 0 if was is will else sum(was.get(agent) != will.get(agent) for agent in was.keys() | will.keys())
@@ -143,12 +146,21 @@ class _Trial:
         if self._probe is None:
             if changed and len(self._samples) < MOST_SAMPLES:
                 self._samples.append(_sample(message, was, will))
-        elif _may_see(message, self._old, standing) and rule_matches(self._probe, message, standing.roles):
+        elif _may_see(message, old, standing) and rule_matches(self._probe, message, standing.roles):
             self._matches += 1
-            end = stopped_by(self._new.wants.rules, self._probe.rule_id, message, standing.roles)
+            end = stopped_by(new.wants.rules, self._probe.rule_id, message, standing.roles)
             self._stopped += end is not None
             if len(self._samples) < MOST_SAMPLES:
                 self._samples.append(_sample(message, was, will) | {"stopped_by": "" if end is None else end.rule_id})
+
+    def _narrow(self, message: Message) -> tuple[Profile, Profile]:
+        """Both profiles with the rules that may speak and no others: many messages are alike in their type and in what rules ask of them."""
+        key = message.type, frozenset(pair for pair in _pairs(message) if pair in self._literals)
+        if key not in self._narrowed:
+            if len(self._narrowed) == _MOST_NARROWED:
+                self._narrowed.clear()
+            self._narrowed[key] = _narrowed(self._old, *key), _narrowed(self._new, *key)
+        return self._narrowed[key]
 
     def _may_differ(self, message: Message, standing: Standing) -> bool:
         """Where only rules were changed, what none of those speaks for stays as it was: most messages, and half of the work."""
@@ -175,6 +187,32 @@ class _Trial:
 
 
 _NONE: Mapping[str, int] = {"now": 0, "later": 0, "digested": 0, "digests": 0}
+
+
+_MOST_NARROWED = 2_000
+
+
+def _literals(rule: Rule) -> list[tuple[str, str]]:
+    """The values of one condition on a parameter, one of which a message must have; empty where there is no such condition."""
+    for condition in rule.when:
+        if condition.kind is ConditionKind.ONEOF and not condition.name.startswith(("tag.", "message.")):
+            return [(condition.name, value) for value in condition.values]
+    return []
+
+
+def _pairs(message: Message) -> Iterator[tuple[str, str]]:
+    for name, found in message.params.items():
+        if isinstance(found, str):
+            yield name, found
+        else:
+            for value in found:
+                yield name, value
+
+
+def _narrowed(profile: Profile, key: str, pairs: frozenset[tuple[str, str]]) -> Profile:
+    rules = [rule for rule in profile.wants.rules if may_match(rule, key)]
+    kept = tuple(rule for rule in rules if not (literals := _literals(rule)) or not pairs.isdisjoint(literals))
+    return replace(profile, wants=replace(profile.wants, rules=kept))
 
 
 def _may_see(message: Message, profile: Profile, standing: Standing) -> bool:

@@ -24,12 +24,13 @@ class Reach:
 
 
 def stopped_by(rules: Iterable[Rule], rule_id: str, message: Message, roles: frozenset[str]) -> Rule | None:
-    """The final rule that ends the search for this message before this rule is asked; None where it is asked."""
+    """The final rule that ends the search for this message before this rule is asked; None where it is asked, or is not in the list."""
+    found: Rule | None = None
     for rule in rules:
         if rule.rule_id == rule_id:
-            return None
-        if rule.is_final and rule_matches(rule, message, roles):
-            return rule
+            return found
+        if found is None and rule.is_final and rule_matches(rule, message, roles):
+            found = rule
     return None
 
 

@@ -210,15 +210,18 @@ def _because(case: _Case) -> None:
 
 def rule_matches(rule: Rule, message: Message, roles: frozenset[str]) -> bool:
     """Does it speak for a message on whose object she has these roles? Her other rules aside."""
-    pattern, key = rule.type, message.type
-    if pattern not in (key, ANY_TYPE) and not key.startswith(pattern + ".") and not _is_matching_pattern(pattern, key):
+    if not may_match(rule, message.type) or message.severity < rule.min_severity or (rule.role and rule.role not in roles):
         return False
-    return (
-        rule.is_enabled
-        and message.severity >= rule.min_severity
-        and (not rule.role or rule.role in roles)
-        and all(_holds(condition, message) for condition in rule.when)
-    )
+    for condition in rule.when:  # noqa: SIM110 - a generator for each rule costs more than what it asks
+        if not _holds(condition, message):
+            return False
+    return True
+
+
+def may_match(rule: Rule, key: str) -> bool:
+    """Can it speak for messages of this type at all?"""
+    pattern = rule.type
+    return rule.is_enabled and (pattern in (key, ANY_TYPE) or key.startswith(pattern + ".") or _is_matching_pattern(pattern, key))
 
 
 def _is_matching_pattern(pattern: str, key: str) -> bool:
@@ -228,6 +231,8 @@ def _is_matching_pattern(pattern: str, key: str) -> bool:
 def _holds(condition: Condition, message: Message) -> bool:
     found = _values(condition.name, message)
     match condition.kind:
+        case ConditionKind.ONEOF if len(found) == 1:
+            return found[0] in condition.values
         case ConditionKind.ONEOF:
             return any(value in condition.values for value in found)
         case ConditionKind.NOT:

@@ -175,6 +175,39 @@ class StoreSuite:
         with pytest.raises(NotFound):
             await store.previous_wants("nobody")
 
+    async def test_what_rules_did_is_found_in_the_ledger(self, store: Store) -> None:
+        first = first_id(NOW)
+        await store.add_messages([row(first + n) for n in range(5)])
+        claimed = await store.claim_messages(10, LEASE, NOW)
+        said = ["rule:a", "follow", "rule:a\nrule:b", "rule:a_", 'rule:"q"']
+        off = (Decision("mail", Verdict.SUPPRESSED, Reason.RULE_OFF, "rule:off"),)
+        for n, item in enumerate(claimed):
+            decided = LedgerRow(first + n, 1, tuple(said[n].split("\n")), off if n == 1 else (), NOW + n * MINUTE)
+            await store.record_plans([Plan(item.message, item.fence, [decided] if n != 4 else [])], [], [], NOW + n * MINUTE)
+        hits = await store.rule_hits(1, NOW - MINUTE, NOW + MINUTE, 100)
+        assert {rule: (hit.count, hit.last_at) for rule, hit in hits.items()} == {
+            "a": (1, NOW + 2 * MINUTE), "b": (1, NOW + 2 * MINUTE), "off": (1, NOW + MINUTE), "a_": (1, NOW + 3 * MINUTE),
+        }  # fmt: skip
+        assert await store.rule_hits(1, NOW + MINUTE, NOW, 100) == {}
+        assert await store.rule_hits(2, NOW, NOW, 100) == {}
+        spoke = {rule: [m.message_id - first for m, _ in await store.history(1, NOW, 10, rule_id=rule)] for rule in ("a", "b", "off", "a_", "x")}
+        assert spoke == {"a": [2, 0], "b": [2], "off": [1], "a_": [3], "x": []}
+        assert [m.message_id - first for m, _ in await store.history(1, NOW, 2, subtree="obs", before_id=first + 3)] == [2, 1]
+        assert await store.history(1, NOW, 2, subtree="ob") == []
+        seen = await store.recent(1, NOW, 3)
+        assert [(m.message_id - first, because) for m, because in seen] == [(4, None), (3, ("rule:a_",)), (2, ("rule:a", "rule:b"))]
+        assert [m.message_id - first for m, _ in await store.recent(1, NOW, 10, first + 2)] == [1, 0]
+        assert await store.recent(1, NOW + MINUTE, 10) == []
+
+    async def test_the_roles_of_one_person(self, store: Store) -> None:
+        alice, bob = [await store.put_person(Person(person_id=0, login=login)) for login in ("alice", "bob")]
+        await store.put_group(Group(group_id=0, name="qa", members=("alice",)))
+        await store.put_relations("KDE/okular", {"maintainer": ["alice", "bob"], "reviewer": ["group:qa"]})
+        await store.put_relations("KDE/kate", {"reviewer": ["group:qa", "bob"]})
+        assert await store.roles_of(alice.person_id) == {"KDE/okular": frozenset({"maintainer", "reviewer"}), "KDE/kate": frozenset({"reviewer"})}
+        assert await store.roles_of(bob.person_id) == {"KDE/okular": frozenset({"maintainer"}), "KDE/kate": frozenset({"reviewer"})}
+        assert await store.roles_of(99) == {}
+
     async def test_chunks_of_one_plan(self, store: Store) -> None:
         await store.add_messages([row(1)])
         (claimed,) = await store.claim_messages(1, LEASE, NOW)

@@ -172,10 +172,12 @@ def fault_of(error: InvalidInput) -> Fault:
     head, _, rest = place.partition(".")
     if head == "rules" and rest:
         return Fault("", f"another rule can't be read, so nothing is saved: {rest}: {error}")
-    return Fault(place if head in _FIELDS else "", str(error))
+    if head in ("when", "do"):
+        return Fault(place, str(error))
+    return Fault(head if head in _FIELDS else "", str(error))
 
 
-_FIELDS = frozenset({"name", "type", "role", "min_severity", "when", "do", "include_own", "final", "enabled"})
+_FIELDS = frozenset({"name", "type", "role", "min_severity", "include_own", "final", "enabled"})
 
 
 def targets_for(agents: Iterable[str], addresses: Mapping[str, Sequence[str]], fields: RuleFields) -> list[str]:

@@ -328,7 +328,7 @@ async def _editor(
         "rule_id": rule_id,
         "fault": fault,
         "origin": origin,
-        "targets": targets_for(house.agents, addresses, fields),
+        "targets": targets_for(sorted(house.agents, key=lambda name: (name != "web", name == "feed", name)), addresses, fields),
         "schedules": sorted(await _names(house, visitor) - {"off", "now"}),
         "panel": await _preview(house, visitor, fields, rule_id) if is_previewed else None,
         **learned,
