@@ -91,7 +91,7 @@ def test_a_small_tree_is_whole_and_a_big_one_is_opened_by_hand():
     ]  # fmt: skip
     big = seen_of({f"big.t{n}": AT for n in range(100)}, {}, [])
     assert [row.key for row in visible(big, ()).rows] == ["big"]
-    assert len(visible(big, (), opened={"big"}).rows) == 101
+    assert len(visible(big, (), opened=["big"]).rows) == 101
     assert len(visible(big, (), at="big.t7").rows) == 101
     found = visible(big, {"big.t3"}, text="t3")
     assert [row.key for row in found.rows] == ["big.t3", *(f"big.t3{n}" for n in range(10))] and not found.is_cut
@@ -102,7 +102,7 @@ def test_a_whole_tree_can_be_closed():
     small = seen_of({"a.b": AT}, {}, [])
     rows = visible(small, ()).rows
     assert toggled(rows, "a") == "-"
-    closed = visible(small, (), opened={"-"}).rows
+    closed = visible(small, (), opened=["-"]).rows
     assert [row.key for row in closed] == ["a"]
     assert toggled(closed, "a") == "a"
     assert isinstance(closed[0], Row)

@@ -16,7 +16,8 @@ from angelia.store import Document, ProfileRow, Store
 
 WEEK = timedelta(days=7)
 MOST_COUNTED = 20_000
-MOST_READ = 2_000
+MOST_READ = 300
+"""A sample of the newest is enough for "about": reading thousands of messages would make the page wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def next_times(schedule: Schedule, profile: Profile, now: datetime, number: int 
 
 
 class Week:
-    """Her last seven days in numbers; messages are read only where a rule asks for more than type and role."""
+    """Her last seven days in numbers; where a rule asks for more than type and role, a sample of the newest is read."""
 
     def __init__(self, counts: list[Count], by_rule: Mapping[str, int]) -> None:
         self.by_type = by_subtree(counts)
@@ -74,5 +75,6 @@ class Week:
         others = [rule for rule in wanted if rule.rule_id not in found]
         if others:
             history = [(message, row.because) for message, row in await store.history(person_id, now - WEEK, MOST_READ)]
-            found |= {rule.rule_id: matched_messages(rule, profile, history) for rule in others}
+            share = max(1.0, sum(count.messages for count in counts) / max(1, len(history)))
+            found |= {rule.rule_id: round(matched_messages(rule, profile, history) * share) for rule in others}
         return cls(counts, found)

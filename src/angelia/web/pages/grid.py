@@ -91,7 +91,8 @@ def main_types(wishes: Wishes, site: Site, week: Week) -> list[str]:
     """The types of which the site or she herself says something, then those with the most messages; at most so many."""
     named = dict.fromkeys([*site.preferences, *site.audience, *wishes.profile.wants.preferences])
     busiest = sorted((key for key in week.by_type if key != ANY_TYPE and key not in named), key=lambda key: (-week.by_type[key], key))
-    leaves = [key for key in busiest if not any(other.startswith(f"{key}.") for other in week.by_type)][:8]
+    parents = {key.rpartition(".")[0] for key in week.by_type}
+    leaves = [key for key in busiest if key not in parents][:8]
     found = [key for key in named if key != ANY_TYPE][: MOST_TYPES - len(leaves)] + leaves
     return sorted(found)
 

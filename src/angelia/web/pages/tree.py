@@ -9,6 +9,8 @@ from angelia.model.message import ancestry
 SMALL = 60
 """A tree of at most so many rows is shown whole."""
 MOST_FOUND = 200
+MOST_OPEN = 20
+"""Subtrees open at a time: they stand in the link of every row, so that a view is all in its URL."""
 
 
 class Seen(NamedTuple):
@@ -48,7 +50,7 @@ def seen_of(last_seen: Mapping[str, datetime], week: Mapping[str, int], others: 
 
 
 def visible(
-    seen: Mapping[str, Seen], own: Collection[str], *, text: str = "", opened: Collection[str] = (), at: str = "", only_own: bool = False
+    seen: Mapping[str, Seen], own: Collection[str], *, text: str = "", opened: Sequence[str] = (), at: str = "", only_own: bool = False
 ) -> Tree:
     """The rows to show: all that contain a text as a flat list, or the tree as far as it is open; `at` is always shown."""
     if text or only_own:
@@ -57,7 +59,7 @@ def visible(
     parents = {key.rpartition(".")[0] for key in seen}
     is_small = len(seen) <= SMALL
     on_the_way = set(ancestry(at)[1:]) if at else set()
-    open_ones = {key for key in parents if key} if is_small and not opened else {*opened, *on_the_way}
+    open_ones = {key for key in parents if key} if is_small and not opened else {*opened[:MOST_OPEN], *on_the_way}
     rows = []
     for key, what in seen.items():
         above = ancestry(key)[1:]
@@ -69,6 +71,6 @@ def visible(
 
 def toggled(tree: Sequence[Row], key: str) -> str:
     """The value of `open` with which this subtree is the other way round; `-` where then nothing is open."""
-    now = {row.key for row in tree if row.is_open}
-    then = now - {key} if key in now else now | {key}
-    return ",".join(sorted(then)) or "-"
+    now = sorted(row.key for row in tree if row.is_open)
+    then = [other for other in now if other != key] if key in now else [key, *now]
+    return ",".join(then[:MOST_OPEN]) or "-"

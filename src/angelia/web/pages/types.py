@@ -16,7 +16,7 @@ from angelia.web.access import House
 from angelia.web.context import Context
 from angelia.web.pages.grid import Cell, label_of, scope_cells
 from angelia.web.pages.languages import language_of
-from angelia.web.pages.tree import Tree, seen_of, toggled, visible
+from angelia.web.pages.tree import MOST_OPEN, Tree, seen_of, toggled, visible
 from angelia.web.pages.wishes import Wrong, back, known_agent, ways_of, wish_page, wrong_of
 from angelia.web.signin.guard import Visiting, Visitor
 from angelia.web.wishes import changed, scope_of
@@ -51,7 +51,7 @@ async def types(
     own: Words = "",
 ) -> Response:
     """The tree, or what a search finds; `type` is open for editing."""
-    return await _tree(request, visitor, house, View(q.strip(), open, type.lower().strip(), own))
+    return await _tree(request, visitor, house, View(q.strip(), ",".join(open.split(",")[:MOST_OPEN]), type.lower().strip(), own))
 
 
 async def _tree(request: Request, visitor: Visitor, house: Context, view: View, wrong: Wrong | None = None) -> Response:
@@ -62,7 +62,7 @@ async def _tree(request: Request, visitor: Visitor, house: Context, view: View, 
     last_seen = {key: last for key, _, last, _ in await house.store.user_types(visitor.person.person_id)}
     own = {scope for scope in wishes.profile.wants.preferences if scope != ANY_TYPE}
     seen = seen_of(last_seen, week.by_type, [*own, at] if at else own)
-    tree = visible(seen, own, text=view.q.lower(), opened=set(view.open.split(",")) - {""}, at=at, only_own=bool(view.own))
+    tree = visible(seen, own, text=view.q.lower(), opened=[key for key in view.open.split(",") if key], at=at, only_own=bool(view.own))
     ways = ways_of(house, wishes)
     known = {entry.key: entry for entry in await house.store.types([at])} if at else {}
     treated = _treated(tree, wishes, house)
