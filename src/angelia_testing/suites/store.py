@@ -478,7 +478,8 @@ class StoreSuite:
 
     async def test_the_inbox_finds_texts_as_readers_mean_them(self, store: Store) -> None:
         web: dict[str, Any] = {"agent": "web", "state": State.DELIVERED, "ended_at": NOW}
-        for number, text in enumerate(('say "hi" \\ there', "Stra\u00dfe", "line one\nline two", "\u041f\u0440\u0438\u0432\u0435\u0442", "plain"), 1):
+        texts = ('say "hi" \\ there', "Stra\u00dfe", "line one\nline two", "\u041f\u0440\u0438\u0432\u0435\u0442", "plain")
+        for number, text in enumerate(texts, 1):
             await planned(store, number, [delivery(10 + number, number, **web)], body=text, params={"k": "only-in-data"})
 
         async def ids(text: str) -> list[int]:
@@ -487,6 +488,9 @@ class StoreSuite:
         for text, expected in {
             '"HI" \\': [11], "STRASSE": [12], "stra\u00dfe": [12],
             "one\nLINE": [13], "\u043f\u0440\u0438": [14], "Plain": [15], "only-in-data": [], "%": [],
+
+            '"HI" \\': [11], "STRASSE": [12], "stra\u00dfe": [12], "one\nLINE": [13], "\u043f\u0440\u0438": [14], "Plain": [15],
+            "only-in-data": [], "%": [],
         }.items():  # fmt: skip
             assert await ids(text) == expected, text
             assert await ids(text) == expected, text  # as remembered

@@ -14,5 +14,5 @@ _READABLE = text("state = 10 AND agent IN ('web', 'feed')")
 def upgrade() -> None:
     """The old index goes, a wider one of its name comes."""
     op.drop_index("deliveries_inbox", table_name="deliveries")
-    columns = ["person_id", "agent", "id", "message_id", "read_us", "archived_us", "ended_us"]
+    columns = ["person_id", "agent", "id", "message_id", "read_us", "archived_us", "ended_us", "state"]
     op.create_index("deliveries_inbox", "deliveries", columns, sqlite_where=_READABLE, postgresql_where=_READABLE)
