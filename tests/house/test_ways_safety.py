@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import httpx2
 import pytest
-from structlog.testing import capture_logs
+from structlog.testing import CapturingLogger
 from tests.house.browsing import WORDS, add_address, alice, browsers, code_of, link_of  # noqa: F401 - two are fixtures
 
 from angelia import telemetry
@@ -115,17 +115,16 @@ async def test_no_log_holds_the_address_of_a_feed(bench, alice, house, monkeypat
     async def broken(*_):
         raise RuntimeError("broken")
 
-    telemetry.configure_logs("json", "warning")
-    with capture_logs() as lines:
-        monkeypatch.setattr(house.store, "inbox", broken)
-        app = httpx2.ASGITransport(house.app(), raise_app_exceptions=False)
-        async with httpx2.AsyncClient(transport=app, base_url="http://hub") as api:
-            assert (await api.get(atom)).status_code == 500
-            report = {"csp-report": {"document-uri": f"http://hub{atom}", "referrer": "http://hub/addresses/verify?token=abc_DEF-1"}}
-            assert (await api.post("/csp-reports", json=report)).status_code == 204
-    telemetry.configure_logs("json", "error")
-    said = [str({name: value for name, value in line.items() if name != "exc_info"}) for line in lines]
-    assert [line["event"] for line in lines] == ["request_failed", "csp_report"]
+    log = CapturingLogger()
+    monkeypatch.setattr(telemetry, "log", log)
+    monkeypatch.setattr(house.store, "inbox", broken)
+    app = httpx2.ASGITransport(house.app(), raise_app_exceptions=False)
+    async with httpx2.AsyncClient(transport=app, base_url="http://hub") as api:
+        assert (await api.get(atom)).status_code == 500
+        report = {"csp-report": {"document-uri": f"http://hub{atom}", "referrer": "http://hub/addresses/verify?token=abc_DEF-1"}}
+        assert (await api.post("/csp-reports", json=report)).status_code == 204
+    assert [call.args[0] for call in log.calls] == ["request_failed", "csp_report"]
+    said = [str({name: value for name, value in call.kwargs.items() if name != "exc_info"}) for call in log.calls]
     assert "/feeds/***" in said[0] and "/feeds/***" in said[1]
     secret = atom.rpartition("/")[2].removesuffix(".atom")
     assert all(secret not in line and "abc_DEF-1" not in line for line in said)

@@ -115,7 +115,7 @@ async def _check_codes(house: Context, address: Address, most: int) -> None:
 
 
 @router.post("/addresses/{address_id}/test", status_code=202)
-async def test_address(address_id: RowId, person: Writing, house: House) -> Body:
+async def try_address(address_id: RowId, person: Writing, house: House) -> Body:
     """Send a test there, by the way that every message takes; at most three a minute."""
     address = await _address(house, person, address_id)
     if address.state is not AddressState.OK:

@@ -9,7 +9,7 @@ from angelia.flow.verification import PLACE, read_verification
 from angelia.model.errors import AngeliaError, Conflict, Forbidden, InvalidInput, NotFound, RateLimited
 from angelia.model.person import Address
 from angelia.web.access import House
-from angelia.web.addresses import CODES_A_DAY, add_address, change_address, delete_address, send_code, test_address, verify_address
+from angelia.web.addresses import CODES_A_DAY, add_address, change_address, delete_address, send_code, try_address, verify_address
 from angelia.web.context import Context
 from angelia.web.forms import AddressChange, Code, NewAddress, RowId
 from angelia.web.pages.forms import made, told
@@ -117,7 +117,7 @@ async def _verified(request: Request, visitor: Visitor, house: Context, address_
 async def test(address_id: RowId, request: Request, visitor: Visiting, house: House) -> Response:
     """Send her a test."""
     try:
-        await test_address(address_id, visitor.person, house)
+        await try_address(address_id, visitor.person, house)
     except (Conflict, RateLimited) as error:
         return await _shown(request, visitor, house, at=address_id, **told(error))
     return _back("tested", address_id)
