@@ -24,7 +24,7 @@ _NAMES = {"type": "subtree", "object": "object_ref", "source": "source", "tag": 
 register_namespace("", ATOM)
 
 
-_FORMS = {"content": {"application/atom+xml": {}, "application/feed+json": {}}}
+_FORMS: dict[str, Any] = {"content": {"application/atom+xml": {}, "application/feed+json": {}}}
 
 
 @router.get("/{name}", response_class=Response, responses={200: _FORMS, 304: {"description": "You have the newest"}})
