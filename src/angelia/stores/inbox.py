@@ -50,7 +50,8 @@ class InboxMixin:
         def work(connection: Connection) -> dict[str, int]:
             if not group_by and not _reads_payload(query):
                 return _totals(connection, person_id, query)
-            counts: Counter[str] = Counter()
+            # Nothing found is none, not no answer.
+            counts: Counter[str] = Counter() if group_by else Counter(total=0, unread=0)
             for row in _rows(connection, person_id, query):
                 item = _item(row)
                 if _fits(item.message, query):
