@@ -7,9 +7,10 @@ from datetime import timedelta
 
 import httpx2
 import pytest
+from argon2 import PasswordHasher
 
 from angelia.house import now
-from angelia.web.signin import local
+from angelia.web.signin import local, passwords
 from angelia.web.signin.sessions import IDLE, LONGEST
 from angelia.web.signin.tries import Tries
 from angelia.wire.callers import secret_hash
@@ -17,6 +18,15 @@ from angelia_testing.walk import app_behind
 
 OWN = {"Sec-Fetch-Site": "same-origin"}
 PASSWORD = "the right password"
+
+
+@pytest.fixture(autouse=True)
+def quick(request, monkeypatch):
+    """Hashes that cost next to nothing, but where their cost is the question."""
+    if request.function not in (test_nobody_learns_by_time_who_is_here, test_a_hundred_sign_ins_at_once_do_not_hold_up_the_loop):
+        hasher = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+        monkeypatch.setattr(passwords, "_hasher", hasher)
+        monkeypatch.setattr(passwords, "_NOBODY", hasher.hash("the password of nobody"))
 
 
 @pytest.fixture(autouse=True)

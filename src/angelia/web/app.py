@@ -108,6 +108,11 @@ async def _with_headers(request: Request, proceed: Callable[[Request], Awaitable
         answer = _problem(422, fault)
     else:
         answer = await proceed(request)
+    return _dressed(request, answer)
+
+
+def _dressed(request: Request, answer: Response) -> Response:
+    """With the headers that every answer has."""
     for name, value in _HEADERS.items():
         answer.headers.setdefault(name, value)
     if request.app.state.context.base_url.startswith("https://"):
@@ -172,3 +177,8 @@ async def _unforeseen(request: Request, error: Exception) -> Response:
     if is_page(request):
         return await error_page(request, 500, "an operator will find it in the log")
     return _problem(500, "an operator will find it in the log")
+
+    telemetry.log.error("request_failed", path=request.url.path, kind=type(error).__name__, exc_info=error)
+    # The framework answers this outside of all else.
+    said = "an operator will find it in the log"
+    return _dressed(request, await error_page(request, 500, said) if is_page(request) else _problem(500, said))

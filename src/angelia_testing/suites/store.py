@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -354,6 +355,21 @@ class StoreSuite:
         await store.put_wants("alice", {}, follows=["b"], rules=[], expected_version=1)
         assert await store.followers("a") == []
         assert [chunk async for chunk in store.rule_rows([alice.person_id])] == []
+
+    async def test_identities_at_providers(self, store: Store) -> None:
+        alice = await store.put_person(Person(person_id=0, login="alice"))
+        bob = await store.put_person(Person(person_id=0, login="bob"))
+        await store.link_identity("https://b", "1", alice.person_id)
+        await store.link_identity("https://a", "2", alice.person_id)
+        await store.link_identity("https://a", "2", bob.person_id)
+        assert await store.identities(alice.person_id) == [("https://a", "2"), ("https://b", "1")]
+        assert await store.identities(bob.person_id) == []
+        assert await store.person_of_identity("https://a", "2") == alice
+        assert await store.person_of_identity("https://a", "1") is None
+        feed = await store.add_feed(Feed(person_id=alice.person_id, title="T", query={}, created_at=NOW), "secret")
+        assert await store.feed("secret") == feed
+        await store.put_person(replace(alice, is_active=False))
+        assert await store.feed("secret") is None
 
     async def test_addresses_and_codes(self, store: Store) -> None:
         alice = await store.put_person(Person(person_id=0, login="alice"))
