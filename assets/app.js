@@ -62,18 +62,28 @@ document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input:not([type=checkbox]), textarea, select, dialog[open]")) return;
   if (isGoing) { isGoing = false; if (go[event.key]) location.assign(go[event.key]); return; }
   const row = rows()[place];
+  const keyed = document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
+  if (keyed && !rows().length) { keyed.click(); return; }
   switch (event.key) {
     case "g": isGoing = true; break;
     case "j": stand(place + 1); break;
     case "k": stand(place - 1); break;
     case "x": { const box = row?.querySelector("input[type=checkbox]"); if (box) { box.checked = !box.checked; box.dispatchEvent(new Event("input", { bubbles: true })); } break; }
+    case "o": row?.querySelector("a.subject")?.click(); break;
     case "/": { const search = document.querySelector("input[type=search]"); if (search) { event.preventDefault(); search.focus(); } break; }
     case "?": document.getElementById("keys")?.showModal(); break;
     default: {
-      const button = document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
-      if (!button) return;
-      if (row && !document.querySelector('input[name="ids"]:checked')) { const box = row.querySelector('input[name="ids"]'); if (box) box.checked = true; }
-      button.click();
+      if (!keyed) return;
+      if (keyed.name === "change" && row && !document.querySelector('input[name="ids"]:checked, input[name="whole"]:checked')) { const box = row.querySelector('input[name="ids"]'); if (box) box.checked = true; }
+      keyed.click();
     }
   }
 });
+
+// After a part was swapped in, the place in the list stays.
+document.addEventListener("htmx:after:swap", () => { if (place >= 0 && rows().length) { place = Math.min(place, rows().length - 1); rows()[place].classList.add("is-at"); } });
+
+// While she looks at a page it asks for news every two seconds; a page in the background asks when it is looked at again.
+function look() { if (!document.hidden && document.getElementById("unread")) document.body.dispatchEvent(new Event("look")); }
+setInterval(look, 2000);
+document.addEventListener("visibilitychange", look);

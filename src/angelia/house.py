@@ -34,11 +34,13 @@ from angelia.model.errors import BadSettings, StoreUnavailable
 from angelia.model.message import HOUSE, Message
 from angelia.model.person import Address, Person
 from angelia.outbound import Outbound
-from angelia.plugins import agent_classes
+from angelia.plugins import agent_classes, provider_class
 from angelia.settings import Settings, secret_of, section
 from angelia.stores.sql import SqlStore, open_store
 from angelia.web.app import make_api
 from angelia.web.context import Context
+from angelia.web.live import Live
+from angelia.web.signin.providers import Provider
 from angelia.web.signin.sessions import Sessions
 from angelia.wire.asgi import App
 from angelia.wire.callers import Callers
@@ -70,6 +72,7 @@ class House:
         self.secret = secret_of(settings)
         self.outbound = Outbound(settings.outbound.allow, ca_file=settings.outbound.ca_file)
         self.directory = make_directory(settings, store, self.outbound)
+        self.providers = make_providers(settings)
         self.stages = self._stages()
 
     @classmethod
@@ -87,6 +90,8 @@ class House:
         finally:
             if house is not None:
                 await house.directory.close()
+                for provider in house.providers.values():
+                    await provider.close()
                 await house.outbound.close()
             for agent in agents.values():
                 await agent.close()
@@ -135,6 +140,10 @@ class House:
             base_url=self.settings.house.base_url,
             title=self.settings.house.title,
             sessions=Sessions(self.store, now, self.settings.house.base_url),
+            live=Live(self.store),
+            providers=self.providers,
+            has_passwords=self.settings.web.passwords,
+            proxies=self.settings.proxies,
             max_body=web.max_body,
             changed=self._changed,
             refresh=self.refresh,
@@ -268,6 +277,14 @@ def make_directory(settings: Settings, store: SqlStore, outbound: Outbound) -> D
             raise BadSettings(f"{path} is a table with a url")
         directories.append(HttpDirectory(name, section(HttpDirectorySettings, path, table), outbound, store, monotonic))
     return directories[0] if len(directories) == 1 else TogetherDirectory(directories)
+
+
+def make_providers(settings: Settings) -> dict[str, Provider]:
+    """Those who vouch for people, in the order of the settings."""
+    if not settings.oidc:
+        return {}
+    kind, outbound = provider_class(), settings.outbound
+    return {name: kind(name, entry, outbound.allow, outbound.ca_file) for name, entry in settings.oidc.items()}
 
 
 def _rooted(made: object, settings: Settings) -> object:

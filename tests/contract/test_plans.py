@@ -115,6 +115,13 @@ async def hot(store):
     for query in (InboxQuery(), InboxQuery(state="unread", subtree="obs"), InboxQuery(before_id=key)):
         await store.inbox(7, query)
         await store.inbox_counts(7, query)
+        await store.inbox_page(7, query, "object")
+    for text in ("hello", "h\u00e9llo"):
+        await store.inbox_page(7, InboxQuery(text=text, reason="to"))
+    await store.inbox_entry(7, key)
+    await store.inbox_stamp(7)
+    await store.mark(7, InboxQuery(), None, "read", NOW)
+    assert await store.undo_mark(7, NOW, NOW)
     await store.mark(7, InboxQuery(), [key], "read", NOW)
     await store.messages([key])
     await store.deliveries([key])
@@ -156,3 +163,18 @@ async def test_no_hot_query_reads_a_whole_table(filled):
 async def test_a_scan_would_be_seen(filled):
     statement = "SELECT count(*) FROM deliveries WHERE reason = 'refused'"
     assert await filled.engine.read(lambda connection: scans(connection, statement, None))
+
+
+async def test_a_view_of_the_inbox_is_told_by_its_index_alone(filled):
+    with Watch() as watch:
+        await filled.inbox_page(7, InboxQuery())
+    (statement,) = [statement for statement in watch.seen if "archived_us" in statement]
+    explain = "EXPLAIN QUERY PLAN" if filled.engine.dialect == "sqlite" else "EXPLAIN"
+    seek = "SET enable_bitmapscan = off" if filled.engine.dialect == "postgresql" else "SELECT 1"
+
+    def plan(connection):
+        connection.exec_driver_sql(seek)
+        return [row[-1] for row in connection.exec_driver_sql(f"{explain} {statement}", watch.seen[statement])]
+
+    lines = " ".join(await filled.engine.read(plan))
+    assert re.search("USING COVERING INDEX deliveries_inbox|Index Only Scan (Backward )?using deliveries_inbox", lines), lines

@@ -1,6 +1,8 @@
 """Browsers without JavaScript: what pages are for people, over the app in process."""
 
+import re
 from itertools import count
+from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import pytest
@@ -42,11 +44,9 @@ async def browsers(bench, house):
             people.add(login)
             await bench.person(login, mail=False, is_admin=login == "root")
             await bench.call("PUT", f"/api/v1/people/{login}/password", {"password": WORDS}, 204)
-        api = httpx2.AsyncClient(
-            transport=httpx2.ASGITransport(app, client=(f"192.0.2.{next(_PLACES) % 250}", 1024 + next(_PLACES) % 60_000)),
-            base_url="http://hub",
-            headers=FROM_OWN_PAGE,
-        )
+        number = next(_PLACES)
+        transport = httpx2.ASGITransport(app, client=(f"10.0.{number // 250}.{number % 250}", 1024))
+        api = httpx2.AsyncClient(transport=transport, base_url="http://hub", headers=FROM_OWN_PAGE)
         made.append(api)
         browser = Browser(api)
         if login:
@@ -57,3 +57,23 @@ async def browsers(bench, house):
     yield make
     for api in made:
         await api.aclose()
+
+
+@pytest.fixture
+async def alice(browsers):
+    return await browsers("alice")
+
+
+async def add_address(browser, value="alice@example.org"):
+    place = await browser.post("/addresses", agent="mail", value=f" {value} ")
+    assert place.startswith("/addresses?done=added&at=")
+    return int(parse_qs(urlsplit(place).query)["at"][0])
+
+
+def code_of(bench):
+    return re.search(r"is (\d{6})\.", bench.mail.letters[-1].message.body)[1]
+
+
+def link_of(bench):
+    link = urlsplit(re.search(r"http\S+", bench.mail.letters[-1].message.body)[0])
+    return f"{link.path}?{link.query}"

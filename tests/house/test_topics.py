@@ -89,7 +89,7 @@ async def test_following_a_topic(bench, nobody, browsers):  # noqa: F811
     assert (rule["type"], rule["do"], rule["final"]) == ("obs", {"web": "now"}, False)
     message = await bench.post("obs.build", subject="public one")
     await bench.work()
-    assert (await bench.why(message, "alice"))["because"] == ["rule:topic-obs"]
+    assert (await bench.why(message, "alice"))["because"] == ["your rule topic-obs matches"]
     assert len((await bench.call("GET", "/api/v1/people/alice/inbox"))["items"]) == 1
     await alice.post("/topics/obs/leave")
     assert (await bench.call("GET", "/api/v1/people/alice/rules"))["items"] == []

@@ -123,6 +123,13 @@ class Message:
             return None
         return str(self.params.get("agent", "")), str(self.params.get("address", ""))
 
+    @property
+    def readers(self) -> tuple[str, ...] | None:
+        """Who alone may see it, as logins and `group:<name>`: those on its list, without a list those whom it names. None: it is not restricted."""
+        if not self.is_restricted:
+            return None
+        return self.access or tuple(recipient.principal for recipient in self.recipients)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageType:

@@ -62,6 +62,13 @@ class SignInMixin:
         row = await self.engine.read(lambda connection: connection.execute(statement).first())
         return None if row is None else person_from(row)
 
+    async def identities(self, person_id: int) -> list[tuple[str, str]]:
+        """See SignInStore."""
+        table = identities.c
+        statement = select(table.issuer, table.subject).where(table.person_id == person_id).order_by(table.issuer, table.subject)
+        found = await self.engine.read(lambda connection: connection.execute(statement).all())
+        return [(row[0], row[1]) for row in found]
+
     async def open_session(self, session: Session, secret_hash: str, provider_session: str = "") -> Session:
         """See SignInStore."""
         values = (

@@ -15,7 +15,7 @@ from angelia.store import Document, Feed, Source, Token
 from angelia.stores import rows as shape
 from angelia.stores.changes import next_number
 from angelia.stores.engine import SqlEngine, run
-from angelia.stores.tables import documents, feeds, sources, tokens, type_aliases, types
+from angelia.stores.tables import documents, feeds, persons, sources, tokens, type_aliases, types
 
 SITE = "site"
 
@@ -127,7 +127,9 @@ class SiteMixin:
 
     async def feed(self, secret_hash: str) -> Feed | None:
         """See SiteStore."""
-        statement = select(feeds).where(feeds.c.secret_hash == secret_hash, feeds.c.is_revoked == 0)
+        # Who is switched off must not go on reading by what she opened before.
+        is_hers = (persons.c.id == feeds.c.person_id) & (persons.c.is_active == 1)
+        statement = select(feeds).join(persons, is_hers).where(feeds.c.secret_hash == secret_hash, feeds.c.is_revoked == 0)
         row = await self.engine.read(lambda connection: connection.execute(statement).first())
         return None if row is None else _feed_from(row)
 

@@ -49,6 +49,7 @@ class SqlStore(
 
     def __init__(self, engine: SqlEngine, url: str) -> None:
         MessagesMixin.__init__(self)
+        InboxMixin.__init__(self)
         UpkeepMixin.__init__(self)
         self.engine = engine
         self.url = url

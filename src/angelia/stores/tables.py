@@ -101,7 +101,8 @@ _partial("deliveries_held", f"state = {State.HELD:d}", _d.due_us, _d.person_id, 
 _partial("deliveries_sending", f"state = {State.SENDING:d}", _d.lease_us)
 _partial("deliveries_failed", f"state IN ({State.BOUNCED:d}, {State.DEAD:d})", _d.id)
 _partial("deliveries_digest", "digest_id IS NOT NULL", _d.digest_id)
-_partial("deliveries_inbox", f"state = {State.DELIVERED:d} AND agent IN ('web', 'feed')", _d.person_id, _d.agent, _d.id)
+_partial("deliveries_inbox", f"state = {State.DELIVERED:d} AND agent IN ('web', 'feed')", _d.person_id, _d.agent, _d.id, _d.message_id, _d.read_us,
+         _d.archived_us, _d.ended_us)  # fmt: skip
 
 digests = Table(
     "digests",

@@ -34,6 +34,7 @@ from angelia.web import (
     wishes,
 )
 from angelia.web.context import Context
+from angelia.web.openapi import ERRORS, Api
 from angelia.web.pages.errors import error_page, is_page, to_sign_in
 from angelia.web.pages.rooms import ROOMS
 from angelia.web.signin.guard import SignInNeeded
@@ -52,7 +53,7 @@ _HEADERS = {
 def make_api(context: Context) -> FastAPI:
     """The application behind the hot inlets."""
     # No redirects for a slash too many: their Location would be made of the request's Host.
-    app = FastAPI(
+    app = Api(
         title="Angelia",
         version=angelia.__version__,
         docs_url=None,
@@ -60,6 +61,7 @@ def make_api(context: Context) -> FastAPI:
         openapi_url="/api/v1/openapi.json",
         redirect_slashes=False,
         max_body_size=context.max_body,
+        responses=ERRORS,
     )
     app.state.context = context
     api = (
@@ -108,6 +110,8 @@ async def _with_headers(request: Request, proceed: Callable[[Request], Awaitable
         answer = await proceed(request)
     for name, value in _HEADERS.items():
         answer.headers.setdefault(name, value)
+    if request.app.state.context.base_url.startswith("https://"):
+        answer.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
     if request.url.path.startswith("/api/"):
         answer.headers.setdefault("Cache-Control", "private, no-store")
     return answer

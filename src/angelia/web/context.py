@@ -10,6 +10,8 @@ from angelia.model.person import Address, Person
 from angelia.model.preference import Site
 from angelia.store import Store
 from angelia.web.limits import Limits
+from angelia.web.live import Live
+from angelia.web.signin.providers import Provider
 from angelia.web.signin.sessions import Sessions
 from angelia.wire.callers import Callers
 
@@ -28,6 +30,10 @@ class Context:
     base_url: str
     title: str
     sessions: Sessions
+    live: Live
+    providers: Mapping[str, Provider]
+    has_passwords: bool
+    proxies: frozenset[str]
     max_body: int
     changed: Callable[[str], None]
     refresh: Callable[[], Awaitable[None]]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any
@@ -9,6 +10,7 @@ from xml.etree.ElementTree import Element, SubElement, register_namespace, tostr
 
 from fastapi import APIRouter, Request, Response
 
+from angelia.flow.rights import principals
 from angelia.model.errors import NotFound
 from angelia.model.message import Severity
 from angelia.model.moments import number_of, public_id, to_text
@@ -21,21 +23,25 @@ router = APIRouter(prefix="/feeds", tags=["feeds"])
 ATOM = "http://www.w3.org/2005/Atom"
 PAGE = 50
 MOST_BODY = 10_000
-_NAMES = {"type": "subtree", "object": "object_ref", "source": "source", "tag": "tag", "thread": "thread", "text": "text"}
+_NAMES = {"type": "subtree", "object": "object_ref", "source": "source", "tag": "tag", "thread": "thread", "text": "text", "reason": "reason"}
 # The address of a feed is its secret: it goes to no other site, in no Referer, and into no shared cache.
 _PRIVATE = {"Cache-Control": "private, max-age=60", "X-Robots-Tag": "noindex, nofollow", "Referrer-Policy": "no-referrer"}
 Link = Callable[[InboxItem], str]
 register_namespace("", ATOM)
 
 
-@router.get("/{name}")
+_FORMS: dict[str, Any] = {"content": {"application/atom+xml": {}, "application/feed+json": {}}}
+
+
+@router.get("/{name}", response_class=Response, responses={200: _FORMS, 304: {"description": "You have the newest"}})
 async def feed(name: str, request: Request, house: House, before: str = "") -> Response:
     """`<token>.atom` or `<token>.json`; 304 where the reader has the newest, pages by RFC 5005."""
     secret, _, form = name.rpartition(".")
     found = await house.store.feed(secret_hash(secret)) if form in ("atom", "json") and len(secret) < 200 else None
     if found is None:
         raise NotFound("there is no such feed")
-    items = await house.store.inbox(found.person_id, feed_view(found.query, before, PAGE))
+    seen_by = await principals(house.store, found.person_id)  # whoever has the token sees what its owner may see now (promise P14)
+    items = await house.store.inbox(found.person_id, replace(feed_view(found.query, before, PAGE), seen_by=seen_by))
 
     def link(item: InboxItem) -> str:
         return f"{house.base_url}/api/v1/messages/{public_id('msg', item.message.message_id)}"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from angelia.model.delivery import Delivery
 from angelia.model.errors import InvalidInput
@@ -15,7 +15,14 @@ from angelia.model.person import Address, Person
 from angelia.store import Feed, InboxItem, Source, Token
 from angelia.web.context import Context
 
-Login = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]*$")]
+
+def _somebody(login: str) -> str:
+    if login == "me":
+        raise ValueError("me is whoever asks; nobody can be called so")
+    return login
+
+
+Login = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]*$"), AfterValidator(_somebody)]
 Line = Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Language = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$", max_length=35)]
@@ -85,6 +92,12 @@ class Marking(Strict):
 
     change: Literal["read", "unread", "archive", "unarchive"]
     ids: list[Word] | None = Field(default=None, max_length=10_000)
+
+
+class Undoing(Strict):
+    """A bulk change that is to be taken back."""
+
+    undo: Word
 
 
 class NewFeed(Strict):
@@ -342,8 +355,9 @@ def documents_differ(old: Mapping[str, Any], new: Mapping[str, Any], path: str =
     for key in sorted(old.keys() | new.keys()):
         where = f"{path}.{key}" if path else key
         before, after = old.get(key), new.get(key)
-        if isinstance(before, Mapping) and isinstance(after, Mapping):
-            changes += documents_differ(before, after, where)
+        was, will = ({} if value is None else value for value in (before, after))
+        if before != after and isinstance(was, Mapping) and isinstance(will, Mapping):
+            changes += documents_differ(was, will, where) or [{"path": where, "before": before, "after": after}]
         elif before != after:
             changes.append({"path": where, "before": before, "after": after})
     return changes

@@ -91,4 +91,5 @@ async def revoke_token(token_id: RowId, person: Writing, caller: Known, house: H
     if token_id not in {token.token_id for token in await house.store.list_tokens(f"person:{person.login}")}:
         raise NotFound("there is no such token")
     await house.store.revoke_token(token_id)
+    house.callers.forget()
     await house.store.audit(caller.name, "token.revoke", f"person:{person.login}", {"id": token_id}, house.now())

@@ -65,6 +65,12 @@ async def change_person(form: PersonChange, person: Reading, caller: Known, hous
     if "time_zone" in changes:
         _zone(changes["time_zone"])
     changed = await house.store.put_person(replace(person, **changes))
+    if not changed.is_active:
+        await house.store.end_sessions(person.person_id)
+    if {"is_active", "is_admin"} & changes.keys():
+        # At once here, and within seconds in every other process (promise P19).
+        house.callers.forget()
+        house.sessions.forget()
     await house.store.audit(caller.name, "person.change", person.login, changes, house.now())
     house.sessions.forget()
     house.changed("people")

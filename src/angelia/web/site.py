@@ -148,4 +148,5 @@ async def revoke_source_token(name: str, token_id: RowId, caller: Admin, house: 
     if token_id not in {token.token_id for token in await house.store.list_tokens(f"source:{name}")}:
         raise NotFound("there is no such token")
     await house.store.revoke_token(token_id)
+    house.callers.forget()
     await house.store.audit(caller.name, "token.revoke", f"source:{name}", {"id": token_id}, house.now())

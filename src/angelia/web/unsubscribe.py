@@ -1,6 +1,7 @@
 """One-click ends (RFC 8058): GET asks, since mail scanners follow links; POST acts, and offers a way back. No sign-in, as from a mail."""
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse
 
 from angelia.flow.unsubscribe import Target, make_undo, read_token, read_undo, subscribe_again, unsubscribe
 from angelia.model.errors import Forbidden
@@ -17,7 +18,7 @@ def _page(request: Request, step: str, target: Target, again: str = "") -> Respo
     return answer
 
 
-@router.get("/{token}")
+@router.get("/{token}", response_class=HTMLResponse)
 async def ask(token: str, request: Request, house: House) -> Response:
     """What would end, and a button."""
     target = read_token(house.secret, token)
@@ -26,7 +27,7 @@ async def ask(token: str, request: Request, house: House) -> Response:
     return _page(request, "ask", target)
 
 
-@router.post("/{token}")
+@router.post("/{token}", response_class=HTMLResponse)
 async def act(token: str, request: Request, house: House) -> Response:
     """Do it; the same again is harmless."""
     target = read_token(house.secret, token)

@@ -10,7 +10,7 @@ import pytest
 from angelia.inlet import Taken
 from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.errors import AngeliaError, Conflict, NotFound
-from angelia.model.message import Message, MessageType
+from angelia.model.message import Message, MessageType, Recipient
 from angelia.model.moments import first_id, next_id, to_us
 from angelia.model.payload import payload_of
 from angelia.model.person import Address, AddressState, Group, Person
@@ -376,6 +376,9 @@ class StoreSuite:
         assert revoked is not None and revoked.is_revoked
         await store.put_type(MessageType(key="a.b", first_seen_at=NOW, last_seen_at=NOW, aliases=("A_B",)))
         assert await store.type_aliases() == {"a_b": "a.b"}
+        for is_public in (True, False, None):
+            await store.put_type(MessageType(key="p.q", first_seen_at=NOW, last_seen_at=NOW, is_public=is_public))
+            assert [entry.is_public for entry in await store.types(["p", "p.q"])] == [None, is_public]
         with pytest.raises(Conflict):
             await store.put_type(MessageType(key="c", first_seen_at=NOW, last_seen_at=NOW, aliases=("a_b",)))
         await store.put_template("k", "text")
@@ -418,6 +421,75 @@ class StoreSuite:
         assert await ids() == [13, 11]
         assert await ids(state="archived") == [12]
         assert (await store.inbox_counts(1, InboxQuery()))["unread"] == 1
+
+    async def test_the_inbox_groups_and_pages(self, store: Store) -> None:
+        web: dict[str, Any] = {"agent": "web", "state": State.DELIVERED, "ended_at": NOW}
+        for number, about in enumerate(("a", "b", "a", "", "a", ""), 1):
+            await planned(store, number, [delivery(10 + number, number, **web)], object=about, kind=f"x.{about or 'none'}")
+
+        async def page(group_by: str = "object", shown: int = 2, **filters: Any) -> tuple[list[tuple[str, list[int]]], bool, bool]:
+            found = await store.inbox_page(1, InboxQuery(**filters), group_by, shown)
+            return [(group.key, [item.delivery_id for item in group.items]) for group in found.groups], found.has_more, found.has_fewer
+
+        assert await page() == ([("", [16]), ("a", [15, 13]), ("", [14]), ("b", [12])], False, False)
+        assert await page(limit=2) == ([("", [16]), ("a", [15, 13])], True, False)
+        assert await page(limit=1, before_id=15) == ([("", [14])], True, True)
+        assert await page(limit=2, after_id=12) == ([("a", [15, 13]), ("", [14])], True, True)
+        assert await page(limit=2, is_newest_first=False, after_id=12) == ([("", [14]), ("", [16])], False, True)
+        assert await page("", limit=2, before_id=14) == ([("", [13]), ("", [12])], True, True)
+        found = await store.inbox_page(1, InboxQuery(subtree="x.a", min_severity=2))
+        assert (found.total, found.unread, found.facets["type"]) == (3, 3, {"x.a": 3, "x.b": 1, "x.none": 2})
+        assert found.facets["reason"] == {"to": 3, "role": 3} and found.facets["severity"] == {"normal": 3}
+        assert await store.inbox_counts(1, InboxQuery(reason="role:maintainer"), "object") == {"a": 3, "b": 1, "": 2}
+        assert (await store.inbox_counts(1, InboxQuery(reason="role:main")))["total"] == 0
+
+    async def test_the_inbox_finds_texts_as_readers_mean_them(self, store: Store) -> None:
+        web: dict[str, Any] = {"agent": "web", "state": State.DELIVERED, "ended_at": NOW}
+        for number, text in enumerate(('say "hi" \\ there', "Stra\u00dfe", "line one\nline two", "\u041f\u0440\u0438\u0432\u0435\u0442", "plain"), 1):
+            await planned(store, number, [delivery(10 + number, number, **web)], body=text, params={"k": "only-in-data"})
+
+        async def ids(text: str) -> list[int]:
+            return [item.delivery_id for item in await store.inbox(1, InboxQuery(text=text))]
+
+        for text, expected in {
+            '"HI" \\': [11], "STRASSE": [12], "stra\u00dfe": [12],
+            "one\nLINE": [13], "\u043f\u0440\u0438": [14], "Plain": [15], "only-in-data": [], "%": [],
+        }.items():  # fmt: skip
+            assert await ids(text) == expected, text
+            assert await ids(text) == expected, text  # as remembered
+
+    async def test_the_inbox_shows_restricted_ones_to_their_readers(self, store: Store) -> None:
+        web: dict[str, Any] = {"agent": "web", "state": State.DELIVERED, "ended_at": NOW}
+        await planned(store, 1, [delivery(11, 1, **web)], is_restricted=True, access=("group:qa",))
+        await planned(store, 2, [delivery(12, 2, **web)], is_restricted=True, recipients=(Recipient("alice"),))
+        await planned(store, 3, [delivery(13, 3, **web)])
+        for principals, expected in ((None, [13, 12, 11]), ({"alice"}, [13, 12]), ({"bob", "group:qa"}, [13, 11]), (set[str](), [13])):
+            seen_by = None if principals is None else frozenset(principals)
+            assert [item.delivery_id for item in await store.inbox(1, InboxQuery(seen_by=seen_by))] == expected
+            assert [(await store.inbox_entry(1, number, seen_by)) is not None for number in (13, 12, 11)] == [n in expected for n in (13, 12, 11)]
+        assert await store.inbox_entry(2, 13) is None
+
+    async def test_marks_are_taken_back_as_a_whole_and_only_the_last(self, store: Store) -> None:
+        web: dict[str, Any] = {"agent": "web", "state": State.DELIVERED, "ended_at": NOW}
+        for number in (1, 2, 3):
+            await planned(store, number, [delivery(10 + number, number, **web)])
+        stamps = {await store.inbox_stamp(1)}
+
+        async def read() -> list[int]:
+            return [item.delivery_id for item in await store.inbox(1, InboxQuery(state="read"))]
+
+        assert await store.mark(1, InboxQuery(), [11], "read", NOW) == 1
+        stamps.add(await store.inbox_stamp(1))
+        assert await store.mark(1, InboxQuery(), None, "read", NOW + MINUTE) == 2
+        assert await store.undo_mark(1, NOW, NOW) is None and await store.undo_mark(2, NOW + MINUTE, NOW) is None
+        assert await store.mark(1, InboxQuery(), [11], "archive", NOW + 2 * MINUTE, is_undoable=False) == 1
+        assert await store.undo_mark(1, NOW + MINUTE, NOW) == 2 and await read() == []
+        assert await store.undo_mark(1, NOW + MINUTE, NOW) is None
+        stamps.add(await store.inbox_stamp(1))
+        assert len(stamps) == 3
+        assert [item.delivery_id for item in await store.inbox(1, InboxQuery(state="all"))] == [13, 12, 11]
+        with pytest.raises(ValueError, match="odd"):
+            await store.mark(1, InboxQuery(), None, "odd", NOW)
 
     async def test_retention_by_type_keeps_what_still_waits(self, store: Store) -> None:
         await store.put_type(MessageType(key="obs", first_seen_at=NOW, last_seen_at=NOW, retention_days=1))

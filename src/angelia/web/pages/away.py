@@ -14,7 +14,7 @@ from angelia.model.message import Severity
 from angelia.model.preference import ANY_TYPE, Hold, HoldPolicy
 from angelia.web.access import House
 from angelia.web.context import Context
-from angelia.web.pages.wishes import Wrong, back, wish_page, wrong_of
+from angelia.web.pages.wishes import Wrong, back, slot_texts, wish_page, wrong_of
 from angelia.web.signin.guard import Visiting, Visitor
 from angelia.web.wants import end_hold, hold
 
@@ -91,9 +91,10 @@ async def _page(request: Request, visitor: Visitor, house: Context, wrong: Wrong
     wishes = await wishes_of(house.store, visitor.person, house.site())
     settled, now = wishes.profile.wants.hold, house.now()
     state = "none" if settled is None else "over" if now >= settled.until else "coming" if settled.since and now < settled.since else "away"
+    until, since = ("", "") if settled is None else slot_texts(request, visitor, [settled.until, settled.since or settled.until])
     return await wish_page(
         request, visitor, house, "away.html", wishes, wrong=wrong,
-        state=state, hold=settled, pull=house.site().pull, policies=[str(policy) for policy in HoldPolicy],
+        state=state, hold=settled, until=until, since=since, policies=[str(policy) for policy in HoldPolicy],
         severities=[severity.label for severity in Severity], typed=typed or _fields_of(settled, visitor.person.time_zone),
         types=[key for key, *_ in await house.store.user_types(visitor.person.person_id)][:500],
     )  # fmt: skip

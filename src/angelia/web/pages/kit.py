@@ -51,8 +51,19 @@ def environment(language: str) -> Environment:
     translations: Translations | NullTranslations = gettexts(language)
     made.install_gettext_translations(translations, newstyle=True)  # type: ignore[attr-defined]
     made.globals |= {"asset": lambda name: f"/static/{assets().get(name, name)}", "languages": LANGUAGES}
-    made.filters |= {"public": public_id, "body_html": _body_html, "linked": lambda text: Markup(linked(text)), "one_line": one_line}  # noqa: S704
+    made.filters |= {
+        "public": public_id,
+        "body_html": _body_html,
+        "linked": lambda text: Markup(linked(text)),  # noqa: S704
+        "one_line": one_line,
+        "kind_of": _kind_of,
+    }
     return made
+
+
+def _kind_of(reason: str) -> str:
+    """`role` of `role:maintainer`."""
+    return reason.partition(":")[0]
 
 
 def _body_html(body: str, body_format: str) -> Markup:

@@ -7,6 +7,7 @@ from angelia.web.pages import (
     feeds,
     follows,
     inbox,
+    message,
     preferences,
     profile,
     reports,
@@ -21,13 +22,15 @@ from angelia.web.pages import (
     why,
 )
 from angelia.web.pages.admin import rooms as admin_rooms
-from angelia.web.signin import local
+from angelia.web.signin import local, oidc
 
 ROOMS = (
     static,
     reports,
     local,
+    oidc,
     inbox,
+    message,
     rules,
     why,
     set_password,

@@ -17,6 +17,8 @@ LONGEST = timedelta(days=7)
 TOUCH = timedelta(minutes=5)
 REMEMBERED = 3.0  # seconds; what was ended is refused in every process within 5 s (promise P19)
 MOST_REMEMBERED = 10_000
+_BY_THEMSELVES = frozenset({"/inbox/live"})
+"""What open pages ask without her: it does not keep a session from ending by rest."""
 
 
 class Sessions:
@@ -26,8 +28,8 @@ class Sessions:
         self._store = store
         self._now = now
         # The prefix makes browsers refuse the cookie unless it is secure, of this host and for every path; over plain HTTP there is no such thing.
-        self._is_secure = base_url.startswith("https://")
-        self.cookie = "__Host-angelia" if self._is_secure else "angelia"
+        self.is_secure = base_url.startswith("https://")
+        self.cookie = "__Host-angelia" if self.is_secure else "angelia"
         self._known: dict[str, tuple[float, tuple[Session, Person] | None]] = {}
 
     async def open(self, request: Request, response: Response, person: Person, provider: str = "", provider_session: str = "") -> None:
@@ -44,7 +46,7 @@ class Sessions:
         )
         await self._store.open_session(session, secret_hash(secret), provider_session)
         lasts = int(LONGEST.total_seconds())
-        response.set_cookie(self.cookie, secret, max_age=lasts, path="/", secure=self._is_secure, httponly=True, samesite="lax")
+        response.set_cookie(self.cookie, secret, max_age=lasts, path="/", secure=self.is_secure, httponly=True, samesite="lax")
 
     async def close(self, request: Request, response: Response) -> None:
         """End the session of this request, if there is one."""
@@ -53,7 +55,7 @@ class Sessions:
             session, person = found
             await self._store.end_sessions(person.person_id, [session.session_id])
             self._known.clear()
-        response.delete_cookie(self.cookie, path="/", secure=self._is_secure, httponly=True, samesite="lax")
+        response.delete_cookie(self.cookie, path="/", secure=self.is_secure, httponly=True, samesite="lax")
 
     async def find(self, request: Request) -> tuple[Session, Person] | None:
         """The session of a request and whose it is, None where there is none that is good."""
@@ -71,7 +73,7 @@ class Sessions:
         session, person = known[1]
         if not person.is_active or session.ends_at <= now or session.seen_at + IDLE <= now:
             return None
-        if session.seen_at + TOUCH <= now:
+        if session.seen_at + TOUCH <= now and request.url.path not in _BY_THEMSELVES:
             await self._store.touch_session(session.session_id, now)
             self._known[hashed] = known[0], (replace(session, seen_at=now), person)
         return session, person
