@@ -42,6 +42,8 @@ class _Links(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
         self.found += [given[name] or "" for name in ("href", "hx-get") if name in given and tag != "link"]
+        if tag == "iframe":
+            self.found.append(given.get("src") or "")
         if tag == "form" and (given.get("method") or "get").lower() == "get":
             self.found.append(given.get("action") or "")
 
