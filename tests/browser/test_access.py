@@ -8,7 +8,12 @@ from angelia_testing.places import pattern_of, routes
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 PATTERNS = sorted({route.path for route in routes()})
 # No link leads there, and for a reason.
-UNLINKED = {"/set-password/{token}": "an administrator hands the link over, once"}
+UNLINKED = {
+    "/set-password/{token}": "an administrator hands the link over, once",
+    "/addresses/verify": "the link comes with the code",
+    "/sign-in/{name}": "only where there is a provider",
+    "/sign-in/{name}/callback": "the provider sends people there",
+}
 
 
 def examples(tours, pattern):
