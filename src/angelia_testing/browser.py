@@ -12,6 +12,7 @@ from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Dialog
 
 from angelia_testing.peers.hub import SampleHub
 from angelia_testing.peers.process import missing
+from angelia_testing.waiting import wait_until
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = (
@@ -151,10 +152,44 @@ def hub(filled: Path) -> Iterator[SampleHub]:
     made.stop()
 
 
+def furnish(hub: SampleHub) -> None:
+    """Put something into rooms that the sample leaves empty, so that their pages have all their parts."""
+    rules = [
+        {"name": "Okular at once", "type": "obs.build.fail", "when": {"project": ["KDE"]}, "do": {"mail": "now"}},
+        {"type": "instrument", "do": {"mail": "daily"}, "enabled": False},
+    ]
+    wants = {
+        "rules": rules,
+        "follows": ["KDE/okular"],
+        "mutes": {"request/7": "normal"},
+        "quiet": ["22:00", "06:00"],
+        "schedules": {"lunch": {"every": "day", "at": ["12:15"]}},
+    }
+    hub.call("PUT", "/api/v1/people/alice/preferences", wants | {"preferences": {"obs.request": {"mail": "lunch"}}})
+    hub.call("PUT", "/api/v1/types/news.public", {"labels": {"en": "News for everybody"}, "is_public": True})
+    hub.call("POST", "/api/v1/people/alice/addresses", {"agent": "mail", "value": "alice.home@example.org"})
+    news = hub.post(type="news.public", subject="The beam is back", body="At *noon*.", body_format="markdown", to=["alice"])
+    tests = [
+        {
+            "type": "instrument.error",
+            "subject": f"Frame {number} is lost",
+            "object": "yumo/17",
+            "thread": "run/17",
+            "to": ["alice", "root"],
+            "severity": "urgent",
+        }
+        for number in range(3)
+    ]
+    hub.call("POST", "/api/v1/messages", tests, as_whom="build-service")
+    wait_until(lambda: hub.call("GET", "/api/v1/people/alice/inbox/counts")["total"] >= 6)
+    wait_until(lambda: hub.call("GET", f"/api/v1/messages/{news}/why?login=alice")["is_candidate"])
+
+
 @pytest.fixture(scope="session")
 def shown_hub(filled: Path) -> Iterator[SampleHub]:
-    """A sample hub to look at: no test changes anything on it."""
+    """A sample hub to look at, with something in every room: no test changes anything on it."""
     made = SampleHub(filled)
+    furnish(made)
     yield made
     made.stop()
 

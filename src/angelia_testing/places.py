@@ -42,6 +42,8 @@ class _Links(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
         self.found += [given[name] or "" for name in ("href", "hx-get") if name in given and tag != "link"]
+        if tag == "iframe":
+            self.found.append(given.get("src") or "")
         if tag == "form" and (given.get("method") or "get").lower() == "get":
             self.found.append(given.get("action") or "")
 
@@ -74,13 +76,15 @@ def tour(hub: SampleHub, login: str | None) -> Tour:
                 continue
             seen.add(place)
             counts[pattern] = counts.get(pattern, 0) + 1
-            answer = client.get(place)
-            if answer.status_code != 200 or "text/html" not in answer.headers.get("content-type", ""):
-                made.others[place] = answer.status_code
-                continue
+            # Only what is a page is read to its end: a stream of news has none.
+            with client.stream("GET", place) as answer:
+                if answer.status_code != 200 or "text/html" not in answer.headers.get("content-type", ""):
+                    made.others[place] = answer.status_code
+                    continue
+                text = answer.read().decode()
             made.pages.setdefault(pattern, []).append(place)
             links = _Links()
-            links.feed(answer.text)
+            links.feed(text)
             for link in links.found:
                 whole = urlsplit(urldefrag(urljoin(hub.url + place, link)).url)
                 if f"{whole.scheme}://{whole.netloc}" == hub.url:

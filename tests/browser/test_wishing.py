@@ -54,7 +54,7 @@ async def test_a_rule_from_a_message_is_tried_saved_switched_off_moved_and_delet
     again = hub.post(
         type="instrument.error", object="yumo/17", subject="Frames are lost again", to=["alice"], params={"instrument": "yumo"}, severity="high"
     )
-    assert decided(hub, again)["mail"]["reason"] == "off_by_rule"
+    assert decided(hub, again)["mail"]["reason"] == "rule_off"
     await mine.get_by_role("button", name="Switch off: Lost frames").click()
     await expect(mine.get_by_role("button", name="Switch on: Lost frames")).to_be_visible()
     await mine.get_by_role("button", name="Duplicate: Lost frames").click()

@@ -74,7 +74,6 @@ def make_api(context: Context) -> FastAPI:
         keys,
         site,
         operations,
-        feeds,
         unsubscribe,
         probes,
         accounts,
@@ -86,7 +85,8 @@ def make_api(context: Context) -> FastAPI:
         export,
         topics,
     )
-    for room in (*api, *ROOMS):
+    # Feeds come last: their route takes any name, also that of the page /feeds/new.
+    for room in (*api, *ROOMS, feeds):
         app.include_router(room.router)
     app.add_exception_handler(SignInNeeded, to_sign_in)
     app.add_exception_handler(AngeliaError, _told)

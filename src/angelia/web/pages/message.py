@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import RedirectResponse
 
-from angelia.flow.explain import REASONS, explain
+from angelia.flow.explain import explain
 from angelia.model.errors import InvalidInput
 from angelia.model.moments import public_id
 from angelia.store import InboxItem, InboxQuery
@@ -38,7 +38,6 @@ async def message(request: Request, visitor: Visiting, house: House, delivery_id
         item=item,
         message=item.message,
         trail=await house.store.trail(item.message.message_id, visitor.person.person_id),
-        reasons=REASONS,
         why=await explain(house.store, item.message, visitor.person),
         muted=mutes.get(item.message.object, ""),
         is_followed=item.message.object in follows,
