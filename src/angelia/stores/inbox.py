@@ -110,16 +110,6 @@ class InboxMixin:
                 return {"total": len(found), "unread": sum(row[READ] is None for row, _ in found)}
             return counted(found, group_by)
 
-            if not group_by and not _reads_payload(query):
-                return _totals(connection, person_id, query)
-            # Nothing found is none, not no answer.
-            counts: Counter[str] = Counter() if group_by else Counter(total=0, unread=0)
-            for row in _rows(connection, person_id, query):
-                item = _item(row)
-                if _fits(item.message, query):
-                    counts.update(_groups(item, group_by))
-            return dict(counts)
-
         return await self.engine.read(work)
 
     async def inbox_stamp(self, person_id: int) -> str:

@@ -110,9 +110,6 @@ def _publish() -> dict[str, Any]:
         "tags": ["messages"],
         "summary": "Publish",
         "operationId": "publish",
-        "description": "One message in one line: its text is the body; fields come from headers (Title, To, Tags, Priority), the query, "
-        "a form or JSON.",
-
         "description": "One message in one line: its text is the body; fields come from headers (Title, To, Tags), the query, a form or JSON.",
         "parameters": [{"name": "type", "in": "path", "required": True, "schema": {"type": "string", "maxLength": 255}}, _KEY],
         "requestBody": {

@@ -502,9 +502,6 @@ class StoreSuite:
             return [item.delivery_id for item in await store.inbox(1, InboxQuery(text=text))]
 
         for text, expected in {
-            '"HI" \\': [11], "STRASSE": [12], "stra\u00dfe": [12],
-            "one\nLINE": [13], "\u043f\u0440\u0438": [14], "Plain": [15], "only-in-data": [], "%": [],
-
             '"HI" \\': [11], "STRASSE": [12], "stra\u00dfe": [12], "one\nLINE": [13], "\u043f\u0440\u0438": [14], "Plain": [15],
             "only-in-data": [], "%": [],
         }.items():  # fmt: skip
