@@ -13,7 +13,7 @@ from starlette.routing import Match
 from angelia.web.pages.rooms import ROOMS
 from angelia_testing.peers.hub import SampleHub
 
-_NOT_PAGES = ("/static/", "/api/")
+_NOT_PAGES = ("/static/", "/api/", "/inbox/live")
 MOST_OF_A_KIND = 4
 MOST = 400
 
