@@ -26,6 +26,8 @@ def routes() -> list[APIRoute]:
 
 def pattern_of(path: str) -> str | None:
     """The route that a path leads to, as it was written down, None for what is no page."""
+    if path.startswith(_NOT_PAGES):
+        return None
     for route in routes():
         if route.matches({"type": "http", "path": path, "method": "GET"})[0] is Match.FULL:
             return route.path
