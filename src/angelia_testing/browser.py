@@ -181,7 +181,8 @@ def furnish(hub: SampleHub) -> None:
         for number in range(3)
     ]
     hub.call("POST", "/api/v1/messages", tests, as_whom="build-service")
-    wait_until(lambda: hub.call("GET", "/api/v1/people/alice/inbox/counts")["total"] >= 6)
+    hub.post(type="obs.build.fail", subject="okular failed again", object="KDE/okular", params={"project": "KDE"})
+    wait_until(lambda: hub.call("GET", "/api/v1/people/alice/inbox/counts")["total"] >= 7)
     wait_until(lambda: hub.call("GET", f"/api/v1/messages/{news}/why?login=alice")["is_candidate"])
 
 

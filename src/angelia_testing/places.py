@@ -13,7 +13,7 @@ from starlette.routing import Match
 from angelia.web.pages.rooms import ROOMS
 from angelia_testing.peers.hub import SampleHub
 
-_NOT_PAGES = ("/static/", "/api/")
+_NOT_PAGES = ("/static/", "/api/", "/inbox/live")
 MOST_OF_A_KIND = 4
 MOST = 400
 
@@ -26,6 +26,8 @@ def routes() -> list[APIRoute]:
 
 def pattern_of(path: str) -> str | None:
     """The route that a path leads to, as it was written down, None for what is no page."""
+    if path.startswith(_NOT_PAGES):
+        return None
     for route in routes():
         if route.matches({"type": "http", "path": path, "method": "GET"})[0] is Match.FULL:
             return route.path

@@ -11,7 +11,7 @@ ATTACKS = (
     "<svg onload=window.__xss=1>",
     '"><img src=x onerror=window.__xss=2>',
     "'><script>window.__xss=3</script>",
-    "{{7*7}} ${7*7} #{7*7} <%= 7*7 %>",
+    "zq{{7*7}}zq${7*7}zq#{7*7}zq<%=7*7%>",
     "</script><script>window.__xss=4</script>",
     "</title></textarea></style><iframe src=javascript:window.__xss=5></iframe>",
     "javascript:window.__xss=6",
@@ -78,12 +78,14 @@ async def test_foreign_text_is_text_on_every_page(attacked_hub, visit, login):
     hub = attacked_hub
     wait_until(lambda: told(hub, login) >= 3 * len(ATTACKS))
     page = await visit(hub, login)
+    # The preview of a letter stands in a frame; alone it has no icon.
+    page.watch.expect("favicon.ico")
     shown = 0
     for path in list(tour(hub, login).paths()):
         answer = await page.goto(path)
         assert answer.status == 200, path
         text = await page.locator("body").inner_text()
-        assert "49" not in text.replace(" ", ""), path
+        assert "zq49" not in text, path
         shown += "__xss" in text
         # The DOM holds nothing that a text has brought.
         assert (
@@ -93,7 +95,7 @@ async def test_foreign_text_is_text_on_every_page(attacked_hub, visit, login):
             == 0
         ), path
         await page.mouse.move(400, 300)
-    assert shown >= 1
+    assert shown > 5
 
 
 STRANGER = """<!doctype html><title>A page of somebody else</title><h1>Cats</h1>
