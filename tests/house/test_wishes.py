@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from angelia.flow.clock import SteadyClock
 from angelia.model.message import Message
 from angelia.model.moments import first_id
 from angelia.model.payload import payload_of
@@ -29,7 +30,8 @@ ROOMS = ("/preferences", "/types", "/schedules", "/away", "/follows", "/preferen
 @pytest.fixture(autouse=True)
 def _frozen(monkeypatch):
     """The whole house stands at NOW: what comes next is said on pages."""
-    monkeypatch.setattr("angelia.house.now", lambda: NOW)
+    standing = SteadyClock(wall=lambda: int(NOW.timestamp() * 1e9), elapsed=lambda: 0)
+    monkeypatch.setattr("angelia.house.now", standing)
 
 
 @pytest.fixture

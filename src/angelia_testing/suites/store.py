@@ -437,13 +437,14 @@ class StoreSuite:
         assert await store.new_node() != await store.new_node()
 
     async def test_feeds(self, store: Store) -> None:
-        feed = await store.add_feed(Feed(person_id=1, title="t", query={"type": "obs"}, created_at=NOW), "h1")
+        alice = await store.put_person(Person(person_id=0, login="alice"))
+        feed = await store.add_feed(Feed(person_id=alice.person_id, title="t", query={"type": "obs"}, created_at=NOW), "h1")
         assert await store.feed("h1") == feed
-        assert await store.rotate_feed(1, feed.feed_id, "h2")
+        assert await store.rotate_feed(alice.person_id, feed.feed_id, "h2")
         assert await store.feed("h1") is None
-        assert not await store.rotate_feed(2, feed.feed_id, None)
-        assert await store.rotate_feed(1, feed.feed_id, None)
-        assert await store.list_feeds(1) == []
+        assert not await store.rotate_feed(alice.person_id + 1, feed.feed_id, None)
+        assert await store.rotate_feed(alice.person_id, feed.feed_id, None)
+        assert await store.list_feeds(alice.person_id) == []
 
     async def test_the_inbox_filters_counts_and_marks(self, store: Store) -> None:
         web: dict[str, Any] = {"agent": "web", "state": State.DELIVERED, "ended_at": NOW}
