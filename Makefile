@@ -3,20 +3,22 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8080
+BROWSER := tests/browser/node_modules/.package-lock.json
 DATA ?= var
+STATIC := src/angelia/web/static/manifest.json
 
-.PHONY: help run test check soak lint lock bench clean peers
+.PHONY: help run test check soak lint lock assets bench clean peers messages pictures
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-run: $(VENV)/run.stamp ## Start the hub with sample data on http://127.0.0.1:8080
+run: $(VENV)/run.stamp $(STATIC) ## Start the hub with sample data on http://127.0.0.1:8080
 	$(BIN)/angelia serve --sample --data-dir $(DATA) --port $(PORT)
 
-test: $(VENV)/test.stamp peers lint ## Everything: lint, types, floors, all tiers of tests with real servers
+test: $(VENV)/test.stamp $(STATIC) peers $(BROWSER) lint ## Everything: lint, types, floors, all tiers of tests with real servers
 	$(BIN)/python -m pytest
 
-check: $(VENV)/test.stamp lint ## The fast tiers only
+check: $(VENV)/test.stamp $(STATIC) lint ## The fast tiers only
 	$(BIN)/python -m pytest tests/pure tests/house
 
 soak: $(VENV)/test.stamp peers ## The crash and fault tests at their full size; takes an hour or more
@@ -40,11 +42,31 @@ lock: $(VENV)/test.stamp ## Write the lock files anew
 	$(BIN)/uv pip compile pyproject.toml --group test --generate-hashes --no-header --no-annotate --python-version 3.11 --upgrade --quiet --output-file requirements/test.txt
 
 clean: ## Remove what was made
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) node_modules tests/browser/node_modules src/angelia/web/static build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/pyvenv.cfg:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Angelia needs Python 3.11 or newer; say which with PYTHON=..."; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); sh scripts/install-venv $(PYTHON) && $(PYTHON) -m venv $(VENV); }
+
+assets: $(STATIC) ## Build what the pages load, from assets/ and npm
+
+$(STATIC): package-lock.json scripts/build-assets.mjs $(wildcard assets/*) | $(VENV)/pyvenv.cfg
+	@sh scripts/with-node $(BIN)/python npm ci --silent
+	@sh scripts/with-node $(BIN)/python npm run --silent build
+
+$(BROWSER): tests/browser/package-lock.json | $(VENV)/pyvenv.cfg
+	@sh scripts/with-node $(BIN)/python npm --prefix tests/browser ci --silent
+	@touch $@
+
+LOCALE := src/angelia/web/pages/locale
+
+messages: $(VENV)/test.stamp ## Bring the texts of the templates into the catalogues of all languages
+	@mkdir -p build
+	$(BIN)/pybabel --quiet extract --mapping babel.cfg --no-wrap --add-location file --sort-by-file --project angelia --output build/angelia.pot src/angelia/web/pages
+	$(BIN)/pybabel --quiet update --input-file build/angelia.pot --output-dir $(LOCALE) --domain angelia --no-wrap --no-fuzzy-matching --ignore-pot-creation-date
+
+pictures: $(VENV)/test.stamp $(STATIC) ## Take the pictures in docs/pictures anew
+	$(BIN)/python scripts/take-pictures
 
 $(VENV)/run.stamp: requirements/run.txt pyproject.toml | $(VENV)/pyvenv.cfg
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt

@@ -41,6 +41,7 @@ class Agent(Protocol):
     - The same letter twice carries the same id, so that a repeat is recognisable (Message-ID, transaction id).
     - `check_address` is pure and refuses what could be read as more than one address.
     - It can be cancelled while it tries; no text of a letter becomes a header, a recipient or a key of what is sent.
+    - `address_example` is what an address looks like, shown beside the field where one is typed; "" where there are none.
     - `is_pull` media are complete once recorded: the relay never calls them.
     """
 
@@ -48,6 +49,7 @@ class Agent(Protocol):
     is_pull: bool
     is_interruptive: bool
     concurrency: int
+    address_example: str
 
     def check_address(self, value: str) -> str | None:
         """The address in its canonical form, or None if it is none."""

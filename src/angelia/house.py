@@ -26,18 +26,22 @@ from angelia.flow.loop import Hint, Stage, run
 from angelia.flow.planner import Planner
 from angelia.flow.profiles import People
 from angelia.flow.relay import Lifetimes, Relay, attempt
-from angelia.flow.voice import HOUSE, Voice
+from angelia.flow.verification import verification_link
+from angelia.flow.voice import Voice
 from angelia.inlets.http import HttpInlet
 from angelia.model.delivery import Delivery, Sent, State
 from angelia.model.errors import BadSettings, StoreUnavailable
-from angelia.model.message import Message
+from angelia.model.message import HOUSE, Message
 from angelia.model.person import Address, Person
 from angelia.outbound import Outbound
-from angelia.plugins import agent_classes
+from angelia.plugins import agent_classes, provider_class
 from angelia.settings import Settings, secret_of, section
 from angelia.stores.sql import SqlStore, open_store
 from angelia.web.app import make_api
 from angelia.web.context import Context
+from angelia.web.live import Live
+from angelia.web.signin.providers import Provider
+from angelia.web.signin.sessions import Sessions
 from angelia.wire.asgi import App
 from angelia.wire.callers import Callers
 from angelia.wire.server import Limits, Server, protocol
@@ -68,6 +72,7 @@ class House:
         self.secret = secret_of(settings)
         self.outbound = Outbound(settings.outbound.allow, ca_file=settings.outbound.ca_file)
         self.directory = make_directory(settings, store, self.outbound)
+        self.providers = make_providers(settings)
         self.stages = self._stages()
 
     @classmethod
@@ -85,6 +90,8 @@ class House:
         finally:
             if house is not None:
                 await house.directory.close()
+                for provider in house.providers.values():
+                    await provider.close()
                 await house.outbound.close()
             for agent in agents.values():
                 await agent.close()
@@ -131,6 +138,12 @@ class House:
             site=lambda: self.people.site,
             secret=self.secret,
             base_url=self.settings.house.base_url,
+            title=self.settings.house.title,
+            sessions=Sessions(self.store, now, self.settings.house.base_url),
+            live=Live(self.store),
+            providers=self.providers,
+            has_passwords=self.settings.web.passwords,
+            proxies=self.settings.proxies,
             max_body=web.max_body,
             changed=self._changed,
             refresh=self.refresh,
@@ -159,7 +172,11 @@ class House:
     async def verify(self, address: Address, person: Person, code: str) -> None:
         """A code goes straight to its agent: the planner sends nothing to an address that is not verified."""
         at = now()
-        text = f"Your code for {self.settings.house.title} is {code}. It works for ten minutes. If you did not ask for it, do nothing."
+        link = verification_link(self.settings.house.base_url, self.secret, address.address_id, code)
+        text = (
+            f"Your code for {self.settings.house.title} is {code}. It works for ten minutes.\n\n"
+            f"Type it in where you asked for it, or open this link: {link}\n\nIf you did not ask for it, do nothing."
+        )
         message = Message(
             message_id=self.intake.new_id(),
             source=HOUSE,
@@ -260,6 +277,14 @@ def make_directory(settings: Settings, store: SqlStore, outbound: Outbound) -> D
             raise BadSettings(f"{path} is a table with a url")
         directories.append(HttpDirectory(name, section(HttpDirectorySettings, path, table), outbound, store, monotonic))
     return directories[0] if len(directories) == 1 else TogetherDirectory(directories)
+
+
+def make_providers(settings: Settings) -> dict[str, Provider]:
+    """Those who vouch for people, in the order of the settings."""
+    if not settings.oidc:
+        return {}
+    kind, outbound = provider_class(), settings.outbound
+    return {name: kind(name, entry, outbound.allow, outbound.ca_file) for name, entry in settings.oidc.items()}
 
 
 def _rooted(made: object, settings: Settings) -> object:

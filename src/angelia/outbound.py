@@ -8,8 +8,9 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ from angelia.model.errors import BadSettings
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
+Host = tuple[str, int]
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 MOST_URL = 2_048
@@ -93,7 +95,16 @@ def is_allowed(address: Address, allowed: Iterable[Network] = ()) -> bool:
     return not any(address in network for network in _FORBIDDEN)
 
 
-def fault_of(url: str, allowed: Iterable[Network] = ()) -> str:
+def host_of(url: str) -> Host:
+    """Name and port that a URL names; ("", 0) where it names none."""
+    try:
+        parts = urlsplit(url)
+        return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        return "", 0
+
+
+def fault_of(url: str, allowed: Iterable[Network] = (), hosts: Collection[Host] = ()) -> str:
     """What is wrong with a URL that somebody gave, or "": to be asked when it is saved. Where its name leads is judged at each request."""
     if len(url) > MOST_URL or _UNFIT.search(url) is not None:
         return f"a URL has at most {MOST_URL} characters, all of them plain"
@@ -108,7 +119,7 @@ def fault_of(url: str, allowed: Iterable[Network] = ()) -> str:
         return "a URL has a host, and neither a user nor a fragment"
     if port is not None and port not in (80, 443) and not 1_024 <= port <= 65_535:
         return "the port is 80, 443, or above 1023"
-    return _fault_of_host(host, allowed)
+    return "" if host_of(url) in hosts else _fault_of_host(host, allowed)
 
 
 def _fault_of_host(host: str, allowed: Iterable[Network]) -> str:
@@ -122,12 +133,16 @@ def _fault_of_host(host: str, allowed: Iterable[Network]) -> str:
 
 
 class Outbound:
-    """The one way out. `allow` are networks that requests may reach although they are not public (`10.20.0.0/16, ...`)."""
+    """The one way out. `allow` are networks that requests may reach although they are not public (`10.20.0.0/16, ...`).
 
-    def __init__(self, allow: str = "", *, ca_file: str = "", resolve: Resolve | None = None) -> None:
+    `hosts` are names with their ports that the operator has written down: they may lead anywhere.
+    """
+
+    def __init__(self, allow: str = "", *, ca_file: str = "", hosts: Collection[Host] = (), resolve: Resolve | None = None) -> None:
         self._allowed = networks(allow)
+        self._hosts = frozenset(hosts)
         self._ca_file = ca_file
-        self._guard = _Guard(self._allowed, resolve or _resolve)
+        self._guard = _Guard(self._allowed, self._hosts, resolve or _resolve)
         self._opened: httpcore2.AsyncConnectionPool | None = None
         if ca_file:
             _trust(ca_file)
@@ -147,7 +162,7 @@ class Outbound:
 
     def fault_of(self, url: str) -> str:
         """As the function, with what the operator allows."""
-        return fault_of(url, self._allowed)
+        return fault_of(url, self._allowed, self._hosts)
 
     async def fetch(self, request: Request) -> Answer | NoAnswer:
         """One request, one answer. Never raises for what a peer does."""
@@ -181,7 +196,9 @@ class Outbound:
             await self._opened.aclose()
 
 
+@lru_cache(maxsize=8)
 def _trust(ca_file: str) -> ssl.SSLContext:
+    """Read once, for all ways out."""
     try:
         return ssl.create_default_context(cafile=ca_file or None)
     except OSError as error:  # ssl.SSLError is one
@@ -191,8 +208,9 @@ def _trust(ca_file: str) -> ssl.SSLContext:
 class _Guard(httpcore2.AsyncNetworkBackend):
     """Resolves once, looks at every address, and connects to one that it has seen. TLS still checks the name."""
 
-    def __init__(self, allowed: tuple[Network, ...], resolve: Resolve) -> None:
+    def __init__(self, allowed: tuple[Network, ...], hosts: frozenset[Host], resolve: Resolve) -> None:
         self._allowed = allowed
+        self._hosts = hosts
         self._resolve = resolve
         self._plain = httpcore2.AnyIOBackend()
 
@@ -206,7 +224,8 @@ class _Guard(httpcore2.AsyncNetworkBackend):
     ) -> httpcore2.AsyncNetworkStream:
         """Refused as a whole where one address of several is forbidden: whoever sets such a name up does it for a reason."""
         addresses = await self._resolve(host, port)
-        if not addresses or not all(is_allowed(ip_address(address), self._allowed) for address in addresses):
+        is_written_down = (host, port) in self._hosts
+        if not addresses or not (is_written_down or all(is_allowed(ip_address(address), self._allowed) for address in addresses)):
             raise _Forbidden(f"{host} leads to an address that the hub may not call")
         for address in addresses[:-1]:
             try:

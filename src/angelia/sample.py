@@ -40,6 +40,8 @@ PEOPLE = (
     {"login": "carol", "name": "Carol", "time_zone": "Asia/Kolkata", "language": "en"},
     {"login": "root", "name": "Administrator", "time_zone": "UTC", "language": "en", "is_admin": True},
 )
+PASSWORD = "sample-{}"  # noqa: S105 - to play with, on this machine
+"""What signs a person of the sample site in; the site listens on this machine only."""
 HISTORY: tuple[dict[str, Any], ...] = (
     {"type": "obs.build.fail", "object": "KDE/okular", "subject": "okular failed to build on x86_64", "severity": "high",
      "params": {"project": "KDE", "package": "okular", "arch": "x86_64"}, "collapse_key": "KDE/okular/x86_64",
@@ -69,6 +71,8 @@ async def fill(settings: Settings) -> None:
                 scopes = ["read", "write", "admin"] if login == "root" else ["read", "write"]
                 made = await _call(client, "POST", f"/api/v1/people/{login}/tokens", {"title": "sample", "scopes": scopes})
                 _note(settings.data_dir, f"{login}.token", made["secret"])
+            for person in PEOPLE:
+                await _call(client, "PUT", f"/api/v1/people/{person['login']}/password", {"password": PASSWORD.format(person["login"])})
             feed = await _call(client, "POST", "/api/v1/people/alice/feeds", {"title": "Everything for Alice"})
             _note(settings.data_dir, "alice.feed", feed["atom"])
             await _history(secret, house)
@@ -77,7 +81,7 @@ async def fill(settings: Settings) -> None:
 async def _call(client: httpx2.AsyncClient, method: str, path: str, body: Any) -> Any:
     answer = await client.request(method, path, json=body)
     answer.raise_for_status()
-    return answer.json()
+    return answer.json() if answer.content else None
 
 
 async def _people(client: httpx2.AsyncClient) -> None:
@@ -133,7 +137,11 @@ def hello(house: House) -> str:
     base, folder = house.settings.house.base_url, house.settings.data_dir
     time = datetime.now(UTC).strftime("%H:%M:%S")
     return f"""
-Angelia runs at {base}  ({time} UTC). Everything is below {folder}/. Try:
+Angelia runs at {base}  ({time} UTC). Everything is below {folder}/.
+
+  Open {base} and sign in as alice with sample-alice, or as the administrator root with sample-root.
+
+Try:
 
   # a message in one line, with the token of the sample's build service
   curl -H "Authorization: Bearer $(cat {folder}/build-service.token)" -d "it works" "{base}/api/v1/publish/test.hello?to=alice"

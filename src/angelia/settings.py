@@ -1,10 +1,11 @@
 """Settings from TOML, environment and secret files: checked at the start, unknown names are errors."""
 
 import os
+import re
 import secrets
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from datetime import timedelta
 from pathlib import Path
 from types import UnionType
@@ -12,10 +13,11 @@ from typing import Any, get_args, get_type_hints
 from urllib.parse import urlsplit
 
 from angelia.model.errors import BadSettings
+from angelia.web.signin.providers import OidcSettings
 
 PREFIX = "ANGELIA__"
 PLACES = ("angelia.toml", "/etc/angelia/angelia.toml")
-_SECRET_NAMES = frozenset({"secret", "url", "database", "password", "token"})
+_SECRET_NAMES = frozenset({"secret", "url", "database", "password", "token", "client_secret"})
 
 
 def _say(default: Any, text: str) -> Any:
@@ -41,6 +43,8 @@ class WebSettings:
     port: int = _say(8080, "port to listen on")
     open_posting: bool = _say(False, "may anybody post messages without a token?")
     max_body: int = _say(16_777_216, "largest request body in bytes, also after unpacking")
+    proxies: str = _say("", "addresses of the proxies in front, with commas; only their X-Forwarded-For is believed, for limits on tries")
+    passwords: bool = _say(True, "may people sign in with a password of the hub's own? off where all sign in at a provider")
     allow_public_bind: bool = _say(False, "listen on other than loopback without a proxy in front")
     hosts: str = _say("", "names that a request's Host may have beside that of house.base_url and loopback, with commas; * for any")
     head_timeout: int = _say(10, "seconds in which the head of a request must have come")
@@ -82,7 +86,9 @@ class TelemetrySettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings. `agents` holds a table for each agent, read by its own room; `directories` one for each relation source."""
+    """All settings. `agents` holds a table for each agent, read by its own room; `directories` one for each relation source,
+    `oidc` one for each sign-in provider.
+    """
 
     house: HouseSettings = HouseSettings()
     web: WebSettings = WebSettings()
@@ -92,6 +98,7 @@ class Settings:
     telemetry: TelemetrySettings = TelemetrySettings()
     agents: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     directories: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    oidc: Mapping[str, OidcSettings] = field(default_factory=dict)
 
     @property
     def data_dir(self) -> Path:
@@ -113,6 +120,11 @@ class Settings:
         return frozenset({"127.0.0.1", "localhost", "[::1]", bound.lower(), name, *named} - {""})
 
     @property
+    def proxies(self) -> frozenset[str]:
+        """Addresses of the proxies in front."""
+        return frozenset(filter(None, (part.strip() for part in self.web.proxies.split(","))))
+
+    @property
     def lifetimes(self) -> tuple[timedelta, timedelta]:
         """Of ordinary and of interruptive agents."""
         return timedelta(seconds=self.delivery.lifetime), timedelta(seconds=self.delivery.chat_lifetime)
@@ -128,6 +140,10 @@ _SECTIONS: Mapping[str, type] = {
 }
 
 
+_ROOMS = ("agents", "directories", "oidc")
+_PROVIDER_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+
+
 def load(config: str = "", environment: Mapping[str, str] | None = None, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> Settings:
     """Later wins: file (`config`, ANGELIA_CONFIG, or the first of PLACES), environment, systemd credentials, command line.
 
@@ -137,14 +153,24 @@ def load(config: str = "", environment: Mapping[str, str] | None = None, overrid
     tables: dict[str, dict[str, Any]] = {}
     for layer in (_from_file(config or environment.get("ANGELIA_CONFIG", "")), _from_environment(environment), overrides or {}):
         _merge(tables, layer)
-    agents, directories = tables.pop("agents", {}), tables.pop("directories", {})
+    agents, directories, oidc = (tables.pop(name, {}) for name in _ROOMS)
     for name in tables:
         if name not in _SECTIONS:
-            raise BadSettings(f"there is no section [{name}]; there are {', '.join([*_SECTIONS, 'agents', 'directories'])}")
+            raise BadSettings(f"there is no section [{name}]; there are {', '.join([*_SECTIONS, *_ROOMS])}")
     values = {name: section(kind, name, tables.get(name, {})) for name, kind in _SECTIONS.items()}
-    settings = Settings(**values, agents=agents, directories=directories)
+    settings = Settings(**values, agents=agents, directories=directories, oidc=_providers(oidc))
     _check(settings)
     return settings
+
+
+def _providers(tables: Mapping[str, Any]) -> dict[str, OidcSettings]:
+    made = {name: section(OidcSettings, f"oidc.{name}", table) for name, table in tables.items()}
+    for name in made:
+        if not _PROVIDER_NAME.fullmatch(name):
+            raise BadSettings(f"[oidc.{name}]: the name stands in URLs: small letters, digits and '-'")
+    if len({entry.issuer for entry in made.values()}) < len(made):
+        raise BadSettings("oidc: two providers have the same issuer; people are told apart by it")
+    return made
 
 
 def section(kind: type, path: str, table: Mapping[str, Any]) -> Any:
@@ -270,7 +296,8 @@ def described(settings: Settings, *, is_redacted: bool = True) -> Iterator[tuple
         part = getattr(settings, name)
         for item in fields(part):
             yield f"{name}.{item.name}", _shown(item.name, getattr(part, item.name), is_redacted), item.metadata.get("help", "")
-    for kind, rooms in (("agents", settings.agents), ("directories", settings.directories)):
+    providers = {name: asdict(entry) for name, entry in settings.oidc.items()}
+    for kind, rooms in (("agents", settings.agents), ("directories", settings.directories), ("oidc", providers)):
         for room, table in rooms.items():
             for key, value in table.items():
                 yield f"{kind}.{room}.{key}", _shown(key, value, is_redacted), ""

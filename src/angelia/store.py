@@ -19,6 +19,7 @@ from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.message import Message, MessageType
 from angelia.model.person import Address, AddressState, Group, Person
 from angelia.planning.digest import Digest
+from angelia.planning.estimate import Count
 from angelia.planning.resolve import Decision
 from angelia.planning.retry import Breaker
 
@@ -147,6 +148,14 @@ class MessageStore(Protocol):
 # ---- the ledger -----------------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class RuleHits:
+    """How often one rule spoke in the time that is counted, and when it last did (which may be before)."""
+
+    count: int
+    last_at: datetime
+
+
 class LedgerStore(Protocol):
     """What was decided, for explain and for trying changes on history."""
 
@@ -159,8 +168,21 @@ class LedgerStore(Protocol):
     async def ledger_rows(self, message_id: int, after_person_id: int = 0, limit: int = 1000) -> list[LedgerRow]:
         """All candidates of a message, by person id."""
 
-    async def history(self, person_id: int, since: datetime, limit: int) -> list[tuple[Message, LedgerRow]]:
-        """Her candidacies since then, newest first."""
+    async def history(
+        self, person_id: int, since: datetime, limit: int, *, subtree: str = "", rule_id: str = "", before_id: int | None = None
+    ) -> list[tuple[Message, LedgerRow]]:
+        """Her candidacies since then, newest first, below message `before_id`; of one subtree; or only those in which a rule of hers spoke."""
+
+    async def recent(self, person_id: int, since: datetime, limit: int, before_id: int | None = None) -> list[tuple[Message, tuple[str, ...] | None]]:
+        """All messages since then, newest first, below `before_id`; each with why she was a candidate, None where she was none."""
+
+    async def rule_hits(self, person_id: int, since: datetime, counted_from: datetime, limit: int) -> dict[str, RuleHits]:
+        """By id, the rules that spoke for her since then (as a reason, or by what they decided), counted from `counted_from` on. Looks at
+        the newest `limit` of her candidacies in which any rule spoke.
+        """
+
+    async def counts_since(self, person_id: int, since: datetime, limit: int) -> list[Count]:
+        """How many of her candidacies since then (of the newest `limit`) were of which type, for which reasons."""
 
     async def trail(self, message_id: int, person_id: int) -> list[Delivery]:
         """Her deliveries of a message, digests that carried it included, in order."""
@@ -329,7 +351,7 @@ class PersonStore(Protocol):
         """By login; `group:<name>` is a group's principal."""
 
     async def list_people(self, after_login: str = "", limit: int = 100) -> list[Person]:
-        """By login, without the principals of groups."""
+        """By login, without the principals of groups and of the public."""
 
     async def person_ids(self, logins: Collection[str]) -> dict[str, int]:
         """Those that exist."""
@@ -349,6 +371,9 @@ class PersonStore(Protocol):
         """Replace her document; the new version. Conflict if `expected_version` is not the stored one. `follows` and `rules` are what the
         candidate look-ups find (person_id in `rules` is ignored).
         """
+
+    async def previous_wants(self, login: str) -> tuple[Document, int]:
+        """Her document as it was before the last change, and the version that is now; the empty one before the first. NotFound for nobody."""
 
     async def followers(self, ref: str, after_person_id: int = 0, limit: int = 10_000) -> list[int]:
         """Who follows an object, by person id."""
@@ -412,6 +437,9 @@ class PersonStore(Protocol):
 
     async def relations(self, ref: str) -> dict[str, frozenset[str]]:
         """Role -> logins and `group:<name>`, as put."""
+
+    async def roles_of(self, person_id: int) -> dict[str, frozenset[str]]:
+        """Object -> roles, for all objects on which she has one, herself or through a group."""
 
     async def related_ids(self, ref: str) -> dict[str, frozenset[int]]:
         """Role -> person ids, groups expanded."""
@@ -506,7 +534,7 @@ class SiteStore(Protocol):
         """A new feed."""
 
     async def feed(self, secret_hash: str) -> Feed | None:
-        """By the hash of its token; None if revoked."""
+        """By the hash of its token; None if revoked, or if its owner is not active."""
 
     async def list_feeds(self, person_id: int) -> list[Feed]:
         """Hers, revoked ones left out."""
@@ -514,20 +542,136 @@ class SiteStore(Protocol):
     async def rotate_feed(self, person_id: int, feed_id: int, secret_hash: str | None) -> bool:
         """A new secret, or None to revoke."""
 
-    async def put_template(self, key: str, source: str | None) -> None:
-        """Text of a site template (key `<type>/<agent>/<form>/<language>/<part>`), None removes it."""
+    async def new_node(self) -> int:
+        """A number below 4096 for this process's ids; each call gives the next."""
+
+
+# ---- templates, operation, statistics -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateVersion:
+    """One state of a site template; `source` None where it was taken away."""
+
+    version: int
+    key: str
+    source: str | None
+    actor: str
+    at: datetime
+
+
+class TemplateStore(Protocol):
+    """The site's own templates, with every version that they had."""
+
+    async def put_template(self, key: str, source: str | None, actor: str = "", now: datetime | None = None) -> None:
+        """Text of a site template (key `<type>/<agent>/<form>/<language>/<part>`), None removes it. Each change adds a version; one that
+        changes nothing adds none. A template older than the versions keeps its first text as one, without a time.
+        """
 
     async def templates(self) -> dict[str, str]:
         """All site templates."""
 
+    async def template_versions(self, key: str, limit: int = 100) -> list[TemplateVersion]:
+        """Newest first."""
+
+
+class OperationsStore(Protocol):
+    """What operators look at."""
+
     async def audit(self, actor: str, action: str, target: str, detail: Document, now: datetime) -> None:
         """Append to the audit log. Never a secret."""
 
-    async def audit_log(self, before_id: int | None = None, limit: int = 100) -> list[dict[str, object]]:
-        """Newest first: id, at, actor, action, target, detail."""
+    async def audit_log(self, before_id: int | None = None, limit: int = 100, *, actor: str = "", action: str = "") -> list[dict[str, object]]:
+        """Newest first: id, at, actor, action, target, detail. `action` is one, or with a dot at its end all that begin so (`token.`)."""
 
-    async def new_node(self) -> int:
-        """A number below 4096 for this process's ids; each call gives the next."""
+    async def overdue(self, agents: Collection[str], now: datetime, ages: Sequence[timedelta]) -> dict[str, tuple[int, ...]]:
+        """For each agent, how many due deliveries were due longer ago than each of `ages`."""
+
+    async def retries(self, agents: Collection[str], limit: int) -> list[Delivery]:
+        """Due deliveries that failed before, the longest due of each agent first; looks at the first thousand of each."""
+
+    async def find_people(self, text: str, after_login: str = "", limit: int = 100) -> list[Person]:
+        """By login: whose login or name holds `text`, whatever its case; without the principals of groups."""
+
+    async def objects(self, text: str = "", after: str = "", limit: int = 100) -> list[str]:
+        """Objects on which somebody has a role, by name; those that hold `text`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What one stretch of time holds: messages by (type, source), deliveries by (agent, state), and whom they were for."""
+
+    messages: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    deliveries: Mapping[tuple[str, State], int] = field(default_factory=dict)
+    people: frozenset[int] = frozenset()
+
+
+class StatisticsStore(Protocol):
+    """Numbers over time. Ids hold the time: each question reads the ids of its stretch and no others."""
+
+    async def traffic(self, edges: Sequence[datetime], share: int = 1) -> list[Traffic]:
+        """One for each stretch between neighbours of `edges`, in order; a delivery counts where it was planned. With a `share` above 1 only
+        one part in so many is read, in a few places of each stretch, and counts are estimates; people are those who were met.
+        """
+
+    async def seen_since(self, since: datetime) -> tuple[int, int, int]:
+        """People: with an account, of these active, and signed in since then."""
+
+
+# ---- signing in -----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A browser in which somebody is signed in. `provider` is the issuer that vouched for her, "" for a password of ours."""
+
+    session_id: int = 0
+    person_id: int
+    provider: str = ""
+    device: str = ""
+    created_at: datetime
+    seen_at: datetime
+    ends_at: datetime
+
+
+class SignInStore(Protocol):
+    """Passwords, identities at providers, sessions. Secrets come as hashes only."""
+
+    async def put_password(self, person_id: int, password_hash: str | None, now: datetime) -> None:
+        """Set or, with None, remove."""
+
+    async def password(self, person_id: int) -> str | None:
+        """The hash of her password, None if she has none."""
+
+    async def link_identity(self, issuer: str, subject: str, person_id: int) -> None:
+        """What (issuer, subject) calls itself is this person; one that is linked already stays with whom it is."""
+
+    async def person_of_identity(self, issuer: str, subject: str) -> Person | None:
+        """Who that is here."""
+
+    async def identities(self, person_id: int) -> list[tuple[str, str]]:
+        """What she is at providers: (issuer, subject), in order."""
+
+    async def open_session(self, session: Session, secret_hash: str, provider_session: str = "") -> Session:
+        """A new one gets its id; `provider_session` is the provider's `sid`."""
+
+    async def session(self, secret_hash: str) -> tuple[Session, Person] | None:
+        """By the hash of its cookie, with whose it is; the caller looks at the times."""
+
+    async def touch_session(self, session_id: int, now: datetime) -> None:
+        """It was used."""
+
+    async def list_sessions(self, person_id: int, now: datetime) -> list[Session]:
+        """Hers that have not ended, last used first."""
+
+    async def end_sessions(self, person_id: int, session_ids: Collection[int] | None = None) -> int:
+        """Those of her sessions, or all; how many there were."""
+
+    async def end_provider_sessions(self, provider: str, subject: str, provider_session: str) -> int:
+        """Back-channel logout: by the provider's session, by subject, or by both; how many ended."""
+
+    async def forget_sessions(self, now: datetime) -> int:
+        """Delete those that have ended."""
 
 
 # ---- the inbox ------------------------------------------------------------------------------------------------------------------
@@ -535,12 +679,16 @@ class SiteStore(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InboxQuery:
-    """A view of one inbox. Empty fields do not filter. `tag` is `name=value`. `state`: unread, read, archived, or "" for all but archived."""
+    """A view of one inbox. Empty fields do not filter. `tag` is `name=value`. `reason` is `role`, `rule`, `follow`, `to`, `cc` or `group`, or one
+    of them with its value (`role:maintainer`). `state`: unread, read, archived, all, or "" for all but archived. `seen_by`: the principals of
+    the reader as they are now (her login, `group:<name>`): restricted messages for others are left out (promise P14); None looks at no rights.
+    """
 
     state: str = ""
     subtree: str = ""
     source: str = ""
     tag: str = ""
+    reason: str = ""
     object_ref: str = ""
     thread: str = ""
     min_severity: int = 1
@@ -550,6 +698,7 @@ class InboxQuery:
     before_id: int | None = None
     after_id: int | None = None
     limit: int = 50
+    seen_by: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -564,17 +713,61 @@ class InboxItem:
     archived_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class InboxGroup:
+    """Entries of a view that share an object or a thread; `items` are the first of them, `first_id` is where it stands in the order of the view."""
+
+    key: str
+    first_id: int
+    total: int
+    unread: int
+    items: tuple[InboxItem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InboxPage:
+    """One page of a view with its numbers. `facets`: by `type`, `source`, `severity` and `reason`, how many there would be with that filter
+    instead of the view's own of that name. `has_more` and `has_fewer`: is there a page after and before it in the order of the view?
+    """
+
+    groups: tuple[InboxGroup, ...]
+    total: int
+    unread: int
+    facets: Mapping[str, Mapping[str, int]]
+    has_more: bool = False
+    has_fewer: bool = False
+
+
 class InboxStore(Protocol):
     """What was delivered to the pull media, as the person sees it."""
 
     async def inbox(self, person_id: int, query: InboxQuery) -> list[InboxItem]:
         """A page of the view."""
 
-    async def inbox_counts(self, person_id: int, query: InboxQuery, group_by: str = "") -> dict[str, int]:
-        """Counts of the view: by type, source, object, thread, severity or `tag:<name>`; "" gives {"unread", "total"}."""
+    async def inbox_page(self, person_id: int, query: InboxQuery, group_by: str = "", shown: int = 3) -> InboxPage:
+        """A page with its numbers, of one look: `limit` entries, each a group by itself, or with `group_by` (object, thread) `limit` groups with
+        at most `shown` entries each. A message without object or thread is a group by itself. The page is the one nearest to its cursor, which
+        is the `first_id` of a group.
+        """
 
-    async def mark(self, person_id: int, query: InboxQuery, delivery_ids: Collection[int] | None, change: str, now: datetime) -> int:
-        """Bulk `read`, `unread`, `archive`, `unarchive` of the listed ids that fall in the view, or of the whole view; how many changed."""
+    async def inbox_entry(self, person_id: int, delivery_id: int, seen_by: frozenset[str] | None = None) -> InboxItem | None:
+        """One entry, if it is hers and she may see it."""
+
+    async def inbox_counts(self, person_id: int, query: InboxQuery, group_by: str = "") -> dict[str, int]:
+        """Counts of the view: by type, source, object, thread, severity, reason or `tag:<name>`; "" gives {"unread", "total"}."""
+
+    async def inbox_stamp(self, person_id: int) -> str:
+        """Another text once something newer is in her web inbox, or she marked something; cheap to ask."""
+
+    async def mark(
+        self, person_id: int, query: InboxQuery, delivery_ids: Collection[int] | None, change: str, now: datetime, *, is_undoable: bool = True
+    ) -> int:
+        """Bulk `read`, `unread`, `archive`, `unarchive` of the listed ids that fall in the view, or of the whole view; how many changed.
+        The last one that `is_undoable` can be taken back, by its time.
+        """
+
+    async def undo_mark(self, person_id: int, marked_at: datetime, now: datetime) -> int | None:
+        """Take back her change of that time; how many entries changed, None where it is not the last one."""
 
 
 class Upkeep(Protocol):
@@ -608,5 +801,9 @@ class Upkeep(Protocol):
         """Topics that other processes woke; ends on close."""
 
 
-class Store(MessageStore, LedgerStore, DeliveryStore, PersonStore, SiteStore, InboxStore, Upkeep, Protocol):
+class AdministrationStore(TemplateStore, OperationsStore, StatisticsStore, Protocol):
+    """What the pages of administrators need beyond the rest."""
+
+
+class Store(MessageStore, LedgerStore, DeliveryStore, PersonStore, SiteStore, AdministrationStore, SignInStore, InboxStore, Upkeep, Protocol):
     """All that the house remembers."""

@@ -27,6 +27,7 @@ delivery_states = Gauge("angelia_deliveries_in_state", "Deliveries by state; the
 queue_depth = Gauge("angelia_queue_depth", "Deliveries that wait.", ["channel", "state"], registry=registry)
 queue_age = Gauge("angelia_queue_oldest_age_seconds", "Age of the oldest due delivery.", ["channel"], registry=registry)
 open_breakers = Gauge("angelia_open_breakers", "Destinations that are left alone for a while.", registry=registry)
+csp_reports = Counter("angelia_csp_reports_total", "Reports of browsers that a page broke the content security policy.", registry=registry)
 stage_failures = Counter("angelia_stage_failures_total", "Turns of a stage that raised.", ["stage"], registry=registry)
 build_info = Gauge("angelia_build_info", "The version that runs.", ["version"], registry=registry)
 build_info.labels(angelia.__version__).set(1)

@@ -11,6 +11,7 @@ from angelia.settings import Settings, load
 from angelia.stores.sql import SqlStore, make_store, upgrade
 from angelia_testing.peers.mail import MailServer
 from angelia_testing.peers.postgresql import PostgreSQL
+from angelia_testing.peers.provider import OpenidProvider
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +40,20 @@ def mail_server(_mail_server: MailServer) -> MailServer:
     """Postfix and Dovecot with empty mailboxes."""
     _mail_server.empty()
     return _mail_server
+
+
+@pytest.fixture(scope="session")
+def _openid_provider() -> Iterator[OpenidProvider]:
+    provider = OpenidProvider("http://127.0.0.1:8080", "real")
+    yield provider
+    provider.close()
+
+
+@pytest.fixture
+def openid_provider(_openid_provider: OpenidProvider) -> OpenidProvider:
+    """A real provider, for a hub that calls it `real` and itself http://127.0.0.1:8080; nothing was told yet."""
+    _openid_provider.told.asked.clear()
+    return _openid_provider
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ class RecordingAgent:
     is_pull: bool = False
     is_interruptive: bool = False
     concurrency: int = 20
+    address_example: str = "alice@example.org"
     answer: Callable[[Letter], Outcome] = lambda _: Sent("recorded")
     letters: list[Letter] = field(default_factory=list)
     Settings = None

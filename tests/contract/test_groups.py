@@ -23,6 +23,7 @@ async def test_a_group_has_a_principal_with_addresses(store):
     assert await store.group("qa") == made
     assert [group.addresses for group in await store.list_groups()] == [made.addresses]
     assert await store.person_ids(["group:qa", "alice"]) == {"group:qa": principal.person_id, "alice": alice.person_id}
+    await store.put_person(Person(person_id=0, login="public:topics"))  # no group, and nobody either
     assert [person.login for person in await store.list_people()] == ["alice"]
     (row,) = await store.profiles([principal.person_id])
     assert (row.person, row.addresses, row.groups) == (principal, made.addresses, ())

@@ -42,6 +42,8 @@ _FILL = (
     "INSERT INTO repeat_marks (person_id, agent, key, sent_us) SELECT n % 500, 'mail', 'k' || n, {start} + n * {spacing} FROM numbers",
     "INSERT INTO digests (id, person_id, agent, schedule, slot_us, content) SELECT {first} + n * {step} + 2, n % 500 + 1, 'mail', 'daily', n, '' "
     "FROM numbers WHERE n < 3000",
+    "INSERT INTO audit (at_us, actor, action, detail) SELECT n, 'person:p' || (n % 400), CASE WHEN n % 100 = 0 THEN 'token.add' ELSE 'sign-in' END, '0' FROM numbers",
+    "INSERT INTO template_versions (key, source) SELECT 'k' || (n % 400), 'x' FROM numbers WHERE n < 9000",
 )
 
 
@@ -84,7 +86,7 @@ class Watch:
 
 def scans(connection, statement, parameters):
     """Lines of its plan that go through all of a big table."""
-    big = "messages|deliveries|ledger|repeat_marks|digests|follows|flood_marks|user_types"
+    big = "messages|deliveries|ledger|repeat_marks|digests|follows|flood_marks|user_types|audit|template_versions"
     if connection.dialect.name == "sqlite":
         found = [row[-1] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
         return [line for line in found if re.match(rf"SCAN ({big})\b(?! USING (COVERING )?INDEX ({PARTIAL})\b)", line)]
@@ -113,6 +115,13 @@ async def hot(store):
     for query in (InboxQuery(), InboxQuery(state="unread", subtree="obs"), InboxQuery(before_id=key)):
         await store.inbox(7, query)
         await store.inbox_counts(7, query)
+        await store.inbox_page(7, query, "object")
+    for text in ("hello", "h\u00e9llo"):
+        await store.inbox_page(7, InboxQuery(text=text, reason="to"))
+    await store.inbox_entry(7, key)
+    await store.inbox_stamp(7)
+    await store.mark(7, InboxQuery(), None, "read", NOW)
+    assert await store.undo_mark(7, NOW, NOW)
     await store.mark(7, InboxQuery(), [key], "read", NOW)
     await store.messages([key])
     await store.deliveries([key])
@@ -121,10 +130,17 @@ async def hot(store):
     await store.ledger_rows(key)
     await store.trail(key, 7)
     await store.history(7, NOW - timedelta(days=30), 100)
+    await store.counts_since(7, NOW - timedelta(days=7), 20_000)
     await store.list_deliveries(states=[State.DEAD, State.BOUNCED])
     await store.followers("KDE/7")
     await store.followed(["KDE/7"])
     await store.user_types(7)
+    await store.overdue(["mail"], NOW, [LEASE])
+    await store.retries(["mail"], 10)
+    await store.traffic([NOW - timedelta(hours=2), NOW - timedelta(hours=1), NOW])
+    await store.audit_log(500, actor="person:p7")
+    await store.audit_log(action="token.add")
+    await store.template_versions("k7")
     await store.cancel_waiting(7, reason=Reason.MUTED, now=NOW)
     await store.put_wants("alice", {}, follows=["KDE/7"], rules=[RuleRow(0, "x.#", "p", "v")])
     assert await store.purge(NOW, timedelta(days=39), 100) == 100
@@ -147,3 +163,18 @@ async def test_no_hot_query_reads_a_whole_table(filled):
 async def test_a_scan_would_be_seen(filled):
     statement = "SELECT count(*) FROM deliveries WHERE reason = 'refused'"
     assert await filled.engine.read(lambda connection: scans(connection, statement, None))
+
+
+async def test_a_view_of_the_inbox_is_told_by_its_index_alone(filled):
+    with Watch() as watch:
+        await filled.inbox_page(7, InboxQuery())
+    (statement,) = [statement for statement in watch.seen if "archived_us" in statement]
+    explain = "EXPLAIN QUERY PLAN" if filled.engine.dialect == "sqlite" else "EXPLAIN"
+    seek = "SET enable_bitmapscan = off" if filled.engine.dialect == "postgresql" else "SELECT 1"
+
+    def plan(connection):
+        connection.exec_driver_sql(seek)
+        return [row[-1] for row in connection.exec_driver_sql(f"{explain} {statement}", watch.seen[statement])]
+
+    lines = " ".join(await filled.engine.read(plan))
+    assert re.search("USING COVERING INDEX deliveries_inbox|Index Only Scan (Backward )?using deliveries_inbox", lines), lines

@@ -273,7 +273,7 @@ async def test_a_change_of_preferences_is_tried_on_history(bench):
     assert plan["history"]["deliveries_that_differ"] == 2
     assert plan["history"]["before"]["mail now"] == 4
     assert plan["history"]["after"]["mail daily"] == 2
-    assert plan["changes"] == [{"path": "preferences", "before": None, "after": {"obs": {"mail": "daily"}}}]
+    assert plan["changes"] == [{"path": "preferences.obs.mail", "before": None, "after": "daily"}]
     assert (await bench.store.wants("alice"))[1] == 0
 
 

@@ -45,12 +45,29 @@ def test_no_sql_is_made_of_values():
                         assert part.format_spec is not None and ast.unparse(part.format_spec) == "f'd'", f"{path}: {ast.unparse(node)}"
 
 
+_SECRETS = re.compile(r"(?:^|_)(?:secret|token|signature|password|passphrase|code|otp|nonce|state_hash|code_hash|cookie|again)$")
+# By the hash of a secret of full entropy a row is looked up in SQL: there is nothing to learn from the time that takes.
+_NO_SECRETS = frozenset({"status_code", "exit_code", "returncode"})
+
+
+def compared_plainly(tree):
+    """Comparisons with == and != of what is called like a secret; with nothing ("" or None) or with a number it may be."""
+    for node in ast.walk(tree):
+        if not (isinstance(node, ast.Compare) and any(isinstance(op, ast.Eq | ast.NotEq) for op in node.ops)):
+            continue
+        parts = [node.left, *node.comparators]
+        if any(isinstance(part, ast.Constant) and (not part.value or isinstance(part.value, int)) for part in parts):
+            continue
+        names = {part.attr if isinstance(part, ast.Attribute) else getattr(part, "id", "") for part in parts} - _NO_SECRETS
+        if any(_SECRETS.search(name) for name in names):
+            yield ast.unparse(node)
+
+
 def test_secrets_are_compared_in_constant_time():
-    for path in MODULES:
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Compare) and any(isinstance(op, ast.Eq | ast.NotEq) for op in node.ops):
-                names = {part.attr if isinstance(part, ast.Attribute) else getattr(part, "id", "") for part in [node.left, *node.comparators]}
-                assert not names & {"signature", "secret", "password", "code_hash"}, f"{path}: {ast.unparse(node)}"
+    found = list(compared_plainly(ast.parse("a.code == b; token != given; x == row.code_hash; r.status_code == 2; code == ''; kind == other")))
+    assert found == ["a.code == b", "token != given", "x == row.code_hash"]
+    for path in (ROOT / "src/angelia").rglob("*.py"):
+        assert not list(compared_plainly(ast.parse(path.read_text()))), path
 
 
 def test_no_addresses_of_registries_and_no_paths_of_a_machine():
@@ -67,7 +84,7 @@ def test_no_addresses_of_registries_and_no_paths_of_a_machine():
 def test_every_locked_requirement_has_hashes():
     for lock in (ROOT / "requirements").glob("*.txt"):
         entries = re.findall(r"^([a-z0-9].*?==.*?)(?=^[a-z0-9]|\Z)", lock.read_text(), re.MULTILINE | re.DOTALL)
-        assert len(entries) > 20
+        assert len(entries) > (0 if lock.stem == "node" else 20)
         assert all("--hash=sha256:" in entry for entry in entries)
 
 

@@ -10,6 +10,7 @@ class FeedAgent:
     name = "feed"
     is_pull = True
     is_interruptive = False
+    address_example = ""
     concurrency = 200
     Settings = None
 

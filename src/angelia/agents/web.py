@@ -10,6 +10,7 @@ class WebAgent:
     name = "web"
     is_pull = True
     is_interruptive = False
+    address_example = ""
     concurrency = 200
     Settings = None
 

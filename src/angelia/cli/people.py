@@ -1,5 +1,6 @@
 """people, address, group, relation: who can be told, and where."""
 
+import sys
 from typing import Any
 from urllib.parse import quote
 
@@ -57,6 +58,21 @@ def set_person(reach: Reach, /, login: str, **changes: Any) -> None:
     """Change a person."""
     body = {name: value for name, value in changes.items() if value is not None}
     reach.show(reach.call("PATCH", f"/api/v1/people/{quote(login)}", json=body))
+
+
+def _piped() -> str:
+    return sys.stdin.readline().rstrip("\r\n")
+
+
+@people.command("password")
+@click.argument("login")
+@click.option("--stdin", "is_piped", is_flag=True, help="Read the new password from standard input, one line.")
+@click.pass_obj
+def set_password(reach: Reach, login: str, is_piped: bool) -> None:
+    """Set the password with which LOGIN signs in to the pages; all sessions of LOGIN end."""
+    password = _piped() if is_piped else click.prompt("New password", hide_input=True, confirmation_prompt=True)
+    reach.call("PUT", f"/api/v1/people/{quote(login)}/password", json={"password": password})
+    click.echo(f"{login} can sign in.")
 
 
 @click.group()

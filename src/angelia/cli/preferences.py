@@ -1,13 +1,13 @@
 """prefs: preferences as code."""
 
-import tomllib
 from typing import Any
 from urllib.parse import quote
 
 import click
-import tomlkit
 
 from angelia.cli.reach import Failure, Reach, text_of
+from angelia.model.errors import InvalidInput
+from angelia.wire.documents import from_toml, to_toml
 
 
 def _path(login: str) -> str:
@@ -17,8 +17,8 @@ def _path(login: str) -> str:
 def read_toml(path: str) -> dict[str, Any]:
     """A document from a TOML file or standard input."""
     try:
-        return tomllib.loads(text_of(path))
-    except tomllib.TOMLDecodeError as error:
+        return from_toml(text_of(path))
+    except InvalidInput as error:
         raise Failure(f"{path}: {error}") from None
 
 
@@ -36,7 +36,7 @@ def export(reach: Reach, login: str) -> None:
     if reach.as_json:
         reach.show(answer)
     else:
-        click.echo(tomlkit.dumps(answer), nl=False)
+        click.echo(to_toml(answer), nl=False)
 
 
 @prefs.command()
@@ -46,7 +46,7 @@ def export(reach: Reach, login: str) -> None:
 @click.pass_obj
 def plan(reach: Reach, login: str, file: str, days: int) -> None:
     """What FILE would change for LOGIN, and how many deliveries of the last days would have differed. Saves nothing."""
-    answer = reach.call("POST", f"{_path(login)}/plan", json=_jsonable(read_toml(file)), params={"days": days})
+    answer = reach.call("POST", f"{_path(login)}/plan", json=read_toml(file), params={"days": days})
     if reach.as_json:
         reach.show(answer)
         return
@@ -68,17 +68,8 @@ def plan(reach: Reach, login: str, file: str, days: int) -> None:
 @click.pass_obj
 def apply(reach: Reach, login: str, file: str) -> None:
     """Replace LOGIN's document by FILE."""
-    reach.call("PUT", _path(login), json=_jsonable(read_toml(file)))
+    reach.call("PUT", _path(login), json=read_toml(file))
     click.echo("applied")
-
-
-def _jsonable(value: Any) -> Any:
-    """TOML's times become texts."""
-    if isinstance(value, dict):
-        return {key: _jsonable(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_jsonable(inner) for inner in value]
-    return value.isoformat() if hasattr(value, "isoformat") else value
 
 
 commands = {"prefs": prefs}

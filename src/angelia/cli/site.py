@@ -4,10 +4,10 @@ from typing import Any
 from urllib.parse import quote
 
 import click
-import tomlkit
 
 from angelia.cli.preferences import read_toml
 from angelia.cli.reach import Reach, text_of
+from angelia.wire.documents import to_toml
 
 
 @click.group("type")
@@ -28,6 +28,7 @@ def list_types(reach: Reach) -> None:
         "collapse_key",
         "thread_key",
         "retention_days",
+        "is_public",
         "state",
     )
 
@@ -40,6 +41,9 @@ def list_types(reach: Reach) -> None:
 @click.option("--collapse-key", default="", help="For messages that come without one: {object}/{params.arch}.")
 @click.option("--thread-key", default="", help="For messages that come without a thread: {params.request}.")
 @click.option("--retention-days", type=int, default=None)
+@click.option(
+    "--public/--not-public", "is_public", default=None, help="May anybody read its messages, without signing in? Left out: as the types above."
+)
 @click.option("--state", type=click.Choice(["auto", "curated", "retired"]), default="curated")
 @click.pass_obj
 def set_type(reach: Reach, /, key: str, aliases: tuple[str, ...], label: str, severity: str | None, **said: Any) -> None:
@@ -110,7 +114,7 @@ def export(reach: Reach) -> None:
     if reach.as_json:
         reach.show(answer)
     else:
-        click.echo(tomlkit.dumps(answer), nl=False)
+        click.echo(to_toml(answer), nl=False)
 
 
 @site.command()

@@ -13,8 +13,9 @@ Explanation = dict[str, object]
 async def explain(store: Store, message: Message, person: Person) -> Explanation:
     """What was decided for her about this message, by what, and what came of it.
 
-    Shape: {message, type, login, is_candidate, because: [text], agents: {agent: {outcome, reason, text, decided_by, due_at}}, deliveries:
-    [{id, agent, state, attempts, error, ...}], summary}. For one who may not see a restricted message nothing but "not a candidate" is said.
+    Shape: {message, type, login, is_candidate, because: [text], reasons: [the same as stored], agents: {agent: {outcome, reason, text,
+    decided_by, due_at}}, deliveries: [{id, agent, state, attempts, error, ...}], summary}. For one who may not see a restricted message nothing
+    but "not a candidate" is said.
     """
     row = await store.ledger_row(message.message_id, person.person_id)
     answer: Explanation = {
@@ -23,6 +24,7 @@ async def explain(store: Store, message: Message, person: Person) -> Explanation
         "login": person.login,
         "is_candidate": row is not None,
         "because": [],
+        "reasons": [],
         "agents": {},
         "deliveries": [],
     }
@@ -30,8 +32,9 @@ async def explain(store: Store, message: Message, person: Person) -> Explanation
         answer["summary"] = _why_not(message, person)
         return answer
     trail = await store.trail(message.message_id, person.person_id)
+    answer["reasons"] = list(row.because)
     answer["because"] = [because_text(reason, message) for reason in row.because]
-    answer["agents"] = {decision.agent: _agent(decision) for decision in row.decisions}
+    answer["agents"] = {decision.agent: decided(decision) for decision in row.decisions}
     answer["deliveries"] = [_delivery(delivery) for delivery in trail]
     answer["decided_at"] = to_text(row.decided_at)
     answer["summary"] = _summary(row)
@@ -66,7 +69,8 @@ def because_text(reason: str, message: Message) -> str:
     return reason
 
 
-def _agent(decision: Decision) -> Explanation:
+def decided(decision: Decision) -> Explanation:
+    """One decision: outcome, reason and who decided, each also in words, and when it is due."""
     return {
         "outcome": decision.verdict.value,
         "reason": decision.reason.value,

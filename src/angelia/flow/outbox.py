@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from angelia import telemetry
-from angelia.flow.voice import HOUSE, OverflowNotice
+from angelia.flow.voice import OverflowNotice
 from angelia.model.delivery import Delivery, Reason, State
-from angelia.model.message import Message, Severity
+from angelia.model.message import HOUSE, Message, Severity
 from angelia.model.person import Address, AddressState
 from angelia.model.preference import Site
 from angelia.planning.flood import Caps, Fold, Overflow, judge

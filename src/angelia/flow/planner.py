@@ -226,8 +226,8 @@ def roles_of(person_id: int, members: Members) -> frozenset[str]:
 def standing_of(message: Message, profile: Profile, roles: Iterable[str], own: Mapping[str, frozenset[str]]) -> Standing:
     """How she stands to a message. A restricted one without a list is for those whom it names; with one, for those on the list."""
     has_access = True
-    if message.is_restricted:
-        allowed = message.access or tuple(recipient.principal for recipient in message.recipients)
+    allowed = message.readers
+    if allowed is not None:
         has_access = profile.person.login in allowed or any(f"group:{group}" in allowed for group in profile.groups)
     return Standing(frozenset(roles), has_access, own)
 

@@ -132,6 +132,15 @@ class Relay:
             if self._changed_breakers:
                 changed, self._changed_breakers = self._changed_breakers, set()
                 await self._store.put_breakers({name: self._breakers[name] for name in changed})
+            await self._forget_reset()
+
+    async def _forget_reset(self) -> None:
+        """An open breaker that the store no longer holds was closed by an operator."""
+        ours = {name for name, breaker in (self._breakers or {}).items() if breaker.is_open} - self._changed_breakers
+        if ours and self._breakers is not None:
+            kept = await self._store.breakers()
+            for name in ours - kept.keys() - self._changed_breakers:
+                self._breakers.pop(name, None)
 
     async def _try(self, agent: Agent, letter: Letter) -> None:
         """One try of one letter, from breaker to settlement."""

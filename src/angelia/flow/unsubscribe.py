@@ -1,21 +1,18 @@
-"""One click ends one thing: signed links that need no login (RFC 8058), and what they do."""
+"""One click ends one thing, and another takes that back: signed links that need no login (RFC 8058), and what they do."""
 
-import base64
-import binascii
-import hmac
-import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
 
 from angelia.flow.wants import change_wants
 from angelia.model.delivery import Reason
 from angelia.model.errors import NotFound
-from angelia.model.preference import OFF, Site
+from angelia.model.preference import NOW, OFF, Site
+from angelia.model.signed import sign, unsign
 from angelia.store import Store
 
 KINDS = frozenset({"type", "rule", "object"})
-_SIGNATURE = 16  # bytes; 128 bits are beyond guessing, and the link stays short
+_Document = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,74 +27,117 @@ class Target:
 
 def make_token(secret: bytes, person_id: int, agent: str, kind: str, value: str) -> str:
     """A signed token for a URL; it holds no secret and never expires, since mails are read late."""
-    body = json.dumps([person_id, agent, kind, value], ensure_ascii=False, separators=(",", ":")).encode()
-    return base64.urlsafe_b64encode(_sign(secret, body) + body).decode().rstrip("=")
+    return sign(secret, "unsubscribe", [person_id, agent, kind, value])
 
 
 def read_token(secret: bytes, token: str) -> Target | None:
     """What a token says, or None if it is not ours."""
-    try:
-        raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
-    except (binascii.Error, ValueError):
-        return None
-    signature, body = raw[:_SIGNATURE], raw[_SIGNATURE:]
-    if not hmac.compare_digest(signature, _sign(secret, body)):
-        return None
-    person_id, agent, kind, value = json.loads(body)
-    return Target(person_id, agent, kind, value) if kind in KINDS else None
+    match unsign(secret, "unsubscribe", token):
+        case [int(person_id), str(agent), str(kind), str(value)] if kind in KINDS:
+            return Target(person_id, agent, kind, value)
+    return None
 
 
-def _sign(secret: bytes, body: bytes) -> bytes:
-    return hmac.new(secret, b"unsubscribe\0" + body, sha256).digest()[:_SIGNATURE]
+def make_undo(secret: bytes, target: Target, before: object) -> str:
+    """A signed token that takes an end back: it knows what stood there before."""
+    return sign(secret, "subscribe-again", [target.person_id, target.agent, target.kind, target.value, before])
 
 
-async def unsubscribe(store: Store, target: Target, site: Site, now: datetime) -> str:
-    """Do it; what waits for her by this agent goes with it. Harmless when repeated. Returns a sentence that says what ended."""
-    profiles = await store.profiles([target.person_id])
-    if not profiles:
-        raise NotFound("this link belongs to nobody any more")
-    login = profiles[0].person.login
+def read_undo(secret: bytes, token: str) -> tuple[Target, object] | None:
+    """What a token takes back, and what stood there before; None if it is not ours."""
+    match unsign(secret, "subscribe-again", token):
+        case [int(person_id), str(agent), str(kind), str(value), before] if kind in KINDS:
+            return Target(person_id, agent, kind, value), before
+    return None
 
-    def change(document: dict[str, object]) -> None:
-        _CHANGES[target.kind](document, target)
 
-    await change_wants(store, login, change, site, now)
+async def unsubscribe(store: Store, target: Target, site: Site, now: datetime) -> object:
+    """Do it; what waits for her by this agent goes with it. Harmless when repeated. Returns what stood there before, for `subscribe_again`."""
+    before: list[object] = []
+
+    def change(document: _Document) -> None:
+        before[:] = [_ENDS[target.kind](document, target)]
+
+    await change_wants(store, await _login(store, target), change, site, now)
     subtree = target.value if target.kind == "type" else ""
     object_ref = target.value if target.kind == "object" else ""
     if subtree or object_ref:
         await store.cancel_waiting(target.person_id, agent=target.agent, subtree=subtree, object_ref=object_ref, reason=Reason.UNSUBSCRIBED, now=now)
-    return _SENTENCES[target.kind].format(agent=target.agent, value=target.value)
+    return before[0]
 
 
-_SENTENCES = {
-    "type": "Messages of type {value} no longer come by {agent}.",
-    "rule": "Rule {value} no longer sends anything by {agent}.",
-    "object": "{value} is muted; only messages that name you come through.",
-}
+async def subscribe_again(store: Store, target: Target, before: object, site: Site, now: datetime) -> None:
+    """As it was before; what did not go meanwhile is not sent later."""
+    await change_wants(store, await _login(store, target), lambda document: _UNDOES[target.kind](document, target, before), site, now)
 
 
-def _end_type(document: dict[str, object], target: Target) -> None:
+async def _login(store: Store, target: Target) -> str:
+    profiles = await store.profiles([target.person_id])
+    if not profiles:
+        raise NotFound("this link belongs to nobody any more")
+    return profiles[0].person.login
+
+
+def _end_type(document: _Document, target: Target) -> object:
+    statements = _table(_table(document, "preferences"), target.value)
+    before = statements.get(target.agent)
+    statements[target.agent] = OFF
+    return None if before == OFF else before  # the second click undoes what the first did, too
+
+
+def _begin_type(document: _Document, target: Target, before: object) -> None:
     preferences = _table(document, "preferences")
-    _table(preferences, target.value)[target.agent] = OFF
+    statements = _table(preferences, target.value)
+    if before is not None:
+        statements[target.agent] = before
+        return
+    statements.pop(target.agent, None)
+    if not statements:
+        del preferences[target.value]
 
 
-def _end_rule(document: dict[str, object], target: Target) -> None:
+def _end_rule(document: _Document, target: Target) -> object:
+    rule = _rule(document, target)
+    before: dict[str, object] = dict(rule.get("do", {}))
+    if before:
+        rule["do"] = {name: OFF if _agent(name) == target.agent else wish for name, wish in before.items()}
+    return {name: NOW if wish == OFF else wish for name, wish in before.items() if _agent(name) == target.agent}
+
+
+def _begin_rule(document: _Document, target: Target, before: object) -> None:
+    rule = _rule(document, target)
+    if rule and isinstance(before, dict):
+        rule["do"] = dict(rule.get("do", {})) | before
+
+
+def _rule(document: _Document, target: Target) -> dict[str, dict[str, object]]:
+    """The rule itself; an empty one where it is gone."""
     rules = document.get("rules", [])
     assert isinstance(rules, list)
-    for index, rule in enumerate(rules):
-        if rule.get("id", str(index + 1)) == target.value:
-            do = rule.get("do", {})
-            rule["do"] = {name: OFF if name.partition(":")[0] == target.agent else wish for name, wish in do.items()}
+    return next((rule for index, rule in enumerate(rules) if rule.get("id", str(index + 1)) == target.value), {})
 
 
-def _end_object(document: dict[str, object], target: Target) -> None:
-    _table(document, "mutes")[target.value] = "normal"
+def _agent(name: str) -> str:
+    return name.partition(":")[0]
 
 
-_CHANGES = {"type": _end_type, "rule": _end_rule, "object": _end_object}
+def _end_object(document: _Document, target: Target) -> object:
+    before = _table(document, "mutes").get(target.value)
+    if before is None:
+        _table(document, "mutes")[target.value] = "normal"
+    return before if before == "full" else None
 
 
-def _table(document: dict[str, object], key: str) -> dict[str, object]:
+def _begin_object(document: _Document, target: Target, before: object) -> None:
+    if before is None:
+        _table(document, "mutes").pop(target.value, None)
+
+
+_ENDS: dict[str, Callable[[_Document, Target], object]] = {"type": _end_type, "rule": _end_rule, "object": _end_object}
+_UNDOES: dict[str, Callable[[_Document, Target, object], None]] = {"type": _begin_type, "rule": _begin_rule, "object": _begin_object}
+
+
+def _table(document: _Document, key: str) -> _Document:
     inner = document.setdefault(key, {})
     assert isinstance(inner, dict)
     return inner

@@ -1,17 +1,14 @@
 """One way to notify: what the house itself has to say is a message through intake, like everybody's."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import blake2b
 
-from angelia.inlet import Accept, Draft
-from angelia.model.message import Message, Recipient, Sender, Severity
+from angelia.inlet import Accept, Draft, Receipt
+from angelia.model.message import ADDRESS_TEST, HOUSE, Message, Recipient, Sender, Severity
 from angelia.model.moments import to_text
 from angelia.model.payload import payload_of
-
-HOUSE = "angelia"
-"""The source and the type subtree of what the house says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +57,21 @@ class Voice:
         message = _house_message(f"{HOUSE}.delivery.expired", login, now, f"Messages by {agent} did not reach you", text)
         await self._say([(f"gave up {agent} {address}", message)])
 
-    async def _say(self, things: Sequence[tuple[str, Message]]) -> None:
+    async def address_test(self, login: str, agent: str, address: str, key: str, now: datetime) -> Receipt:
+        """She asked for a test of one address: it goes the way of every message, and there only. `key` makes a second try a second message."""
+        text = "You asked for this test. It came the way that all your messages take, so they will reach you here, too."
+        message = _house_message(ADDRESS_TEST, login, now, "This is a test of your address", text)
+        tried = replace(message, is_test=True, params={"agent": agent, "address": address})
+        (receipt,) = await self._say([(f"test {key}", tried)])
+        return receipt
+
+    async def _say(self, things: Sequence[tuple[str, Message]]) -> Sequence[Receipt]:
         drafts = []
         for key, message in things:
             payload = payload_of(message)
             digest = blake2b(payload.encode(), digest_size=16).digest()
             drafts.append(Draft(message.type, payload, key[:255], digest))
-        if drafts:
-            await self._accept(HOUSE, drafts)
+        return await self._accept(HOUSE, drafts) if drafts else ()
 
 
 def _house_message(key: str, login: str, at: datetime, subject: str, body: str) -> Message:

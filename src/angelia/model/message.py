@@ -9,6 +9,9 @@ from enum import IntEnum, StrEnum
 from angelia.model.errors import InvalidInput
 
 TYPE_LENGTH = 128
+HOUSE = "angelia"
+"""The source, and the type subtree, of what the house itself says; nobody else may post as it."""
+ADDRESS_TEST = f"{HOUSE}.test"
 _TYPE = re.compile(r"[a-z0-9_:-]+(?:\.[a-z0-9_:-]+)*\Z")
 
 
@@ -113,13 +116,28 @@ class Message:
     is_restricted: bool = False
     access: tuple[str, ...] = ()
 
+    @property
+    def tried_address(self) -> tuple[str, str] | None:
+        """Agent and address where this is a test of one address, said by the house on her demand; else None."""
+        if self.type != ADDRESS_TEST or self.source != HOUSE:
+            return None
+        return str(self.params.get("agent", "")), str(self.params.get("address", ""))
+
+    @property
+    def readers(self) -> tuple[str, ...] | None:
+        """Who alone may see it, as logins and `group:<name>`: those on its list, without a list those whom it names. None: it is not restricted."""
+        if not self.is_restricted:
+            return None
+        return self.access or tuple(recipient.principal for recipient in self.recipients)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageType:
     """A dotted key that sorts messages, and what the operator says of it. Locks and audience live in the site's wants.
 
     `default_severity` and the templates `collapse_key` and `thread_key` (`{object}/{params.arch}`) hold for messages that say none themselves,
-    also of the types below, unless a nearer one says otherwise (`planning.defaults`).
+    also of the types below, unless a nearer one says otherwise (`planning.defaults`). So does `is_public`: what anybody may read without
+    signing in; None leaves it to the types above (`flow.topics`).
     """
 
     key: str
@@ -134,6 +152,7 @@ class MessageType:
     retention_days: int | None = None
     aliases: tuple[str, ...] = ()
     params: tuple[str, ...] = ()
+    is_public: bool | None = None
     state: str = "auto"
 
 

@@ -24,7 +24,7 @@ def message_of(message_id: int, source: str, received_us: int, payload: str) -> 
         received_at=received_at,
         occurred_at=_moment(fields.get("occurred_at")) or received_at,
         sender=Sender(sender.get("id", ""), sender.get("name", "")),
-        recipients=tuple(_recipients(fields)),
+        recipients=tuple(_recipients(fields)) if "to" in fields or "cc" in fields else (),
         severity=Severity.named(fields.get("severity", "normal")),
         has_own_severity="severity" in fields,
         tags=tuple((name, value) for name, value in fields.get("tags", ())),

@@ -100,12 +100,13 @@ class Preset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """She is away until then. `policy` is per type scope, the nearest speaks; what is at least `pass_from` passes."""
+    """She is away until then. `policy` is per type scope, the nearest speaks; what is at least `pass_from` passes. `note` is for herself."""
 
     until: datetime
     since: datetime | None = None
     policy: Mapping[str, HoldPolicy] = field(default_factory=dict)
     pass_from: Severity = Severity.URGENT
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -213,7 +213,7 @@ def _preset(key: str, value: object, names: frozenset[str] | None) -> Preset:
 
 def _hold(value: object, path: str) -> Hold:
     table = _table(value, path)
-    _only(table, frozenset({"until", "since", "policy", "pass_from"}), path)
+    _only(table, frozenset({"until", "since", "policy", "pass_from", "note"}), path)
     if table.get("until") is None:
         raise InvalidInput("a hold needs its end: until = a time with its zone", f"{path}.until")
     policy = _table(table.get("policy", {}), f"{path}.policy")
@@ -222,6 +222,7 @@ def _hold(value: object, path: str) -> Hold:
         since=_optional(table.get("since"), f"{path}.since", _moment),
         policy={_scope(k, f"{path}.policy"): _enum(HoldPolicy, v, f"{path}.policy.{k}") for k, v in policy.items()},
         pass_from=_severity(table.get("pass_from") or "urgent", f"{path}.pass_from"),
+        note=_text(table.get("note", ""), f"{path}.note"),
     )
 
 

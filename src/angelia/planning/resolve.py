@@ -143,6 +143,9 @@ def resolve(message: Message, profile: Profile, standing: Standing, site: Site, 
     """None for one whom the message does not concern; else every decision. Pure; median below 30 us (benchmarks/resolving.py)."""
     if not profile.person.is_active or (message.is_restricted and not standing.has_access):  # R1
         return None
+    tried = message.tried_address
+    if tried is not None:
+        return _tried(message, profile, *tried)
     case = _Case(message, profile, standing, site, now, ancestry(message.type), [], [])
     case.matching = _matching(case)
     _because(case)
@@ -162,11 +165,20 @@ def resolve(message: Message, profile: Profile, standing: Standing, site: Site, 
     return Resolution(tuple(case.because), tuple(decisions))
 
 
+def _tried(message: Message, profile: Profile, agent: str, address: str) -> Resolution | None:
+    """A test that she asked for reaches the one address, past all her wishes, and nobody else."""
+    if all(recipient.principal != profile.person.login for recipient in message.recipients):
+        return None
+    if agent not in profile.reachable:
+        return Resolution(("to",), (Decision(agent, Verdict.SKIPPED, Reason.NO_VERIFIED_ADDRESS, "test", address=address),))
+    return Resolution(("to",), (Decision(agent, Verdict.NOW, Reason.CHOSEN, "test", address=address),))
+
+
 def _matching(case: _Case) -> list[Rule]:
     """The rules that speak, top-down to the first final one: what stands below it changes nothing, neither who is a candidate nor R4."""
     speaking = []
     for rule in case.profile.wants.rules:
-        if _rule_matches(rule, case):
+        if rule_matches(rule, case.message, case.standing.roles):
             speaking.append(rule)
             if rule.is_final:
                 break
@@ -196,16 +208,20 @@ def _because(case: _Case) -> None:
     case.is_group_only = via_group and len(because) == others and all(reason.startswith("group:") for reason in because)
 
 
-def _rule_matches(rule: Rule, case: _Case) -> bool:
-    pattern, key = rule.type, case.message.type
-    if pattern not in (key, ANY_TYPE) and not key.startswith(pattern + ".") and not _is_matching_pattern(pattern, key):
+def rule_matches(rule: Rule, message: Message, roles: frozenset[str]) -> bool:
+    """Does it speak for a message on whose object she has these roles? Her other rules aside."""
+    if not may_match(rule, message.type) or message.severity < rule.min_severity or (rule.role and rule.role not in roles):
         return False
-    return (
-        rule.is_enabled
-        and case.message.severity >= rule.min_severity
-        and (not rule.role or rule.role in case.standing.roles)
-        and all(_holds(condition, case.message) for condition in rule.when)
-    )
+    for condition in rule.when:  # noqa: SIM110 - a generator for each rule costs more than what it asks
+        if not _holds(condition, message):
+            return False
+    return True
+
+
+def may_match(rule: Rule, key: str) -> bool:
+    """Can it speak for messages of this type at all?"""
+    pattern = rule.type
+    return rule.is_enabled and (pattern in (key, ANY_TYPE) or key.startswith(pattern + ".") or _is_matching_pattern(pattern, key))
 
 
 def _is_matching_pattern(pattern: str, key: str) -> bool:
@@ -215,6 +231,8 @@ def _is_matching_pattern(pattern: str, key: str) -> bool:
 def _holds(condition: Condition, message: Message) -> bool:
     found = _values(condition.name, message)
     match condition.kind:
+        case ConditionKind.ONEOF if len(found) == 1:
+            return found[0] in condition.values
         case ConditionKind.ONEOF:
             return any(value in condition.values for value in found)
         case ConditionKind.NOT:

@@ -131,6 +131,16 @@ class GroupsMixin:
             found.setdefault(role, set()).add(principal)
         return {role: frozenset(names) for role, names in found.items()}
 
+    async def roles_of(self, person_id: int) -> dict[str, frozenset[str]]:
+        """See PersonStore."""
+        own = select(persons.c.login).where(persons.c.id == person_id, _is_human)
+        grouped = select(literal("group:") + groups.c.name).join(members, members.c.group_id == groups.c.id).where(members.c.person_id == person_id)
+        statement = select(_r.object, _r.role).where(_r.principal.in_(own.union(grouped)))
+        found: dict[str, set[str]] = {}
+        for ref, role in await self.engine.read(lambda connection: connection.execute(statement).all()):
+            found.setdefault(ref, set()).add(role)
+        return {ref: frozenset(roles) for ref, roles in found.items()}
+
     async def related_ids(self, ref: str) -> dict[str, frozenset[int]]:
         """See PersonStore."""
         direct = select(_r.role, persons.c.id).join(persons, persons.c.login == _r.principal).where(_r.object == ref, _is_human)

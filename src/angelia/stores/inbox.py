@@ -1,27 +1,53 @@
 """The inbox in SQL: what was delivered to a pull medium, as the person sees it."""
 
-from collections import Counter
-from collections.abc import Collection, Iterator
+import json
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from itertools import chain
+from operator import attrgetter
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, select, text, update
+from sqlalchemy import Connection
 
 from angelia.model.delivery import State
-from angelia.model.message import Message
 from angelia.model.moments import from_us, to_us
-from angelia.store import InboxItem, InboxQuery
+from angelia.store import InboxGroup, InboxItem, InboxPage, InboxQuery
 from angelia.stores import rows as shape
-from angelia.stores.engine import SqlEngine
-from angelia.stores.messages import below
-from angelia.stores.tables import deliveries, ledger, messages
+from angelia.stores.changes import next_number
+from angelia.stores.engine import SqlEngine, run
+from angelia.stores.entries import ARCHIVED, DELIVERY, ENDED, FACETS, MESSAGE, READ, Pair, Row, Shelves, Sifted, bodies, counted, listed, sifted
 
-_d = deliveries.c
 # Word by word the condition of the partial index: with a parameter in its place, neither database would know that the index holds all.
-_READABLE = text(f"deliveries.state = {State.DELIVERED:d} AND deliveries.agent IN ('web', 'feed')")
+_READABLE = f"state = {State.DELIVERED:d} AND agent IN ('web', 'feed')"
+_ROWS = (
+    "SELECT id, message_id, read_us, archived_us, ended_us FROM deliveries WHERE person_id = ? AND agent = ? AND "
+    + _READABLE
+    + " AND message_id IS NOT NULL{conditions}"
+)
+_NEWEST = "SELECT max(id) FROM deliveries WHERE person_id = ? AND agent = 'web' AND " + _READABLE
+_STATES = {
+    "": " AND archived_us IS NULL",
+    "unread": " AND read_us IS NULL AND archived_us IS NULL",
+    "read": " AND read_us IS NOT NULL AND archived_us IS NULL",
+    "archived": " AND archived_us IS NOT NULL",
+    "all": "",
+}
+_MARK = "UPDATE deliveries SET {column} = ? WHERE person_id = ? AND id {{ids}} AND {column} IS {old} RETURNING id"
+_MARKS = {
+    "read": _MARK.format(column="read_us", old="NULL"),
+    "unread": _MARK.format(column="read_us", old="NOT NULL"),
+    "archive": _MARK.format(column="archived_us", old="NULL"),
+    "unarchive": _MARK.format(column="archived_us", old="NOT NULL"),
+}
+_BACK = {"read": "unread", "unread": "read", "archive": "unarchive", "unarchive": "archive"}
+_KEEP = (
+    "INSERT INTO documents (name, document, version) VALUES (?, ?, ?) "
+    "ON CONFLICT (name) DO UPDATE SET document = excluded.document, version = excluded.version"
+)
+_TAKE = "DELETE FROM documents WHERE name = ? AND version = ? RETURNING document"
 PAGE = 500
 MOST_SCANNED = 20_000
-"""How many entries one call looks at when a filter reads the payload; the next page goes on from there."""
+"""How many entries one look goes over; the next page goes on from there."""
 
 
 class InboxMixin:
@@ -29,18 +55,48 @@ class InboxMixin:
 
     engine: SqlEngine
 
+    def __init__(self) -> None:
+        self._shelves = Shelves()
+
     async def inbox(self, person_id: int, query: InboxQuery) -> list[InboxItem]:
         """See InboxStore."""
 
         def work(connection: Connection) -> list[InboxItem]:
-            found: list[InboxItem] = []
-            for row in _rows(connection, person_id, query):
-                item = _item(row)
-                if _fits(item.message, query):
-                    found.append(item)
-                    if len(found) == query.limit:
-                        break
-            return found
+            found: list[Pair] = []
+            for rows in _in_pages(connection, person_id, query):
+                found += self._fitting(connection, person_id, query, rows)
+                if len(found) >= query.limit:
+                    break
+            return _items(connection, found[: query.limit])
+
+        return await self.engine.read(work)
+
+    async def inbox_page(self, person_id: int, query: InboxQuery, group_by: str = "", shown: int = 3) -> InboxPage:
+        """See InboxStore."""
+
+        def work(connection: Connection) -> InboxPage:
+            rows = _rows(connection, person_id, query, limit=MOST_SCANNED, is_whole=True)
+            found = sifted(connection, self._shelves.of(person_id), person_id, query, rows)
+            fitting = found.fitting
+            bundles, has_more, has_fewer = _bundles(fitting, query, group_by)
+            if not bundles and len(rows) == MOST_SCANNED:  # beyond what one look goes over
+                far = self._fitting(connection, person_id, query, _rows(connection, person_id, query, limit=MOST_SCANNED))
+                bundles, has_more, has_fewer = _bundles(far, query, group_by)
+            items = {item.delivery_id: item for item in _items(connection, [one for bundle in bundles for one in bundle[:shown]])}
+            groups = tuple(_group(bundle, group_by, [items[row[DELIVERY]] for row, _ in bundle[:shown]]) for bundle in bundles)
+            unread = sum(row[READ] is None for row, _ in fitting)
+            return InboxPage(groups, len(fitting), unread, _facets(found), has_more, has_fewer)
+
+        return await self.engine.read(work)
+
+    async def inbox_entry(self, person_id: int, delivery_id: int, seen_by: frozenset[str] | None = None) -> InboxItem | None:
+        """See InboxStore."""
+        query = InboxQuery(state="all", seen_by=seen_by)
+
+        def work(connection: Connection) -> InboxItem | None:
+            rows = _rows(connection, person_id, query, [delivery_id])
+            found = self._fitting(connection, person_id, query, rows)
+            return _items(connection, found)[0] if found else None
 
         return await self.engine.read(work)
 
@@ -48,149 +104,146 @@ class InboxMixin:
         """See InboxStore."""
 
         def work(connection: Connection) -> dict[str, int]:
-            if not group_by and not _reads_payload(query):
-                return _totals(connection, person_id, query)
-            counts: Counter[str] = Counter()
-            for row in _rows(connection, person_id, query):
-                item = _item(row)
-                if _fits(item.message, query):
-                    counts.update(_groups(item, group_by))
-            return dict(counts)
+            rows = _rows(connection, person_id, query, limit=MOST_SCANNED)
+            found = self._fitting(connection, person_id, query, rows)
+            if not group_by:
+                return {"total": len(found), "unread": sum(row[READ] is None for row, _ in found)}
+            return counted(found, group_by)
 
         return await self.engine.read(work)
 
-    async def mark(self, person_id: int, query: InboxQuery, delivery_ids: Collection[int] | None, change: str, now: datetime) -> int:
+    async def inbox_stamp(self, person_id: int) -> str:
         """See InboxStore."""
-        values, applies = _change(change, to_us(now))
+
+        def work(connection: Connection) -> str:
+            newest = run(connection, _NEWEST, (person_id,)).scalar() or 0
+            marks = run(connection, "SELECT value FROM counters WHERE name = ?", (_name(person_id),)).scalar() or 0
+            return f"{newest:x}.{marks:x}"
+
+        return await self.engine.read(work)
+
+    async def mark(
+        self, person_id: int, query: InboxQuery, delivery_ids: Collection[int] | None, change: str, now: datetime, *, is_undoable: bool = True
+    ) -> int:
+        """See InboxStore."""
 
         def work(connection: Connection) -> int:
-            chosen = [row.id for row in _rows(connection, person_id, query, delivery_ids) if _fits(_item(row).message, query)]
-            return sum(
-                connection.execute(update(deliveries).where(_d.id.in_(ids), applies).values(**values)).rowcount for ids in shape.chunks(chosen)
-            )
+            rows = _rows(connection, person_id, query, delivery_ids, limit=MOST_SCANNED)
+            found = self._fitting(connection, person_id, query, rows)
+            changed = _mark(connection, person_id, change, [row[DELIVERY] for row, _ in found], now)
+            if changed and is_undoable:
+                run(connection, _KEEP, (_name(person_id), json.dumps({"change": change, "ids": changed}), to_us(now)))
+            return len(changed)
 
         return await self.engine.write(work)
 
+    async def undo_mark(self, person_id: int, marked_at: datetime, now: datetime) -> int | None:
+        """See InboxStore."""
 
-def _statement(person_id: int, query: InboxQuery) -> Select[Any]:
-    statement = (
-        select(
-            _d.id,
-            _d.message_id,
-            messages.c.source,
-            messages.c.received_us,
-            messages.c.payload,
-            _d.ended_us,
-            _d.read_us,
-            _d.archived_us,
-            ledger.c.because,
-        )
-        .join(messages, messages.c.id == _d.message_id)
-        .outerjoin(ledger, and_(ledger.c.message_id == _d.message_id, ledger.c.person_id == _d.person_id))
-        .where(*_conditions(person_id, query))
-    )
-    order = _d.id.desc() if query.is_newest_first else _d.id.asc()
-    return statement.order_by(order)
+        def work(connection: Connection) -> int | None:
+            kept = run(connection, _TAKE, (_name(person_id), to_us(marked_at))).scalar()
+            if kept is None:
+                return None
+            made = json.loads(kept)
+            return len(_mark(connection, person_id, _BACK[made["change"]], made["ids"], now))
+
+        return await self.engine.write(work)
+
+    def _fitting(self, connection: Connection, person_id: int, query: InboxQuery, rows: Sequence[Row]) -> list[Pair]:
+        return sifted(connection, self._shelves.of(person_id), person_id, query, rows).fitting
 
 
-def _conditions(person_id: int, query: InboxQuery) -> list[Any]:
-    conditions: list[Any] = [_d.person_id == person_id, _d.agent == query.agent, _READABLE]
-    match query.state:
-        case "unread":
-            conditions += [_d.read_us.is_(None), _d.archived_us.is_(None)]
-        case "read":
-            conditions += [_d.read_us.is_not(None), _d.archived_us.is_(None)]
-        case "archived":
-            conditions.append(_d.archived_us.is_not(None))
-        case "":
-            conditions.append(_d.archived_us.is_(None))
-    if query.subtree:
-        conditions.append(below(query.subtree))
-    if query.source:
-        conditions.append(messages.c.source == query.source)
-    if query.before_id is not None:
-        conditions.append(_d.id < query.before_id)
-    if query.after_id is not None:
-        conditions.append(_d.id > query.after_id)
-    return conditions
+def _name(person_id: int) -> str:
+    return f"inbox:{person_id}"
 
 
-def _rows(connection: Connection, person_id: int, query: InboxQuery, delivery_ids: Collection[int] | None = None) -> Iterator[Row[Any]]:
+def _rows(
+    connection: Connection, person_id: int, query: InboxQuery, ids: Collection[int] | None = None, *, limit: int = 0, is_whole: bool = False
+) -> list[Row]:
+    """Rows in the state of the view, in its order, from its cursor on; `is_whole`: from the first. Chosen ids come as a list of theirs."""
+    conditions, bound = _STATES[query.state], [person_id, query.agent]
+    for condition, cursor in ((" AND id < ?", query.before_id), (" AND id > ?", query.after_id)):
+        if cursor is not None and not is_whole:
+            conditions += condition
+            bound.append(cursor)
+    if ids is not None:
+        sql = _ROWS.format(conditions=f"{conditions} AND id {{ids}}")
+        return [row for some in shape.chunks(ids) for row in listed(connection, sql, tuple(bound), some)]
+    order = "DESC" if query.is_newest_first else "ASC"
+    sql = _ROWS.format(conditions=f"{conditions} ORDER BY id {order} LIMIT ?")
+    return list(run(connection, sql, (*bound, limit)).all())
+
+
+def _in_pages(connection: Connection, person_id: int, query: InboxQuery) -> Iterator[list[Row]]:
     """Rows of the view, page by page, so that a short answer reads little."""
-    statement = _statement(person_id, query)
-    if delivery_ids is not None:
-        for ids in shape.chunks(delivery_ids):
-            yield from connection.execute(statement.where(_d.id.in_(ids)))
-        return
-    scanned, last = 0, None
+    scanned, start = 0, query
     while scanned < MOST_SCANNED:
-        page = statement.limit(min(PAGE, max(query.limit, 50)) if not scanned else PAGE)
-        if last is not None:
-            page = page.where(_d.id < last if query.is_newest_first else _d.id > last)
-        found = connection.execute(page).all()
-        yield from found
-        if not found:
+        size = PAGE if scanned else min(PAGE, max(query.limit, 50))
+        rows = _rows(connection, person_id, start, limit=size)
+        yield rows
+        if len(rows) < size:
             return
-        scanned, last = scanned + len(found), found[-1].id
+        scanned, last = scanned + len(rows), rows[-1][DELIVERY]
+        start = replace(start, before_id=last) if query.is_newest_first else replace(start, after_id=last)
 
 
-def _item(row: Row[Any]) -> InboxItem:
-    message = shape.message_from(row[1:5])
-    because = tuple(row.because.split("\n")) if row.because else ()
-    return InboxItem(row.id, message, because, from_us(row.ended_us or row.received_us), shape.moment(row.read_us), shape.moment(row.archived_us))
+def _items(connection: Connection, found: Sequence[Pair]) -> list[InboxItem]:
+    messages = bodies(connection, {row[MESSAGE] for row, _ in found})
+    return [
+        InboxItem(
+            row[DELIVERY],
+            messages[row[MESSAGE]],
+            entry.because,
+            messages[row[MESSAGE]].received_at if row[ENDED] is None else from_us(row[ENDED]),
+            shape.moment(row[READ]),
+            shape.moment(row[ARCHIVED]),
+        )
+        for row, entry in found
+        if row[MESSAGE] in messages
+    ]
 
 
-def _reads_payload(query: InboxQuery) -> bool:
-    return bool(query.tag or query.object_ref or query.thread or query.text or query.min_severity > 1)
+def _bundles(found: Sequence[Pair], query: InboxQuery, group_by: str) -> tuple[list[list[Pair]], bool, bool]:
+    """The page's groups, in the order of their first entries, and whether there are groups after and before them."""
+    bundles = _grouped(found, group_by)
+    forward, backward = (query.before_id, query.after_id) if query.is_newest_first else (query.after_id, query.before_id)
+    places = [bundle[0][0][DELIVERY] for bundle in bundles]
+    start, end = 0, len(bundles)
+    if forward is not None:
+        start = sum(place >= forward if query.is_newest_first else place <= forward for place in places)
+    if backward is not None:
+        end = sum(place > backward if query.is_newest_first else place < backward for place in places)
+    if backward is not None and forward is None:
+        start = max(0, end - query.limit)
+    end = min(end, start + query.limit)
+    return bundles[start:end], end < len(bundles), start > 0
 
 
-def _fits(message: Message, query: InboxQuery) -> bool:
-    """The filters that read what is inside a message; alike on both databases because they run here."""
-    if message.severity < query.min_severity:
-        return False
-    if query.object_ref and message.object != query.object_ref:
-        return False
-    if query.thread and message.thread != query.thread:
-        return False
-    if query.tag:
-        name, _, value = query.tag.partition("=")
-        if (name, value) not in message.tags:
-            return False
-    if query.text:
-        text = query.text.casefold()
-        return text in message.subject.casefold() or text in message.body.casefold()
-    return True
+def _grouped(found: Sequence[Pair], group_by: str) -> list[list[Pair]]:
+    if not group_by:
+        return [[pair] for pair in found]
+    grouped: dict[object, list[Pair]] = {}
+    key = attrgetter(group_by)
+    for pair in found:
+        grouped.setdefault(key(pair[1]) or pair[0][DELIVERY], []).append(pair)
+    return list(grouped.values())
 
 
-def _totals(connection: Connection, person_id: int, query: InboxQuery) -> dict[str, int]:
-    joined = deliveries.join(messages, messages.c.id == _d.message_id)
-    statement = select(func.count(), func.count(_d.read_us)).select_from(joined).where(*_conditions(person_id, query))
-    total, read = connection.execute(statement).one()
-    return {"total": total, "unread": total - read}
+def _group(bundle: Sequence[Pair], group_by: str, items: Sequence[InboxItem]) -> InboxGroup:
+    row, entry = bundle[0]
+    key = getattr(entry, group_by) if group_by else ""
+    return InboxGroup(key, row[DELIVERY], len(bundle), sum(row[READ] is None for row, _ in bundle), tuple(items))
 
 
-def _groups(item: InboxItem, group_by: str) -> list[str]:
-    message = item.message
-    if group_by.startswith("tag:"):
-        return [value for name, value in message.tags if name == group_by[4:]]
-    match group_by:
-        case "":
-            return ["total", "unread"] if item.read_at is None else ["total"]
-        case "type" | "source" | "object" | "thread":
-            return [getattr(message, group_by)]
-        case "severity":
-            return [message.severity.label]
-    return []
+def _facets(found: Sifted) -> dict[str, dict[str, int]]:
+    return {name: counted(chain(found.fitting, found.nearly.get(name, ())), name) for name in FACETS}
 
 
-def _change(change: str, now_us: int) -> tuple[dict[str, int | None], ColumnElement[bool]]:
-    match change:
-        case "read":
-            return {"read_us": now_us}, _d.read_us.is_(None)
-        case "unread":
-            return {"read_us": None}, _d.read_us.is_not(None)
-        case "archive":
-            return {"archived_us": now_us}, _d.archived_us.is_(None)
-        case "unarchive":
-            return {"archived_us": None}, _d.archived_us.is_not(None)
-    raise ValueError(change)
+def _mark(connection: Connection, person_id: int, change: str, ids: Sequence[int], now: datetime) -> list[int]:
+    if change not in _MARKS:
+        raise ValueError(change)
+    value = to_us(now) if change in ("read", "archive") else None
+    changed = [row[0] for some in shape.chunks(sorted(ids)) for row in listed(connection, _MARKS[change], (value, person_id), some)]
+    if changed:
+        next_number(connection, _name(person_id))
+    return changed

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, not_, select, update
+from sqlalchemy import Connection, delete, insert, not_, or_, select, update
 
 from angelia.model.errors import Conflict, NotFound
 from angelia.model.moments import from_us
@@ -18,8 +18,8 @@ from angelia.stores.changes import touch
 from angelia.stores.engine import SqlEngine, run
 from angelia.stores.tables import addresses, follows, groups, members, persons, rule_index, user_types
 
-_PERSON = (persons.c.id, persons.c.login, persons.c.name, persons.c.time_zone, persons.c.language, persons.c.is_active,
-           persons.c.is_admin)  # fmt: skip
+PERSON_COLUMNS = (persons.c.id, persons.c.login, persons.c.name, persons.c.time_zone, persons.c.language, persons.c.is_active,
+                  persons.c.is_admin)  # fmt: skip
 CHUNK = 10_000
 
 
@@ -69,14 +69,14 @@ class PeopleMixin:
 
     async def person(self, login: str) -> Person | None:
         """See PersonStore."""
-        statement = select(*_PERSON).where(persons.c.login == login)
+        statement = select(*PERSON_COLUMNS).where(persons.c.login == login)
         row = await self.engine.read(lambda connection: connection.execute(statement).first())
         return None if row is None else person_from(row)
 
     async def list_people(self, after_login: str = "", limit: int = 100) -> list[Person]:
         """See PersonStore."""
-        is_human = not_(persons.c.login.startswith("group:"))
-        statement = select(*_PERSON).where(persons.c.login > after_login, is_human).order_by(persons.c.login).limit(limit)
+        is_human = not_(or_(persons.c.login.startswith("group:"), persons.c.login.startswith("public:")))
+        statement = select(*PERSON_COLUMNS).where(persons.c.login > after_login, is_human).order_by(persons.c.login).limit(limit)
         return [person_from(row) for row in await self.engine.read(lambda connection: connection.execute(statement).all())]
 
     async def person_ids(self, logins: Collection[str]) -> dict[str, int]:
@@ -124,6 +124,14 @@ class PeopleMixin:
             raise NotFound(f"nobody has the login {login!r}")
         return (json.loads(row[0]) if row[0] else {}), row[1]
 
+    async def previous_wants(self, login: str) -> tuple[Document, int]:
+        """See PersonStore."""
+        statement = select(persons.c.previous, persons.c.version).where(persons.c.login == login)
+        row = await self.engine.read(lambda connection: connection.execute(statement).first())
+        if row is None:
+            raise NotFound(f"nobody has the login {login!r}")
+        return (json.loads(row[0]) if row[0] else {}), row[1]
+
     async def put_wants(
         self,
         login: str,
@@ -143,7 +151,7 @@ class PeopleMixin:
                 raise NotFound(f"nobody has the login {login!r}")
             if expected_version is not None and row.version != expected_version:
                 raise Conflict(f"the preferences are at version {row.version}, not {expected_version}: read them again")
-            statement = update(persons).where(persons.c.id == row.id).values(document=text, version=row.version + 1)
+            statement = update(persons).where(persons.c.id == row.id).values(document=text, previous=persons.c.document, version=row.version + 1)
             connection.execute(statement)
             _replace_follows(connection, row.id, frozenset(follows))
             _replace_rules(connection, row.id, rules)
@@ -196,7 +204,7 @@ def _profiles(connection: Connection, ids: Sequence[int]) -> list[ProfileRow]:
     joined = select(members.c.person_id, groups.c.name).join(groups, groups.c.id == members.c.group_id)
     for person_id, name in connection.execute(joined.where(members.c.person_id.in_(ids)).order_by(groups.c.name)):
         belongs.setdefault(person_id, []).append(name)
-    statement = select(*_PERSON, persons.c.document, persons.c.version).where(persons.c.id.in_(ids))
+    statement = select(*PERSON_COLUMNS, persons.c.document, persons.c.version).where(persons.c.id.in_(ids))
     return [
         ProfileRow(
             person_from(row),

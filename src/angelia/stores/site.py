@@ -1,4 +1,4 @@
-"""What the operator settles, in SQL: the site's document, sources, tokens, types, feeds, templates, audit."""
+"""What the operator settles, in SQL: the site's document, sources, tokens, types, feeds."""
 
 import json
 from collections.abc import Collection
@@ -10,12 +10,12 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from angelia.model.errors import Conflict
 from angelia.model.message import MessageType, Severity, ancestry
-from angelia.model.moments import from_us, to_text, to_us
+from angelia.model.moments import from_us, to_us
 from angelia.store import Document, Feed, Source, Token
 from angelia.stores import rows as shape
 from angelia.stores.changes import next_number
 from angelia.stores.engine import SqlEngine, run
-from angelia.stores.tables import audit, documents, feeds, sources, templates, tokens, type_aliases, types
+from angelia.stores.tables import documents, feeds, persons, sources, tokens, type_aliases, types
 
 SITE = "site"
 
@@ -127,7 +127,9 @@ class SiteMixin:
 
     async def feed(self, secret_hash: str) -> Feed | None:
         """See SiteStore."""
-        statement = select(feeds).where(feeds.c.secret_hash == secret_hash, feeds.c.is_revoked == 0)
+        # Who is switched off must not go on reading by what she opened before.
+        is_hers = (persons.c.id == feeds.c.person_id) & (persons.c.is_active == 1)
+        statement = select(feeds).join(persons, is_hers).where(feeds.c.secret_hash == secret_hash, feeds.c.is_revoked == 0)
         row = await self.engine.read(lambda connection: connection.execute(statement).first())
         return None if row is None else _feed_from(row)
 
@@ -142,45 +144,6 @@ class SiteMixin:
         mine = (feeds.c.id == feed_id, feeds.c.person_id == person_id, feeds.c.is_revoked == 0)
         statement = update(feeds).where(*mine).values(**values)
         return bool(await self.engine.write(lambda connection: connection.execute(statement).rowcount))
-
-    async def put_template(self, key: str, source: str | None) -> None:
-        """See SiteStore."""
-
-        def work(connection: Connection) -> None:
-            connection.execute(delete(templates).where(templates.c.key == key))
-            if source is not None:
-                connection.execute(insert(templates).values(key=key, source=source))
-
-        await self.engine.write(work)
-
-    async def templates(self) -> dict[str, str]:
-        """See SiteStore."""
-        found = await self.engine.read(lambda connection: connection.execute(select(templates)).all())
-        return {row.key: row.source for row in found}
-
-    async def audit(self, actor: str, action: str, target: str, detail: Document, now: datetime) -> None:
-        """See SiteStore."""
-        text = json.dumps(detail, ensure_ascii=False, default=str)
-        values = {"at_us": to_us(now), "actor": actor, "action": action, "target": target, "detail": text}
-        await self.engine.write(lambda connection: connection.execute(insert(audit).values(**values)).close())
-
-    async def audit_log(self, before_id: int | None = None, limit: int = 100) -> list[dict[str, object]]:
-        """See SiteStore."""
-        statement = select(audit).order_by(audit.c.id.desc()).limit(limit)
-        if before_id is not None:
-            statement = statement.where(audit.c.id < before_id)
-        found = await self.engine.read(lambda connection: connection.execute(statement).all())
-        return [
-            {
-                "id": row.id,
-                "at": to_text(from_us(row.at_us)),
-                "actor": row.actor,
-                "action": row.action,
-                "target": row.target,
-                "detail": json.loads(row.detail),
-            }
-            for row in found
-        ]
 
     async def new_node(self) -> int:
         """See SiteStore."""
@@ -276,6 +239,7 @@ def _type_document(entry: MessageType) -> dict[str, object]:
         "thread_key": entry.thread_key,
         "retention_days": entry.retention_days,
         "params": list(entry.params),
+        "is_public": entry.is_public,
         "state": entry.state,
     }
 
@@ -295,5 +259,6 @@ def _type_from(row: Row[Any], aliases: tuple[str, ...]) -> MessageType:
         retention_days=fields.get("retention_days"),
         aliases=aliases,
         params=tuple(fields.get("params", ())),
+        is_public=fields.get("is_public"),
         state=fields.get("state", "auto"),
     )

@@ -19,8 +19,12 @@ from angelia.stores.groups import GroupsMixin
 from angelia.stores.inbox import InboxMixin
 from angelia.stores.ledger import LedgerMixin
 from angelia.stores.messages import MessagesMixin
+from angelia.stores.operations import OperationsMixin
 from angelia.stores.people import PeopleMixin
+from angelia.stores.signin import SignInMixin
 from angelia.stores.site import SiteMixin, TypesMixin
+from angelia.stores.statistics import StatisticsMixin
+from angelia.stores.templates import TemplatesMixin
 from angelia.stores.upkeep import UpkeepMixin
 
 
@@ -34,6 +38,10 @@ class SqlStore(
     GroupsMixin,
     SiteMixin,
     TypesMixin,
+    TemplatesMixin,
+    OperationsMixin,
+    StatisticsMixin,
+    SignInMixin,
     InboxMixin,
     UpkeepMixin,
 ):
@@ -41,6 +49,7 @@ class SqlStore(
 
     def __init__(self, engine: SqlEngine, url: str) -> None:
         MessagesMixin.__init__(self)
+        InboxMixin.__init__(self)
         UpkeepMixin.__init__(self)
         self.engine = engine
         self.url = url

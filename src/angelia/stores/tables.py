@@ -101,7 +101,8 @@ _partial("deliveries_held", f"state = {State.HELD:d}", _d.due_us, _d.person_id, 
 _partial("deliveries_sending", f"state = {State.SENDING:d}", _d.lease_us)
 _partial("deliveries_failed", f"state IN ({State.BOUNCED:d}, {State.DEAD:d})", _d.id)
 _partial("deliveries_digest", "digest_id IS NOT NULL", _d.digest_id)
-_partial("deliveries_inbox", f"state = {State.DELIVERED:d} AND agent IN ('web', 'feed')", _d.person_id, _d.agent, _d.id)
+_partial("deliveries_inbox", f"state = {State.DELIVERED:d} AND agent IN ('web', 'feed')", _d.person_id, _d.agent, _d.id, _d.message_id, _d.read_us,
+         _d.archived_us, _d.ended_us, _d.state)  # fmt: skip
 
 digests = Table(
     "digests",
@@ -163,6 +164,7 @@ persons = Table(
     _text("document"),
     _big("version"),
     _big("changed_seq"),
+    _text("previous"),
 )
 Index("persons_changed", persons.c.changed_seq)
 
@@ -230,6 +232,39 @@ tokens = Table(
     _small("is_revoked"),
 )
 
+credentials = Table(
+    "credentials",
+    metadata,
+    Column("person_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("password_hash", Text, nullable=False),
+    _big("changed_us"),
+)
+
+identities = Table(
+    "identities",
+    metadata,
+    Column("issuer", Text, primary_key=True),
+    Column("subject", Text, primary_key=True),
+    Column("person_id", BigInteger, nullable=False),
+)
+Index("identities_person", identities.c.person_id)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    _serial(),
+    Column("person_id", BigInteger, nullable=False),
+    Column("secret_hash", String(64), nullable=False, unique=True),
+    _text("provider"),
+    _text("provider_session"),
+    _text("device"),
+    _big("created_us"),
+    _big("seen_us"),
+    _big("ends_us"),
+)
+Index("sessions_person", sessions.c.person_id)
+Index("sessions_ends", sessions.c.ends_us)
+
 types = Table(
     "types",
     metadata,
@@ -253,6 +288,16 @@ feeds = Table(
 )
 
 templates = Table("templates", metadata, Column("key", Text, primary_key=True), _text("source"))
+template_versions = Table(
+    "template_versions",
+    metadata,
+    _serial(),
+    Column("key", Text, nullable=False),
+    Column("source", Text),
+    _text("actor"),
+    _big("at_us"),
+)
+Index("template_versions_key", template_versions.c.key, template_versions.c.id)
 
 audit = Table(
     "audit",
@@ -264,3 +309,5 @@ audit = Table(
     _text("target"),
     _text("detail"),
 )
+Index("audit_actor", audit.c.actor, audit.c.id)
+Index("audit_action", audit.c.action, audit.c.id)

@@ -209,7 +209,7 @@ class UpkeepMixin:
         return count
 
 
-HEAD = "0002"
+HEAD = "0006"
 
 
 def mismatch(found: str) -> SchemaMismatch:

@@ -11,14 +11,40 @@ from starlette.exceptions import HTTPException
 import angelia
 from angelia import telemetry
 from angelia.model.errors import AngeliaError
-from angelia.web import addresses, feeds, inbox, keys, messages, operations, people, probes, site, unsubscribe, wants
+from angelia.web import (
+    accounts,
+    addresses,
+    audit,
+    export,
+    feeds,
+    inbox,
+    keys,
+    messages,
+    operations,
+    people,
+    probes,
+    rules,
+    sessions,
+    site,
+    statistics,
+    templates,
+    topics,
+    unsubscribe,
+    wants,
+    wishes,
+)
 from angelia.web.context import Context
+from angelia.web.openapi import ERRORS, Api
+from angelia.web.pages.errors import error_page, is_page, to_sign_in
+from angelia.web.pages.rooms import ROOMS
+from angelia.web.signin.guard import SignInNeeded
 from angelia.wire.problems import TITLES, problem, problem_of
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "Referrer-Policy": "same-origin",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'; report-uri /csp-reports",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
@@ -27,7 +53,7 @@ _HEADERS = {
 def make_api(context: Context) -> FastAPI:
     """The application behind the hot inlets."""
     # No redirects for a slash too many: their Location would be made of the request's Host.
-    app = FastAPI(
+    app = Api(
         title="Angelia",
         version=angelia.__version__,
         docs_url=None,
@@ -35,10 +61,34 @@ def make_api(context: Context) -> FastAPI:
         openapi_url="/api/v1/openapi.json",
         redirect_slashes=False,
         max_body_size=context.max_body,
+        responses=ERRORS,
     )
     app.state.context = context
-    for room in (messages, people, wants, addresses, inbox, keys, site, operations, feeds, unsubscribe, probes):
+    api = (
+        messages,
+        people,
+        rules,
+        wants,
+        addresses,
+        inbox,
+        keys,
+        site,
+        operations,
+        unsubscribe,
+        probes,
+        accounts,
+        templates,
+        audit,
+        statistics,
+        wishes,
+        sessions,
+        export,
+        topics,
+    )
+    # Feeds come last: their route takes any name, also that of the page /feeds/new.
+    for room in (*api, *ROOMS, feeds):
         app.include_router(room.router)
+    app.add_exception_handler(SignInNeeded, to_sign_in)
     app.add_exception_handler(AngeliaError, _told)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
@@ -58,8 +108,15 @@ async def _with_headers(request: Request, proceed: Callable[[Request], Awaitable
         answer = _problem(422, fault)
     else:
         answer = await proceed(request)
+    return _dressed(request, answer)
+
+
+def _dressed(request: Request, answer: Response) -> Response:
+    """With the headers that every answer has."""
     for name, value in _HEADERS.items():
         answer.headers.setdefault(name, value)
+    if request.app.state.context.base_url.startswith("https://"):
+        answer.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
     if request.url.path.startswith("/api/"):
         answer.headers.setdefault("Cache-Control", "private, no-store")
     return answer
@@ -78,29 +135,50 @@ def _problem(status: int, detail: str, field: str = "") -> Response:
     return Response(body, status, media_type="application/problem+json", headers={"Cache-Control": "no-store"})
 
 
-async def _told(_: Request, error: Exception) -> Response:
+async def _told(request: Request, error: Exception) -> Response:
     assert isinstance(error, AngeliaError)
     status, body, headers = problem_of(error)
+    if is_page(request):
+        answer = await error_page(request, status, json.loads(body)["detail"])
+        answer.headers.update({name.decode(): value.decode() for name, value in headers if name == b"retry-after"})
+        return answer
     return Response(body, status, headers={name.decode(): value.decode() for name, value in headers})
 
 
-async def _invalid(_: Request, error: Exception) -> Response:
+async def _invalid(request: Request, error: Exception) -> Response:
     """What the framework found wrong, in our form; never what was sent."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     status = 400 if first["type"] == "json_invalid" else 422
     place = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
-    return _problem(status, "this is not JSON" if status == 400 else str(first["msg"]), place)
+    detail = "this is not JSON" if status == 400 else str(first["msg"])
+    if is_page(request):
+        return await error_page(request, status, f"{place}: {detail}" if place else detail)
+    return _problem(status, detail, place)
 
 
-async def _http(_: Request, error: Exception) -> Response:
+async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    answer = _problem(error.status_code, TITLES.get(error.status_code, str(error.detail)))
+    detail = TITLES.get(error.status_code, str(error.detail))
+    answer = await error_page(request, error.status_code, detail) if is_page(request) else _problem(error.status_code, detail)
     for name, value in (error.headers or {}).items():
         answer.headers[name] = value
     return answer
 
 
+def _loggable(path: str) -> str:
+    """A path without the secret that some of ours hold."""
+    head = next((head for head in ("/feeds/", "/unsubscribe/") if path.startswith(head)), None)
+    return path if head is None else f"{head}***"
+
+
 async def _unforeseen(request: Request, error: Exception) -> Response:
-    telemetry.log.error("request_failed", path=request.url.path, kind=type(error).__name__, exc_info=error)
+    telemetry.log.error("request_failed", path=_loggable(request.url.path), kind=type(error).__name__, exc_info=error)
+    if is_page(request):
+        return await error_page(request, 500, "an operator will find it in the log")
     return _problem(500, "an operator will find it in the log")
+
+    telemetry.log.error("request_failed", path=request.url.path, kind=type(error).__name__, exc_info=error)
+    # The framework answers this outside of all else.
+    said = "an operator will find it in the log"
+    return _dressed(request, await error_page(request, 500, said) if is_page(request) else _problem(500, said))

@@ -1,7 +1,7 @@
 """What the web is given by the house."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from angelia.agent import Agent
@@ -9,6 +9,10 @@ from angelia.inlet import Accept
 from angelia.model.person import Address, Person
 from angelia.model.preference import Site
 from angelia.store import Store
+from angelia.web.limits import Limits
+from angelia.web.live import Live
+from angelia.web.signin.providers import Provider
+from angelia.web.signin.sessions import Sessions
 from angelia.wire.callers import Callers
 
 
@@ -24,8 +28,15 @@ class Context:
     site: Callable[[], Site]
     secret: bytes
     base_url: str
+    title: str
+    sessions: Sessions
+    live: Live
+    providers: Mapping[str, Provider]
+    has_passwords: bool
+    proxies: frozenset[str]
     max_body: int
     changed: Callable[[str], None]
     refresh: Callable[[], Awaitable[None]]
     ready: Callable[[], Awaitable[dict[str, str]]]
     verify: Callable[[Address, Person, str], Awaitable[None]]
+    limits: Limits = field(default_factory=Limits)

@@ -1,6 +1,8 @@
 """Feeds of a saved query: Atom (RFC 4287) and JSON Feed 1.1, readable by whoever has the token."""
 
 import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any
@@ -8,6 +10,7 @@ from xml.etree.ElementTree import Element, SubElement, register_namespace, tostr
 
 from fastapi import APIRouter, Request, Response
 
+from angelia.flow.rights import principals
 from angelia.model.errors import NotFound
 from angelia.model.message import Severity
 from angelia.model.moments import number_of, public_id, to_text
@@ -20,33 +23,51 @@ router = APIRouter(prefix="/feeds", tags=["feeds"])
 ATOM = "http://www.w3.org/2005/Atom"
 PAGE = 50
 MOST_BODY = 10_000
-_NAMES = {"type": "subtree", "object": "object_ref", "source": "source", "tag": "tag", "thread": "thread", "text": "text"}
+_NAMES = {"type": "subtree", "object": "object_ref", "source": "source", "tag": "tag", "thread": "thread", "text": "text", "reason": "reason"}
+# The address of a feed is its secret: it goes to no other site, in no Referer, and into no shared cache.
+_PRIVATE = {"Cache-Control": "private, max-age=60", "X-Robots-Tag": "noindex, nofollow", "Referrer-Policy": "no-referrer"}
+Link = Callable[[InboxItem], str]
 register_namespace("", ATOM)
 
 
-@router.get("/{name}")
+_FORMS: dict[str, Any] = {"content": {"application/atom+xml": {}, "application/feed+json": {}}}
+
+
+@router.get("/{name}", response_class=Response, responses={200: _FORMS, 304: {"description": "You have the newest"}})
 async def feed(name: str, request: Request, house: House, before: str = "") -> Response:
     """`<token>.atom` or `<token>.json`; 304 where the reader has the newest, pages by RFC 5005."""
     secret, _, form = name.rpartition(".")
     found = await house.store.feed(secret_hash(secret)) if form in ("atom", "json") and len(secret) < 200 else None
     if found is None:
         raise NotFound("there is no such feed")
-    items = await house.store.inbox(found.person_id, _query(found, before))
+    seen_by = await principals(house.store, found.person_id)  # whoever has the token sees what its owner may see now (promise P14)
+    items = await house.store.inbox(found.person_id, replace(feed_view(found.query, before, PAGE), seen_by=seen_by))
+
+    def link(item: InboxItem) -> str:
+        return f"{house.base_url}/api/v1/messages/{public_id('msg', item.message.message_id)}"
+
+    return answer(request, found, items, f"{house.base_url}/feeds/{name}", link, _PRIVATE)
+
+
+def answer(request: Request, found: Feed, items: list[InboxItem], base: str, link: Link, headers: Mapping[str, str]) -> Response:
+    """A feed as its reader wants it; `base` is its own address, `link` leads to an entry where its object has no page of its own."""
+    form = base.rpartition(".")[2]
     tag = _etag(found, items, form)
-    headers = {"ETag": tag, "Cache-Control": "private, max-age=60", "X-Robots-Tag": "noindex, nofollow"}
+    headers = dict(headers) | {"ETag": tag}
     if tag in [part.strip().removeprefix("W/") for part in request.headers.get("if-none-match", "")[:2_000].split(",")]:
         return Response(status_code=304, headers=headers)
-    base = f"{house.base_url}/feeds/{name}"
     following = f"{base}?before={public_id('dlv', items[-1].delivery_id)}" if len(items) == PAGE else ""
     if form == "json":
-        return Response(_json(found, items, base, following, house.base_url), media_type="application/feed+json", headers=headers)
-    return Response(_atom(found, items, base, following, house.base_url), media_type="application/atom+xml", headers=headers)
+        return Response(_json(found, items, base, following, link), media_type="application/feed+json", headers=headers)
+    return Response(_atom(found, items, base, following, link), media_type="application/atom+xml", headers=headers)
 
 
-def _query(found: Feed, before: str) -> InboxQuery:
-    fields: dict[str, Any] = {_NAMES[name]: value for name, value in found.query.items() if name in _NAMES}
-    severity = Severity.named(found.query.get("severity", "low"))
-    return InboxQuery(agent="web", min_severity=severity, before_id=number_of("dlv", before) if before else None, limit=PAGE, **fields)
+def feed_view(query: Mapping[str, str], before: str = "", limit: int = PAGE) -> InboxQuery:
+    """The view of an inbox that a feed shows, read and unread alike."""
+    fields: dict[str, Any] = {_NAMES[name]: value for name, value in query.items() if name in _NAMES}
+    fields["subtree"] = str(fields.get("subtree", "")).lower()
+    severity = Severity.named(query.get("severity") or "low")
+    return InboxQuery(agent="web", min_severity=severity, before_id=number_of("dlv", before) if before else None, limit=limit, **fields)
 
 
 def _etag(found: Feed, items: list[InboxItem], form: str) -> str:
@@ -67,10 +88,10 @@ def _identity(item: InboxItem) -> str:
     return f"urn:angelia:{public_id('msg', item.message.message_id)}"
 
 
-def _atom(found: Feed, items: list[InboxItem], base: str, following: str, site: str) -> bytes:
+def _atom(found: Feed, items: list[InboxItem], base: str, following: str, link: Link) -> bytes:
     root = Element(f"{{{ATOM}}}feed")
     _add(root, "title", one_line(found.title))
-    _add(root, "id", f"urn:angelia:feed:{found.feed_id}")
+    _add(root, "id", f"urn:angelia:feed:{found.feed_id}" if found.feed_id else f"urn:angelia:topic:{found.query['type']}")
     _add(root, "updated", to_text(_updated(items, found)))
     SubElement(root, f"{{{ATOM}}}link", {"rel": "self", "href": base})
     if following:
@@ -84,7 +105,7 @@ def _atom(found: Feed, items: list[InboxItem], base: str, following: str, site: 
         author = SubElement(entry, f"{{{ATOM}}}author")
         _add(author, "name", one_line(item.message.sender.name or item.message.sender.sender_id) or item.message.source)
         SubElement(entry, f"{{{ATOM}}}category", {"term": item.message.type})
-        SubElement(entry, f"{{{ATOM}}}link", {"rel": "alternate", "href": _link(item, site)})
+        SubElement(entry, f"{{{ATOM}}}link", {"rel": "alternate", "href": _link(item, link)})
         content = SubElement(entry, f"{{{ATOM}}}content", {"type": "html"})
         content.text = as_html(item.message.body[:MOST_BODY], item.message.body_format)
     return bytes(tostring(root, encoding="utf-8", xml_declaration=True))
@@ -94,12 +115,12 @@ def _add(parent: Element, name: str, text: str) -> None:
     SubElement(parent, f"{{{ATOM}}}{name}").text = text
 
 
-def _link(item: InboxItem, site: str) -> str:
+def _link(item: InboxItem, link: Link) -> str:
     url = item.message.object_url
-    return url if url.startswith("https://") else f"{site}/api/v1/messages/{public_id('msg', item.message.message_id)}"
+    return url if url.startswith("https://") else link(item)
 
 
-def _json(found: Feed, items: list[InboxItem], base: str, following: str, site: str) -> bytes:
+def _json(found: Feed, items: list[InboxItem], base: str, following: str, link: Link) -> bytes:
     document: dict[str, Any] = {
         "version": "https://jsonfeed.org/version/1.1",
         "title": one_line(found.title),
@@ -108,7 +129,7 @@ def _json(found: Feed, items: list[InboxItem], base: str, following: str, site: 
             {
                 "id": _identity(item),
                 "title": _title(item),
-                "url": _link(item, site),
+                "url": _link(item, link),
                 "content_html": as_html(item.message.body[:MOST_BODY], item.message.body_format),
                 "date_published": to_text(item.message.occurred_at),
                 "date_modified": to_text(item.delivered_at),

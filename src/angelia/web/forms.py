@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from angelia.model.delivery import Delivery
 from angelia.model.errors import InvalidInput
@@ -15,7 +15,14 @@ from angelia.model.person import Address, Person
 from angelia.store import Feed, InboxItem, Source, Token
 from angelia.web.context import Context
 
-Login = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]*$")]
+
+def _somebody(login: str) -> str:
+    if login == "me":
+        raise ValueError("me is whoever asks; nobody can be called so")
+    return login
+
+
+Login = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]*$"), AfterValidator(_somebody)]
 Line = Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Language = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$", max_length=35)]
@@ -87,6 +94,12 @@ class Marking(Strict):
     ids: list[Word] | None = Field(default=None, max_length=10_000)
 
 
+class Undoing(Strict):
+    """A bulk change that is to be taken back."""
+
+    undo: Word
+
+
 class NewFeed(Strict):
     """A feed of a saved query."""
 
@@ -100,6 +113,13 @@ class NewToken(Strict):
     title: Line = ""
     scopes: list[Literal["read", "write", "post", "admin"]] = Field(default=["read"], max_length=4)
     expires_in_days: int | None = Field(default=None, ge=1, le=3_650)
+
+
+class PasswordForm(Strict):
+    """A new password; the old one where she changes her own."""
+
+    password: Annotated[str, StringConstraints(min_length=1, max_length=512)]
+    old_password: Annotated[str, StringConstraints(max_length=512)] = ""
 
 
 class GroupForm(Strict):
@@ -128,7 +148,10 @@ class SourceForm(Strict):
 
 
 class TypeForm(Strict):
-    """What an operator says of a type. The keys are templates such as `{object}/{params.arch}`, for messages that have none, types below included."""
+    """What an operator says of a type. The keys are templates such as `{object}/{params.arch}`, for messages that have none, types below included.
+
+    `is_public`: anybody may read its messages, those of the types below included; false ends that for a subtree, null leaves it to the types above.
+    """
 
     labels: dict[Word, Line] = Field(default_factory=dict, max_length=50)
     descriptions: dict[Word, Line] = Field(default_factory=dict, max_length=50)
@@ -137,22 +160,48 @@ class TypeForm(Strict):
     thread_key: Line = ""
     retention_days: int | None = Field(default=None, ge=1, le=36_500)
     aliases: list[Word] = Field(default_factory=list, max_length=50)
+    is_public: bool | None = None
     state: Literal["auto", "curated", "retired"] = "curated"
+
+
+TemplateKey = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9_:.*-]+/[a-z]+/(full|short|digest)/[A-Za-z-]{2,35}/(subject|text|html)$", max_length=300)
+]
+TemplateSource = Annotated[str, StringConstraints(max_length=64_000)]
 
 
 class TemplateForm(Strict):
     """A site template: `<type or *>/<agent>/<form>/<language>/<part>`."""
 
-    key: Annotated[
-        str, StringConstraints(pattern=r"^[A-Za-z0-9_:.*-]+/[a-z]+/(full|short|digest)/[A-Za-z-]{2,35}/(subject|text|html)$", max_length=300)
-    ]
-    source: Annotated[str, StringConstraints(max_length=64_000)]
+    key: TemplateKey
+    source: TemplateSource
+
+
+class RestoreForm(Strict):
+    """An old version of a template, to be the newest again."""
+
+    key: TemplateKey
+    version: Annotated[int, Field(ge=0, lt=1 << 63)]
+
+
+class PreviewForm(Strict):
+    """A template to try: `source` in the place of the stored one, on `message`, or on the newest of its type."""
+
+    key: TemplateKey
+    source: TemplateSource | None = None
+    message: Line = ""
 
 
 class Ids(Strict):
     """Ids to act on."""
 
     ids: Annotated[list[Word], Field(min_length=1, max_length=10_000)]
+
+
+class ReplayForm(Strict):
+    """Deliveries to try again; without ids it goes over the whole view."""
+
+    ids: Annotated[list[Word], Field(min_length=1, max_length=10_000)] | None = None
 
 
 class AgentChange(Strict):
@@ -295,6 +344,7 @@ def type_out(entry: MessageType) -> dict[str, Any]:
         "thread_key": entry.thread_key,
         "retention_days": entry.retention_days,
         "aliases": list(entry.aliases),
+        "is_public": entry.is_public,
         "state": entry.state,
     }
 
@@ -305,8 +355,9 @@ def documents_differ(old: Mapping[str, Any], new: Mapping[str, Any], path: str =
     for key in sorted(old.keys() | new.keys()):
         where = f"{path}.{key}" if path else key
         before, after = old.get(key), new.get(key)
-        if isinstance(before, Mapping) and isinstance(after, Mapping):
-            changes += documents_differ(before, after, where)
+        was, will = ({} if value is None else value for value in (before, after))
+        if before != after and isinstance(was, Mapping) and isinstance(will, Mapping):
+            changes += documents_differ(was, will, where) or [{"path": where, "before": before, "after": after}]
         elif before != after:
             changes.append({"path": where, "before": before, "after": after})
     return changes

@@ -1,23 +1,30 @@
-"""One person's inbox: pages, counts and marks of a view."""
+"""One person's inbox: pages, groups, counts and marks of a view, one entry with its reasons."""
 
-from typing import Annotated, Any
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query
 
-from angelia.model.errors import InvalidInput
+from angelia.flow.explain import explain
+from angelia.flow.rights import principals
+from angelia.model.errors import Conflict, InvalidInput, NotFound
 from angelia.model.message import Severity
-from angelia.model.moments import public_id
-from angelia.store import InboxQuery
+from angelia.model.moments import from_us, number_of, public_id, to_us
+from angelia.model.person import Person
+from angelia.store import InboxItem, InboxQuery
 from angelia.web.access import House, Reading, Writing
-from angelia.web.forms import Limit, Marking, item_out, number
+from angelia.web.context import Context
+from angelia.web.forms import Limit, Marking, Undoing, item_out, number
 
 router = APIRouter(prefix="/api/v1/people/{login}", tags=["person"])
 Body = dict[str, Any]
+STATES = ("", "unread", "read", "archived", "all")
+COUNTED = ("", "type", "source", "object", "thread", "severity", "reason")
 
 
 def _query(filters: dict[str, Any]) -> InboxQuery:
-    if filters["state"] not in ("", "unread", "read", "archived"):
-        raise InvalidInput("state is unread, read or archived", "state")
+    if filters["state"] not in STATES:
+        raise InvalidInput("state is unread, read, archived or all", "state")
     severity = Severity.named(filters.pop("severity") or "low")
     cursors = {name: number("dlv", filters.pop(name)) if filters[name] else filters.pop(name) or None for name in ("before", "after")}
     return InboxQuery(min_severity=severity, before_id=cursors["before"], after_id=cursors["after"], **filters)
@@ -28,6 +35,7 @@ async def inbox_query(
     type: str = "",
     source: str = "",
     tag: str = "",
+    reason: str = Query("", max_length=200),
     object: str = "",
     thread: str = "",
     severity: str = "",
@@ -44,6 +52,7 @@ async def inbox_query(
             "subtree": type.lower(),
             "source": source,
             "tag": tag,
+            "reason": reason,
             "object_ref": object,
             "thread": thread,
             "severity": severity,
@@ -59,24 +68,86 @@ async def inbox_query(
 View = Annotated[InboxQuery, Depends(inbox_query)]
 
 
+async def seen_by(house: Context, person: Person, view: InboxQuery) -> InboxQuery:
+    """The view, without what she may not see any more (promise P14)."""
+    return replace(view, seen_by=await principals(house.store, person.person_id))
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """What a bulk change came to; `undo` names it for taking it back."""
+
+    changed: int
+    undo: str
+
+
 @router.get("/inbox")
-async def inbox(view: View, person: Reading, house: House) -> Body:
-    """A page of her inbox: filters by state, type subtree, source, tag (`name=value`), object, thread, severity and text."""
-    items = await house.store.inbox(person.person_id, view)
+async def inbox(view: View, person: Reading, house: House, group: Literal["", "object", "thread"] = "") -> Body:
+    """A page of her inbox: filters by state, type subtree, source, tag (`name=value`), reason, object, thread, severity and text.
+
+    With `group` the page is of groups: each with its numbers and its first three entries. `next` is the cursor of the following page.
+    """
+    seen = await seen_by(house, person, view)
+    if group:
+        found = await house.store.inbox_page(person.person_id, seen, group)
+        groups = [{"key": g.key, "total": g.total, "unread": g.unread, "items": [item_out(item) for item in g.items]} for g in found.groups]
+        return {"groups": groups, "next": public_id("dlv", found.groups[-1].first_id) if found.has_more else None}
+    items = await house.store.inbox(person.person_id, seen)
     following = public_id("dlv", items[-1].delivery_id) if len(items) == view.limit else None
     return {"items": [item_out(item) for item in items], "next": following}
 
 
 @router.get("/inbox/counts")
 async def inbox_counts(view: View, person: Reading, house: House, by: str = "") -> Body:
-    """Counts of the view: total and unread, or by type, source, object, thread, severity or `tag:<name>`."""
-    if by not in ("", "type", "source", "object", "thread", "severity") and not by.startswith("tag:"):
-        raise InvalidInput("by is type, source, object, thread, severity or tag:<name>", "by")
-    return await house.store.inbox_counts(person.person_id, view, by)
+    """Counts of the view: total and unread, or by type, source, object, thread, severity, reason or `tag:<name>`."""
+    if by not in COUNTED and not by.startswith("tag:"):
+        raise InvalidInput("by is type, source, object, thread, severity, reason or tag:<name>", "by")
+    return await house.store.inbox_counts(person.person_id, await seen_by(house, person, view), by)
+
+
+async def mark(house: Context, person: Person, view: InboxQuery, ids: list[int] | None, change: str, *, is_undoable: bool = True) -> Marked:
+    """Mark the listed entries of the view, or all of it."""
+    now = house.now()
+    changed = await house.store.mark(person.person_id, await seen_by(house, person, view), ids, change, now, is_undoable=is_undoable)
+    house.live.forget(person.person_id)
+    return Marked(changed, f"{to_us(now):x}")
+
+
+async def undo(house: Context, person: Person, made: str) -> int:
+    """Take back the last bulk change; Conflict where another came after it."""
+    is_stamp = len(made) < 16 and all(letter in "0123456789abcdef" for letter in made) and made
+    changed = await house.store.undo_mark(person.person_id, from_us(int(made, 16) % (1 << 53)), house.now()) if is_stamp else None
+    if changed is None:
+        raise Conflict("this can't be taken back any more: something else was changed after it, or it is undone already")
+    house.live.forget(person.person_id)
+    return changed
 
 
 @router.post("/inbox/mark")
 async def mark_inbox(form: Marking, view: View, person: Writing, house: House) -> Body:
     """Read, unread, archive or unarchive the listed entries, or the whole view: bulk acts respect the filter (need N-18)."""
     ids = None if form.ids is None else [number("dlv", text) for text in form.ids]
-    return {"changed": await house.store.mark(person.person_id, view, ids, form.change, house.now())}
+    marked = await mark(house, person, view, ids, form.change)
+    return {"changed": marked.changed, "undo": marked.undo}
+
+
+@router.post("/inbox/undo")
+async def undo_mark(form: Undoing, person: Writing, house: House) -> Body:
+    """Take back the last change: `undo` as it came with it."""
+    return {"changed": await undo(house, person, form.undo)}
+
+
+async def entry_of(house: Context, person: Person, name: str) -> InboxItem:
+    """One entry of hers; what is not hers, is not there, or is no id at all is told alike."""
+    delivery_id = number_of("dlv", name)
+    item = await house.store.inbox_entry(person.person_id, delivery_id or 0, await principals(house.store, person.person_id))
+    if item is None:
+        raise NotFound("there is no such message")
+    return item
+
+
+@router.get("/inbox/{delivery_id}")
+async def inbox_entry(delivery_id: str, person: Reading, house: House) -> Body:
+    """One entry, with why it came and by which ways."""
+    item = await entry_of(house, person, delivery_id)
+    return item_out(item) | {"why": await explain(house.store, item.message, person)}

@@ -7,17 +7,17 @@ from typing import Any
 from fastapi import APIRouter
 
 from angelia.model.errors import InvalidInput, NotFound
-from angelia.model.message import Severity
 from angelia.model.person import Person
 from angelia.store import Feed, Token
 from angelia.web.access import House, Known, Reading, Writing
 from angelia.web.context import Context
+from angelia.web.feeds import feed_view
 from angelia.web.forms import NewFeed, NewToken, RowId, feed_out, token_out
 from angelia.wire.callers import new_secret, secret_hash
 
 router = APIRouter(prefix="/api/v1/people/{login}", tags=["person"])
 Body = dict[str, Any]
-_FEED_FILTERS = frozenset({"type", "source", "tag", "object", "thread", "severity", "text"})
+FEED_FILTERS = frozenset({"type", "source", "tag", "object", "thread", "severity", "text"})
 
 
 def _only_people(person: Person) -> None:
@@ -35,10 +35,10 @@ async def list_feeds(person: Reading, house: House) -> Body:
 async def add_feed(form: NewFeed, person: Writing, house: House) -> Body:
     """A feed of a saved query; its addresses are shown this once."""
     _only_people(person)
-    unknown = set(form.query) - _FEED_FILTERS
+    unknown = set(form.query) - FEED_FILTERS
     if unknown:
-        raise InvalidInput(f"a feed filters by {', '.join(sorted(_FEED_FILTERS))}", "query")
-    Severity.named(form.query.get("severity", "low"))
+        raise InvalidInput(f"a feed filters by {', '.join(sorted(FEED_FILTERS))}", "query")
+    feed_view(form.query)
     secret = secrets.token_urlsafe(32)
     feed = Feed(person_id=person.person_id, title=form.title, query=form.query, created_at=house.now())
     return _feed_urls(house, secret) | feed_out(await house.store.add_feed(feed, secret_hash(secret)))
@@ -91,4 +91,5 @@ async def revoke_token(token_id: RowId, person: Writing, caller: Known, house: H
     if token_id not in {token.token_id for token in await house.store.list_tokens(f"person:{person.login}")}:
         raise NotFound("there is no such token")
     await house.store.revoke_token(token_id)
+    house.callers.forget()
     await house.store.audit(caller.name, "token.revoke", f"person:{person.login}", {"id": token_id}, house.now())

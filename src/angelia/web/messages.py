@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from angelia.flow.explain import explain
+from angelia.flow.rights import may_see
 from angelia.model.errors import Forbidden, NotFound
 from angelia.model.message import Message
 from angelia.model.moments import public_id
@@ -17,13 +18,14 @@ from angelia.wire.fields import message_schema
 router = APIRouter(prefix="/api/v1/messages", tags=["messages"])
 
 
-async def _visible(store: Store, message_id: int, caller: Caller) -> Message:
+async def visible(store: Store, message_id: int, caller: Caller) -> Message:
     """A message that the caller posted, got, or may see as an administrator; to others it is not there."""
     message = (await store.messages([message_id])).get(message_id)
     if message is not None:
         if caller.is_admin or (caller.source is not None and caller.name == message.source):
             return message
-        if caller.person is not None and await store.ledger_row(message_id, caller.person.person_id) is not None:
+        person = caller.person
+        if person is not None and await store.ledger_row(message_id, person.person_id) and await may_see(store, message, person.person_id):
             return message
     raise NotFound("there is no such message")
 
@@ -54,7 +56,7 @@ async def list_messages(caller: Known, house: House, type: str = "", source: str
 @router.get("/{message_id}")
 async def message(message_id: str, caller: Known, house: House) -> dict[str, Any]:
     """One message."""
-    return message_out(await _visible(house.store, number("msg", message_id), caller))
+    return message_out(await visible(house.store, number("msg", message_id), caller))
 
 
 @router.get("/{message_id}/why")
@@ -71,7 +73,7 @@ async def why(message_id: str, caller: Known, house: House, login: str = "") -> 
     if person is None or message is None:
         raise NotFound("there is no such person" if person is None else "there is no such message")
     row = await house.store.ledger_row(key, person.person_id)
-    if row is None and message.is_restricted and not caller.is_admin:
+    if message.is_restricted and not caller.is_admin and (row is None or not await may_see(house.store, message, person.person_id)):
         raise NotFound("there is no such message")
     if not is_own:
         await house.store.audit(caller.name, "explain", login, {"message": message_id}, house.now())

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 
 from angelia.flow.profiles import zone_of
 from angelia.model.errors import Forbidden, InvalidInput, NotFound
@@ -23,9 +23,11 @@ def _zone(name: str) -> str:
 
 
 @router.get("/people")
-async def list_people(_: Admin, house: House, after: str = "", limit: Limit = 100) -> dict[str, Any]:
-    """By login."""
-    found = await house.store.list_people(after, limit)
+async def list_people(
+    _: Admin, house: House, after: str = "", limit: Limit = 100, text: Annotated[str, Query(max_length=200)] = ""
+) -> dict[str, Any]:
+    """By login; with `text` only those whose login or name holds it."""
+    found = await (house.store.find_people(text, after, limit) if text else house.store.list_people(after, limit))
     return {"items": [person_out(person) for person in found], "next": found[-1].login if len(found) == limit else None}
 
 
@@ -63,7 +65,14 @@ async def change_person(form: PersonChange, person: Reading, caller: Known, hous
     if "time_zone" in changes:
         _zone(changes["time_zone"])
     changed = await house.store.put_person(replace(person, **changes))
+    if not changed.is_active:
+        await house.store.end_sessions(person.person_id)
+    if {"is_active", "is_admin"} & changes.keys():
+        # At once here, and within seconds in every other process (promise P19).
+        house.callers.forget()
+        house.sessions.forget()
     await house.store.audit(caller.name, "person.change", person.login, changes, house.now())
+    house.sessions.forget()
     house.changed("people")
     return person_out(changed)
 
@@ -123,6 +132,15 @@ async def delete_group(name: str, caller: Admin, house: House) -> None:
         raise NotFound("there is no such group")
     await house.store.audit(caller.name, "group.delete", name, {}, house.now())
     house.changed("people")
+
+
+@router.get("/objects")
+async def list_objects(
+    _: Admin, house: House, after: str = "", limit: Limit = 100, text: Annotated[str, Query(max_length=200)] = ""
+) -> dict[str, Any]:
+    """Objects on which somebody has a role, by name; with `text` only those that hold it."""
+    found = await house.store.objects(text, after, limit)
+    return {"items": found, "next": found[-1] if len(found) == limit else None}
 
 
 @router.get("/relations")

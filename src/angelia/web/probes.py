@@ -3,7 +3,7 @@
 from typing import Any
 
 from fastapi import APIRouter, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 import angelia
@@ -19,7 +19,7 @@ async def live() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/healthz/ready")
+@router.get("/healthz/ready", responses={503: {"description": "Not ready", "content": {"application/json": {}}}})
 async def ready(house: House) -> Response:
     """The store can make a message durable now; 503 with the part that can't."""
     faults = await house.ready()
@@ -28,7 +28,7 @@ async def ready(house: House) -> Response:
     return JSONResponse({"status": "ok"})
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse)
 async def metrics() -> Response:
     """For Prometheus. Behind a proxy, keep it from the public."""
     return Response(generate_latest(telemetry.registry), media_type=CONTENT_TYPE_LATEST)

@@ -1,18 +1,20 @@
-"""What the operator settles: the site's document, types, sources, templates."""
+"""What the operator settles: the site's document, types, sources."""
 
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
 
+from angelia.flow.site_trial import try_site
+from angelia.flow.topics import publish
 from angelia.model.errors import InvalidInput, NotFound
 from angelia.model.message import MessageType, Severity, checked_type
 from angelia.planning.defaults import check_template as check_key
 from angelia.planning.document import parse_site
-from angelia.rendering.render import check_template
 from angelia.store import Source, Token
 from angelia.web.access import Admin, House, Known
-from angelia.web.forms import NewToken, RowId, SourceForm, TemplateForm, TypeForm, source_out, token_out, type_out
+from angelia.web.forms import NewToken, RowId, SourceForm, TypeForm, documents_differ, source_out, token_out, type_out
 from angelia.web.wants import version_of
 from angelia.wire.callers import new_secret, secret_hash
 
@@ -40,6 +42,15 @@ async def put_site(document: Body, caller: Admin, house: House, response: Respon
     return document
 
 
+@router.post("/site/plan")
+async def plan_site(document: Body, _: Admin, house: House, days: int = Query(30, ge=1, le=90)) -> Body:
+    """What a document would change, and what it would have done to a sample of people. Nothing is saved."""
+    old, version = await house.store.site()
+    new = parse_site(document)
+    trial = await try_site(house.store, parse_site(old), new, house.now(), days)
+    return {"version": version, "changes": documents_differ(old, document), "days": days, "history": asdict(trial)}
+
+
 @router.get("/types")
 async def types(_: Known, house: House) -> Body:
     """All registered types, by key."""
@@ -61,8 +72,10 @@ async def put_type(key: str, form: TypeForm, caller: Admin, house: House) -> Bod
     now = house.now()
     check_key(form.collapse_key, "collapse_key")
     check_key(form.thread_key, "thread_key")
+    key = checked_type(key)
+    known = await house.store.types([key])
     entry = MessageType(
-        key=checked_type(key),
+        key=key,
         first_seen_at=now,
         last_seen_at=now,
         labels=form.labels,
@@ -72,9 +85,12 @@ async def put_type(key: str, form: TypeForm, caller: Admin, house: House) -> Bod
         thread_key=form.thread_key,
         retention_days=form.retention_days,
         aliases=tuple(form.aliases),
+        params=known[0].params if known else (),
+        is_public=form.is_public,
         state=form.state,
     )
     await house.store.put_type(entry)
+    await publish(house.store, house.site(), now)
     await house.store.audit(caller.name, "type.put", entry.key, form.model_dump(exclude_none=True), now)
     await house.refresh()
     house.changed("people")
@@ -132,30 +148,5 @@ async def revoke_source_token(name: str, token_id: RowId, caller: Admin, house: 
     if token_id not in {token.token_id for token in await house.store.list_tokens(f"source:{name}")}:
         raise NotFound("there is no such token")
     await house.store.revoke_token(token_id)
+    house.callers.forget()
     await house.store.audit(caller.name, "token.revoke", f"source:{name}", {"id": token_id}, house.now())
-
-
-@router.get("/templates")
-async def templates(_: Admin, house: House) -> Body:
-    """The site's own templates."""
-    return {"items": [{"key": key, "source": source} for key, source in sorted((await house.store.templates()).items())]}
-
-
-@router.put("/templates")
-async def put_template(form: TemplateForm, caller: Admin, house: House) -> Body:
-    """Add or replace one; refused if it can't be used."""
-    fault = check_template(form.source, is_html=form.key.endswith("/html"))
-    if fault:
-        raise InvalidInput(fault, "source")
-    await house.store.put_template(form.key, form.source)
-    await house.store.audit(caller.name, "template.put", form.key, {}, house.now())
-    await house.refresh()
-    return form.model_dump()
-
-
-@router.delete("/templates", status_code=204)
-async def delete_template(caller: Admin, house: House, key: str = Query(max_length=300)) -> None:
-    """Back to the built-in one."""
-    await house.store.put_template(key, None)
-    await house.store.audit(caller.name, "template.delete", key, {}, house.now())
-    house.changed("people")

@@ -1,47 +1,50 @@
-"""One-click ends (RFC 8058): GET asks, since mail scanners follow links; POST acts."""
+"""One-click ends (RFC 8058): GET asks, since mail scanners follow links; POST acts, and offers a way back. No sign-in, as from a mail."""
 
-import html
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse
 
-from fastapi import APIRouter, Response
-
-from angelia.flow.unsubscribe import Target, read_token, unsubscribe
+from angelia.flow.unsubscribe import Target, make_undo, read_token, read_undo, subscribe_again, unsubscribe
 from angelia.model.errors import Forbidden
 from angelia.web.access import House
-from angelia.web.context import Context
+from angelia.web.pages.kit import page
 
 router = APIRouter(prefix="/unsubscribe", tags=["unsubscribe"])
+_FOREIGN = "this link is not one of ours, or was changed on its way; copy it as a whole from the mail"
 
 
-def _target(house: Context, token: str) -> Target:
+def _page(request: Request, step: str, target: Target, again: str = "") -> Response:
+    answer = page(request, None, "unsubscribe.html", step=step, target=target, again=again)
+    answer.headers["Referrer-Policy"] = "no-referrer"  # the address of the page is what allows to act
+    return answer
+
+
+@router.get("/{token}", response_class=HTMLResponse)
+async def ask(token: str, request: Request, house: House) -> Response:
+    """What would end, and a button."""
     target = read_token(house.secret, token)
     if target is None:
-        raise Forbidden("this link is not one of ours, or was changed on its way")
-    return target
+        raise Forbidden(_FOREIGN)
+    return _page(request, "ask", target)
 
 
-def _page(title: str, body: str) -> Response:
-    markup = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>{html.escape(title)}</title></head><body><main><h1>{html.escape(title)}</h1>{body}</main></body></html>"
-    )
-    return Response(markup, media_type="text/html; charset=utf-8", headers={"Cache-Control": "no-store"})
-
-
-_WHAT = {"type": "messages of type {value} and what is below it", "rule": "what your rule {value} sends", "object": "messages about {value}"}
-
-
-@router.get("/{token}")
-async def ask(token: str, house: House) -> Response:
-    """What would end, and a button."""
-    target = _target(house, token)
-    what = html.escape(_WHAT[target.kind].replace("{value}", target.value))
-    question = f"<p>Stop {what} by {html.escape(target.agent)}?</p>"
-    return _page("Stop these messages?", f'{question}<form method="post"><button>Stop them</button></form>')
-
-
-@router.post("/{token}")
-async def act(token: str, house: House) -> Response:
+@router.post("/{token}", response_class=HTMLResponse)
+async def act(token: str, request: Request, house: House) -> Response:
     """Do it; the same again is harmless."""
-    said = await unsubscribe(house.store, _target(house, token), house.site(), house.now())
+    target = read_token(house.secret, token)
+    if target is None:
+        raise Forbidden(_FOREIGN)
+    before = await unsubscribe(house.store, target, house.site(), house.now())
     house.changed("people")
-    return _page("Done", f"<p>{html.escape(said)} Your other settings are as they were.</p>")
+    return _page(request, "done", target, make_undo(house.secret, target, before))
+
+
+@router.post("/{token}/undo")
+async def undo(token: str, request: Request, house: House) -> Response:
+    """Take it back, with the token that the answer to the act held."""
+    found = read_undo(house.secret, token)
+    if found is None:
+        raise Forbidden(_FOREIGN)
+    target, before = found
+    await subscribe_again(house.store, target, before, house.site(), house.now())
+    house.changed("people")
+    return _page(request, "undone", target)

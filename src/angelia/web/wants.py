@@ -7,12 +7,15 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
 
+from angelia.flow.history import try_on_history
 from angelia.flow.profiles import profile_of
-from angelia.flow.wants import change_wants, effective, save_wants, try_on_history
+from angelia.flow.wants import change_wants, effective, save_wants
+from angelia.flow.wishes import Week
 from angelia.model.errors import InvalidInput, NotFound
 from angelia.model.message import checked_type
 from angelia.model.moments import to_text
 from angelia.model.person import Person
+from angelia.planning import editing
 from angelia.planning.document import MAX_RULES
 from angelia.web.access import House, Reading, Writing
 from angelia.web.context import Context
@@ -69,15 +72,18 @@ async def _change(house: Context, person: Person, change: Callable[[Body], None]
 async def rules(person: Reading, house: House) -> Body:
     """Her rules in order, each with its id."""
     document, _ = await house.store.wants(person.login)
-    found = document.get("rules", [])
-    assert isinstance(found, list)
-    return {"items": [{"id": str(index + 1)} | rule for index, rule in enumerate(found)]}
+    return {"items": with_ids(copy.deepcopy(dict(document)))}
 
 
-def _with_ids(document: Body) -> list[Body]:
-    rules: list[Body] = document.setdefault("rules", [])
+def with_ids(document: Body) -> list[Body]:
+    """The rules of a document that is going to change, each with its id. What an older version stored in another shape stays in it, wrapped."""
+    rules = document.get("rules", [])
+    rules = document["rules"] = rules if isinstance(rules, list) else [rules]
     for index, rule in enumerate(rules):
-        rule.setdefault("id", str(index + 1))
+        if not isinstance(rule, dict):
+            rules[index] = rule = {"unreadable": rule}
+        if not isinstance(rule.get("id"), str):
+            rule["id"] = str(index + 1)
     return rules
 
 
@@ -87,7 +93,7 @@ async def add_rule(rule: Body, person: Writing, house: House, position: int | No
     made = {"id": secrets.token_hex(4)} | copy.deepcopy(rule)
 
     def change(document: Body) -> None:
-        rules = _with_ids(document)
+        rules = with_ids(document)
         rules.insert(len(rules) if position is None else position - 1, made)
 
     return await _change(house, person, change) | {"id": made["id"]}
@@ -98,8 +104,8 @@ async def put_rule(rule_id: str, rule: Body, person: Writing, house: House) -> B
     """Replace a rule where it stands."""
 
     def change(document: Body) -> None:
-        rules = _with_ids(document)
-        rules[_place(rules, rule_id)] = rule | {"id": rule_id}
+        rules = with_ids(document)
+        rules[place_of(rules, rule_id)] = rule | {"id": rule_id}
 
     return await _change(house, person, change)
 
@@ -109,45 +115,47 @@ async def delete_rule(rule_id: str, person: Writing, house: House) -> None:
     """Remove a rule; what it brought stays in the inbox."""
 
     def change(document: Body) -> None:
-        rules = _with_ids(document)
-        del rules[_place(rules, rule_id)]
+        rules = with_ids(document)
+        del rules[place_of(rules, rule_id)]
 
     await _change(house, person, change)
 
 
-def _place(rules: list[Body], rule_id: str) -> int:
+def place_of(rules: list[Body], rule_id: str) -> int:
+    """Where a rule stands, from 0; NotFound if nowhere."""
     for index, rule in enumerate(rules):
         if rule.get("id") == rule_id:
             return index
     raise NotFound("there is no such rule")
 
 
-@router.put("/presets/{preset_id}")
-async def tick_preset(preset_id: str, person: Writing, house: House, agent: str = "mail", when: str = "now") -> Body:
-    """Tick a ready-made rule: she gets a copy with its origin."""
+async def _preset(house: Context, preset_id: str) -> Body:
     site, _ = await house.store.site()
     presets: Any = site.get("presets", {})
     if preset_id not in presets:
         raise NotFound("there is no such preset")
-    rule = copy.deepcopy(dict(presets[preset_id].get("rule", {}))) | {"id": f"preset-{preset_id}", "origin": f"preset:{preset_id}"}
-    rule["do"] = rule.get("do") or {agent: when}
+    return dict(presets[preset_id])
 
-    def change(document: Body) -> None:
-        rules = _with_ids(document)
-        rules[:] = [other for other in rules if other["id"] != rule["id"]] + [rule]
 
-    return await _change(house, person, change)
+@router.put("/presets/{preset_id}")
+async def tick_preset(preset_id: str, person: Writing, house: House, agent: str = "mail", when: str = "now") -> Body:
+    """Tick a ready-made rule: she gets a copy with its origin."""
+    preset = await _preset(house, preset_id)
+    do = preset.get("rule", {}).get("do") or {agent: when}
+    return await _change(house, person, lambda document: editing.tick_preset(document, preset_id, preset, do))
+
+
+@router.put("/presets/{preset_id}/agents/{agent}")
+async def put_preset_agent(preset_id: str, agent: str, person: Writing, house: House, when: str = "") -> Body:
+    """What a ready-made rule does by one agent: off, now or a schedule; "" leaves it out. A rule that then says nothing goes."""
+    preset = await _preset(house, preset_id)
+    return await _change(house, person, lambda document: editing.put_preset_cell(document, preset_id, preset, agent, when))
 
 
 @router.delete("/presets/{preset_id}", status_code=204)
 async def untick_preset(preset_id: str, person: Writing, house: House) -> None:
     """Un-tick it: its rule goes, and nothing else (case B14)."""
-
-    def change(document: Body) -> None:
-        rules = _with_ids(document)
-        rules[:] = [rule for rule in rules if rule.get("origin") != f"preset:{preset_id}"]
-
-    await _change(house, person, change)
+    await _change(house, person, lambda document: editing.untick_preset(document, preset_id))
 
 
 @router.put("/follows")
@@ -216,6 +224,7 @@ async def active_types(person: Reading, house: House) -> Body:
     (row,) = await house.store.profiles([person.person_id])
     site = house.site()
     profile = profile_of(row, site)
+    week = await Week.of(house.store, profile, house.now())
     return {
         "items": [
             {
@@ -223,6 +232,7 @@ async def active_types(person: Reading, house: House) -> Body:
                 "first_seen_at": to_text(first),
                 "last_seen_at": to_text(last),
                 "messages": count,
+                "messages_of_last_week": week.by_type.get(key, 0),
                 "effective": effective(profile, site, key),
             }
             for key, first, last, count in await house.store.user_types(person.person_id)

@@ -118,6 +118,10 @@ class Callers:
         self._known[hashed] = monotonic(), caller
         return caller
 
+    def forget(self) -> None:
+        """Look again at the store: a token was revoked, or a person switched off."""
+        self._known.clear()
+
     async def poster(self, authorization: bytes) -> Caller:
         """The caller of a post; where posting is open nobody needs a token."""
         caller = await self.of(authorization) or self._anonymous

@@ -95,9 +95,9 @@ _many = TypeAdapter(Annotated[list[MessageFields], Field(min_length=1, max_lengt
 _COLONS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"\s*+(:?)', re.DOTALL)
 
 
-def message_schema() -> dict[str, Any]:
-    """The JSON schema of a posted message, for the API's description."""
-    return _one.json_schema()
+def message_schema(references: str = "#/$defs/{model}") -> dict[str, Any]:
+    """The JSON schema of a posted message, for the API's description; `references` is how its parts are named."""
+    return _one.json_schema(ref_template=references)
 
 
 def parse_one(body: bytes) -> dict[str, Any]:

@@ -31,9 +31,9 @@ class Reply:
 
 
 class ScriptedHttp:
-    """Listens on 127.0.0.1; `answer` says what to reply. `asked` keeps what came."""
+    """Listens on an address of this machine; `answer` says what to reply. `asked` keeps what came."""
 
-    def __init__(self, answer: Callable[[Asked], Reply] = lambda _: Reply()) -> None:
+    def __init__(self, answer: Callable[[Asked], Reply] = lambda _: Reply(), host: str = "127.0.0.1") -> None:
         self.answer = answer
         self.asked: list[Asked] = []
         peer = self
@@ -68,9 +68,9 @@ class ScriptedHttp:
             def handle_error(self, *arguments: Any) -> None:
                 """A peer that hangs up is what some tests are about."""
 
-        self._server = Server(("127.0.0.1", 0), Answering)
+        self._server = Server((host, 0), Answering)
         self.port = int(self._server.server_address[1])
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{host}:{self.port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 

@@ -101,6 +101,7 @@ class AgentSuite:
         assert agent.name.isidentifier() and agent.name == agent.name.lower()
         assert isinstance(agent.is_pull, bool) and isinstance(agent.is_interruptive, bool)
         assert agent.concurrency >= 1
+        assert agent.is_pull or agent.check_address(agent.address_example)
 
     def test_an_address_has_one_form(self, bench: Bench) -> None:
         once = bench.agent.check_address(bench.address)

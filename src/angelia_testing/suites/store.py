@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,8 +11,8 @@ import pytest
 from angelia.inlet import Taken
 from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.errors import AngeliaError, Conflict, NotFound
-from angelia.model.message import Message, MessageType
-from angelia.model.moments import next_id, to_us
+from angelia.model.message import Message, MessageType, Recipient
+from angelia.model.moments import first_id, next_id, to_us
 from angelia.model.payload import payload_of
 from angelia.model.person import Address, AddressState, Group, Person
 from angelia.planning.digest import DigestItem, assemble
@@ -28,6 +29,7 @@ from angelia.store import (
     Plan,
     RepeatMark,
     RuleRow,
+    Session,
     Settlement,
     Slot,
     Source,
@@ -145,6 +147,67 @@ class StoreSuite:
         assert kept is not None and kept.because == ("to", "role:maintainer")
         assert (await store.user_types(1))[0][::3] == ("obs.build.fail", 1)
         assert await store.check() == []
+
+    async def test_candidacies_are_counted_by_type_and_reason(self, store: Store) -> None:
+        early, late = first_id(NOW - timedelta(days=8)), first_id(NOW - timedelta(days=1))
+        for number, kind in ((early, "old.one"), (late, "obs.build.fail"), (late + 1, "obs.build.fail"), (late + 2, "obs.request")):
+            await store.add_messages([row(number, kind=kind)])
+            (claimed,) = await store.claim_messages(1, LEASE, NOW)
+            because = ("role:maintainer", "follow") if kind == "obs.build.fail" else ("to",)
+            ledger = [LedgerRow(number, 1, because, (), NOW), LedgerRow(number, 2, ("to",), (), NOW)]
+            await store.record_plans([Plan(claimed.message, claimed.fence, ledger, [])], [], [], NOW)
+        assert await store.counts_since(1, NOW - timedelta(days=7), 100) == [
+            ("obs.build.fail", ("role:maintainer", "follow"), 2),
+            ("obs.request", ("to",), 1),
+        ]
+        assert await store.counts_since(1, NOW - timedelta(days=7), 1) == [("obs.request", ("to",), 1)]
+        assert await store.counts_since(3, NOW - timedelta(days=7), 100) == []
+
+    async def test_the_document_before_the_last_change_is_kept(self, store: Store) -> None:
+        await store.put_person(Person(person_id=0, login="alice"))
+        assert await store.previous_wants("alice") == ({}, 0)
+        await store.put_wants("alice", {"paused": ["mail"]}, follows=[], rules=[])
+        assert await store.previous_wants("alice") == ({}, 1)
+        await store.put_wants("alice", {}, follows=[], rules=[])
+        assert await store.previous_wants("alice") == ({"paused": ["mail"]}, 2)
+        with pytest.raises(Conflict):
+            await store.put_wants("alice", {"takes_tests": True}, follows=[], rules=[], expected_version=1)
+        assert await store.previous_wants("alice") == ({"paused": ["mail"]}, 2)
+        with pytest.raises(NotFound):
+            await store.previous_wants("nobody")
+
+    async def test_what_rules_did_is_found_in_the_ledger(self, store: Store) -> None:
+        first = first_id(NOW)
+        await store.add_messages([row(first + n) for n in range(5)])
+        claimed = await store.claim_messages(10, LEASE, NOW)
+        said = ["rule:a", "follow", "rule:a\nrule:b", "rule:a_", 'rule:"q"']
+        off = (Decision("mail", Verdict.SUPPRESSED, Reason.RULE_OFF, "rule:off"),)
+        for n, item in enumerate(claimed):
+            decided = LedgerRow(first + n, 1, tuple(said[n].split("\n")), off if n == 1 else (), NOW + n * MINUTE)
+            await store.record_plans([Plan(item.message, item.fence, [decided] if n != 4 else [])], [], [], NOW + n * MINUTE)
+        hits = await store.rule_hits(1, NOW - MINUTE, NOW + MINUTE, 100)
+        assert {rule: (hit.count, hit.last_at) for rule, hit in hits.items()} == {
+            "a": (1, NOW + 2 * MINUTE), "b": (1, NOW + 2 * MINUTE), "off": (1, NOW + MINUTE), "a_": (1, NOW + 3 * MINUTE),
+        }  # fmt: skip
+        assert await store.rule_hits(1, NOW + MINUTE, NOW, 100) == {}
+        assert await store.rule_hits(2, NOW, NOW, 100) == {}
+        spoke = {rule: [m.message_id - first for m, _ in await store.history(1, NOW, 10, rule_id=rule)] for rule in ("a", "b", "off", "a_", "x")}
+        assert spoke == {"a": [2, 0], "b": [2], "off": [1], "a_": [3], "x": []}
+        assert [m.message_id - first for m, _ in await store.history(1, NOW, 2, subtree="obs", before_id=first + 3)] == [2, 1]
+        assert await store.history(1, NOW, 2, subtree="ob") == []
+        seen = await store.recent(1, NOW, 3)
+        assert [(m.message_id - first, because) for m, because in seen] == [(4, None), (3, ("rule:a_",)), (2, ("rule:a", "rule:b"))]
+        assert [m.message_id - first for m, _ in await store.recent(1, NOW, 10, first + 2)] == [1, 0]
+        assert await store.recent(1, NOW + MINUTE, 10) == []
+
+    async def test_the_roles_of_one_person(self, store: Store) -> None:
+        alice, bob = [await store.put_person(Person(person_id=0, login=login)) for login in ("alice", "bob")]
+        await store.put_group(Group(group_id=0, name="qa", members=("alice",)))
+        await store.put_relations("KDE/okular", {"maintainer": ["alice", "bob"], "reviewer": ["group:qa"]})
+        await store.put_relations("KDE/kate", {"reviewer": ["group:qa", "bob"]})
+        assert await store.roles_of(alice.person_id) == {"KDE/okular": frozenset({"maintainer", "reviewer"}), "KDE/kate": frozenset({"reviewer"})}
+        assert await store.roles_of(bob.person_id) == {"KDE/okular": frozenset({"maintainer"}), "KDE/kate": frozenset({"reviewer"})}
+        assert await store.roles_of(99) == {}
 
     async def test_chunks_of_one_plan(self, store: Store) -> None:
         await store.add_messages([row(1)])
@@ -293,6 +356,21 @@ class StoreSuite:
         assert await store.followers("a") == []
         assert [chunk async for chunk in store.rule_rows([alice.person_id])] == []
 
+    async def test_identities_at_providers(self, store: Store) -> None:
+        alice = await store.put_person(Person(person_id=0, login="alice"))
+        bob = await store.put_person(Person(person_id=0, login="bob"))
+        await store.link_identity("https://b", "1", alice.person_id)
+        await store.link_identity("https://a", "2", alice.person_id)
+        await store.link_identity("https://a", "2", bob.person_id)
+        assert await store.identities(alice.person_id) == [("https://a", "2"), ("https://b", "1")]
+        assert await store.identities(bob.person_id) == []
+        assert await store.person_of_identity("https://a", "2") == alice
+        assert await store.person_of_identity("https://a", "1") is None
+        feed = await store.add_feed(Feed(person_id=alice.person_id, title="T", query={}, created_at=NOW), "secret")
+        assert await store.feed("secret") == feed
+        await store.put_person(replace(alice, is_active=False))
+        assert await store.feed("secret") is None
+
     async def test_addresses_and_codes(self, store: Store) -> None:
         alice = await store.put_person(Person(person_id=0, login="alice"))
         new = Address(address_id=0, person_id=alice.person_id, agent="mail", value="a@example.org")
@@ -347,6 +425,9 @@ class StoreSuite:
         assert revoked is not None and revoked.is_revoked
         await store.put_type(MessageType(key="a.b", first_seen_at=NOW, last_seen_at=NOW, aliases=("A_B",)))
         assert await store.type_aliases() == {"a_b": "a.b"}
+        for is_public in (True, False, None):
+            await store.put_type(MessageType(key="p.q", first_seen_at=NOW, last_seen_at=NOW, is_public=is_public))
+            assert [entry.is_public for entry in await store.types(["p", "p.q"])] == [None, is_public]
         with pytest.raises(Conflict):
             await store.put_type(MessageType(key="c", first_seen_at=NOW, last_seen_at=NOW, aliases=("a_b",)))
         await store.put_template("k", "text")
@@ -356,13 +437,14 @@ class StoreSuite:
         assert await store.new_node() != await store.new_node()
 
     async def test_feeds(self, store: Store) -> None:
-        feed = await store.add_feed(Feed(person_id=1, title="t", query={"type": "obs"}, created_at=NOW), "h1")
+        alice = await store.put_person(Person(person_id=0, login="alice"))
+        feed = await store.add_feed(Feed(person_id=alice.person_id, title="t", query={"type": "obs"}, created_at=NOW), "h1")
         assert await store.feed("h1") == feed
-        assert await store.rotate_feed(1, feed.feed_id, "h2")
+        assert await store.rotate_feed(alice.person_id, feed.feed_id, "h2")
         assert await store.feed("h1") is None
-        assert not await store.rotate_feed(2, feed.feed_id, None)
-        assert await store.rotate_feed(1, feed.feed_id, None)
-        assert await store.list_feeds(1) == []
+        assert not await store.rotate_feed(alice.person_id + 1, feed.feed_id, None)
+        assert await store.rotate_feed(alice.person_id, feed.feed_id, None)
+        assert await store.list_feeds(alice.person_id) == []
 
     async def test_the_inbox_filters_counts_and_marks(self, store: Store) -> None:
         web: dict[str, Any] = {"agent": "web", "state": State.DELIVERED, "ended_at": NOW}
@@ -389,6 +471,76 @@ class StoreSuite:
         assert await ids() == [13, 11]
         assert await ids(state="archived") == [12]
         assert (await store.inbox_counts(1, InboxQuery()))["unread"] == 1
+
+    async def test_the_inbox_groups_and_pages(self, store: Store) -> None:
+        web: dict[str, Any] = {"agent": "web", "state": State.DELIVERED, "ended_at": NOW}
+        for number, about in enumerate(("a", "b", "a", "", "a", ""), 1):
+            await planned(store, number, [delivery(10 + number, number, **web)], object=about, kind=f"x.{about or 'none'}")
+
+        async def page(group_by: str = "object", shown: int = 2, **filters: Any) -> tuple[list[tuple[str, list[int]]], bool, bool]:
+            found = await store.inbox_page(1, InboxQuery(**filters), group_by, shown)
+            return [(group.key, [item.delivery_id for item in group.items]) for group in found.groups], found.has_more, found.has_fewer
+
+        assert await page() == ([("", [16]), ("a", [15, 13]), ("", [14]), ("b", [12])], False, False)
+        assert await page(limit=2) == ([("", [16]), ("a", [15, 13])], True, False)
+        assert await page(limit=1, before_id=15) == ([("", [14])], True, True)
+        assert await page(limit=2, after_id=12) == ([("a", [15, 13]), ("", [14])], True, True)
+        assert await page(limit=2, is_newest_first=False, after_id=12) == ([("", [14]), ("", [16])], False, True)
+        assert await page("", limit=2, before_id=14) == ([("", [13]), ("", [12])], True, True)
+        found = await store.inbox_page(1, InboxQuery(subtree="x.a", min_severity=2))
+        assert (found.total, found.unread, found.facets["type"]) == (3, 3, {"x.a": 3, "x.b": 1, "x.none": 2})
+        assert found.facets["reason"] == {"to": 3, "role": 3} and found.facets["severity"] == {"normal": 3}
+        assert await store.inbox_counts(1, InboxQuery(reason="role:maintainer"), "object") == {"a": 3, "b": 1, "": 2}
+        assert (await store.inbox_counts(1, InboxQuery(reason="role:main")))["total"] == 0
+
+    async def test_the_inbox_finds_texts_as_readers_mean_them(self, store: Store) -> None:
+        web: dict[str, Any] = {"agent": "web", "state": State.DELIVERED, "ended_at": NOW}
+        texts = ('say "hi" \\ there', "Stra\u00dfe", "line one\nline two", "\u041f\u0440\u0438\u0432\u0435\u0442", "plain")
+        for number, text in enumerate(texts, 1):
+            await planned(store, number, [delivery(10 + number, number, **web)], body=text, params={"k": "only-in-data"})
+
+        async def ids(text: str) -> list[int]:
+            return [item.delivery_id for item in await store.inbox(1, InboxQuery(text=text))]
+
+        for text, expected in {
+            '"HI" \\': [11], "STRASSE": [12], "stra\u00dfe": [12], "one\nLINE": [13], "\u043f\u0440\u0438": [14], "Plain": [15],
+            "only-in-data": [], "%": [],
+        }.items():  # fmt: skip
+            assert await ids(text) == expected, text
+            assert await ids(text) == expected, text  # as remembered
+
+    async def test_the_inbox_shows_restricted_ones_to_their_readers(self, store: Store) -> None:
+        web: dict[str, Any] = {"agent": "web", "state": State.DELIVERED, "ended_at": NOW}
+        await planned(store, 1, [delivery(11, 1, **web)], is_restricted=True, access=("group:qa",))
+        await planned(store, 2, [delivery(12, 2, **web)], is_restricted=True, recipients=(Recipient("alice"),))
+        await planned(store, 3, [delivery(13, 3, **web)])
+        for principals, expected in ((None, [13, 12, 11]), ({"alice"}, [13, 12]), ({"bob", "group:qa"}, [13, 11]), (set[str](), [13])):
+            seen_by = None if principals is None else frozenset(principals)
+            assert [item.delivery_id for item in await store.inbox(1, InboxQuery(seen_by=seen_by))] == expected
+            assert [(await store.inbox_entry(1, number, seen_by)) is not None for number in (13, 12, 11)] == [n in expected for n in (13, 12, 11)]
+        assert await store.inbox_entry(2, 13) is None
+
+    async def test_marks_are_taken_back_as_a_whole_and_only_the_last(self, store: Store) -> None:
+        web: dict[str, Any] = {"agent": "web", "state": State.DELIVERED, "ended_at": NOW}
+        for number in (1, 2, 3):
+            await planned(store, number, [delivery(10 + number, number, **web)])
+        stamps = {await store.inbox_stamp(1)}
+
+        async def read() -> list[int]:
+            return [item.delivery_id for item in await store.inbox(1, InboxQuery(state="read"))]
+
+        assert await store.mark(1, InboxQuery(), [11], "read", NOW) == 1
+        stamps.add(await store.inbox_stamp(1))
+        assert await store.mark(1, InboxQuery(), None, "read", NOW + MINUTE) == 2
+        assert await store.undo_mark(1, NOW, NOW) is None and await store.undo_mark(2, NOW + MINUTE, NOW) is None
+        assert await store.mark(1, InboxQuery(), [11], "archive", NOW + 2 * MINUTE, is_undoable=False) == 1
+        assert await store.undo_mark(1, NOW + MINUTE, NOW) == 2 and await read() == []
+        assert await store.undo_mark(1, NOW + MINUTE, NOW) is None
+        stamps.add(await store.inbox_stamp(1))
+        assert len(stamps) == 3
+        assert [item.delivery_id for item in await store.inbox(1, InboxQuery(state="all"))] == [13, 12, 11]
+        with pytest.raises(ValueError, match="odd"):
+            await store.mark(1, InboxQuery(), None, "odd", NOW)
 
     async def test_retention_by_type_keeps_what_still_waits(self, store: Store) -> None:
         await store.put_type(MessageType(key="obs", first_seen_at=NOW, last_seen_at=NOW, retention_days=1))
@@ -448,3 +600,72 @@ class StoreSuite:
             pass
         assert list(await store.digests([100, 200, 300, 400, 500])) == [500]
         assert set(await store.messages(range(1, 6))) == {5}
+
+    async def test_each_change_of_a_template_is_a_version(self, store: Store) -> None:
+        for source in ("one", "two", "two", None, None, "one"):
+            await store.put_template("k", source, "person:alice", NOW)
+        await store.put_template("other", "x", "person:bob", NOW)
+        found = await store.template_versions("k")
+        assert [(one.source, one.actor, one.at) for one in found] == [(s, "person:alice", NOW) for s in ("one", None, "two", "one")]
+        assert len({one.version for one in found}) == 4
+        assert await store.templates() == {"k": "one", "other": "x"}
+        assert [one.source for one in await store.template_versions("k", 1)] == ["one"]
+
+    async def test_the_audit_log_is_filtered(self, store: Store) -> None:
+        for actor, action in (("a", "token.add"), ("b", "token.add"), ("a", "token.revoke"), ("a", "tokens"), ("a", "site.put")):
+            await store.audit(actor, action, "x", {}, NOW)
+        assert [item["action"] for item in await store.audit_log(actor="a")] == ["site.put", "tokens", "token.revoke", "token.add"]
+        assert [item["actor"] for item in await store.audit_log(action="token.add")] == ["b", "a"]
+        found = await store.audit_log(action="token.", actor="a")
+        assert [item["action"] for item in found] == ["token.revoke", "token.add"]
+        assert [item["action"] for item in await store.audit_log(int(str(found[0]["id"])), 1, action="token.")] == ["token.add"]
+
+    async def test_what_is_overdue_and_what_failed_before(self, store: Store) -> None:
+        made = [delivery(11 + n, 1, due_at=NOW - n * MINUTE, person_id=1 + n) for n in range(3)]
+        await planned(store, 1, made)
+        assert await store.overdue(["mail", "web"], NOW, (timedelta(0), MINUTE)) == {"mail": (2, 1), "web": (0, 0)}
+        assert await store.retries(["mail"], 10) == []
+        (claimed,) = await store.claim_deliveries(["mail"], 1, LEASE, NOW)
+        await store.settle([Settlement(claimed.delivery_id, claimed.fence, State.DUE, Reason.CHOSEN, NOW, "not now")], NOW)
+        (again,) = await store.retries(["web", "mail"], 10)
+        assert (again.delivery_id, again.attempts, again.last_error) == (13, 1, "not now")
+
+    async def test_people_and_objects_are_found_by_a_part(self, store: Store) -> None:
+        for login, name in (("alice", "Alice A"), ("bob", "B%b"), ("carol", "CAROL a")):
+            await store.put_person(Person(person_id=0, login=login, name=name))
+        await store.put_group(Group(group_id=0, name="carols", members=("alice",)))
+        assert [person.login for person in await store.find_people("cAr")] == ["carol"]
+        assert [person.login for person in await store.find_people("%")] == ["bob"]
+        assert [person.login for person in await store.find_people("a", "alice", 1)] == ["carol"]
+        for ref in ("KDE/okular", "KDE/kate", "x_y"):
+            await store.put_relations(ref, {"maintainer": ["alice"], "reviewer": ["bob"]})
+        assert await store.objects() == ["KDE/kate", "KDE/okular", "x_y"]
+        assert await store.objects("kde", "KDE/kate") == ["KDE/okular"]
+        assert await store.objects("_", limit=5) == ["x_y"]
+
+    async def test_traffic_is_counted_where_it_came(self, store: Store) -> None:
+        early, late = first_id(NOW), first_id(NOW + timedelta(hours=1))
+        for number, kind in ((early + 1, "a.b"), (early + 3, "a.c"), (late + 1, "a.b")):
+            await planned(store, number, [delivery(number + 1, number, "web", State.DELIVERED, person_id=number % 5 + 1)], kind=kind)
+        (quiet, first, second) = await store.traffic([NOW - timedelta(hours=1), NOW, NOW + timedelta(hours=1), NOW + timedelta(hours=2)])
+        assert (quiet.messages, quiet.deliveries, quiet.people) == ({}, {}, frozenset())
+        assert first.messages == {("a.b", "ci"): 1, ("a.c", "ci"): 1}
+        assert (first.deliveries, second.deliveries) == ({("web", State.DELIVERED): 2}, {("web", State.DELIVERED): 1})
+        assert (len(first.people), len(second.people)) == (2, 1)
+
+    async def test_a_sample_of_the_traffic_comes_near(self, store: Store) -> None:
+        every = timedelta(seconds=2)
+        await store.add_messages([row(first_id(NOW + n * every), at=NOW) for n in range(1_800)])
+        (sampled,) = await store.traffic([NOW, NOW + timedelta(hours=1)], 5)
+        assert 1_200 <= sampled.messages["obs.build.fail", "ci"] <= 2_400
+        assert await store.traffic([NOW, NOW + timedelta(hours=1)], 5) == [sampled]
+
+    async def test_accounts_are_counted(self, store: Store) -> None:
+        alice = await store.put_person(Person(person_id=0, login="alice"))
+        await store.put_person(Person(person_id=0, login="bob", is_active=False))
+        await store.put_group(Group(group_id=0, name="qa", members=("alice",)))
+        assert await store.seen_since(NOW) == (2, 1, 0)
+        for secret in ("one", "two"):
+            await store.open_session(Session(person_id=alice.person_id, created_at=NOW, seen_at=NOW, ends_at=NOW + LEASE), secret)
+        assert await store.seen_since(NOW) == (2, 1, 1)
+        assert await store.seen_since(NOW + MINUTE) == (2, 1, 0)

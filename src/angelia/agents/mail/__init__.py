@@ -22,6 +22,7 @@ class MailAgent:
     name = "mail"
     is_pull = False
     is_interruptive = False
+    address_example = "alice@example.org"
     Settings = MailSettings
 
     def __init__(self, settings: MailSettings, templates: Templates = dict) -> None:

@@ -1,0 +1,15 @@
+"""Who a reader is now: what restricted messages are compared with each time that they are read (promise P14)."""
+
+from angelia.model.message import Message
+from angelia.store import Store
+
+
+async def principals(store: Store, person_id: int) -> frozenset[str]:
+    """Her login and her groups, as `group:<name>`, as they are at this moment."""
+    rows = await store.profiles([person_id])
+    return frozenset(name for row in rows for name in (row.person.login, *(f"group:{group}" for group in row.groups)))
+
+
+async def may_see(store: Store, message: Message, person_id: int) -> bool:
+    """Has she the right to see it now?"""
+    return message.readers is None or not (await principals(store, person_id)).isdisjoint(message.readers)

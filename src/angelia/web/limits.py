@@ -1,0 +1,17 @@
+"""How often one person may have the hub send something for her (checklist S31, S32)."""
+
+from dataclasses import dataclass, field
+
+from angelia.web.signin.tries import Tries
+
+MOST_ADDRESSES = 50
+"""What one person may have: else a list of strangers could be mailed a code each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Counted in memory by each process, with the login as key."""
+
+    codes: Tries = field(default_factory=lambda: Tries(10, 3_600.0))
+    tests: Tries = field(default_factory=lambda: Tries(3, 60.0))
+    passwords: Tries = field(default_factory=lambda: Tries(10, 600.0))

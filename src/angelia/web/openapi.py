@@ -1,0 +1,123 @@
+"""The description of the API (OpenAPI 3.1): what the framework knows, and what it can't: errors, credentials, the hot inlets before it."""
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from angelia.wire.fields import message_schema
+
+_TEXT = {"type": "string"}
+_PROBLEM = {
+    "title": "Problem",
+    "description": "What is wrong (RFC 9457); `errors` names the field.",
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": _TEXT,
+        "title": _TEXT,
+        "status": {"type": "integer"},
+        "detail": _TEXT,
+        "errors": {
+            "type": "array",
+            "items": {"type": "object", "required": ["field", "detail"], "properties": {"field": _TEXT, "detail": _TEXT}},
+        },
+    },
+}
+_PROBLEM_CONTENT = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+ERRORS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"description": "The request can't be used, or not by this caller", "content": _PROBLEM_CONTENT},
+    "5XX": {"description": "Something is wrong on our side, or must wait", "content": _PROBLEM_CONTENT},
+}
+"""For every route."""
+_RECEIPT = {
+    "title": "Receipt",
+    "type": "object",
+    "required": ["id", "status"],
+    "properties": {"id": _TEXT, "status": {"enum": ["accepted", "repeat", "conflict"]}},
+}
+_RECEIPTS = {
+    "title": "Receipts",
+    "type": "object",
+    "required": ["items"],
+    "properties": {"items": {"type": "array", "items": {"$ref": "#/components/schemas/Receipt"}}},
+}
+_MESSAGE = {"$ref": "#/components/schemas/Message"}
+_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "The same key from the same source is the same message",
+    "schema": {"type": "string", "maxLength": 255, "pattern": "^[!-~]+$"},
+}
+_EVENT = {"schema": {"type": "object", "description": "A CloudEvent 1.0", "required": ["specversion", "id", "source", "type"]}}
+
+
+class Api(FastAPI):
+    """The framework's application with the whole of its description."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The document; made once."""
+        if self.openapi_schema is None:
+            document = super().openapi()
+            _complete(document)
+            self.openapi_schema = document
+        return self.openapi_schema
+
+
+def _complete(document: dict[str, Any]) -> None:
+    message = message_schema("#/components/schemas/{model}")
+    components = document.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    schemas |= message.pop("$defs", {}) | {"Message": message, "Problem": _PROBLEM, "Receipt": _RECEIPT, "Receipts": _RECEIPTS}
+    components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer", "description": "The token of a person or a source"}}
+    paths = document["paths"]
+    paths.setdefault("/api/v1/messages", {})["post"] = _post_messages()
+    paths["/api/v1/publish/{type}"] = {"post": _publish()}
+    for path, operations in paths.items():
+        if path.startswith("/api/"):
+            for operation in operations.values():
+                operation["security"] = [{"token": []}]
+
+
+def _answers(kinds: list[str]) -> dict[str, Any]:
+    schema = {"anyOf": [{"$ref": f"#/components/schemas/{kind}"} for kind in kinds]}
+    taken = {"content": {"application/json": {"schema": schema}}}
+    said = {"200": taken | {"description": "Taken before"}, "201": taken | {"description": "Durable now"}}
+    return said | {str(status): answer for status, answer in ERRORS.items()}
+
+
+def _post_messages() -> dict[str, Any]:
+    one_or_many = {"anyOf": [_MESSAGE, {"type": "array", "items": _MESSAGE, "minItems": 1, "maxItems": 10_000}]}
+    return {
+        "tags": ["messages"],
+        "summary": "Post Messages",
+        "operationId": "post_messages",
+        "description": "One message, a batch that is taken as a whole or not at all, or CloudEvents. The answer comes when it is durable.",
+        "parameters": [_KEY],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": one_or_many},
+                "application/cloudevents+json": _EVENT,
+                "application/cloudevents-batch+json": {"schema": {"type": "array", "items": _EVENT["schema"]}},
+            },
+        },
+        "responses": _answers(["Receipt", "Receipts"]),
+    }
+
+
+def _publish() -> dict[str, Any]:
+    return {
+        "tags": ["messages"],
+        "summary": "Publish",
+        "operationId": "publish",
+        "description": "One message in one line: its text is the body; fields come from headers (Title, To, Tags), the query, a form or JSON.",
+        "parameters": [{"name": "type", "in": "path", "required": True, "schema": {"type": "string", "maxLength": 255}}, _KEY],
+        "requestBody": {
+            "content": {
+                "text/plain": {"schema": _TEXT},
+                "application/json": {"schema": {"type": "object"}},
+                "application/x-www-form-urlencoded": {"schema": {"type": "object"}},
+            }
+        },
+        "responses": _answers(["Receipt"]),
+    }

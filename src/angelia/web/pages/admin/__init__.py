@@ -1,0 +1,1 @@
+"""Administration: pages that only administrators find."""

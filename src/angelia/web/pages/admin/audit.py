@@ -1,0 +1,39 @@
+"""The audit log, by actor and action."""
+
+import json
+from datetime import datetime
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Request, Response
+
+from angelia.web.access import House
+from angelia.web.audit import export
+from angelia.web.forms import RowId
+from angelia.web.pages.kit import page
+from angelia.web.signin.guard import Administering
+
+router = APIRouter(include_in_schema=False)
+PAGE = 100
+
+
+@router.get("/admin/audit")
+async def show_audit(
+    request: Request, visitor: Administering, house: House, before: RowId | None = None, actor: str = "", action: str = ""
+) -> Response:
+    """Newest first."""
+    actor, action = actor.strip()[:200], action.strip()[:200]
+    found = await house.store.audit_log(before, PAGE + 1, actor=actor, action=action)
+    items = [item | {"at": datetime.fromisoformat(str(item["at"])), "detail": _detail(item["detail"])} for item in found[:PAGE]]
+    following = items[-1]["id"] if len(found) > PAGE else ""
+    view = urlencode({name: value for name, value in (("actor", actor), ("action", action)) if value})
+    return page(request, visitor, "admin/audit.html", items=items, following=following, actor=actor, action=action, view=view)
+
+
+def _detail(detail: object) -> str:
+    return "" if not detail else json.dumps(detail, ensure_ascii=False)
+
+
+@router.get("/admin/audit.csv")
+async def export_audit(visitor: Administering, house: House, actor: str = "", action: str = "") -> Response:
+    """The view as CSV."""
+    return await export(visitor.caller, house, actor.strip()[:200], action.strip()[:200])

@@ -1,0 +1,151 @@
+"""The type registry: all types as a tree, and what the operator says of each."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
+from starlette.datastructures import FormData
+
+from angelia.model.errors import AngeliaError
+from angelia.model.message import MessageType, ancestry, checked_type
+from angelia.store import Traffic
+from angelia.web.access import House
+from angelia.web.context import Context
+from angelia.web.forms import TypeForm
+from angelia.web.pages.admin.asked import Asked, done, made, number, text, texts, told, words
+from angelia.web.pages.kit import page
+from angelia.web.pages.languages import LANGUAGES
+from angelia.web.signin.guard import Administering, Visitor
+from angelia.web.site import put_site, put_type
+from angelia.web.statistics import hourly
+
+router = APIRouter(include_in_schema=False)
+MOST_SHOWN = 1_000
+SEVERITIES = ("low", "normal", "high", "urgent")
+STATES = ("auto", "curated", "retired")
+
+
+@router.get("/admin/types")
+async def list_types(request: Request, visitor: Administering, house: House, text: str = "", state: str = "", key: str = "") -> Response:
+    """The tree, or what of it holds a text; with `key` to the page of that type, seen or not."""
+    if key:
+        return RedirectResponse(f"/admin/types/{checked_type(key.strip())}", 303)
+    hours = await hourly(house)
+    document, _ = await house.store.site()
+    sources, counts = _seen(hours)
+    found = [entry for entry in await house.store.types() if _holds(entry, text.strip().lower()) and state in ("", entry.state)]
+    shown = [
+        {"entry": entry, "depth": min(entry.key.count("."), 4), "sources": sorted(sources.get(entry.key, ())), "count": counts.get(entry.key, 0)}
+        for entry in found[:MOST_SHOWN]
+    ]
+    values: dict[str, Any] = {"shown": shown, "total": len(found), "text": text, "state": state, "states": STATES, "locks": document.get("locks", {})}
+    return page(request, visitor, "admin/types.html", **values)
+
+
+def _holds(entry: MessageType, text: str) -> bool:
+    return not text or text in entry.key or any(text in word.lower() for word in (*entry.labels.values(), *entry.aliases))
+
+
+def _seen(hours: Mapping[datetime, Traffic]) -> tuple[dict[str, set[str]], dict[str, int]]:
+    """Of the last 7 days, for each type with all below it: its sources, and how many messages."""
+    sources: dict[str, set[str]] = {}
+    counts: dict[str, int] = {}
+    for traffic in hours.values():
+        for (key, source), count in traffic.messages.items():
+            for scope in ancestry(key):
+                sources.setdefault(scope, set()).add(source)
+                counts[scope] = counts.get(scope, 0) + count
+    return sources, counts
+
+
+async def _values(house: Context, key: str) -> dict[str, Any]:
+    found = await house.store.types([key])
+    document, version = await house.store.site()
+    hours = await hourly(house)
+    sources, counts = _seen(hours)
+    locks: Any = document.get("locks", {})
+    inherited = {scope: locks[scope] for scope in (*ancestry(key)[1:], "*") if scope in locks}
+    templates = sorted(name for name in await house.store.templates() if name.startswith(f"{key}/"))
+    return {
+        "key": key,
+        "entry": found[0] if found else None,
+        "parents": ancestry(key)[:0:-1],
+        "sources": sorted(sources.get(key, ())),
+        "count": counts.get(key, 0),
+        "locked": list(locks.get(key, ())),
+        "inherited": inherited,
+        "agents": list(house.agents),
+        "version": version,
+        "templates": templates,
+        "severities": SEVERITIES,
+        "states": STATES,
+    }
+
+
+def _shown(entry: MessageType | None) -> dict[str, Any]:
+    """The form's fields, as the type stands."""
+    tags = dict.fromkeys((*LANGUAGES, "de", "ru", *(entry.labels if entry else ()), *(entry.descriptions if entry else ())))
+    severity = entry.default_severity if entry else None
+    return {
+        "texts": {tag: (entry.labels.get(tag, ""), entry.descriptions.get(tag, "")) if entry else ("", "") for tag in tags},
+        "default_severity": severity.label if severity is not None else "",
+        "collapse_key": entry.collapse_key if entry else "",
+        "thread_key": entry.thread_key if entry else "",
+        "retention_days": str(entry.retention_days or "") if entry else "",
+        "aliases": " ".join(entry.aliases) if entry else "",
+        "state": "retired" if entry and entry.state == "retired" else "curated",
+    }
+
+
+@router.get("/admin/types/{key}")
+async def show_type(request: Request, key: str, visitor: Administering, house: House) -> Response:
+    """What is known of a type and said of it; one that was never seen can be described already."""
+    values = await _values(house, checked_type(key))
+    return page(request, visitor, "admin/type.html", **values, form=_shown(values["entry"]))
+
+
+@router.post("/admin/types/{key}")
+async def save_type(request: Request, key: str, asked: Asked, visitor: Administering, house: House) -> Response:
+    """Curate it; its locks go into the site's document."""
+    key = checked_type(key)
+    try:
+        await put_type(key, _form(asked), visitor.caller, house)
+        await _lock(key, texts(asked, "locks"), text(asked, "version"), visitor, house)
+    except AngeliaError as error:
+        tags = dict.fromkeys(name.partition(".")[2] for name in asked if name.startswith("label."))
+        again = {name: text(asked, name) for name in ("default_severity", "collapse_key", "thread_key", "retention_days", "aliases", "state")}
+        again_texts = {tag: (text(asked, f"label.{tag}"), text(asked, f"description.{tag}")) for tag in tags}
+        return told(request, visitor, "admin/type.html", error, **await _values(house, key), form=again | {"texts": again_texts})
+    return done(f"/admin/types/{key}", "saved")
+
+
+def _form(asked: FormData) -> TypeForm:
+    def by_language(prefix: str) -> dict[str, str]:
+        found = {name.removeprefix(prefix): text(asked, name) for name in asked if name.startswith(prefix)}
+        return {tag: value for tag, value in found.items() if value}
+
+    return made(
+        TypeForm,
+        labels=by_language("label."),
+        descriptions=by_language("description."),
+        default_severity=text(asked, "default_severity") or None,
+        collapse_key=text(asked, "collapse_key"),
+        thread_key=text(asked, "thread_key"),
+        retention_days=number(asked, "retention_days"),
+        aliases=words(text(asked, "aliases")),
+        state=text(asked, "state") or "curated",
+    )
+
+
+async def _lock(key: str, agents: list[str], version: str, visitor: Visitor, house: Context) -> None:
+    document, _ = await house.store.site()
+    stored: Any = document.get("locks", {})
+    locks = dict(stored)
+    if agents:
+        locks[key] = agents
+    else:
+        locks.pop(key, None)
+    if locks != stored:
+        await put_site(dict(document) | {"locks": locks}, visitor.caller, house, Response(), version or None)

@@ -1,0 +1,103 @@
+"""Her feeds: a saved search that a reader can fetch, with a secret address that is shown once."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
+
+from angelia.model.errors import InvalidInput, NotFound
+from angelia.store import Feed
+from angelia.web.access import House
+from angelia.web.context import Context
+from angelia.web.feeds import feed_view
+from angelia.web.forms import NewFeed, RowId
+from angelia.web.keys import FEED_FILTERS, add_feed, revoke_feed, rotate_feed
+from angelia.web.pages.forms import made, told
+from angelia.web.pages.kit import page
+from angelia.web.signin.guard import Visiting, Visitor
+
+router = APIRouter(include_in_schema=False)
+_PREVIEW = 8
+
+
+async def _list(request: Request, visitor: Visitor, house: Context, urls: Mapping[str, Any] | None = None, done: str = "") -> Response:
+    feeds = await house.store.list_feeds(visitor.person.person_id)
+    places = {feed.feed_id: f"/inbox?{urlencode(dict(feed.query))}" for feed in feeds}
+    return page(request, visitor, "feeds.html", feeds=feeds, places=places, urls=urls, done=done)
+
+
+@router.get("/feeds")
+async def feeds(request: Request, visitor: Visiting, house: House, done: str = "") -> Response:
+    """The list."""
+    return await _list(request, visitor, house, done="revoked" if done == "revoked" else "")
+
+
+def _query_of(values: Mapping[str, Any]) -> dict[str, str]:
+    """The part of a view that a feed can keep: its filters."""
+    return {name: str(values[name]).strip() for name in FEED_FILTERS if str(values.get(name, "")).strip()}
+
+
+async def _new(
+    request: Request, visitor: Visitor, house: Context, title: str, query: dict[str, str], status: int = 200, problem: Any = None
+) -> Response:
+    items = await house.store.inbox(visitor.person.person_id, feed_view(query, limit=_PREVIEW)) if problem is None else []
+    return page(request, visitor, "feed-new.html", status, named=title, chosen=query, items=items, problem=problem)
+
+
+@router.get("/feeds/new")
+async def new(request: Request, visitor: Visiting, house: House) -> Response:
+    """The form, filled from a view of the inbox (`/feeds/new?type=obs.build`), with what the feed would hold."""
+    query = _query_of(request.query_params)
+    try:
+        feed_view(query)
+    except InvalidInput as error:
+        return await _new(request, visitor, house, "", query, **told(error))
+    return await _new(request, visitor, house, request.query_params.get("title", ""), query)
+
+
+@router.post("/feeds")
+async def add(request: Request, visitor: Visiting, house: House) -> Response:
+    """Make it; its addresses are on the answer and nowhere else."""
+    typed = {name: str(value) for name, value in (await request.form()).items()}
+    query, title = _query_of(typed), typed.get("title", "").strip()
+    try:
+        urls = await add_feed(made(NewFeed, title=title or "Messages", query=query), visitor.person, house)
+    except InvalidInput as error:
+        return await _new(request, visitor, house, title[:255], query, **told(error))
+    return await _list(request, visitor, house, urls)
+
+
+async def _hers(visitor: Visitor, house: Context, feed_id: int) -> Feed:
+    for feed in await house.store.list_feeds(visitor.person.person_id):
+        if feed.feed_id == feed_id:
+            return feed
+    raise NotFound("there is no such feed")
+
+
+@router.get("/feeds/{feed_id}/{step}")
+async def step(feed_id: RowId, step: str, request: Request, visitor: Visiting, house: House) -> Response:
+    """What it holds; or, sure?"""
+    feed = await _hers(visitor, house, feed_id)
+    if step == "preview":
+        items = await house.store.inbox(visitor.person.person_id, feed_view(feed.query, limit=_PREVIEW))
+        return page(request, visitor, "feed.html", feed=feed, items=items, place=f"/inbox?{urlencode(dict(feed.query))}")
+    if step not in ("rotate", "revoke"):
+        raise NotFound("there is no such page")
+    return page(request, visitor, "feed-sure.html", feed=feed, step=step)
+
+
+@router.post("/feeds/{feed_id}/rotate")
+async def rotate(feed_id: RowId, request: Request, visitor: Visiting, house: House) -> Response:
+    """New addresses."""
+    feed = await _hers(visitor, house, feed_id)
+    urls = await rotate_feed(feed_id, visitor.person, house)
+    return await _list(request, visitor, house, urls | {"id": feed_id, "title": feed.title})
+
+
+@router.post("/feeds/{feed_id}/revoke")
+async def revoke(feed_id: RowId, visitor: Visiting, house: House) -> Response:
+    """Gone, for whoever reads it."""
+    await revoke_feed(feed_id, visitor.person, house)
+    return RedirectResponse("/feeds?done=revoked", 303)

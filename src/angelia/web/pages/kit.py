@@ -1,0 +1,143 @@
+"""Rendering a page: templates, languages, times, the built assets, and the headers that every page has."""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+from babel import Locale
+from babel.core import UnknownLocaleError
+from babel.dates import format_date, format_datetime, format_time, format_timedelta
+from babel.numbers import format_decimal
+from babel.support import NullTranslations, Translations
+from fastapi import Request, Response
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from angelia.flow.profiles import zone_of
+from angelia.model.moments import public_id
+from angelia.rendering.text import as_html, linked, one_line
+from angelia.web.pages.languages import LANGUAGES, gettexts, language_of
+from angelia.web.pages.packing import may_pack, pack
+from angelia.web.signin.guard import Visitor
+
+STATIC = files("angelia.web") / "static"
+
+
+@lru_cache(maxsize=1)
+def assets() -> Mapping[str, str]:
+    """Plain name -> built name. Empty where nobody has built them: the pages then work without style."""
+    manifest = STATIC / "manifest.json"
+    return json.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else {}
+
+
+@lru_cache(maxsize=32)
+def environment(language: str) -> Environment:
+    """Templates in one language; everything that is put in is escaped."""
+    made = Environment(
+        loader=PackageLoader("angelia.web.pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
+        auto_reload=False,
+    )
+    # Texts of several lines are one line to translators.
+    made.policies["ext.i18n.trimmed"] = True
+    translations: Translations | NullTranslations = gettexts(language)
+    made.install_gettext_translations(translations, newstyle=True)  # type: ignore[attr-defined]
+    made.globals |= {"asset": lambda name: f"/static/{assets().get(name, name)}", "languages": LANGUAGES}
+    made.filters |= {
+        "public": public_id,
+        "body_html": _body_html,
+        "linked": lambda text: Markup(linked(text)),  # noqa: S704
+        "one_line": one_line,
+        "kind_of": _kind_of,
+    }
+    return made
+
+
+def _kind_of(reason: str) -> str:
+    """`role` of `role:maintainer`."""
+    return reason.partition(":")[0]
+
+
+def _body_html(body: str, body_format: str) -> Markup:
+    """A body in its format, cleaned by the same function that cleans it for mail."""
+    if body_format in ("markdown", "html"):
+        return Markup(as_html(body, body_format))  # noqa: S704 - as_html lets through a closed list of tags only
+    return Markup('<div class="prewrap">{}</div>').format(Markup(linked(body)))  # noqa: S704 - linked escapes
+
+
+def _times(person_zone: str, language: str, now: datetime) -> dict[str, Callable[..., Any]]:
+    zone = zone_of(person_zone)
+    try:
+        locale = Locale.parse(language, sep="-")
+    except (UnknownLocaleError, ValueError):
+        locale = Locale("en")
+
+    def when(moment: datetime | None) -> Markup:
+        """A time as a <time> element: short for today, with the whole of it as its title."""
+        if moment is None:
+            return Markup("")
+        local, today = moment.astimezone(zone), now.astimezone(zone).date()
+        if local.date() == today:
+            text = format_time(local, "short", locale=locale)
+        elif local.year == today.year:
+            text = format_date(local, "d MMM", locale=locale)
+        else:
+            text = format_date(local, "short", locale=locale)
+        whole = format_datetime(local, "full", locale=locale)
+        return Markup('<time datetime="{}" title="{}">{}</time>').format(moment.astimezone(UTC).isoformat(), whole, text)
+
+    def ago(moment: datetime | None) -> str:
+        """As in 3 hours ago, in the language of the reader."""
+        return "" if moment is None else format_timedelta(moment - now, add_direction=True, locale=locale)
+
+    def moment(value: datetime | None) -> str:
+        """Date and time in her zone."""
+        return "" if value is None else format_datetime(value.astimezone(zone), "medium", locale=locale)
+
+    def day(value: datetime | None) -> str:
+        """A date in her zone."""
+        return "" if value is None else format_date(value.astimezone(zone).date(), "long", locale=locale)
+
+    def length(value: timedelta) -> str:
+        """A length of time."""
+        return format_timedelta(value, locale=locale)
+
+    return {"when": when, "ago": ago, "moment": moment, "day": day, "length": length, "number": lambda value: format_decimal(value, locale=locale)}
+
+
+def page(request: Request, visitor: Visitor | None, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+    """A page or a part of one. `is_part` in the template is true where only a part was asked for (htmx)."""
+    house = request.app.state.context
+    language = language_of(request, visitor)
+    zone = visitor.person.time_zone if visitor is not None else "UTC"
+    shared = _times(zone, language, house.now()) | {
+        "visitor": visitor,
+        "person": None if visitor is None else visitor.person,
+        "language": language,
+        "title": house.title,
+        "path": request.url.path,
+        "query": request.query_params,
+        "is_part": "hx-request" in request.headers,
+        "now": house.now(),
+    }
+    text = environment(language).get_template(template).render(shared | values)
+    headers = {"Cache-Control": "private, no-store", "Vary": "HX-Request, Accept-Language, Accept-Encoding, Sec-Fetch-Site"}
+    if may_pack(request):
+        return HTMLResponse(pack(text), status, headers=headers | {"Content-Encoding": "gzip"})
+    return HTMLResponse(text, status, headers=headers)
+
+
+def notice(request: Request, visitor: Visitor | None, text: str, *, kind: str = "success", status: int = 200, undo: str = "") -> Response:
+    """A notice in the corner, for htmx; `undo` is where the change is taken back."""
+    answer = page(request, visitor, "parts/notice.html", status, text=text, kind=kind, undo=undo)
+    answer.headers["HX-Retarget"] = "#toasts"
+    answer.headers["HX-Reswap"] = "beforeend"
+    return answer

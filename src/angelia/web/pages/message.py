@@ -1,0 +1,97 @@
+"""One message: what it says, why it came, by which ways, and what to do about the like of it."""
+
+from dataclasses import replace
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Request, Response
+from fastapi.responses import RedirectResponse
+
+from angelia.flow.explain import explain
+from angelia.model.errors import InvalidInput
+from angelia.model.moments import public_id
+from angelia.store import InboxItem, InboxQuery
+from angelia.web.access import House
+from angelia.web.context import Context
+from angelia.web.inbox import entry_of, mark, seen_by
+from angelia.web.pages.inbox import CHANGES
+from angelia.web.pages.kit import page
+from angelia.web.signin.guard import Visiting, Visitor
+from angelia.web.wants import follow, mute, unfollow, unmute
+
+router = APIRouter(include_in_schema=False)
+ACTS = {"mute": "unmute", "mute-fully": "unmute", "unmute": "mute", "follow": "unfollow", "unfollow": "follow"}
+"""What can be done with an object, and what takes it back."""
+
+
+@router.get("/inbox/{delivery_id}")
+async def message(request: Request, visitor: Visiting, house: House, delivery_id: str, did: str = "") -> Response:
+    """The message. Looking changes nothing: that it is read, the open page says by itself."""
+    item = await entry_of(house, visitor.person, delivery_id)
+    document, _ = await house.store.wants(visitor.person.login)
+    mutes: Any = document.get("mutes", {})
+    follows: Any = document.get("follows", ())
+    around = await _around(house, visitor, item)
+    return page(
+        request,
+        visitor,
+        "message.html",
+        item=item,
+        message=item.message,
+        trail=await house.store.trail(item.message.message_id, visitor.person.person_id),
+        why=await explain(house.store, item.message, visitor.person),
+        muted=mutes.get(item.message.object, ""),
+        is_followed=item.message.object in follows,
+        here=f"/inbox/{delivery_id}",
+        url=item.message.object_url if item.message.object_url.lower().startswith(("https://", "http://")) else "",
+        did=did if did in ACTS or did == "unread" else "",
+        back=ACTS.get(did, ""),
+        **around,
+    )
+
+
+async def _around(house: Context, visitor: Visitor, item: InboxItem) -> dict[str, Any]:
+    """The entries before and after it in its thread, else of its object, in time."""
+    said = item.message
+    if not (said.thread or said.object):
+        return {"earlier": None, "later": None}
+    same = InboxQuery(state="all", thread=said.thread, object_ref="" if said.thread else said.object, limit=1)
+    same = await seen_by(house, visitor.person, same)
+    earlier = await house.store.inbox(visitor.person.person_id, replace(same, before_id=item.delivery_id))
+    later = await house.store.inbox(visitor.person.person_id, replace(same, after_id=item.delivery_id, is_newest_first=False))
+    return {name: public_id("dlv", found[0].delivery_id) if found else None for name, found in (("earlier", earlier), ("later", later))}
+
+
+@router.post("/inbox/{delivery_id}/mark")
+async def mark_it(request: Request, visitor: Visiting, house: House, delivery_id: str, change: Annotated[str, Form()] = "") -> Response:
+    """Read (the open page says so by itself), unread, archive, unarchive."""
+    if change not in CHANGES:
+        raise InvalidInput("this is no way to mark a message", "change")
+    item = await entry_of(house, visitor.person, delivery_id)
+    is_by_itself = change == "read" and "hx-request" in request.headers
+    marked = await mark(house, visitor.person, InboxQuery(state="all"), [item.delivery_id], change, is_undoable=not is_by_itself)
+    if is_by_itself:
+        return Response(status_code=204)
+    if change in ("read", "unarchive"):
+        return RedirectResponse(f"/inbox/{delivery_id}", 303)
+    return RedirectResponse(f"/inbox?did={change}&count={marked.changed}" + (f"&undo={marked.undo}" if marked.changed else ""), 303)
+
+
+@router.post("/inbox/{delivery_id}/object")
+async def treat_object(visitor: Visiting, house: House, delivery_id: str, act: Annotated[str, Form()] = "") -> Response:
+    """Mute or follow its object, or no more; then back, with a way to take it back."""
+    item = await entry_of(house, visitor.person, delivery_id)
+    about = item.message.object
+    if act not in ACTS or not about:
+        raise InvalidInput("this can't be done with this message", "act")
+    match act:
+        case "mute":
+            await mute(about, visitor.person, house)
+        case "mute-fully":
+            await mute(about, visitor.person, house, "full")
+        case "unmute":
+            await unmute(about, visitor.person, house)
+        case "follow":
+            await follow(about, visitor.person, house)
+        case "unfollow":
+            await unfollow(about, visitor.person, house)
+    return RedirectResponse(f"/inbox/{delivery_id}?did={act}", 303)

@@ -1,0 +1,111 @@
+"""Preferences: the simple grid first. Each change is saved at once and can be taken back."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request, Response
+
+from angelia.flow.wishes import Week, undo_wants, wishes_of
+from angelia.model.errors import Conflict, InvalidInput, NotFound
+from angelia.model.preference import ANY_TYPE
+from angelia.planning import editing
+from angelia.web.access import House
+from angelia.web.context import Context
+from angelia.web.forms import RowId
+from angelia.web.pages.grid import beyond, main_types, preset_groups, scope_line, type_groups
+from angelia.web.pages.languages import language_of
+from angelia.web.pages.wishes import Wrong, back, known_agent, ways_of, wish_page, wrong_of
+from angelia.web.signin.guard import Visiting, Visitor
+from angelia.web.wants import put_preset_agent, tick_preset, untick_preset
+from angelia.web.wishes import changed, pause, resume, scope_of
+
+router = APIRouter(include_in_schema=False)
+Text = Annotated[str, Form(max_length=1_024)]
+
+
+@router.get("/preferences")
+async def preferences(request: Request, visitor: Visiting, house: House) -> Response:
+    """What do you want to hear about?"""
+    return await _grid(request, visitor, house)
+
+
+async def _grid(request: Request, visitor: Visitor, house: Context, wrong: Wrong | None = None) -> Response:
+    site = house.site()
+    wishes = await wishes_of(house.store, visitor.person, site)
+    week = await Week.of(house.store, wishes.profile, house.now(), [preset.rule for preset in site.presets.values()])
+    keys = main_types(wishes, site, week)
+    roots = {key.partition(".")[0] for key in keys}
+    known = {entry.key: entry for entry in await house.store.types(roots.union(keys))}
+    ways = ways_of(house, wishes)
+    language = language_of(request, visitor)
+    return await wish_page(
+        request,
+        visitor,
+        house,
+        "preferences.html",
+        wishes,
+        wrong=wrong,
+        presets=preset_groups(site.presets.values(), wishes, ways, week),
+        types=type_groups(keys, wishes, site, ways, week, known, language),
+        everything=scope_line(ANY_TYPE, wishes, site, ways, per_week=week.by_type.get(ANY_TYPE, 0)),
+        unknown=scope_line(editing.UNKNOWN, wishes, site, ways),
+        beyond=beyond(wishes, keys, site.presets),
+    )
+
+
+@router.post("/preferences/cell")
+async def put_cell(
+    request: Request, visitor: Visiting, house: House, scope: Text, agent: Text, when: Text = "", form: Text | None = None, view: Text = ""
+) -> Response:
+    """One cell: off, now, a schedule, or "" for as usual."""
+    try:
+        key = scope if scope == editing.UNKNOWN else scope_of(scope)
+        target = known_agent(house, agent)
+        version = await changed(house, visitor.person, lambda document: editing.put_cell(document, key, target, when, form))
+    except InvalidInput as error:
+        return await _grid(request, visitor, house, wrong_of(error))
+    return back(view, "/preferences", version)
+
+
+@router.post("/preferences/preset")
+async def put_preset(
+    request: Request, visitor: Visiting, house: House, preset: Text, agent: Text = "", when: Text = "", ticked: Text = "", view: Text = ""
+) -> Response:
+    """With an agent: what the preset does by it. Without: tick it, or un-tick it."""
+    try:
+        if agent:
+            await put_preset_agent(preset, known_agent(house, agent), visitor.person, house, when)
+        elif ticked:
+            await tick_preset(preset, visitor.person, house)
+        else:
+            await untick_preset(preset, visitor.person, house)
+    except InvalidInput as error:
+        return await _grid(request, visitor, house, wrong_of(error))
+    return await _back(visitor, house, view)
+
+
+async def _back(visitor: Visitor, house: Context, view: str) -> Response:
+    _, version = await house.store.wants(visitor.person.login)
+    return back(view, "/preferences", version)
+
+
+@router.post("/preferences/paused")
+async def put_paused(visitor: Visiting, house: House, response: Response, agent: Text, paused: Text = "", view: Text = "") -> Response:
+    """Pause an agent, or let it go on."""
+    if agent not in house.agents:
+        raise NotFound("this hub has no such agent")
+    if paused:
+        await pause(agent, visitor.person, house, response)
+    else:
+        await resume(agent, visitor.person, house)
+    return await _back(visitor, house, view)
+
+
+@router.post("/preferences/undo")
+async def undo(request: Request, visitor: Visiting, house: House, version: Annotated[RowId, Form()], view: Text = "") -> Response:
+    """Take back what made this version."""
+    try:
+        made = await undo_wants(house.store, visitor.person.login, version, house.site(), house.now())
+    except (Conflict, InvalidInput) as error:
+        return await _grid(request, visitor, house, Wrong("", str(error)))
+    house.changed("people")
+    return back(view, "/preferences", made, is_undone=True)

@@ -1,0 +1,32 @@
+"""What browsers report: something on a page that our content security policy forbids. On a sound site there is never one."""
+
+import re
+
+from fastapi import APIRouter, Request, Response
+
+from angelia import telemetry
+from angelia.model.errors import RateLimited
+from angelia.web.signin.tries import Tries
+
+router = APIRouter(include_in_schema=False)
+_tries = Tries(60, 60.0)
+_MOST_BYTES = 8_192
+_SECRET = re.compile(r"(/feeds/|/unsubscribe/|[?&]token=)[A-Za-z0-9_.-]+")
+"""What in the address of a page is a secret: it is not logged."""
+
+
+@router.post("/csp-reports")
+async def report(request: Request) -> Response:
+    """Counted and logged, at most so many a minute; the body is foreign text, so it is a value of the log line and nothing else."""
+    try:
+        _tries.take("all")
+    except RateLimited:
+        return Response(status_code=204)
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > _MOST_BYTES:
+            break
+    telemetry.csp_reports.inc()
+    telemetry.log.warning("csp_report", report=_SECRET.sub(r"\1***", body[:_MOST_BYTES].decode("utf-8", "replace")))
+    return Response(status_code=204)

@@ -1,0 +1,50 @@
+"""All pages in one list: what the app includes."""
+
+from angelia.web.pages import (
+    addresses,
+    away,
+    exchange,
+    feeds,
+    follows,
+    inbox,
+    message,
+    preferences,
+    profile,
+    reports,
+    rules,
+    schedules,
+    sessions,
+    set_password,
+    static,
+    tokens,
+    topics,
+    types,
+    why,
+)
+from angelia.web.pages.admin import rooms as admin_rooms
+from angelia.web.signin import local, oidc
+
+ROOMS = (
+    static,
+    reports,
+    local,
+    oidc,
+    inbox,
+    message,
+    rules,
+    why,
+    set_password,
+    types,
+    preferences,
+    exchange,
+    schedules,
+    away,
+    follows,
+    addresses,
+    feeds,
+    tokens,
+    sessions,
+    profile,
+    topics,
+    *admin_rooms.ROOMS,
+)

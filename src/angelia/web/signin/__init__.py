@@ -1,0 +1,1 @@
+"""Signing in: passwords, providers, sessions, and who may act from which page."""

@@ -1,0 +1,91 @@
+"""Who is at the page: dependencies that give the visitor, or send her to sign in; and a check that a change comes from our own pages."""
+
+from dataclasses import dataclass, field
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import Depends, Request
+
+from angelia.model.errors import Forbidden, NotFound
+from angelia.model.person import Person
+from angelia.store import Session
+from angelia.web.access import House
+from angelia.wire.callers import Caller
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class SignInNeeded(Exception):
+    """Nobody is signed in; `place` is where she wanted to go."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__(place)
+        self.place = place
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who is signed in, and as what she calls the functions of the API."""
+
+    person: Person
+    session: Session
+    caller: Caller = field(default_factory=Caller)
+
+
+def refuse_foreign(request: Request, base_url: str) -> None:
+    """A change must come from our own pages (checklist S6): browsers say so in Sec-Fetch-Site, older ones in Origin. GET changes nothing."""
+    if request.method in _SAFE:
+        return
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    own = (base_url, f"{request.url.scheme}://{request.headers.get('host', '')}")
+    if site is None and origin is None:
+        raise Forbidden("your browser does not say from which page this comes; use a token and the API instead")
+    if (origin not in own) if site is None else (site != "same-origin"):
+        raise Forbidden("this change did not come from a page of this hub; open the page and try again")
+
+
+async def maybe_visitor(request: Request, house: House) -> Visitor | None:
+    """Whoever is signed in."""
+    refuse_foreign(request, house.base_url)
+    found = await house.sessions.find(request)
+    if found is None:
+        return None
+    session, person = found
+    scopes = {"read", "write", "post"} | ({"admin"} if person.is_admin else set())
+    return Visitor(person, session, Caller(person=person, scopes=frozenset(scopes)))
+
+
+Maybe = Annotated[Visitor | None, Depends(maybe_visitor)]
+
+
+async def signed_in(request: Request, visitor: Maybe) -> Visitor:
+    """The visitor; who is not signed in is sent to do so, and comes back."""
+    if visitor is None:
+        place = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        raise SignInNeeded(place if request.method == "GET" else "/")
+    return visitor
+
+
+Visiting = Annotated[Visitor, Depends(signed_in)]
+
+
+async def signed_in_administrator(visitor: Visiting) -> Visitor:
+    """An administrator; to others there is no such page."""
+    if not visitor.person.is_admin:
+        raise NotFound("there is no such page")
+    return visitor
+
+
+Administering = Annotated[Visitor, Depends(signed_in_administrator)]
+
+
+def local_place(place: str) -> str:
+    """A place on this hub, else the start: never a way off-site (checklist S25)."""
+    if not place.startswith("/") or place.startswith(("//", "/\\", "/sign-")) or any(ord(letter) <= 0x20 for letter in place) or "\\" in place:
+        return "/"
+    return place
+
+
+def sign_in_place(place: str) -> str:
+    """Where one signs in before going to a place."""
+    return "/sign-in" if place == "/" else f"/sign-in?next={quote(place)}"

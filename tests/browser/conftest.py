@@ -1,0 +1,34 @@
+"""The pages in Chromium. All tests here share one event loop, that of the browser."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+from angelia_testing.browser import chromium, filled, hub, page, root_page, shown_hub, visit
+from angelia_testing.peers.process import missing
+from angelia_testing.places import tour
+
+__all__ = ["chromium", "filled", "hub", "page", "root_page", "shown_hub", "visit"]
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if HERE in item.path.parents and isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+@pytest.fixture(scope="session")
+def axe():
+    """The source of axe-core."""
+    source = HERE / "node_modules/axe-core/axe.min.js"
+    if not source.is_file():
+        missing("axe-core (make peers)")
+    return source.read_text()
+
+
+@pytest.fixture(scope="session")
+def tours(shown_hub):
+    """Who sees what: pages by the pattern of their route."""
+    return {login: tour(shown_hub, login) for login in ("alice", "root", None)}

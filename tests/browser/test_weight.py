@@ -1,0 +1,37 @@
+"""A first visit is light and stands still: bytes on the wire, and nothing that jumps while it is read."""
+
+import pytest
+
+from angelia_testing.browser import PHONE
+from angelia_testing.places import routes
+
+MOST_BYTES = 150_000
+PATTERNS = sorted({route.path for route in routes()})
+SHIFTS = """
+window.shifts = [];
+new PerformanceObserver((list) => { for (const one of list.getEntries()) if (!one.hadRecentInput) window.shifts.push(one.value + " " + one.sources.map((source) => source.node?.outerHTML?.slice(0, 80)).join(" | ")); })
+  .observe({type: "layout-shift", buffered: true});
+"""
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+async def test_a_first_visit(pattern, tours, shown_hub, visit):
+    who = next((login for login, one in tours.items() if one.pages.get(pattern)), "")
+    if who == "":
+        return  # no page: a redirect, a download; tests/browser/test_access.py sees to it that links lead to all of them
+    page = await visit(shown_hub, who)
+    await page.context.add_init_script(SHIFTS)
+    wire = await page.context.new_cdp_session(page)
+    sizes = []
+    wire.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
+    await wire.send("Network.enable")
+    await page.goto(tours[who].pages[pattern][0])
+    # What comes in after the page has loaded may shift it as well.
+    await page.wait_for_timeout(250)
+    assert await page.evaluate("window.shifts") == []
+    assert sizes
+    assert 1_000 < sum(sizes) < MOST_BYTES
+    await page.set_viewport_size(PHONE)
+    await page.goto(tours[who].pages[pattern][0])
+    await page.wait_for_timeout(250)
+    assert await page.evaluate("window.shifts") == []

@@ -1,0 +1,62 @@
+"""One click ends one thing, another takes it back: pages for people who are not signed in, POST as RFC 8058 says."""
+
+import re
+
+import pytest
+
+from angelia.flow.unsubscribe import make_token
+
+RULES = [{"id": "r1", "type": "obs", "do": {"mail": "daily", "web": "now"}}, {"id": "r2", "do": {"web": "now"}}]
+DOCUMENT = {"preferences": {"obs.build": {"mail": "daily", "web": "now"}}, "rules": RULES, "mutes": {"KDE/kate": "full"}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [("type", "obs.build"), ("type", "wiki"), ("rule", "r1"), ("rule", "gone"), ("object", "KDE/okular"), ("object", "KDE/kate")],
+)
+async def test_an_end_is_taken_back(bench, house, outside, kind, value):
+    await bench.person("alice", preferences=DOCUMENT)
+    path = f"/unsubscribe/{make_token(house.secret, (await bench.store.person('alice')).person_id, 'mail', kind, value)}"
+    asked = await outside.get(path)
+    assert asked.status_code == 200 and "Stop them" in asked.text and value in asked.text and '<html lang="en"' in asked.text
+    assert asked.headers["referrer-policy"] == "no-referrer"
+    assert await bench.call("GET", "/api/v1/people/alice/preferences") == DOCUMENT
+    one_click = {"Content-Type": "application/x-www-form-urlencoded"}
+    for _ in range(2):  # a mail program's click, then her own
+        done = await outside.post(path, content=b"List-Unsubscribe=One-Click", headers=one_click)
+        assert done.status_code == 200 and "no longer come" in done.text
+    ended = await bench.call("GET", "/api/v1/people/alice/preferences")
+    assert (ended == DOCUMENT) is (value in ("gone", "KDE/kate"))
+    undo = re.search(r'action="(/unsubscribe/[^"]+/undo)"', done.text)[1]
+    assert "These come again" in (await outside.post(undo)).text
+    after = await bench.call("GET", "/api/v1/people/alice/preferences")
+    if kind == "rule":
+        assert all(rule["do"].get("mail") != "off" for rule in after["rules"])
+    elif value == "obs.build":
+        assert after["preferences"] == {"obs.build": {"web": "now"}}  # what the first click changed is no longer known: back to what is inherited
+    else:
+        assert after == DOCUMENT | {"mutes": after["mutes"], "preferences": after["preferences"]}
+        assert after["mutes"] == DOCUMENT["mutes"] and after["preferences"] == DOCUMENT["preferences"]
+
+
+async def test_after_one_click_all_is_as_it_was(bench, house, outside):
+    await bench.person("alice", preferences=DOCUMENT)
+    person_id = (await bench.store.person("alice")).person_id
+    for kind, value in (("type", "obs.build"), ("rule", "r1"), ("object", "KDE/kate"), ("object", "x")):
+        done = await outside.post(f"/unsubscribe/{make_token(house.secret, person_id, 'mail', kind, value)}")
+        undo = re.search(r'action="(/unsubscribe/[^"]+/undo)"', done.text)[1]
+        assert (await outside.get(undo)).status_code == 405
+        await outside.post(undo)
+        assert await bench.call("GET", "/api/v1/people/alice/preferences") == DOCUMENT, (kind, value)
+
+
+async def test_tokens_of_one_purpose_serve_no_other(bench, house, outside):
+    await bench.person("alice")
+    token = make_token(house.secret, (await bench.store.person("alice")).person_id, "mail", "type", "obs")
+    assert (await outside.post(f"/unsubscribe/{token}/undo")).status_code == 403
+    done = await outside.post(f"/unsubscribe/{token}")
+    undo = re.search(r'action="(/unsubscribe/[^"]+)/undo"', done.text)[1]
+    assert (await outside.post(undo)).status_code == 403
+    for bad in ("x", "x" * 9_000, "%ff", "ä"):
+        answer = await outside.get(f"/unsubscribe/{bad}")
+        assert answer.status_code == 403 and "not one of ours" in answer.text
