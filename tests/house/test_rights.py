@@ -20,6 +20,7 @@ TABLE = """
 * /sign-out$                            door
 * /csp-reports$                         door
 * /static/                              door
+* /favicon.ico$                         door
 * /feeds/{name}                         secret
 * /unsubscribe/                         secret
 GET /$                                  door

@@ -4,9 +4,10 @@ import re
 from mimetypes import types_map
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
 
 from angelia.model.errors import NotFound
-from angelia.web.pages.kit import STATIC
+from angelia.web.pages.kit import STATIC, assets
 from angelia.web.pages.packing import takes_gzip
 
 router = APIRouter(include_in_schema=False)
@@ -29,6 +30,12 @@ async def asset(request: Request, name: str) -> Response:
         raise NotFound("there is no such file")
     kind = types_map.get(name[name.rindex(".") :], "application/octet-stream")
     return Response(body, media_type=kind, headers=headers)
+
+
+@router.get("/favicon.ico")
+async def icon() -> Response:
+    """What browsers ask for by themselves, also beside what is no page."""
+    return RedirectResponse(f"/static/{assets().get('angelia.svg', 'angelia.svg')}", 308)
 
 
 def _content(name: str) -> bytes:
