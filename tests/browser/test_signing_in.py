@@ -67,7 +67,7 @@ async def test_without_scripts_everything_is_there(hub, visit):
     await page.goto("/sign-in")
     await sign_in(page, "alice")
     await page.get_by_text("Menu", exact=True).click()
-    await page.get_by_role("link", name="Inbox").click()
+    await page.get_by_role("link", name="Inbox", exact=True).click()
     await expect(page.get_by_role("heading", name="Inbox")).to_be_visible()
 
 

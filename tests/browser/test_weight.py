@@ -9,7 +9,7 @@ MOST_BYTES = 150_000
 PATTERNS = sorted({route.path for route in routes()})
 SHIFTS = """
 window.shifts = [];
-new PerformanceObserver((list) => { for (const one of list.getEntries()) if (!one.hadRecentInput && one.value > 0.005) window.shifts.push(one.value + " " + one.sources.map((source) => source.node?.outerHTML?.slice(0, 80)).join(" | ")); })
+new PerformanceObserver((list) => { for (const one of list.getEntries()) if (!one.hadRecentInput && one.value > 0.01) window.shifts.push(one.value + " " + one.sources.map((source) => source.node?.outerHTML?.slice(0, 80)).join(" | ")); })
   .observe({type: "layout-shift", buffered: true});
 """
 

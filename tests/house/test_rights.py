@@ -15,6 +15,8 @@ from angelia_testing.walk import app_behind, routes_of
 #   door    open to all, whatever it answers        secret  opened by what stands in the path       open   open to all, and gives something
 #   known   whoever has good credentials            hers    the person of the path, administrators  admin  administrators
 #   page    who is signed in                        own     a page about one thing of hers          admin page
+#   signed page  a page for who is signed in, opened by what a link in a mail says
+#   asked   a page that answers whoever is signed in, also about what is not hers: with what the API says                secret page
 TABLE = """
 * /sign-in                              door
 * /sign-out$                            door
@@ -23,6 +25,20 @@ TABLE = """
 * /favicon.ico$                         door
 * /feeds/{name}                         secret
 * /unsubscribe/                         secret
+* /set-password/                        secret page
+POST /addresses/{address_id}/{change}$  signed page
+GET /addresses/verify$                  signed page
+POST /addresses/verify$                 signed page
+GET /topics$                            door
+GET /topics/                            secret page
+GET /api/v1/topics$                     open
+GET /api/v1/topics/                     secret
+GET /why/                               asked
+POST /rules/{rule_id}/delete$           asked
+GET /api/v1/people/{login}/groups$      admin
+GET /api/v1/people/{login}/view$        admin
+POST /api/v1/people/{login}/sessions/end$ admin
+POST /api/v1/people/{login}/password-link$ admin
 GET /$                                  door
 GET /healthz/                           open
 GET /metrics$                           open
@@ -47,6 +63,9 @@ NEEDS_A_SESSION = {"nobody": "sign in", "revoked": "sign in", "inactive": "sign 
 EXPECTED = {
     "door": dict.fromkeys(ROLES, "answer"),
     "secret": dict.fromkeys(ROLES, "closed"),
+    "secret page": dict.fromkeys(ROLES, "closed"),
+    "signed page": NEEDS_A_SESSION | {"alice": "closed", "bob": "closed", "root": "closed"},
+    "asked": NEEDS_A_SESSION | {"alice": "in", "bob": "in", "root": "in"},
     "open": dict.fromkeys(ROLES, "in"),
     "known": NEEDS_A_TOKEN | {"alice": "in", "bob": "in", "root": "in"},
     "post": NEEDS_A_TOKEN | {"alice": 403, "bob": 403, "root": "in"},
@@ -57,7 +76,7 @@ EXPECTED = {
     "admin page": NEEDS_A_SESSION | {"alice": 404, "bob": 404, "root": "in"},
 }
 # Read tokens may do no more than read; a plan changes nothing.
-READS_BY_POST = ("/preferences/plan",)
+READS_BY_POST = ("/preferences/plan", "/rules/preview")
 QUERY = {"object": "x", "type": "a.b", "key": "a.b/mail/full/en/text", "login": ""}
 BLOCK = b'<h:message xmlns:h="http://xml.opensuse.org/hermes" type="a.b"><h:body>text</h:body></h:message>'
 HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "same-origin", "cross-origin-opener-policy": "same-origin"}
@@ -73,7 +92,7 @@ def kind_of(method, path):
 
 
 def is_page(kind):
-    return kind in ("door", "page", "own", "admin page")
+    return kind in ("door", "page", "own", "admin page", "asked", "secret page", "signed page")
 
 
 @dataclass
@@ -201,10 +220,13 @@ async def test_each_role_on_each_route(world):
     before = contents(world.house)
     async with world.client() as client:
         for is_refused in (True, False):
-            for method, path in world.routes:
+            # What ends sessions comes last.
+            for method, path in sorted(world.routes, key=lambda route: "session" in route[1] or "password" in route[1]):
                 kind = kind_of(method, path)
                 for role in ROLES:
                     expected = EXPECTED[kind][role]
+                    if not is_refused and is_page(kind) and ("session" in path or "password" in path):
+                        continue
                     if (expected not in ("in", "answer")) is not is_refused or (kind == "door" and path.startswith("/sign-out") and role != "nobody"):
                         continue
                     answer = await world.ask(client, method, path, role)
@@ -238,8 +260,8 @@ async def test_get_never_changes_the_database(world):
     before = contents(world.house)
     async with world.client() as client:
         for method, path in world.routes:
-            # That one writes a row to prove that it can.
-            if method == "GET" and path != "/healthz/ready":
+            # The one writes a row to prove that it can; the others leave an entry in the audit log, which is what they are for.
+            if method == "GET" and path != "/healthz/ready" and not path.endswith(("/audit.csv", "/audit/export", "/view")):
                 for role in ROLES:
                     await world.ask(client, method, path, role)
                     client.cookies.clear()

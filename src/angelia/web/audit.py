@@ -26,7 +26,7 @@ async def audit(_: Admin, house: House, before: RowId | None = None, limit: Limi
     return {"items": items, "next": items[-1]["id"] if len(items) == limit else None}
 
 
-@router.get("/export")
+@router.get("/export", response_class=Response, responses={200: {"content": {"text/csv": {}}}})
 async def export(caller: Admin, house: House, actor: Word = "", action: Word = "") -> Response:
     """The newest 50,000 of a view as CSV. A cell that a spreadsheet would take for a formula gets an apostrophe before it."""
     rows: list[dict[str, object]] = []

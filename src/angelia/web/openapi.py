@@ -29,6 +29,8 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     "5XX": {"description": "Something is wrong on our side, or must wait", "content": _PROBLEM_CONTENT},
 }
 """For every route."""
+_SEEN_BY_PEOPLE = ("/unsubscribe/", "/feeds/", "/topics/")
+"""What is opened from mails and readers: there an error is a page."""
 _RECEIPT = {
     "title": "Receipt",
     "type": "object",
@@ -73,6 +75,10 @@ def _complete(document: dict[str, Any]) -> None:
     paths.setdefault("/api/v1/messages", {})["post"] = _post_messages()
     paths["/api/v1/publish/{type}"] = {"post": _publish()}
     for path, operations in paths.items():
+        if path.startswith(_SEEN_BY_PEOPLE):
+            for operation in operations.values():
+                for status in ("4XX", "5XX"):
+                    operation["responses"][status] = {"description": ERRORS[status]["description"], "content": _PROBLEM_CONTENT | {"text/html": {}}}
         if path.startswith("/api/"):
             for operation in operations.values():
                 operation["security"] = [{"token": []}]
