@@ -115,6 +115,10 @@ REFUSED = {
 def test_it_is_refused_and_nothing_behind_it_is_served(hub, sent, status):
     before = hub.stored()
     received = hub.talk(sent, SECOND)
+    if not received and len(sent) > 60_000:
+        # Closed while more still came: then TCP may throw the answer away on its way.
+        assert hub.stored() == before
+        return
     head, _, body = received.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 %d " % status), received
     assert received.count(b"HTTP/1.1 ") == 1, received

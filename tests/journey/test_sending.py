@@ -81,8 +81,8 @@ class Cutter:
                 client.settimeout(5)
                 hub.settimeout(5)
                 try:
-                    hub.sendall(self._request(client))
-                    answer = hub.recv(65_536)
+                    hub.sendall(self._message(client))
+                    answer = self._message(hub)  # head and body may come one after the other
                     if self._cuts > 0:
                         self._cuts -= 1
                         continue
@@ -90,7 +90,7 @@ class Cutter:
                 except OSError:
                     continue
 
-    def _request(self, client: socket.socket) -> bytes:
+    def _message(self, client: socket.socket) -> bytes:
         data = b""
         while b"\r\n\r\n" not in data:
             data += client.recv(65_536)

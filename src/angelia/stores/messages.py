@@ -31,7 +31,7 @@ _LOCK_KEYS = (
     "FROM unnest(CAST(? AS text[])) AS names(name) ORDER BY 1) AS locks"
 )
 _ROW = attrgetter("message_id", "source", "type", "received_us", "idempotency_key", "fingerprint", "payload")
-LONGEST_COMMIT = 3.0  # seconds; to close a connection that says nothing takes SQLAlchemy two more, and after five we must have answered
+LONGEST_COMMIT = 2.5  # seconds; to close a connection that says nothing takes SQLAlchemy two more, and after five we must have answered
 _NEW_TYPE = "INSERT INTO types (key, first_us, last_us) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 _LEDGER = Insert(
     "ledger",
