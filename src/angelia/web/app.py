@@ -174,11 +174,6 @@ def _loggable(path: str) -> str:
 
 async def _unforeseen(request: Request, error: Exception) -> Response:
     telemetry.log.error("request_failed", path=_loggable(request.url.path), kind=type(error).__name__, exc_info=error)
-    if is_page(request):
-        return await error_page(request, 500, "an operator will find it in the log")
-    return _problem(500, "an operator will find it in the log")
-
-    telemetry.log.error("request_failed", path=request.url.path, kind=type(error).__name__, exc_info=error)
     # The framework answers this outside of all else.
     said = "an operator will find it in the log"
     return _dressed(request, await error_page(request, 500, said) if is_page(request) else _problem(500, said))
