@@ -133,6 +133,11 @@ async def test_a_type_is_curated_and_locked(root, bench):
     document = await bench.call("GET", "/api/v1/site")
     assert sorted(document["locks"]["obs.build.fail"]) == ["mail", "web"] and "account.security" in document["locks"]
     assert [item[1] for item in await actions(bench, 2)] == ["site.put", "type.put"]
+    assert entry["is_public"] is None
+    for word, is_public in (("yes", True), ("no", False), ("", None)):
+        page = await root.post("/admin/types/obs.build.fail", saved | {"is_public": word})
+        assert f'value="{word}" selected' in page or not word
+        assert (await bench.call("GET", "/api/v1/types/obs.build.fail"))["is_public"] is is_public
     await root.post("/admin/types/obs.build.fail", {"state": "retired"})
     assert "obs.build.fail" not in (await bench.call("GET", "/api/v1/site"))["locks"]
     for wrong in ({"retention_days": "-3"}, {"retention_days": "x"}, {"collapse_key": "{nothing}"}, {"default_severity": "huge"}, {"state": "odd"}):

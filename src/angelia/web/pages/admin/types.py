@@ -84,6 +84,11 @@ async def _values(house: Context, key: str) -> dict[str, Any]:
     }
 
 
+_FIELDS = ("default_severity", "collapse_key", "thread_key", "retention_days", "aliases", "state", "is_public")
+_MARKS = {None: "", True: "yes", False: "no"}
+"""`is_public` of a type, as the form says it."""
+
+
 def _shown(entry: MessageType | None) -> dict[str, Any]:
     """The form's fields, as the type stands."""
     tags = dict.fromkeys((*LANGUAGES, "de", "ru", *(entry.labels if entry else ()), *(entry.descriptions if entry else ())))
@@ -96,6 +101,7 @@ def _shown(entry: MessageType | None) -> dict[str, Any]:
         "retention_days": str(entry.retention_days or "") if entry else "",
         "aliases": " ".join(entry.aliases) if entry else "",
         "state": "retired" if entry and entry.state == "retired" else "curated",
+        "is_public": _MARKS[entry.is_public if entry else None],
     }
 
 
@@ -115,7 +121,7 @@ async def save_type(request: Request, key: str, asked: Asked, visitor: Administe
         await _lock(key, texts(asked, "locks"), text(asked, "version"), visitor, house)
     except AngeliaError as error:
         tags = dict.fromkeys(name.partition(".")[2] for name in asked if name.startswith("label."))
-        again = {name: text(asked, name) for name in ("default_severity", "collapse_key", "thread_key", "retention_days", "aliases", "state")}
+        again = {name: text(asked, name) for name in _FIELDS}
         again_texts = {tag: (text(asked, f"label.{tag}"), text(asked, f"description.{tag}")) for tag in tags}
         return told(request, visitor, "admin/type.html", error, **await _values(house, key), form=again | {"texts": again_texts})
     return done(f"/admin/types/{key}", "saved")
@@ -136,6 +142,7 @@ def _form(asked: FormData) -> TypeForm:
         retention_days=number(asked, "retention_days"),
         aliases=words(text(asked, "aliases")),
         state=text(asked, "state") or "curated",
+        is_public=next((mark for mark, word in _MARKS.items() if word == text(asked, "is_public")), None),
     )
 
 
