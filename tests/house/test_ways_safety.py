@@ -121,13 +121,19 @@ async def test_no_log_holds_the_address_of_a_feed(bench, alice, house, monkeypat
     app = httpx2.ASGITransport(house.app(), raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=app, base_url="http://hub") as api:
         assert (await api.get(atom)).status_code == 500
-        report = {"csp-report": {"document-uri": f"http://hub{atom}", "referrer": "http://hub/addresses/verify?token=abc_DEF-1"}}
+        report = {
+            "csp-report": {
+                "document-uri": f"http://hub{atom}",
+                "referrer": "http://hub/addresses/verify?token=abc_DEF-1",
+                "blocked-uri": "http://hub/set-password/ghi.JKL~2",
+            }
+        }
         assert (await api.post("/csp-reports", json=report)).status_code == 204
     assert [call.args[0] for call in log.calls] == ["request_failed", "csp_report"]
     said = [str({name: value for name, value in call.kwargs.items() if name != "exc_info"}) for call in log.calls]
     assert "/feeds/***" in said[0] and "/feeds/***" in said[1]
     secret = atom.rpartition("/")[2].removesuffix(".atom")
-    assert all(secret not in line and "abc_DEF-1" not in line for line in said)
+    assert all(secret not in line and "abc_DEF-1" not in line and "JKL" not in line for line in said)
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ from angelia.web.pages.errors import error_page, is_page, to_sign_in
 from angelia.web.pages.rooms import ROOMS
 from angelia.web.signin.guard import SignInNeeded
 from angelia.wire.problems import TITLES, problem, problem_of
+from angelia.wire.secrets import without_secrets
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -166,14 +167,8 @@ async def _http(request: Request, error: Exception) -> Response:
     return answer
 
 
-def _loggable(path: str) -> str:
-    """A path without the secret that some of ours hold."""
-    head = next((head for head in ("/feeds/", "/unsubscribe/") if path.startswith(head)), None)
-    return path if head is None else f"{head}***"
-
-
 async def _unforeseen(request: Request, error: Exception) -> Response:
-    telemetry.log.error("request_failed", path=_loggable(request.url.path), kind=type(error).__name__, exc_info=error)
+    telemetry.log.error("request_failed", path=without_secrets(request.url.path), kind=type(error).__name__, exc_info=error)
     # The framework answers this outside of all else.
     said = "an operator will find it in the log"
     return _dressed(request, await error_page(request, 500, said) if is_page(request) else _problem(500, said))

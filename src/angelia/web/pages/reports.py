@@ -1,18 +1,15 @@
 """What browsers report: something on a page that our content security policy forbids. On a sound site there is never one."""
 
-import re
-
 from fastapi import APIRouter, Request, Response
 
 from angelia import telemetry
 from angelia.model.errors import RateLimited
 from angelia.web.signin.tries import Tries
+from angelia.wire.secrets import without_secrets
 
 router = APIRouter(include_in_schema=False)
 _tries = Tries(60, 60.0)
 _MOST_BYTES = 8_192
-_SECRET = re.compile(r"(/feeds/|/unsubscribe/|[?&]token=)[A-Za-z0-9_.-]+")
-"""What in the address of a page is a secret: it is not logged."""
 
 
 @router.post("/csp-reports")
@@ -28,5 +25,5 @@ async def report(request: Request) -> Response:
         if len(body) > _MOST_BYTES:
             break
     telemetry.csp_reports.inc()
-    telemetry.log.warning("csp_report", report=_SECRET.sub(r"\1***", body[:_MOST_BYTES].decode("utf-8", "replace")))
+    telemetry.log.warning("csp_report", report=without_secrets(body[:_MOST_BYTES].decode("utf-8", "replace")))
     return Response(status_code=204)
