@@ -1,19 +1,19 @@
 """What opens one person's things with a secret: her feeds and her tokens."""
 
 import secrets
-from datetime import timedelta
 from typing import Any
 
 from fastapi import APIRouter
 
 from angelia.model.errors import InvalidInput, NotFound
 from angelia.model.person import Person
-from angelia.store import Feed, Token
+from angelia.store import Feed
 from angelia.web.access import House, Known, Reading, Writing
 from angelia.web.context import Context
 from angelia.web.feeds import feed_view
 from angelia.web.forms import NewFeed, NewToken, RowId, feed_out, token_out
-from angelia.wire.callers import new_secret, secret_hash
+from angelia.web.minting import mint, revoke
+from angelia.wire.callers import secret_hash
 
 router = APIRouter(prefix="/api/v1/people/{login}", tags=["person"])
 Body = dict[str, Any]
@@ -77,19 +77,10 @@ async def add_token(form: NewToken, person: Writing, caller: Known, house: House
     scopes = frozenset(form.scopes)
     if not caller.is_admin and not scopes <= caller.scopes:
         raise InvalidInput("a token can't give more than the one that makes it", "scopes")
-    secret = new_secret()
-    expires_at = None if form.expires_in_days is None else house.now() + timedelta(days=form.expires_in_days)
-    token = Token(owner=f"person:{person.login}", title=form.title, scopes=scopes, created_at=house.now(), expires_at=expires_at)
-    made = await house.store.add_token(token, secret_hash(secret))
-    await house.store.audit(caller.name, "token.add", made.owner, {"id": made.token_id, "scopes": sorted(scopes)}, house.now())
-    return {"secret": secret} | token_out(made)
+    return await mint(house, caller, f"person:{person.login}", form, scopes, noted={"scopes": sorted(scopes)})
 
 
 @router.delete("/tokens/{token_id}", status_code=204)
 async def revoke_token(token_id: RowId, person: Writing, caller: Known, house: House) -> None:
     """Revoke a token of hers."""
-    if token_id not in {token.token_id for token in await house.store.list_tokens(f"person:{person.login}")}:
-        raise NotFound("there is no such token")
-    await house.store.revoke_token(token_id)
-    house.callers.forget()
-    await house.store.audit(caller.name, "token.revoke", f"person:{person.login}", {"id": token_id}, house.now())
+    await revoke(house, caller, f"person:{person.login}", token_id)

@@ -1,7 +1,6 @@
 """What the operator settles: the site's document, types, sources."""
 
 from dataclasses import asdict
-from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
@@ -12,11 +11,11 @@ from angelia.model.errors import InvalidInput, NotFound
 from angelia.model.message import MessageType, Severity, checked_type
 from angelia.planning.defaults import check_template as check_key
 from angelia.planning.document import parse_site
-from angelia.store import Source, Token
+from angelia.store import Source
 from angelia.web.access import Admin, House, Known
 from angelia.web.forms import NewToken, RowId, SourceForm, TypeForm, documents_differ, source_out, token_out, type_out
+from angelia.web.minting import mint, revoke
 from angelia.web.wants import version_of
-from angelia.wire.callers import new_secret, secret_hash
 
 router = APIRouter(prefix="/api/v1", tags=["site"])
 Body = dict[str, Any]
@@ -134,19 +133,10 @@ async def add_source_token(name: str, form: NewToken, caller: Admin, house: Hous
     """A new token for a source; its secret is shown this once. It can post, and nothing else."""
     if await house.store.source(name) is None:
         raise NotFound("there is no such source")
-    secret, now = new_secret(), house.now()
-    expires_at = None if form.expires_in_days is None else now + timedelta(days=form.expires_in_days)
-    token = Token(owner=f"source:{name}", title=form.title, scopes=frozenset({"post"}), created_at=now, expires_at=expires_at)
-    made = await house.store.add_token(token, secret_hash(secret))
-    await house.store.audit(caller.name, "token.add", made.owner, {"id": made.token_id}, now)
-    return {"secret": secret} | token_out(made)
+    return await mint(house, caller, f"source:{name}", form, frozenset({"post"}))
 
 
 @router.delete("/sources/{name}/tokens/{token_id}", status_code=204)
 async def revoke_source_token(name: str, token_id: RowId, caller: Admin, house: House) -> None:
     """Revoke it; every process refuses it within 5 s."""
-    if token_id not in {token.token_id for token in await house.store.list_tokens(f"source:{name}")}:
-        raise NotFound("there is no such token")
-    await house.store.revoke_token(token_id)
-    house.callers.forget()
-    await house.store.audit(caller.name, "token.revoke", f"source:{name}", {"id": token_id}, house.now())
+    await revoke(house, caller, f"source:{name}", token_id)
