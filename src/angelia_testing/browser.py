@@ -182,8 +182,8 @@ def furnish(hub: SampleHub) -> None:
     ]
     hub.call("POST", "/api/v1/messages", tests, as_whom="build-service")
     hub.post(type="obs.build.fail", subject="okular failed again", object="KDE/okular", params={"project": "KDE"})
-    wait_until(lambda: hub.call("GET", "/api/v1/people/alice/inbox/counts")["total"] >= 7)
-    wait_until(lambda: hub.call("GET", f"/api/v1/messages/{news}/why?login=alice")["is_candidate"])
+    wait_until(lambda: hub.call("GET", "/api/v1/people/alice/inbox/counts")["total"] >= 7, 20)
+    wait_until(lambda: hub.call("GET", f"/api/v1/messages/{news}/why?login=alice")["is_candidate"], 20)
 
 
 @pytest.fixture(scope="session")

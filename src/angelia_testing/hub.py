@@ -5,7 +5,6 @@ import json
 import os
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,10 +16,9 @@ import httpx2
 from angelia.house import House
 from angelia.settings import Settings, load
 from angelia.stores.sql import open_store, upgrade
-from angelia_testing.peers.process import Server, free_port
+from angelia_testing.peers.process import ANGELIA, ENVIRONMENT, Server, free_port
+from angelia_testing.waiting import wait_until
 
-ANGELIA = (sys.executable, "-m", "angelia")
-ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("ANGELIA_")}
 Wrap = Callable[[list[str]], list[str]]
 
 
@@ -156,14 +154,6 @@ async def _furnish(settings: Settings, logins: Sequence[str], by_mail: Sequence[
                     continue
                 address = {"agent": "mail", "value": f"{login}@example.org", "is_verified": True}
                 (await client.post(f"/api/v1/people/{login}/addresses", json=address)).raise_for_status()
-
-
-def wait_until(is_true: Callable[[], object], seconds: float = 15.0, every: float = 0.05, what: object = "") -> None:
-    """Look again and again, for so long at most."""
-    deadline = time.monotonic() + seconds
-    while not is_true():
-        assert time.monotonic() < deadline, f"waited too long for {what or is_true}"
-        time.sleep(every)
 
 
 def crowd() -> float:

@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable
 
 
-def wait_until(is_so: Callable[[], object], seconds: float = 20.0) -> None:
-    """Look every 50 ms; what is asked may be any value that can be true."""
+def wait_until(is_true: Callable[[], object], seconds: float = 15.0, every: float = 0.05, what: object = "") -> None:
+    """Look again and again, for so long at most; what is asked may be any value that can be true. `what` is named where it never came."""
     deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.05)
+    while not is_true():
+        assert time.monotonic() < deadline, f"waited too long for {what or is_true}"
+        time.sleep(every)

@@ -9,7 +9,7 @@ from angelia_testing.waiting import wait_until
 
 
 def told(hub, kind, count):
-    wait_until(lambda: hub.call("GET", f"/api/v1/people/alice/inbox/counts?type={kind}")["total"] == count)
+    wait_until(lambda: hub.call("GET", f"/api/v1/people/alice/inbox/counts?type={kind}")["total"] == count, 20)
 
 
 def unread(hub, kind):
@@ -25,7 +25,7 @@ async def test_a_message_is_read_and_says_why_it_came(page, hub):
     await expect(page.get_by_text("**not bold**")).to_be_visible()
     await expect(page.get_by_role("region", name="Why you got this")).to_contain_text("Because")
     await expect(page.get_by_role("link", name="arch=s390x")).to_be_visible()
-    wait_until(lambda: unread(hub, "reading.one") == 0)
+    wait_until(lambda: unread(hub, "reading.one") == 0, 20)
     await page.get_by_role("link", name="Change how I get this").click()
     await expect(page).to_have_url(re.compile(r"/types\?type=reading\.one"))
 

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-ANGELIA = [sys.executable, "-m", "angelia"]
+from angelia_testing.peers.process import ANGELIA
+
 # As the installed program is called; a module's name would ask for another variable.
 PROGRAM = [sys.executable, "-c", "import sys; sys.argv[0] = 'angelia'; from angelia.__main__ import main; main()"]
 

@@ -8,7 +8,8 @@ import httpx2
 import pytest
 
 from angelia.model.moments import next_id
-from angelia_testing.hub import Hub, crowd, wait_until
+from angelia_testing.hub import Hub, crowd
+from angelia_testing.waiting import wait_until
 
 
 @pytest.mark.timeout(300)

@@ -6,9 +6,10 @@ import httpx2
 import pytest
 
 from angelia_testing.faults.clock import FakeClock
-from angelia_testing.hub import Hub, furnish, wait_until
+from angelia_testing.hub import Hub, furnish
 from angelia_testing.peers.process import free_port
 from angelia_testing.peers.sink import Sink
+from angelia_testing.waiting import wait_until
 
 SITE = {
     "hourly_cap": 100_000,

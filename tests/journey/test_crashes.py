@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from angelia_testing.hub import Hub, crowd, furnish, wait_until
+from angelia_testing.hub import Hub, crowd, furnish
 from angelia_testing.ledger import Load, reckon
+from angelia_testing.waiting import wait_until
 
 CARELESS = (sys.executable, str(Path(__file__).with_name("careless.py")))
 IN_FLIGHT = 20  # mails that one agent sends at once

@@ -12,8 +12,9 @@ import pytest
 from angelia.stores.sql import upgrade
 from angelia_testing.faults.disk import failing, killed, small_disk
 from angelia_testing.faults.power import PowerCutDisk
-from angelia_testing.hub import ANGELIA, ENVIRONMENT, Hub, faults, rows, wait_until
-from angelia_testing.peers.process import free_port
+from angelia_testing.hub import Hub, faults, rows
+from angelia_testing.peers.process import ANGELIA, ENVIRONMENT, free_port
+from angelia_testing.waiting import wait_until
 
 FLUSH, WRITE = "fsync,fdatasync", "pwrite64,write"
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from angelia_testing.faults.power import PowerCutDisk
-from angelia_testing.hub import Hub, faults, furnish, rows, wait_until
+from angelia_testing.hub import Hub, faults, furnish, rows
 from angelia_testing.ledger import Load, lost_ids
 from angelia_testing.peers.postgresql import PostgreSQL
+from angelia_testing.waiting import wait_until
 
 CARELESS = (sys.executable, str(Path(__file__).with_name("careless.py")))
 IDS = "SELECT id FROM messages"

@@ -2,18 +2,15 @@
 
 import asyncio
 import json
-import os
 import socket
-import sys
 import threading
 import time
 
 import httpx2
 import pytest
 
-from angelia_testing.peers.process import Server, free_port
+from angelia_testing.peers.process import ANGELIA, ENVIRONMENT, Server, free_port
 
-ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("ANGELIA_")}
 HEAD_TIMEOUT = BODY_TIMEOUT = 3
 
 
@@ -23,7 +20,7 @@ class RawHub:
     def __init__(self, folder) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        argv = [sys.executable, "-m", "angelia", "serve", "--data-dir", str(folder / "hub"), "--port", str(self.port)]
+        argv = [*ANGELIA, "serve", "--data-dir", str(folder / "hub"), "--port", str(self.port)]
         settings = {"OPEN_POSTING": "true", "HEAD_TIMEOUT": str(HEAD_TIMEOUT), "BODY_TIMEOUT": str(BODY_TIMEOUT), "ANSWER_TIMEOUT": "3"}
         environment = ENVIRONMENT | {f"ANGELIA__WEB__{name}": value for name, value in settings.items()} | {"ANGELIA__LOG__LEVEL": "debug"}
         self.server = Server("angelia", argv, [self.port], folder, environment)

@@ -6,7 +6,6 @@ import os
 import socket
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -16,31 +15,8 @@ import pytest
 import angelia
 from angelia.client import AsyncClient, Client, Refused, receipt_of
 from angelia.stores.sql import upgrade
-from angelia_testing.peers.process import Server, free_port
-
-ANGELIA = [sys.executable, "-m", "angelia"]
-ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("ANGELIA_")}
-
-
-class Hub:
-    """A hub that takes posts from anybody."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.log = folder.parent / "log"
-        self.log.mkdir()
-        self.start()
-
-    def start(self) -> None:
-        argv = [*ANGELIA, "serve", "--data-dir", str(self.folder), "--port", str(self.port)]
-        self.server = Server("angelia", argv, [self.port], self.log, ENVIRONMENT | {"ANGELIA__WEB__OPEN_POSTING": "true"})
-
-    def stop(self) -> None:
-        self.server.stop()
-
-    def subjects(self) -> list[str]:
-        return subjects(self.folder)
+from angelia_testing.hub import Hub
+from angelia_testing.peers.process import ANGELIA, ENVIRONMENT, free_port
 
 
 def cli(folder: Path, *arguments: str, code: int = 0) -> str:
@@ -115,13 +91,13 @@ def test_a_lost_answer_makes_no_second_message(hub, tmp_path):
     try:
         with Client(cutter.url, spool=spool, timeout=5) as client:
             assert client.send(type="a.b", subject="one").status == "spooled"
-            assert hub.subjects() == ["one"]  # it had come through
+            assert subjects(hub.folder) == ["one"]  # it had come through
             assert client.send(type="a.b", subject="two").status == "spooled"
             assert waiting(spool) == ["one", "two"]
             assert client.send(type="a.b", subject="three").status == "accepted"
     finally:
         cutter.stop()
-    assert hub.subjects() == ["one", "two", "three"]
+    assert subjects(hub.folder) == ["one", "two", "three"]
     assert waiting(spool) == []
 
 
@@ -135,7 +111,7 @@ async def test_the_async_client_spools_too_and_sends_once(hub, tmp_path):
         with pytest.raises(Refused):
             await client.send(type="not a type")
     await asyncio.to_thread(cutter.stop)
-    found = await asyncio.to_thread(hub.subjects)
+    found = await asyncio.to_thread(subjects, hub.folder)
     assert sorted(found) == sorted(["one", *(f"more {n}" for n in range(10))])
     assert found[0] == "one"
     assert waiting(spool) == []
@@ -193,7 +169,7 @@ def test_a_folder_that_two_share_sends_everything_once(hub, tmp_path):
     for thread in threads:
         thread.join()
     assert failures == []
-    assert sorted(hub.subjects(), key=int) == [str(number) for number in range(30)]
+    assert sorted(subjects(hub.folder), key=int) == [str(number) for number in range(30)]
     assert waiting(spool) == []
 
 

@@ -7,8 +7,9 @@ import httpx2
 import pytest
 
 import angelia
-from angelia_testing.hub import ANGELIA, ENVIRONMENT, Hub, mails, wait_until
-from angelia_testing.peers.process import free_port
+from angelia_testing.hub import Hub, mails
+from angelia_testing.peers.process import ANGELIA, ENVIRONMENT, free_port
+from angelia_testing.waiting import wait_until
 
 
 def test_the_sample_site_and_the_command_line(tmp_path):

@@ -10,9 +10,10 @@ import httpx2
 import pytest
 
 from angelia_testing.faults.proxy import Proxy
-from angelia_testing.hub import Hub, crowd, furnish, wait_until
+from angelia_testing.hub import Hub, crowd, furnish
 from angelia_testing.ledger import Load, reckon
 from angelia_testing.peers.sink import Sink
+from angelia_testing.waiting import wait_until
 
 CARELESS = (sys.executable, str(Path(__file__).with_name("careless.py")))
 PENDING = "SELECT (SELECT count(*) FROM messages WHERE plan_state = 0) + (SELECT count(*) FROM deliveries WHERE state < 10)"

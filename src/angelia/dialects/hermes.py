@@ -16,7 +16,7 @@ from angelia.model.message import Message, RecipientKind, checked_type
 from angelia.model.moments import number_of, public_id, to_text
 from angelia.model.payload import payload_fields
 from angelia.store import Store
-from angelia.wire.asgi import App, Receive, Scope, Send, UnsupportedMedia, body_of, header, headers_of, kind_of, respond
+from angelia.wire.asgi import App, Receive, Scope, Send, UnsupportedMedia, body_of, headers_of, kind_of, respond
 from angelia.wire.callers import Caller, Callers
 from angelia.wire.fields import draft_of, key_of, parse_fields
 from angelia.wire.problems import PROBLEM_HEADERS, Header, problem, problem_of
@@ -77,7 +77,7 @@ class HermesDialect:
 
     async def _post(self, scope: Scope, parts: list[str], body: bytes) -> Answer:
         """Requirements H-20 to H-37: the type is the last part of the URL, one recipient may be the first."""
-        caller = await self._callers.poster(header(scope, b"authorization"))
+        caller = await self._callers.poster(headers_of(scope).get(b"authorization", b""))
         kind = kind_of(headers_of(scope))
         if kind not in (b"application/xml", b"text/xml", b"", b"application/x-www-form-urlencoded"):
             raise UnsupportedMedia("post the message information block as application/xml")
@@ -89,7 +89,7 @@ class HermesDialect:
         if len(parts) == 2:
             fields = _addressed(fields, parts[0])
         own_key = fields.pop("id", None)
-        return await self._take(caller, fields, key_of(header(scope, b"idempotency-key")) or own_key)
+        return await self._take(caller, fields, key_of(headers_of(scope).get(b"idempotency-key", b"")) or own_key)
 
     async def _take(self, caller: Caller, fields: Mapping[str, Any], key: str | None, *, is_legacy: bool = False) -> Answer:
         checked = parse_fields(fields)
@@ -106,7 +106,7 @@ class HermesDialect:
 
     async def _notify(self, scope: Scope, body: bytes) -> Answer:
         """The form of the old clients: `rm=notify`, `_type`, and every other pair is a parameter."""
-        caller = await self._callers.poster(header(scope, b"authorization"))
+        caller = await self._callers.poster(headers_of(scope).get(b"authorization", b""))
         pairs = _pairs(scope["query_string"]) + _pairs(body)
         names = [name for name, _ in pairs]
         form = dict(pairs)
@@ -128,7 +128,7 @@ class HermesDialect:
 
     async def _query(self, scope: Scope, login: str, key: str) -> Answer:
         """Requirements H-23, H-24, gap G-3: newest first, owner or administrator only; to others there is no such list."""
-        caller = await self._callers.of(header(scope, b"authorization"))
+        caller = await self._callers.of(headers_of(scope).get(b"authorization", b""))
         if caller is None:
             raise NotAuthenticated("reading stored messages needs your token")
         person = await self._store.person(login)
@@ -147,7 +147,7 @@ class HermesDialect:
             before_id=_cursor(query.get("after", "")),
             limit=_limit(query.get("limit", "100")),
         )
-        if _wants_json(header(scope, b"accept")):
+        if _wants_json(headers_of(scope).get(b"accept", b"")):
             text = json.dumps({"items": [_as_json(message) for message in found]}, ensure_ascii=False)
             return 200, text.encode(), [(b"content-type", b"application/json"), _PRIVATE]
         return 200, _as_xml(found), [_XML, _PRIVATE]

@@ -82,7 +82,7 @@ class Insert:
 
     def _in_few_steps(self, driver: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
         """The driver gives and takes the interpreter's lock at each step of SQLite, and a busy event loop beside it makes every such
-        hand-over dear: so one step writes many rows. Few sizes above the small ones, so that statements stay prepared; 2,000 rows of 13
+        hand-over dear: so one step writes many rows. Few sizes above the small ones, so that statements stay prepared; 2,000 rows of 14
         columns are below the 32,766 values that one may have.
         """
         start = 0

@@ -18,14 +18,6 @@ class UnsupportedMedia(InvalidInput):
     """A content type or coding that we don't read. HTTP 415."""
 
 
-def header(scope: Scope, name: bytes) -> bytes:
-    """The first value of a header, b"" if it is not there."""
-    for key, value in scope["headers"]:
-        if key == name:
-            return bytes(value)
-    return b""
-
-
 def headers_of(scope: Scope) -> Headers:
     """All headers by name; the first value of each."""
     return dict(reversed(scope["headers"]))

@@ -1,25 +1,17 @@
 """A hub of its own process with the sample site, as `angelia serve --sample` makes it."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import httpx2
 
-from angelia_testing.peers.process import Server, free_port, scratch
+from angelia_testing.peers.process import ANGELIA, ENVIRONMENT, Server, free_port, scratch
 
-ANGELIA = [sys.executable, "-m", "angelia"]
 _METRIC = re.compile(r"^(\w+)(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
-
-
-def environment(**more: str) -> dict[str, str]:
-    """That of the tester without settings for a hub of hers."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("ANGELIA_")} | more
 
 
 class SampleHub:
@@ -32,7 +24,7 @@ class SampleHub:
         self.url = f"http://127.0.0.1:{self.port}"
         if like is not None:
             shutil.copytree(like, self.data)
-        self._environment = environment(ANGELIA__LOG__LEVEL="warning", **settings)
+        self._environment = ENVIRONMENT | {"ANGELIA__LOG__LEVEL": "warning"} | settings
         argv = [*ANGELIA, "serve", "--sample", "--data-dir", str(self.data), "--port", str(self.port)]
         self.server = Server("angelia", argv, [self.port], self.folder, self._environment)
         # One client for all calls: to make one is slower than what it is asked for.

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -13,6 +14,10 @@ from pathlib import Path
 import pytest
 
 READY_WITHIN = 30.0
+ANGELIA = (sys.executable, "-m", "angelia")
+"""How the tests start the program: that of their own environment."""
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("ANGELIA_")}
+"""That of the tester, without settings for a hub of hers."""
 
 
 def free_port() -> int:
