@@ -109,3 +109,14 @@ def test_no_room_names_anothers_technology(word):
         if not name.startswith("angelia/") or any(part in name for part in allowed):
             continue
         assert word not in path.read_text().lower(), name
+
+
+def test_no_two_rooms_style_one_class():
+    """All styles go into one file: of two rooms with one name for different things, the last would win on the pages of both."""
+    frame = set(re.findall(r"\.([a-z][\w-]*)", (ROOT / "assets" / "angelia.scss").read_text())) | {"table", "card-body", "form-check"}
+    seen: dict[str, str] = {}
+    for path in sorted((ROOT / "assets").glob("_*.scss")):
+        if path.stem == "_access":
+            continue  # mends what axe found, wherever it stands
+        for name in set(re.findall(r"^\.([a-z][\w-]*)", path.read_text(), re.MULTILINE)) - frame:
+            assert seen.setdefault(name, path.stem) == path.stem, name
