@@ -128,8 +128,17 @@ def header(**more):
     return lambda peer: peer.header.update(more)
 
 
+def at(seconds):
+    """A time counted from the moment of use: a table is made when the tests are collected, and a run may be long."""
+    return lambda: int(time.time()) + seconds
+
+
+def told(more):
+    return {name: value() if callable(value) else value for name, value in more.items()}
+
+
 def claims(**more):
-    return lambda peer: peer.claims.update(more)
+    return lambda peer: peer.claims.update(told(more))
 
 
 def zero_signature(peer):
@@ -165,7 +174,6 @@ def reply(path, answer):
     return lambda peer: peer.replies.update({path: answer})
 
 
-NOW = time.time()
 LIES = {
     "alg none": none("none"), "alg None": none("None"), "alg nOnE": none("nOnE"), "HS256 by the public key": by_public_key,
     "an algorithm that is not allowed": header(alg="RS512"), "unknown key": bend_key, "kid is a path": header(kid="../../dev/null"),
@@ -176,9 +184,9 @@ LIES = {
     "empty token": lambda peer: setattr(peer, "token", lambda _: ""), "five dots": lambda peer: setattr(peer, "token", lambda _: "....."),
     "no ASCII": lambda peer: setattr(peer, "token", lambda _: "ä.b.c"), "token of 130 kB": claims(more="x" * 100_000),
     "token that is a number": lambda peer: setattr(peer, "token", lambda _: 7),
-    "exp missing": claims(exp=...), "exp past": claims(exp=int(NOW) - 120), "exp is text": claims(exp="4102444800"), "exp is true": claims(exp=True),
-    "exp is endless": claims(exp=float("inf")), "exp in ten years": claims(exp=int(NOW) + 315_360_000), "exp is a list": claims(exp=[1]),
-    "nbf ahead": claims(nbf=int(NOW) + 600), "iat ahead": claims(iat=int(NOW) + 600), "iat missing": claims(iat=...),
+    "exp missing": claims(exp=...), "exp past": claims(exp=at(-120)), "exp is text": claims(exp="4102444800"), "exp is true": claims(exp=True),
+    "exp is endless": claims(exp=float("inf")), "exp in ten years": claims(exp=at(315_360_000)), "exp is a list": claims(exp=[1]),
+    "nbf ahead": claims(nbf=at(600)), "iat ahead": claims(iat=at(600)), "iat missing": claims(iat=...),
     "aud missing": claims(aud=...), "aud other": claims(aud="other"), "aud is a list of others": claims(aud=["a", "b"]), "aud is a number": claims(aud=1),
     "several aud and no azp": claims(aud=["hub", "other"]), "azp other": claims(azp="other"), "iss other": claims(iss="http://127.0.0.1:1"),
     "iss with a slash": lambda peer: peer.claims.update(iss=f"{peer.issuer}/"), "iss missing": claims(iss=...),
@@ -385,8 +393,8 @@ async def test_one_comes_back_to_this_hub_only(hub):
 
 BAD_NOTICES = {
     "with a nonce": {"nonce": "x"}, "no events": {"events": ...}, "other events": {"events": {"x": {}}}, "events is a list": {"events": []}, "no jti": {"jti": ...},
-    "nobody": {"sub": ...}, "aud other": {"aud": "other"}, "iss other": {"iss": "http://127.0.0.1:1"}, "expired": {"exp": int(NOW) - 3_600},
-    "old without exp": {"exp": ..., "iat": int(NOW) - 3_600}, "iat ahead": {"iat": int(NOW) + 600},
+    "nobody": {"sub": ...}, "aud other": {"aud": "other"}, "iss other": {"iss": "http://127.0.0.1:1"}, "expired": {"exp": at(-3_600)},
+    "old without exp": {"exp": ..., "iat": at(-3_600)}, "iat ahead": {"iat": at(600)},
 }  # fmt: skip
 
 
@@ -401,7 +409,7 @@ async def test_a_logout_token_that_is_not_good_ends_nothing(hub):
     async with hub.browser() as browser:
         assert (await hub.sign_in(browser)).status_code == 303
         for name, more in BAD_NOTICES.items():
-            answer = await notice(hub, hub.peer.logout_token(**more))
+            answer = await notice(hub, hub.peer.logout_token(**told(more)))
             assert (answer.status_code, answer.json()["error"], answer.headers["cache-control"]) == (400, "invalid_request", "no-store"), name
             assert (await browser.get("/inbox")).status_code == 200, name
 
