@@ -53,6 +53,14 @@ class StoreUnavailable(AngeliaError):
         self.retry_after = retry_after
 
 
+class BrokerUnavailable(AngeliaError):
+    """The broker doesn't take events now: down, blocked by an alarm, too slow. The operator must act; the caller keeps them and tries again. HTTP 503."""
+
+    def __init__(self, text: str, retry_after: float = 2.0) -> None:
+        super().__init__(text)
+        self.retry_after = retry_after
+
+
 class SchemaMismatch(AngeliaError):
     """The store holds a schema that this version doesn't speak; the operator runs `angelia db upgrade`."""
 

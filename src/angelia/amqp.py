@@ -1,0 +1,1 @@
+"""One connection to an AMQP broker, as the rooms that speak AMQP share it."""

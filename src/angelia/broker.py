@@ -1,0 +1,70 @@
+"""Contract: topic exchanges, and what was published on them lately."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from angelia.model.event import Event, Position
+
+
+def _say(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeSettings:
+    """One exchange that the hub knows: a table `[exchanges."<name>"]`."""
+
+    kind: str = _say("topic", "topic or direct")
+    declare: bool = _say(True, "make it where it is missing; off where its owner does")
+    keep_seconds: int = _say(86_400, "how long events can be replayed")
+    keep_bytes: int = _say(268_435_456, "how many bytes of events can be replayed; the oldest go first")
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What was missed: events in order, and whether that is all of it. `until` is where to go on from."""
+
+    events: Sequence[Event]
+    is_complete: bool
+    until: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """In place of events that are lost to a follower: what comes next begins after `resumes_at`."""
+
+    resumes_at: Position
+
+
+class Broker(Protocol):
+    """Exchanges of one site, shared by all its processes.
+
+    Promises, each a test in `angelia_testing.suites.broker`:
+    - `publish` returns once the events would survive a restart of the broker (publisher confirm), all of them or BrokerUnavailable; it waits at most its time limit.
+    - `follow` gives every event of one exchange once, in order, in lists; it never ends by itself. While the broker is away it waits and comes back by
+      itself; what it can't make up is told by one Gap, never by silence.
+    - `replay` never gives an event that is not after `since`; where the memory does not reach back so far, or the epoch is another, `is_complete` is False.
+    - An exchange that does not exist is told by `faults` and looked for again; it never disturbs the others.
+    - Closing ends all followers.
+    """
+
+    name: str
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        """Publish, in order. Unroutable is no error: nobody listens."""
+
+    async def head(self, exchange: str) -> Position:
+        """Where the exchange stands now: everything published before this call is at or before it."""
+
+    def follow(self, exchange: str, since: Position | None = None) -> AsyncIterator[Sequence[Event] | Gap]:
+        """Events after `since`, or after now."""
+
+    async def replay(self, exchange: str, since: Position, limit: int = 10_000) -> Replay:
+        """At most `limit` events after `since`, up to the head."""
+
+    async def faults(self) -> dict[str, str]:
+        """What is not well, by exchange ("" for the broker itself): empty means well."""
+
+    async def close(self) -> None:
+        """Give back connections; called once."""

@@ -1,0 +1,1 @@
+"""Where events flow: exchanges in this process, or on a broker beside it."""
