@@ -41,10 +41,12 @@ class Broker(Protocol):
     """Exchanges of one site, shared by all its processes.
 
     Promises, each a test in `angelia_testing.suites.broker`:
-    - `publish` returns once the events would survive a restart of the broker (publisher confirm), all of them or BrokerUnavailable; it waits at most its time limit.
-    - `follow` gives every event of one exchange once, in order, in lists; it never ends by itself. While the broker is away it waits and comes back by
-      itself; what it can't make up is told by one Gap, never by silence.
-    - `replay` never gives an event that is not after `since`; where the memory does not reach back so far, or the epoch is another, `is_complete` is False.
+    - `publish` returns once the events would survive a restart of the broker (publisher confirm): all of them, or BrokerUnavailable within its
+      time limit.
+    - `follow` gives every event of one exchange once, in order, in lists; it never ends by itself. While the broker is away it waits and comes
+      back; what it can't make up is told by one Gap, never by silence.
+    - `replay` never gives an event that is not after `since`; where the memory does not reach back so far, or the epoch is another,
+      `is_complete` is False.
     - An exchange that does not exist is told by `faults` and looked for again; it never disturbs the others.
     - Closing ends all followers.
     """

@@ -54,7 +54,7 @@ class StoreUnavailable(AngeliaError):
 
 
 class BrokerUnavailable(AngeliaError):
-    """The broker doesn't take events now: down, blocked by an alarm, too slow. The operator must act; the caller keeps them and tries again. HTTP 503."""
+    """The broker doesn't take events now: down, blocked by an alarm, too slow. The operator must act; the caller may retry. HTTP 503."""
 
     def __init__(self, text: str, retry_after: float = 2.0) -> None:
         super().__init__(text)

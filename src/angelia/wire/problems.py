@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from angelia.model.errors import (
     AngeliaError,
+    BrokerUnavailable,
     Conflict,
     Forbidden,
     InvalidInput,
@@ -24,6 +25,7 @@ _STATUS: tuple[tuple[type[AngeliaError], int, str], ...] = (
     (NotFound, 404, "not-found"),
     (RateLimited, 429, "rate-limited"),
     (StoreUnavailable, 503, "store-unavailable"),
+    (BrokerUnavailable, 503, "broker-unavailable"),
 )
 TITLES = {
     400: "The request can't be read",
@@ -69,13 +71,13 @@ def problem_of(error: AngeliaError, status: int = 0) -> tuple[int, bytes, list[H
     """Status, body and headers of one of our errors; `status` is one that the wire knows better."""
     status = status or status_of(error)
     name = next((slug for kind, _, slug in _STATUS if isinstance(error, kind)), "error")
-    detail = str(error) if status < 500 or isinstance(error, StoreUnavailable) else "an operator will find it in the log"
+    detail = str(error) if status < 500 or isinstance(error, StoreUnavailable | BrokerUnavailable) else "an operator will find it in the log"
     document = problem(status, detail, kind=f"urn:angelia:{name}", field=getattr(error, "field", ""))
     return status, json.dumps(document).encode(), [*PROBLEM_HEADERS, *_retry(error), *_challenge(status)]
 
 
 def _retry(error: AngeliaError) -> Iterable[Header]:
-    if isinstance(error, RateLimited | StoreUnavailable):
+    if isinstance(error, RateLimited | StoreUnavailable | BrokerUnavailable):
         yield b"retry-after", str(max(1, round(error.retry_after))).encode()
 
 
