@@ -1,6 +1,6 @@
 """Contract: how a delivery leaves the house (Letter in, Outcome out)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -8,7 +8,22 @@ from typing import Protocol
 from angelia.model.delivery import Delivery, Outcome
 from angelia.model.message import Message
 from angelia.model.person import Address, Person
+from angelia.outbound import Outbound
 from angelia.planning.digest import Digest
+
+Templates = Callable[[], Mapping[str, str]]
+"""The site's own templates: `<type or *>/<agent>/<form>/<language>/<part>` -> source; part is subject, text or html."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the house lends to an agent beside its settings: the site's templates, the one way out for HTTP requests, and the key from which
+    it may derive keys of its own.
+    """
+
+    templates: Templates = dict
+    outbound: Outbound = field(default_factory=Outbound)
+    secret: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,16 +58,21 @@ class Agent(Protocol):
     - It can be cancelled while it tries; no text of a letter becomes a header, a recipient or a key of what is sent.
     - `address_example` is what an address looks like, shown beside the field where one is typed; "" where there are none.
     - `is_pull` media are complete once recorded: the relay never calls them.
+    - `is_opt_in` ones exist only where the operator has written their table of settings, be it an empty one.
     """
 
     name: str
     is_pull: bool
     is_interruptive: bool
+    is_opt_in: bool
     concurrency: int
     address_example: str
 
     def check_address(self, value: str) -> str | None:
         """The address in its canonical form, or None if it is none."""
+
+    def note(self, address: Address) -> str:
+        """What she must know at the other end of an address that is hers, such as the key of signatures; "" for nothing. Shown to her alone."""
 
     def destination(self, letter: Letter) -> str:
         """What the circuit breaker counts by: a host, a domain; never a person."""

@@ -11,7 +11,7 @@ from time import monotonic
 import uvicorn
 
 from angelia import telemetry, tracing
-from angelia.agent import Agent, Letter
+from angelia.agent import Agent, Letter, Surroundings
 from angelia.dialects.hermes import HermesDialect
 from angelia.directories.http import HttpDirectory, HttpDirectorySettings
 from angelia.directories.local import LocalDirectory
@@ -59,18 +59,19 @@ now = SteadyClock()
 class House:
     """Everything put together; `async with House.open(settings) as house`."""
 
-    def __init__(self, settings: Settings, store: SqlStore, agents: Mapping[str, Agent], node: int, templates: dict[str, str]) -> None:
+    def __init__(
+        self, settings: Settings, store: SqlStore, agents: Mapping[str, Agent], node: int, lent: Surroundings, templates: dict[str, str]
+    ) -> None:
         self.settings = settings
         self.store = store
         self.agents = agents
+        self.secret, self.outbound = lent.secret, lent.outbound
         self._templates = templates
         self._stop = asyncio.Event()
         self._is_only_worker = False
         self.hints = {name: Hint() for name in STAGES}
         self.people = People(store)
         self.intake = Intake(store, now.us, node, self._wake("planner", "messages"))
-        self.secret = secret_of(settings)
-        self.outbound = Outbound(settings.outbound.allow, ca_file=settings.outbound.ca_file)
         self.directory = make_directory(settings, store, self.outbound)
         self.providers = make_providers(settings)
         self.stages = self._stages()
@@ -81,10 +82,12 @@ class House:
         """Open the store and the agents; close them at the end."""
         store = await open_store(settings.database)
         templates: dict[str, str] = {}
-        agents = make_agents(settings, templates)
+        outbound = Outbound(settings.outbound.allow, ca_file=settings.outbound.ca_file)
+        lent = Surroundings(lambda: templates, outbound, secret_of(settings))
+        agents = make_agents(settings, lent)
         house: House | None = None
         try:
-            house = cls(settings, store, agents, await store.new_node(), templates)
+            house = cls(settings, store, agents, await store.new_node(), lent, templates)
             await house.refresh()
             yield house
         finally:
@@ -92,9 +95,9 @@ class House:
                 await house.directory.close()
                 for provider in house.providers.values():
                     await provider.close()
-                await house.outbound.close()
             for agent in agents.values():
                 await agent.close()
+            await outbound.close()
             await store.close()
 
     async def refresh(self) -> None:
@@ -252,8 +255,8 @@ class House:
             hint()
 
 
-def make_agents(settings: Settings, templates: Mapping[str, str]) -> dict[str, Agent]:
-    """One agent for each entry point, with its own table of settings."""
+def make_agents(settings: Settings, lent: Surroundings) -> dict[str, Agent]:
+    """One agent for each entry point, with its own table of settings; those that are opt-in only where there is one."""
     classes = agent_classes()
     for name in settings.agents:
         if name not in classes:
@@ -263,8 +266,10 @@ def make_agents(settings: Settings, templates: Mapping[str, str]) -> dict[str, A
         if kind.Settings is None:
             agents[name] = kind()
             continue
+        if kind.is_opt_in and name not in settings.agents:
+            continue
         table = dict(settings.agents.get(name, {}))
-        agents[name] = kind(_rooted(section(kind.Settings, f"agents.{name}", table), settings), lambda: templates)
+        agents[name] = kind(_rooted(section(kind.Settings, f"agents.{name}", table), settings), lent)
     return agents
 
 

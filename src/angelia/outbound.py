@@ -10,12 +10,15 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
 
 import httpcore2
 
+from angelia.model.delivery import Later, Outcome, Refused, Sent
 from angelia.model.errors import BadSettings
 
 Address = IPv4Address | IPv6Address
@@ -69,6 +72,28 @@ class NoAnswer:
 
     why: str
     is_forbidden: bool = False
+
+
+def outcome_of(answer: Answer | NoAnswer) -> Outcome:
+    """What an answer means for a delivery: 2xx is Sent; 410, and where we may not go, ends the address; all else is Later."""
+    if isinstance(answer, NoAnswer):
+        return Refused(answer.why, is_address_bad=True) if answer.is_forbidden else Later(answer.why)
+    if 200 <= answer.status < 300:
+        return Sent(str(answer.status))
+    if answer.status == 410:
+        return Refused("the receiver says that it is gone (410)", is_address_bad=True)
+    return Later(f"the receiver answered {answer.status}", retry_after_of(answer.headers.get("retry-after", "")))
+
+
+def retry_after_of(text: str) -> timedelta | None:
+    """Seconds or a date (RFC 9110, 10.2.3), at most a day; None where there is neither."""
+    if text.isascii() and text.isdigit() and len(text) < 10:
+        return min(timedelta(seconds=int(text)), timedelta(days=1))
+    try:
+        wait = parsedate_to_datetime(text).astimezone(UTC) - datetime.now(UTC)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return min(max(wait, timedelta(0)), timedelta(days=1))
 
 
 class _Forbidden(Exception):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from angelia.agent import Letter
 from angelia.model.delivery import Outcome, Refused, Sent
+from angelia.model.person import Address
 
 _ADDRESS = re.compile(r"[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9.-]{1,250}\Z")
 
@@ -17,6 +18,7 @@ class RecordingAgent:
     name: str = "mail"
     is_pull: bool = False
     is_interruptive: bool = False
+    is_opt_in: bool = False
     concurrency: int = 20
     address_example: str = "alice@example.org"
     answer: Callable[[Letter], Outcome] = lambda _: Sent("recorded")
@@ -25,6 +27,9 @@ class RecordingAgent:
 
     def check_address(self, value: str) -> str | None:
         return value if _ADDRESS.match(value) else None
+
+    def note(self, address: Address) -> str:
+        return f"this is {address.value}"
 
     def destination(self, letter: Letter) -> str:
         return letter.address.value.rpartition("@")[2] if letter.address else self.name

@@ -3,12 +3,14 @@
 import ast
 import re
 import subprocess
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from angelia.cli.main import COMMANDS
 from angelia.model.delivery import Reason
+from angelia.plugins import agent_classes
 from angelia.settings import all_settings
 from angelia.telemetry import registry
 
@@ -100,10 +102,19 @@ def test_the_reference_is_complete():
     assert all(f"`{name}" in reference("metrics.md") for name in metrics)
 
 
-@pytest.mark.parametrize("word", ["maildir", "smtp", "starttls"])
+SPREAD = {"maildir": "mail", "smtp": "mail", "starttls": "mail", "whsec": "webhook", "ntfy": "ntfy", "telegram": "telegram", "botfather": "telegram"}
+
+
+def test_the_reference_has_the_settings_of_every_agent():
+    for name, kind in agent_classes().items():
+        names = [item.name for item in fields(kind.Settings)] if kind.Settings is not None else []
+        assert all(f"`agents.{name}.{field}`" in reference("settings.md") for field in names), name
+
+
+@pytest.mark.parametrize("word", SPREAD)
 def test_no_room_names_anothers_technology(word):
     """Spread: a medium's technology is named in its room, in the sample's words to the operator, and nowhere else."""
-    allowed = {"agents/mail", "agents/__init__"}
+    allowed = {f"agents/{SPREAD[word]}", "agents/__init__"}
     for path in MODULES:
         name = path.relative_to(ROOT / "src").as_posix()
         if not name.startswith("angelia/") or any(part in name for part in allowed):

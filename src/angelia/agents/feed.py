@@ -2,6 +2,7 @@
 
 from angelia.agent import Letter
 from angelia.model.delivery import Outcome, Sent
+from angelia.model.person import Address
 
 
 class FeedAgent:
@@ -10,6 +11,7 @@ class FeedAgent:
     name = "feed"
     is_pull = True
     is_interruptive = False
+    is_opt_in = False
     address_example = ""
     concurrency = 200
     Settings = None
@@ -17,6 +19,11 @@ class FeedAgent:
     def check_address(self, value: str) -> str | None:
         """There are no addresses."""
         return value or None
+
+    def note(self, address: Address) -> str:
+        """There is nothing to know."""
+        del address
+        return ""
 
     def destination(self, letter: Letter) -> str:
         """There is but one."""

@@ -1,6 +1,6 @@
 """Letters -> content: subject, text and HTML in the reader's language and zone, with a template for each type or one that shows everything well."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -19,7 +19,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup
 
 from angelia import telemetry
-from angelia.agent import Letter
+from angelia.agent import Letter, Templates
 from angelia.model.message import Message, ancestry
 from angelia.planning.digest import Digest, Line
 from angelia.rendering.text import as_html, as_text, one_line, plain
@@ -47,10 +47,6 @@ class Footer:
     decided: str
     unsubscribe: str
     open: str
-
-
-Templates = Callable[[], Mapping[str, str]]
-"""The site's own templates: `<type or *>/<agent>/<form>/<language>/<part>` -> source; part is subject, text or html."""
 
 
 class _Sandbox(ImmutableSandboxedEnvironment):

@@ -29,6 +29,18 @@ def one_line(text: str, length: int = 255) -> str:
     return f"{cut.rstrip()}…"
 
 
+def shortened(text: str, most: int, encoding: str = "utf-8") -> str:
+    """At most `most` bytes in UTF-8, or code units in UTF-16 (`utf-16-le`); cut between characters, with an ellipsis."""
+    unit = 2 if encoding == "utf-16-le" else 1
+    if len(text.encode(encoding, "replace")) <= most * unit:
+        return text
+    room = most * unit - len("…".encode(encoding))
+    cut = text.encode(encoding, "replace")[:room].decode(encoding, "ignore")
+    while cut and unicodedata.combining(cut[-1]):
+        cut = cut[:-1]
+    return f"{cut.rstrip()}…"
+
+
 def plain(text: str) -> str:
     r"""Fit for a page of text: line ends are \\n, controls are gone."""
     return _UNFIT_IN_TEXT.sub("", text.replace("\r\n", "\n").replace("\r", "\n").replace("\u2028", "\n").replace("\u2029", "\n"))

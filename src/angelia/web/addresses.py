@@ -33,7 +33,13 @@ async def address_agents(_: Reading, house: House) -> Body:
 @router.get("/addresses")
 async def addresses(person: Reading, house: House) -> Body:
     """Where she can be reached."""
-    return {"items": [address_out(address) for address in await house.store.addresses(person.person_id)]}
+    return {"items": [_shown(house, address) for address in await house.store.addresses(person.person_id)]}
+
+
+def _shown(house: Context, address: Address) -> Body:
+    """With what she must know at its other end."""
+    agent = house.agents.get(address.agent)
+    return address_out(address) | {"note": agent.note(address) if agent is not None else ""}
 
 
 @router.post("/addresses", status_code=201)
@@ -58,7 +64,7 @@ async def add_address(form: NewAddress, person: Writing, caller: Known, house: H
         )
     )
     house.changed("people")
-    return address_out(address)
+    return _shown(house, address)
 
 
 async def _address(house: Context, person: Person, address_id: int) -> Address:
@@ -79,7 +85,7 @@ async def change_address(address_id: RowId, form: AddressChange, person: Writing
     state = None if form.state is None else AddressState(form.state)
     changed = await house.store.set_address(address_id, state=state, is_default=form.is_default, now=house.now())
     house.changed("people")
-    return address_out(changed or address)
+    return _shown(house, changed or address)
 
 
 @router.delete("/addresses/{address_id}", status_code=204)
@@ -133,4 +139,4 @@ async def verify_address(address_id: RowId, form: Code, person: Writing, house: 
     if not await house.store.try_code(address_id, _kept(house, address_id, form.code), house.now()):
         raise InvalidInput("this code is wrong, too old, or was tried too often; look again, or ask for another", "code")
     house.changed("people")
-    return address_out(await _address(house, person, address_id))
+    return _shown(house, await _address(house, person, address_id))

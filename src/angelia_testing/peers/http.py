@@ -64,6 +64,7 @@ class ScriptedHttp:
 
         class Server(ThreadingHTTPServer):
             daemon_threads = True
+            request_queue_size = 128
 
             def handle_error(self, *arguments: Any) -> None:
                 """A peer that hangs up is what some tests are about."""

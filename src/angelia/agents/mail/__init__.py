@@ -2,12 +2,13 @@
 
 import re
 
-from angelia.agent import Letter
+from angelia.agent import Letter, Surroundings
 from angelia.agents.mail.mime import build
 from angelia.agents.mail.road import MaildirRoad, Road, SmtpRoad
 from angelia.agents.mail.settings import MailSettings
 from angelia.model.delivery import Outcome, Refused
-from angelia.rendering.render import Templates, footer_of, render_digest, render_message
+from angelia.model.person import Address
+from angelia.rendering.render import footer_of, render_digest, render_message
 
 # One plain addr-spec of RFC 5321: no comments, no quotes, no lists, a domain with a dot. Names outside ASCII must come as punycode.
 _ADDRESS = re.compile(
@@ -22,12 +23,13 @@ class MailAgent:
     name = "mail"
     is_pull = False
     is_interruptive = False
+    is_opt_in = False
     address_example = "alice@example.org"
     Settings = MailSettings
 
-    def __init__(self, settings: MailSettings, templates: Templates = dict) -> None:
+    def __init__(self, settings: MailSettings, house: Surroundings | None = None) -> None:
         self._settings = settings
-        self._templates = templates
+        self._templates = (house or Surroundings()).templates
         self._road: Road = MaildirRoad(settings.maildir) if settings.maildir is not None else SmtpRoad(settings)
         self.concurrency = settings.concurrency
 
@@ -37,6 +39,11 @@ class MailAgent:
             return None
         local, _, domain = value.rpartition("@")
         return f"{local}@{domain.lower()}"
+
+    def note(self, address: Address) -> str:
+        """There is nothing to know."""
+        del address
+        return ""
 
     def destination(self, letter: Letter) -> str:
         """All mail goes by one server: it is the server that can be down."""

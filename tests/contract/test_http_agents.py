@@ -1,0 +1,215 @@
+"""The agents that speak HTTP keep the promises of the contract, and those of the protocols that they speak."""
+
+import json
+import re
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+
+from angelia.agent import Surroundings
+from angelia.agents.ntfy import NtfyAgent, NtfySettings
+from angelia.agents.telegram import TelegramAgent, TelegramSettings
+from angelia.agents.webhook import WebhookAgent, WebhookSettings
+from angelia.model.delivery import Later, Refused, Sent
+from angelia.model.errors import BadSettings
+from angelia.model.message import Severity
+from angelia.outbound import Outbound
+from angelia_testing.peers.bot_api import TOKEN, BotApi, refusal
+from angelia_testing.peers.http import Reply, ScriptedHttp
+from angelia_testing.peers.process import free_port
+from angelia_testing.suites.agent import AgentSuite, Arrival, Bench
+
+SECRET = b"s" * 32
+
+
+@pytest.fixture
+async def lent():
+    outbound = Outbound("127.0.0.1/32")
+    yield Surroundings(outbound=outbound, secret=SECRET)
+    await outbound.close()
+
+
+@pytest.fixture
+def receiver():
+    made = ScriptedHttp()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def mute():
+    """Takes requests and says nothing for long."""
+    made = ScriptedHttp(lambda _: Reply(delay=0.7))
+    yield made
+    made.stop()
+
+
+def names(value, path=""):
+    """The names of all parts of a JSON document."""
+    if isinstance(value, dict):
+        return [name for key, inner in value.items() for name in (f"{path}.{key}", *names(inner, f"{path}.{key}"))]
+    return []
+
+
+class TestWebhook(AgentSuite):
+    @pytest.fixture
+    def bench(self, lent, receiver, mute):
+        async def arrived():
+            bodies = [(asked, json.loads(asked.body)) for asked in receiver.asked]
+            return [Arrival(asked.headers["webhook-id"], (asked.path,), (*sorted(asked.headers), *names(body))) for asked, body in bodies]
+
+        made = WebhookAgent(WebhookSettings(allow_http=True), lent)
+
+        class Elsewhere(WebhookAgent):
+            """The same, but whatever the address it calls another port."""
+
+            def __init__(self, port):
+                super().__init__(WebhookSettings(allow_http=True), lent)
+                self.port = port
+
+            async def deliver(self, letter):
+                return await super().deliver(replace(letter, address=replace(letter.address, value=f"http://127.0.0.1:{self.port}/x")))
+
+        return Bench(made, f"{receiver.url}/hook", arrived, Elsewhere(free_port()), Elsewhere(mute.port))
+
+    async def test_the_official_verifier_takes_it(self, bench, receiver):
+        await bench.agent.deliver(bench.letter(subject="Grüße", body="a\nb"))
+        (asked,) = receiver.asked
+        key = bench.agent.note(bench.letter().address)
+        data = Webhook(key).verify(asked.body, asked.headers)
+        assert (data["type"], data["data"]["subject"], data["data"]["person"]) == ("obs.build.fail", "Grüße", "alice")
+        with pytest.raises(WebhookVerificationError):
+            Webhook(key).verify(asked.body.replace(b"alice", b"bobby"), asked.headers)
+        other = bench.agent.note(replace(bench.letter().address, value=f"{receiver.url}/other"))
+        with pytest.raises(WebhookVerificationError):
+            Webhook(other).verify(asked.body, asked.headers)
+
+    async def test_while_keys_change_both_are_good(self, bench, receiver, lent):
+        old = bench.agent.note(bench.letter().address)
+        agent = WebhookAgent(WebhookSettings(allow_http=True, key_number=2, old_key_number=1), lent)
+        await agent.deliver(bench.letter())
+        (asked,) = receiver.asked
+        new = agent.note(bench.letter().address)
+        assert new != old
+        for key in (old, new):
+            Webhook(key).verify(asked.body, asked.headers)
+
+    @pytest.mark.parametrize(
+        ("reply", "outcome"),
+        [
+            (Reply(204), Sent("204")),
+            (Reply(410), Refused("the receiver says that it is gone (410)", is_address_bad=True)),
+            (Reply(302, headers={"Location": "http://127.0.0.1:1/"}), Later("the receiver answered 302")),
+            (Reply(404), Later("the receiver answered 404")),
+            (Reply(503, headers={"Retry-After": "120"}), Later("the receiver answered 503", timedelta(seconds=120))),
+            (Reply(429, headers={"Retry-After": "99999999"}), Later("the receiver answered 429", timedelta(days=1))),
+            (Reply(500, headers={"Retry-After": "soon"}), Later("the receiver answered 500")),
+        ],
+    )
+    async def test_what_an_answer_means(self, bench, receiver, reply, outcome):
+        receiver.answer = lambda _: reply
+        assert await bench.agent.deliver(bench.letter()) == outcome
+        assert len(receiver.asked) == 1
+
+    async def test_an_endless_answer_is_cut(self, bench, receiver):
+        receiver.answer = lambda _: Reply(200, b"x" * 100_000)
+        assert isinstance(await bench.agent.deliver(bench.letter()), Later)
+
+    async def test_it_calls_nothing_inside(self, receiver):
+        outbound = Outbound()
+        agent = WebhookAgent(WebhookSettings(allow_http=True), Surroundings(outbound=outbound, secret=SECRET))
+        assert agent.check_address(f"{receiver.url}/hook") is None
+        assert agent.check_address("http://169.254.169.254/latest") is None
+        strict = WebhookAgent(WebhookSettings(), Surroundings(outbound=outbound, secret=SECRET))
+        assert strict.check_address("http://hooks.example.org/x") is None
+        assert strict.check_address("https://Hooks.Example.org/X?y=1") == "https://hooks.example.org/X?y=1"
+        await outbound.close()
+
+
+class TestNtfy(AgentSuite):
+    @pytest.fixture
+    def bench(self, lent, receiver, mute):
+        def agent(url, token="tk_site"):
+            return NtfyAgent(NtfySettings(server=url, token=token, allow_http=True), lent)
+
+        async def arrived():
+            bodies = [json.loads(asked.body) for asked in receiver.asked]
+            return [Arrival(body["sequence_id"], (body["topic"],), tuple(names(body))) for body in bodies]
+
+        return Bench(agent(receiver.url), "alice-7f3c", arrived, agent(f"http://127.0.0.1:{free_port()}"), agent(mute.url))
+
+    async def test_the_token_goes_to_the_sites_own_server_only(self, bench, receiver, lent):
+        assert isinstance(await bench.agent.deliver(bench.letter()), Sent)
+        own = receiver.asked[-1].headers
+        assert own["authorization"] == "Bearer tk_site"
+        elsewhere = NtfyAgent(NtfySettings(token="tk_site", allow_http=True), lent)
+        letter = replace(bench.letter(), address=replace(bench.letter().address, value=f"{receiver.url}/topic"))
+        assert isinstance(await elsewhere.deliver(letter), Sent)
+        assert "authorization" not in receiver.asked[-1].headers
+        assert json.loads(receiver.asked[-1].body)["topic"] == "topic"
+        assert elsewhere.note(letter.address) == f"{receiver.url}/topic"
+
+    async def test_severity_is_priority_and_long_texts_stay_texts(self, bench, receiver):
+        await bench.agent.deliver(bench.letter(severity=Severity.URGENT, body="ы" * 10_000))
+        body = json.loads(receiver.asked[0].body)
+        assert body["priority"] == 5
+        assert len(body["message"].encode()) <= 4_000 and body["message"].endswith("…")
+
+    @pytest.mark.parametrize(
+        "value", ["a/b", "ä", "x" * 65, "http://127.0.0.1:80/", "http://127.0.0.1/a/b", "http://127.0.0.1/a?b", "ftp://x/y", "http://10.0.0.1/t"]
+    )
+    def test_what_is_no_topic(self, bench, value):
+        assert bench.agent.check_address(value) is None
+
+
+class TestTelegram(AgentSuite):
+    @pytest.fixture
+    def api(self):
+        made = BotApi()
+        yield made
+        made.stop()
+
+    @pytest.fixture
+    def bench(self, lent, api, mute):
+        def agent(url):
+            return TelegramAgent(TelegramSettings(token=TOKEN, api=url), lent)
+
+        async def arrived():
+            return [Arrival(re.findall(r"#d\d+$", body["text"])[0], (str(body["chat_id"]),), tuple(names(body))) for body in api.sent]
+
+        return Bench(agent(api.url), "7731", arrived, agent(f"http://127.0.0.1:{free_port()}"), agent(mute.url))
+
+    async def test_a_long_text_is_cut_as_telegram_counts(self, bench, api):
+        assert isinstance(await bench.agent.deliver(bench.letter(body="🎉" * 5_000)), Sent)
+        (body,) = api.sent
+        assert 4_000 < len(body["text"].encode("utf-16-le")) // 2 <= 4_096
+        assert "…" in body["text"]
+
+    @pytest.mark.parametrize(
+        ("reply", "outcome"),
+        [
+            (refusal(429, "Too Many Requests: retry after 5", retry_after=5), Later("Too Many Requests: retry after 5", timedelta(seconds=5), blames_destination=False)),
+            (refusal(403, "Forbidden: bot was blocked by the user"), Refused("Forbidden: bot was blocked by the user", is_address_bad=True)),
+            (refusal(400, "Bad Request: chat not found"), Refused("Bad Request: chat not found", is_address_bad=True)),
+            (refusal(400, "Bad Request: can't parse entities"), Refused("Bad Request: can't parse entities")),
+            (refusal(400, "Bad Request: group chat was upgraded", migrate_to_chat_id=-1007), Refused("the group is now -1007: add that address", is_address_bad=True)),
+            (refusal(401, "Unauthorized"), Later("Telegram does not know this bot: look at agents.telegram.token")),
+            (refusal(502, "Bad Gateway"), Later("Bad Gateway")),
+            (Reply(200, b"<html>"), Later("Telegram answered 200")),
+            (Reply(200, b"[" * 5_000), Later("Telegram answered 200")),
+        ],
+    )  # fmt: skip
+    async def test_what_an_answer_means(self, bench, api, reply, outcome):
+        api.next.append(reply)
+        assert await bench.agent.deliver(bench.letter()) == outcome
+        assert api.sent == []
+
+    async def test_the_token_is_never_in_an_outcome(self, bench):
+        outcome = await bench.unreachable.deliver(bench.letter())
+        assert TOKEN not in repr(outcome)
+
+    def test_settings_without_a_token_say_what_to_do(self):
+        with pytest.raises(BadSettings, match="BotFather"):
+            TelegramSettings()
