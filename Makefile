@@ -30,8 +30,8 @@ lint: $(VENV)/test.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-peers: ## Install the servers that the tests talk to, where that is possible
-	@sh scripts/install-peers
+peers: $(VENV)/pyvenv.cfg ## Install the servers that the tests talk to, where that is possible
+	@PYTHON=$(BIN)/python sh scripts/install-peers
 
 bench: $(VENV)/test.stamp ## Run the benchmarks (see benchmarks/README.md)
 	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
@@ -40,9 +40,10 @@ lock: $(VENV)/test.stamp ## Write the lock files anew
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --group build --generate-hashes --no-header --no-annotate --python-version 3.11 --upgrade --quiet --output-file requirements/run.txt
 	$(BIN)/uv pip compile pyproject.toml --group test --generate-hashes --no-header --no-annotate --python-version 3.11 --upgrade --quiet --output-file requirements/test.txt
+	echo matrix-synapse | $(BIN)/uv pip compile - --generate-hashes --no-header --no-annotate --python-version 3.11 --upgrade --quiet --output-file requirements/synapse.txt
 
 clean: ## Remove what was made
-	rm -rf $(VENV) node_modules tests/browser/node_modules src/angelia/web/static build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .peers node_modules tests/browser/node_modules src/angelia/web/static build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/pyvenv.cfg:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Angelia needs Python 3.11 or newer; say which with PYTHON=..."; exit 1; }

@@ -102,7 +102,16 @@ def test_the_reference_is_complete():
     assert all(f"`{name}" in reference("metrics.md") for name in metrics)
 
 
-SPREAD = {"maildir": "mail", "smtp": "mail", "starttls": "mail", "whsec": "webhook", "ntfy": "ntfy", "telegram": "telegram", "botfather": "telegram"}
+SPREAD = {
+    "maildir": "mail",
+    "smtp": "mail",
+    "starttls": "mail",
+    "whsec": "webhook",
+    "ntfy": "ntfy",
+    "homeserver": "matrix",
+    "telegram": "telegram",
+    "botfather": "telegram",
+}
 
 
 def test_the_reference_has_the_settings_of_every_agent():
