@@ -23,6 +23,7 @@ from angelia.flow.intake import Intake
 from angelia.flow.janitor import Janitor
 from angelia.flow.letters import Letters, Links
 from angelia.flow.loop import Hint, Stage, run
+from angelia.flow.outbox import Patience
 from angelia.flow.planner import Planner
 from angelia.flow.profiles import People
 from angelia.flow.relay import Lifetimes, Relay, attempt
@@ -118,11 +119,14 @@ class House:
     def _stages(self) -> tuple[Stage, ...]:
         lifetime, chat = self.settings.lifetimes
         lifetimes = Lifetimes(lifetime, {name: chat for name, agent in self.agents.items() if agent.is_interruptive})
-        letters = Letters(self.store, self.people, Links(self.settings.house.base_url, self.secret))
+        seen_once = self.settings.delivery.seen_once
+        patient = frozenset(name for name, agent in self.agents.items() if not agent.is_pull and not agent.is_interruptive)
+        patience = Patience(timedelta(seconds=self.settings.delivery.seen_wait if seen_once else 0), patient)
+        letters = Letters(self.store, self.people, Links(self.settings.house.base_url, self.secret), seen_once=seen_once)
         wake_relay = self._wake("relay", "deliveries")
         return (
-            Planner(self.store, self.people, self.directory, self.intake, wake_relay),
-            Digester(self.store, self.people, self.intake, wake_relay),
+            Planner(self.store, self.people, self.directory, self.intake, wake_relay, patience),
+            Digester(self.store, self.people, self.intake, wake_relay, seen_once=seen_once),
             Relay(self.store, self.agents, letters, Voice(self.intake.accept), now, lifetimes, self.hints["relay"]),
             Janitor(self.store, timedelta(days=self.settings.delivery.retention_days)),
         )

@@ -58,6 +58,8 @@ class DeliverySettings:
 
     lifetime: int = _say(432_000, "how long a delivery is tried before it expires")
     chat_lifetime: int = _say(86_400, "the same for interruptive agents")
+    seen_once: bool = _say(True, "is what somebody has read in one place withheld from the others, as long as it waits there?")
+    seen_wait: int = _say(0, "seconds that what does not press waits before it goes by mail and the like to somebody who has it in her inbox already")
     retention_days: int = _say(90, "how long messages are kept where their type says nothing")
 
 
@@ -266,6 +268,8 @@ def _check(settings: Settings) -> None:
         raise BadSettings("log.form is json or text, log.level debug, info, warning or error")
     if settings.telemetry.otlp_endpoint and not settings.telemetry.otlp_endpoint.startswith(("http://", "https://")):
         raise BadSettings("telemetry.otlp_endpoint starts with http:// or https://")
+    if not 0 <= settings.delivery.seen_wait <= 86_400:
+        raise BadSettings("delivery.seen_wait is 0 seconds to a day")
     if settings.delivery.lifetime <= 0 or settings.delivery.retention_days <= 0:
         raise BadSettings("delivery.lifetime and delivery.retention_days are above 0")
 

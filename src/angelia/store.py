@@ -217,7 +217,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class NewDigest:
-    """One digest for a slot. `item_ids` are the deliveries that it stands for; `expired_ids`, `superseded_ids` ended without being in it."""
+    """One digest for a slot. `item_ids` are the deliveries that it stands for; The others ended without being in it."""
 
     digest_id: int
     slot: Slot
@@ -226,6 +226,7 @@ class NewDigest:
     item_ids: Sequence[int] = ()
     expired_ids: Sequence[int] = ()
     superseded_ids: Sequence[int] = ()
+    seen_ids: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +267,9 @@ class DeliveryStore(Protocol):
     async def record_digest(self, digest: NewDigest, now: datetime) -> bool:
         """Found-or-created by its slot: False where another worker made it first, or a listed item was no longer held; then nothing changed."""
 
-    async def drop_slot(self, slot: Slot, expired_ids: Sequence[int], superseded_ids: Sequence[int], now: datetime) -> None:
+    async def drop_slot(
+        self, slot: Slot, expired_ids: Sequence[int], superseded_ids: Sequence[int], now: datetime, *, seen_ids: Sequence[int] = ()
+    ) -> None:
         """A slot with nothing to say: its items end, no digest is made."""
 
     async def move_items(self, delivery_ids: Collection[int], due_at: datetime) -> int:
@@ -274,6 +277,9 @@ class DeliveryStore(Protocol):
 
     async def digests(self, digest_ids: Collection[int]) -> dict[int, NewDigest]:
         """Digests by id; their `content` as recorded, the delivery as it now stands."""
+
+    async def seen(self, pairs: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
+        """Which of these messages these people have read by any agent: (message, person)."""
 
     async def deliveries(self, delivery_ids: Collection[int]) -> dict[int, Delivery]:
         """Deliveries by id."""

@@ -1,6 +1,6 @@
 """Due digests -> one delivery each: found or created by slot, so that a restart neither skips nor repeats, and a missed slot is made up once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from angelia import telemetry, tracing
@@ -23,8 +23,9 @@ class Digester:
 
     name = "digester"
 
-    def __init__(self, store: Store, people: People, intake: Intake, wake: Callable[[], None]) -> None:
+    def __init__(self, store: Store, people: People, intake: Intake, wake: Callable[[], None], *, seen_once: bool = True) -> None:
         self._store = store
+        self._seen_once = seen_once
         self._people = people
         self._new_id = intake.new_id
         self._wake = wake
@@ -48,9 +49,10 @@ class Digester:
         held = await self._store.held_items(slot, MOST_ITEMS)
         if not held:
             return
-        made = assemble([digest_item(delivery, message) for delivery, message in held], now)
+        seen_ids = await self._seen(held)
+        made = assemble([digest_item(delivery, message) for delivery, message in held if delivery.delivery_id not in seen_ids], now)
         if made.digest is None:
-            await self._store.drop_slot(slot, made.expired, made.superseded, now)
+            await self._store.drop_slot(slot, made.expired, made.superseded, now, seen_ids=sorted(seen_ids))
             telemetry.digest_runs.labels("empty").inc()
             return
         digest_id = self._new_id()
@@ -66,15 +68,22 @@ class Digester:
             reason=Reason.SCHEDULE,
         )
         tracing.note(digest_id=digest_id, delivery_id=delivery.delivery_id, messages=made.digest.messages)
-        gone = {*made.expired, *made.superseded}
+        gone = {*made.expired, *made.superseded, *seen_ids}
         items = [item.delivery_id for item, _ in held if item.delivery_id not in gone]
-        digest = NewDigest(digest_id, slot, made.digest, delivery, items, made.expired, made.superseded)
+        digest = NewDigest(digest_id, slot, made.digest, delivery, items, made.expired, made.superseded, sorted(seen_ids))
         if await self._store.record_digest(digest, now):
             telemetry.digest_runs.labels("made").inc()
             return
         # The slot has its digest already: these were planned while it was made. They go into the next one.
         telemetry.digest_runs.labels("late_items").inc()
         await self._store.move_items([item.delivery_id for item, _ in held], await self._next(slot, now))
+
+    async def _seen(self, held: Sequence[tuple[Delivery, Message]]) -> set[int]:
+        """What she has read in the meantime by another agent is not told again; what the operator locked always is."""
+        if not self._seen_once:
+            return set()
+        pairs = {(message.message_id, delivery.person_id): delivery.delivery_id for delivery, message in held if not delivery.is_locked}
+        return {pairs[pair] for pair in await self._store.seen(pairs)}
 
     async def _next(self, slot: Slot, now: datetime) -> datetime:
         profiles = await self._people.profiles([slot.person_id])

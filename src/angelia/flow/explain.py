@@ -160,6 +160,7 @@ REASONS = {
     Reason.ACCESS_LOST: "she lost the right to see it while it waited",
     Reason.PERSON_INACTIVE: "her account was deactivated while it waited",
     Reason.SUPERSEDED: "a later message made it out of date",
+    Reason.SEEN: "she had read it elsewhere before it could go",
     Reason.EXPIRED: "it expired before it could go",
     Reason.REFUSED: "the receiving side refused it for good",
     Reason.LIFETIME_OVER: "it could not be delivered within its lifetime",

@@ -1,8 +1,8 @@
 """Claimed deliveries -> letters: content, person, address and reasons read in bulk; what is no longer wanted is withheld."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from angelia.agent import Letter
 from angelia.flow.profiles import People
@@ -13,6 +13,10 @@ from angelia.model.moments import public_id
 from angelia.model.person import Address, AddressState
 from angelia.planning.resolve import Profile, Standing, Verdict, resolve
 from angelia.store import LedgerRow, NewDigest, Store
+
+READABLE = timedelta(seconds=5)
+"""In less time than this nobody has read a message."""
+Pair = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,8 @@ class Links:
 class Letters:
     """Writes letters for the relay. Rights and wishes are asked again here, at hand-over (promises P10, P14)."""
 
-    def __init__(self, store: Store, people: People, links: Links) -> None:
+    def __init__(self, store: Store, people: People, links: Links, *, seen_once: bool = True) -> None:
+        self._seen_once = seen_once
         self._store = store
         self._people = people
         self._links = links
@@ -42,9 +47,10 @@ class Letters:
     async def write(self, deliveries: Sequence[Delivery], now: datetime) -> list[Letter | Withheld]:
         """One letter a delivery, in order, or why there is none."""
         await self._people.refresh()
-        pairs = {(d.message_id, d.person_id) for d in deliveries if d.message_id is not None}
+        pairs: set[Pair] = {(d.message_id, d.person_id) for d in deliveries if d.message_id is not None}
         messages = await self._store.messages({message_id for message_id, _ in pairs}) if pairs else {}
         ledger = await self._store.ledger_of(pairs) if pairs else {}
+        seen = await self._seen(pairs, messages, now)
         digest_ids = {d.digest_id for d in deliveries if d.digest_id is not None and d.message_id is None}
         digests = await self._store.digests(digest_ids) if digest_ids else {}
         profiles = await self._people.profiles({delivery.person_id for delivery in deliveries})
@@ -55,10 +61,17 @@ class Letters:
                 letters.append(Withheld(State.SUPPRESSED, Reason.PERSON_INACTIVE))
             elif delivery.message_id is None:
                 letters.append(self._of_digest(delivery, known, digests.get(delivery.digest_id or 0)))
+            elif (delivery.message_id, delivery.person_id) in seen and not delivery.is_locked:
+                letters.append(Withheld(State.SUPPRESSED, Reason.SEEN))
             else:
                 row = ledger.get((delivery.message_id, delivery.person_id))
                 letters.append(self._of_message(delivery, known, messages.get(delivery.message_id), row, now))
         return letters
+
+    async def _seen(self, pairs: Collection[Pair], messages: Mapping[int, Message], now: datetime) -> set[Pair]:
+        """What was read meanwhile by another agent. Asked for what has waited only: nobody can have read what goes at once."""
+        waited = {pair for pair in pairs if pair[0] in messages and now - messages[pair[0]].received_at > READABLE}
+        return await self._store.seen(waited) if self._seen_once and waited else set()
 
     def _of_digest(self, delivery: Delivery, known: tuple[Profile, tuple[Address, ...]], digest: NewDigest | None) -> Letter | Withheld:
         profile, addresses = known

@@ -48,10 +48,19 @@ class Chunk:
     is_filled: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long what does not press waits with these agents, for somebody who has it in a pull medium already: perhaps she reads it there."""
+
+    wait: timedelta = timedelta(0)
+    agents: frozenset[str] = frozenset()
+
+
 class Outbox:
     """Fills the plans of one turn. In memory only: what it counts is written with the plans, in the same transaction."""
 
-    def __init__(self, site: Site, new_id: Callable[[], int], now: datetime) -> None:
+    def __init__(self, site: Site, new_id: Callable[[], int], now: datetime, patience: Patience | None = None) -> None:
+        self._patience = patience or Patience()
         self._site = site
         self._new_id = new_id
         self._now = now
@@ -112,7 +121,7 @@ class Outbox:
         self._count(decision, state)
         if state is None:
             return decision
-        due_at = decision.due_at or self._now
+        due_at = decision.due_at or self._now + self._wait(candidacy, decision)
         is_over = state.is_final
         deliveries.append(
             Delivery(
@@ -133,6 +142,14 @@ class Outbox:
         )
         self.is_anything_due = self.is_anything_due or state is State.DUE
         return decision
+
+    def _wait(self, candidacy: Candidacy, decision: Decision) -> timedelta:
+        """None for what presses, is locked, or can be read nowhere else."""
+        message = candidacy.message
+        if decision.agent not in self._patience.agents or message.severity > Severity.NORMAL or decision.is_locked or message.source == HOUSE:
+            return timedelta(0)
+        is_readable = any(one.agent in self._site.pull and one.verdict is Verdict.NOW for one in candidacy.resolution.decisions)
+        return self._patience.wait if is_readable else timedelta(0)
 
     def _state(self, message: Message, decision: Decision) -> State | None:
         """How the delivery starts; None where there is none. A pull medium has what is recorded, and takes no digests."""

@@ -10,7 +10,7 @@ from typing import Self
 from angelia import telemetry, tracing
 from angelia.directory import Directory, Failed, Members
 from angelia.flow.intake import Intake
-from angelia.flow.outbox import Candidacy, Chunk, Outbox
+from angelia.flow.outbox import Candidacy, Chunk, Outbox, Patience
 from angelia.flow.profiles import People, group_agents
 from angelia.flow.voice import Voice
 from angelia.model.errors import StoreUnavailable
@@ -43,7 +43,10 @@ class Planner:
 
     name = "planner"
 
-    def __init__(self, store: Store, people: People, directory: Directory, intake: Intake, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, store: Store, people: People, directory: Directory, intake: Intake, wake: Callable[[], None], patience: Patience | None = None
+    ) -> None:
+        self._patience = patience
         self._store = store
         self._people = people
         self._directory = directory
@@ -170,7 +173,7 @@ class Planner:
     async def _record(self, chunks: Sequence[Chunk], now: datetime) -> None:
         if not chunks:
             return
-        outbox = Outbox(self._people.site, self._new_id, now)
+        outbox = Outbox(self._people.site, self._new_id, now, self._patience)
         flood, repeats = await self._store.flood_marks(*outbox.needs(chunks))
         plans = outbox.plans(chunks, flood, repeats)
         await self._store.record_plans(plans, outbox.flood_marks, outbox.repeat_marks, now)

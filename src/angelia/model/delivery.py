@@ -85,6 +85,7 @@ class Reason(StrEnum):
     ACCESS_LOST = "access_lost"
     PERSON_INACTIVE = "person_inactive"
     SUPERSEDED = "superseded"
+    SEEN = "seen"
     EXPIRED = "expired"
     REFUSED = "refused"
     LIFETIME_OVER = "lifetime_over"

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, literal_column, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, literal_column, or_, select, tuple_, update
 
 from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.moments import from_us, to_us
@@ -114,6 +114,20 @@ class DeliveriesMixin:
             return min((stamp for stamp in stamps if stamp is not None), default=None)
 
         return shape.moment(await self.engine.read(work))
+
+    async def seen(self, pairs: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
+        """See DeliveryStore."""
+        wanted = sorted(pairs)
+
+        def work(connection: Connection) -> set[tuple[int, int]]:
+            found: set[tuple[int, int]] = set()
+            for start in range(0, len(wanted), 2_000):
+                condition = tuple_(_d.message_id, _d.person_id).in_(wanted[start : start + 2_000])
+                rows = connection.execute(select(_d.message_id, _d.person_id).where(condition, _d.read_us.is_not(None)))
+                found.update((row.message_id, row.person_id) for row in rows)
+            return found
+
+        return await self.engine.read(work)
 
     async def deliveries(self, delivery_ids: Collection[int]) -> dict[int, Delivery]:
         """See DeliveryStore."""

@@ -311,9 +311,11 @@ class StoreSuite:
     async def test_an_empty_slot_is_dropped(self, store: Store) -> None:
         slot = Slot(1, "mail", 0, "daily", NOW)
         await planned(store, 1, [delivery(11, 1, state=State.HELD, schedule="daily")])
-        await store.drop_slot(slot, [11], [], NOW)
+        await planned(store, 2, [delivery(12, 2, state=State.HELD, schedule="daily")])
+        await store.drop_slot(slot, [11], [], NOW, seen_ids=[12])
         assert await store.due_slots(NOW, 10) == []
-        assert await store.conservation() == {State.EXPIRED: 1}
+        assert await store.conservation() == {State.EXPIRED: 1, State.SUPPRESSED: 1}
+        assert (await store.deliveries([12]))[12].reason is Reason.SEEN
 
     async def test_what_waits_can_be_cancelled(self, store: Store) -> None:
         await planned(store, 1, [delivery(11, 1), delivery(12, 1, "feed")], object="KDE/okular")
@@ -471,6 +473,16 @@ class StoreSuite:
         assert await ids() == [13, 11]
         assert await ids(state="archived") == [12]
         assert (await store.inbox_counts(1, InboxQuery()))["unread"] == 1
+
+    async def test_what_was_read_by_one_agent_is_seen(self, store: Store) -> None:
+        web: dict[str, Any] = {"agent": "web", "state": State.DELIVERED, "ended_at": NOW}
+        for number in (1, 2):
+            await planned(store, number, [delivery(10 + number, number, **web), delivery(20 + number, number)])
+        assert await store.seen({(1, 1), (2, 1)}) == set()
+        await store.mark(1, InboxQuery(), [11], "read", NOW)
+        assert await store.seen({(1, 1), (2, 1), (1, 2)}) == {(1, 1)}
+        await store.mark(1, InboxQuery(), [11], "unread", NOW)
+        assert await store.seen({(1, 1)}) == set() == await store.seen(set())
 
     async def test_the_inbox_groups_and_pages(self, store: Store) -> None:
         web: dict[str, Any] = {"agent": "web", "state": State.DELIVERED, "ended_at": NOW}
