@@ -682,6 +682,8 @@ class InboxQuery:
     """A view of one inbox. Empty fields do not filter. `tag` is `name=value`. `reason` is `role`, `rule`, `follow`, `to`, `cc` or `group`, or one
     of them with its value (`role:maintainer`). `state`: unread, read, archived, all, or "" for all but archived. `seen_by`: the principals of
     the reader as they are now (her login, `group:<name>`): restricted messages for others are left out (promise P14); None looks at no rights.
+    `is_by_severity`: what presses most comes first, and of equals the newest; where `is_newest_first` is False it is the other way round. Only
+    the newest 20,000 entries are ordered so. In each order `before_id` asks for what stands below that entry, `after_id` for what stands above.
     """
 
     state: str = ""
@@ -695,6 +697,7 @@ class InboxQuery:
     text: str = ""
     agent: str = "web"
     is_newest_first: bool = True
+    is_by_severity: bool = False
     before_id: int | None = None
     after_id: int | None = None
     limit: int = 50
@@ -742,7 +745,7 @@ class InboxStore(Protocol):
     """What was delivered to the pull media, as the person sees it."""
 
     async def inbox(self, person_id: int, query: InboxQuery) -> list[InboxItem]:
-        """A page of the view."""
+        """A page of the view; InvalidInput where it is ordered by severity and its cursor is no entry of hers."""
 
     async def inbox_page(self, person_id: int, query: InboxQuery, group_by: str = "", shown: int = 3) -> InboxPage:
         """A page with its numbers, of one look: `limit` entries, each a group by itself, or with `group_by` (object, thread) `limit` groups with

@@ -112,7 +112,7 @@ async def hot(store):
     ((held, _), *_) = await store.held_items(slot, 100)
     await store.move_items([held.delivery_id], NOW)
     await store.backlog()
-    for query in (InboxQuery(), InboxQuery(state="unread", subtree="obs"), InboxQuery(before_id=key)):
+    for query in (InboxQuery(), InboxQuery(state="unread", subtree="obs"), InboxQuery(before_id=key), InboxQuery(is_by_severity=True)):
         await store.inbox(7, query)
         await store.inbox_counts(7, query)
         await store.inbox_page(7, query, "object")

@@ -10,8 +10,8 @@ import pytest
 
 from angelia.inlet import Taken
 from angelia.model.delivery import Delivery, Reason, State
-from angelia.model.errors import AngeliaError, Conflict, NotFound
-from angelia.model.message import Message, MessageType, Recipient
+from angelia.model.errors import AngeliaError, Conflict, InvalidInput, NotFound
+from angelia.model.message import Message, MessageType, Recipient, Severity
 from angelia.model.moments import first_id, next_id, to_us
 from angelia.model.payload import payload_of
 from angelia.model.person import Address, AddressState, Group, Person
@@ -492,6 +492,37 @@ class StoreSuite:
         assert found.facets["reason"] == {"to": 3, "role": 3} and found.facets["severity"] == {"normal": 3}
         assert await store.inbox_counts(1, InboxQuery(reason="role:maintainer"), "object") == {"a": 3, "b": 1, "": 2}
         assert (await store.inbox_counts(1, InboxQuery(reason="role:main")))["total"] == 0
+
+    async def test_the_inbox_is_ordered_by_severity_too(self, store: Store) -> None:
+        web: dict[str, Any] = {"agent": "web", "state": State.DELIVERED, "ended_at": NOW}
+        for number, severity in enumerate((Severity.HIGH, Severity.LOW, Severity.URGENT, Severity.HIGH, Severity.NORMAL), 1):
+            await planned(store, number, [delivery(10 + number, number, **web)], severity=severity, object="a" if number < 4 else "")
+
+        async def page(group_by: str = "", **filters: Any) -> tuple[list[int], bool, bool]:
+            found = await store.inbox_page(1, InboxQuery(is_by_severity=True, **filters), group_by)
+            return [item.delivery_id for group in found.groups for item in group.items], found.has_more, found.has_fewer
+
+        async def ids(**filters: Any) -> list[int]:
+            return [item.delivery_id for item in await store.inbox(1, InboxQuery(is_by_severity=True, **filters))]
+
+        falling = [13, 14, 11, 15, 12]
+        for is_newest_first, order, onward, back in ((True, falling, "before_id", "after_id"), (False, falling[::-1], "after_id", "before_id")):
+            look: dict[str, Any] = {"is_newest_first": is_newest_first, "limit": 2}
+            assert await ids(**look) == order[:2] and await ids(**look, **{onward: order[1]}) == order[2:4]
+            assert await page(**look) == (order[:2], True, False)
+            assert await page(**look, **{onward: order[1]}) == (order[2:4], True, True)
+            assert await page(**look, **{onward: order[3]}) == (order[4:], False, True)
+            assert await page(**look, **{back: order[4]}) == (order[2:4], True, True)
+        one: dict[str, Any] = {"limit": 1}
+        assert await page("object", **one) == ([13, 11, 12], True, False)
+        assert await page("object", before_id=13) == ([14, 15], False, True)
+        assert await ids(min_severity=Severity.HIGH, state="unread") == [13, 14, 11]
+        assert await store.mark(1, InboxQuery(is_by_severity=True, before_id=14), None, "read", NOW) == 3
+        assert await ids(state="unread", before_id=11) == []  # a cursor that left the view still has its place
+        assert (await store.inbox_counts(1, InboxQuery(is_by_severity=True, after_id=14)))["total"] == 1
+        for cursor in (99, 0):
+            with pytest.raises(InvalidInput):
+                await ids(before_id=cursor)
 
     async def test_the_inbox_finds_texts_as_readers_mean_them(self, store: Store) -> None:
         web: dict[str, Any] = {"agent": "web", "state": State.DELIVERED, "ended_at": NOW}
