@@ -478,13 +478,14 @@ class Token:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feed:
-    """A saved query of one person's inbox, readable by whoever has its token."""
+    """A saved query of one person's inbox, readable by whoever has its token. `last_read_at`: by its present token, to some minutes."""
 
     feed_id: int = 0
     person_id: int
     title: str
     query: Mapping[str, str] = field(default_factory=dict)
     created_at: datetime
+    last_read_at: datetime | None = None
     is_revoked: bool = False
 
 
@@ -539,8 +540,11 @@ class SiteStore(Protocol):
     async def list_feeds(self, person_id: int) -> list[Feed]:
         """Hers, revoked ones left out."""
 
+    async def touch_feed(self, feed_id: int, now: datetime, every: timedelta) -> bool:
+        """It was read. False, and nothing is written, where it is known to be read within `every` before now, or is revoked."""
+
     async def rotate_feed(self, person_id: int, feed_id: int, secret_hash: str | None) -> bool:
-        """A new secret, or None to revoke."""
+        """A new secret, which nobody has read with yet, or None to revoke."""
 
     async def new_node(self) -> int:
         """A number below 4096 for this process's ids; each call gives the next."""

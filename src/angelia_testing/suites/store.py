@@ -440,11 +440,18 @@ class StoreSuite:
         alice = await store.put_person(Person(person_id=0, login="alice"))
         feed = await store.add_feed(Feed(person_id=alice.person_id, title="t", query={"type": "obs"}, created_at=NOW), "h1")
         assert await store.feed("h1") == feed
+        assert await store.touch_feed(feed.feed_id, NOW, 5 * MINUTE)
+        assert not await store.touch_feed(feed.feed_id, NOW + 5 * MINUTE, 5 * MINUTE)
+        assert await store.feed("h1") == replace(feed, last_read_at=NOW)
+        assert await store.touch_feed(feed.feed_id, NOW + 6 * MINUTE, 5 * MINUTE)
+        assert [one.last_read_at for one in await store.list_feeds(alice.person_id)] == [NOW + 6 * MINUTE]
         assert await store.rotate_feed(alice.person_id, feed.feed_id, "h2")
         assert await store.feed("h1") is None
+        assert await store.feed("h2") == feed
         assert not await store.rotate_feed(alice.person_id + 1, feed.feed_id, None)
         assert await store.rotate_feed(alice.person_id, feed.feed_id, None)
         assert await store.list_feeds(alice.person_id) == []
+        assert not await store.touch_feed(feed.feed_id, NOW, MINUTE)
 
     async def test_the_inbox_filters_counts_and_marks(self, store: Store) -> None:
         web: dict[str, Any] = {"agent": "web", "state": State.DELIVERED, "ended_at": NOW}
@@ -508,11 +515,11 @@ class StoreSuite:
         falling = [13, 14, 11, 15, 12]
         for is_newest_first, order, onward, back in ((True, falling, "before_id", "after_id"), (False, falling[::-1], "after_id", "before_id")):
             look: dict[str, Any] = {"is_newest_first": is_newest_first, "limit": 2}
-            assert await ids(**look) == order[:2] and await ids(**look, **{onward: order[1]}) == order[2:4]
+            assert await ids(**look) == order[:2] and await ids(**(look | {onward: order[1]})) == order[2:4]
             assert await page(**look) == (order[:2], True, False)
-            assert await page(**look, **{onward: order[1]}) == (order[2:4], True, True)
-            assert await page(**look, **{onward: order[3]}) == (order[4:], False, True)
-            assert await page(**look, **{back: order[4]}) == (order[2:4], True, True)
+            assert await page(**(look | {onward: order[1]})) == (order[2:4], True, True)
+            assert await page(**(look | {onward: order[3]})) == (order[4:], False, True)
+            assert await page(**(look | {back: order[4]})) == (order[2:4], True, True)
         one: dict[str, Any] = {"limit": 1}
         assert await page("object", **one) == ([13, 11, 12], True, False)
         assert await page("object", before_id=13) == ([14, 15], False, True)
