@@ -595,7 +595,7 @@ class OperationsStore(Protocol):
         """Due deliveries that failed before, the longest due of each agent first; looks at the first thousand of each."""
 
     async def find_people(self, text: str, after_login: str = "", limit: int = 100) -> list[Person]:
-        """By login: whose login or name holds `text`, whatever its case; without the principals of groups."""
+        """By login: whose login or name holds `text`, whatever its case; without the principals of groups and of the public."""
 
     async def objects(self, text: str = "", after: str = "", limit: int = 100) -> list[str]:
         """Objects on which somebody has a role, by name; those that hold `text`."""

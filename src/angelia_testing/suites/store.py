@@ -672,6 +672,7 @@ class StoreSuite:
         for login, name in (("alice", "Alice A"), ("bob", "B%b"), ("carol", "CAROL a")):
             await store.put_person(Person(person_id=0, login=login, name=name))
         await store.put_group(Group(group_id=0, name="carols", members=("alice",)))
+        await store.put_person(Person(person_id=0, login="public:cars"))
         assert [person.login for person in await store.find_people("cAr")] == ["carol"]
         assert [person.login for person in await store.find_people("%")] == ["bob"]
         assert [person.login for person in await store.find_people("a", "alice", 1)] == ["carol"]
