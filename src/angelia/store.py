@@ -656,6 +656,11 @@ class SignInStore(Protocol):
     async def identities(self, person_id: int) -> list[tuple[str, str]]:
         """What she is at providers: (issuer, subject), in order."""
 
+    async def unlink_identity(self, issuer: str, subject: str, person_id: int, opening: Collection[str], *, has_passwords: bool) -> bool:
+        """Hers no more; the sessions that its issuer opened for her end. False if it is not hers. Conflict where it is the last way to sign in:
+        identities of the issuers in `opening` are ways, and where there are passwords (`has_passwords`) hers is one.
+        """
+
     async def open_session(self, session: Session, secret_hash: str, provider_session: str = "") -> Session:
         """A new one gets its id; `provider_session` is the provider's `sid`."""
 

@@ -366,6 +366,30 @@ class StoreSuite:
         assert await store.identities(bob.person_id) == []
         assert await store.person_of_identity("https://a", "2") == alice
         assert await store.person_of_identity("https://a", "1") is None
+        ways: dict[str, Any] = {"opening": ["https://a", "https://b"], "has_passwords": True}
+        assert not await store.unlink_identity("https://a", "2", bob.person_id, **ways)
+        assert not await store.unlink_identity("https://a", "1", alice.person_id, **ways)
+        for provider, secret in (("https://a", "sa"), ("https://b", "sb"), ("", "sp")):
+            session = Session(person_id=alice.person_id, provider=provider, created_at=NOW, seen_at=NOW, ends_at=NOW + MINUTE)
+            await store.open_session(session, secret)
+        assert await store.unlink_identity("https://b", "1", alice.person_id, **ways)
+        assert {session.provider for session in await store.list_sessions(alice.person_id, NOW)} == {"https://a", ""}
+        with pytest.raises(Conflict):
+            await store.unlink_identity("https://a", "2", alice.person_id, **ways)
+        assert await store.identities(alice.person_id) == [("https://a", "2")]
+        await store.put_password(alice.person_id, "hash", NOW)
+        with pytest.raises(Conflict):
+            await store.unlink_identity("https://a", "2", alice.person_id, opening=["https://a"], has_passwords=False)
+        assert await store.unlink_identity("https://a", "2", alice.person_id, **ways)
+        await store.put_password(alice.person_id, None, NOW)
+        await store.link_identity("https://gone", "3", alice.person_id)
+        assert await store.unlink_identity("https://gone", "3", alice.person_id, **ways), "it opened nothing"
+        await store.link_identity("https://a", "2", alice.person_id)
+        await store.link_identity("https://b", "1", alice.person_id)
+        removals = [store.unlink_identity(*one, alice.person_id, **ways) for one in (("https://a", "2"), ("https://b", "1"))]
+        made = await asyncio.gather(*removals, return_exceptions=True)
+        assert sorted(isinstance(one, Conflict) for one in made) == [False, True], "one of two at once leaves the other"
+        assert len(await store.identities(alice.person_id)) == 1
         feed = await store.add_feed(Feed(person_id=alice.person_id, title="T", query={}, created_at=NOW), "secret")
         assert await store.feed("secret") == feed
         await store.put_person(replace(alice, is_active=False))
