@@ -484,13 +484,14 @@ class Token:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feed:
-    """A saved query of one person's inbox, readable by whoever has its token."""
+    """A saved query of one person's inbox, readable by whoever has its token. `last_read_at`: by its present token, to some minutes."""
 
     feed_id: int = 0
     person_id: int
     title: str
     query: Mapping[str, str] = field(default_factory=dict)
     created_at: datetime
+    last_read_at: datetime | None = None
     is_revoked: bool = False
 
 
@@ -545,8 +546,11 @@ class SiteStore(Protocol):
     async def list_feeds(self, person_id: int) -> list[Feed]:
         """Hers, revoked ones left out."""
 
+    async def touch_feed(self, feed_id: int, now: datetime, every: timedelta) -> bool:
+        """It was read. False, and nothing is written, where it is known to be read within `every` before now, or is revoked."""
+
     async def rotate_feed(self, person_id: int, feed_id: int, secret_hash: str | None) -> bool:
-        """A new secret, or None to revoke."""
+        """A new secret, which nobody has read with yet, or None to revoke."""
 
     async def new_node(self) -> int:
         """A number below 4096 for this process's ids; each call gives the next."""
@@ -597,7 +601,7 @@ class OperationsStore(Protocol):
         """Due deliveries that failed before, the longest due of each agent first; looks at the first thousand of each."""
 
     async def find_people(self, text: str, after_login: str = "", limit: int = 100) -> list[Person]:
-        """By login: whose login or name holds `text`, whatever its case; without the principals of groups."""
+        """By login: whose login or name holds `text`, whatever its case; without the principals of groups and of the public."""
 
     async def objects(self, text: str = "", after: str = "", limit: int = 100) -> list[str]:
         """Objects on which somebody has a role, by name; those that hold `text`."""
@@ -658,6 +662,11 @@ class SignInStore(Protocol):
     async def identities(self, person_id: int) -> list[tuple[str, str]]:
         """What she is at providers: (issuer, subject), in order."""
 
+    async def unlink_identity(self, issuer: str, subject: str, person_id: int, opening: Collection[str], *, has_passwords: bool) -> bool:
+        """Hers no more; the sessions that its issuer opened for her end. False if it is not hers. Conflict where it is the last way to sign in:
+        identities of the issuers in `opening` are ways, and where there are passwords (`has_passwords`) hers is one.
+        """
+
     async def open_session(self, session: Session, secret_hash: str, provider_session: str = "") -> Session:
         """A new one gets its id; `provider_session` is the provider's `sid`."""
 
@@ -688,6 +697,8 @@ class InboxQuery:
     """A view of one inbox. Empty fields do not filter. `tag` is `name=value`. `reason` is `role`, `rule`, `follow`, `to`, `cc` or `group`, or one
     of them with its value (`role:maintainer`). `state`: unread, read, archived, all, or "" for all but archived. `seen_by`: the principals of
     the reader as they are now (her login, `group:<name>`): restricted messages for others are left out (promise P14); None looks at no rights.
+    `is_by_severity`: what presses most comes first, and of equals the newest; where `is_newest_first` is False it is the other way round. Only
+    the newest 20,000 entries are ordered so. In each order `before_id` asks for what stands below that entry, `after_id` for what stands above.
     """
 
     state: str = ""
@@ -701,6 +712,7 @@ class InboxQuery:
     text: str = ""
     agent: str = "web"
     is_newest_first: bool = True
+    is_by_severity: bool = False
     before_id: int | None = None
     after_id: int | None = None
     limit: int = 50
@@ -748,7 +760,7 @@ class InboxStore(Protocol):
     """What was delivered to the pull media, as the person sees it."""
 
     async def inbox(self, person_id: int, query: InboxQuery) -> list[InboxItem]:
-        """A page of the view."""
+        """A page of the view; InvalidInput where it is ordered by severity and its cursor is no entry of hers."""
 
     async def inbox_page(self, person_id: int, query: InboxQuery, group_by: str = "", shown: int = 3) -> InboxPage:
         """A page with its numbers, of one look: `limit` entries, each a group by itself, or with `group_by` (object, thread) `limit` groups with

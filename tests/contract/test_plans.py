@@ -44,6 +44,8 @@ _FILL = (
     "FROM numbers WHERE n < 3000",
     "INSERT INTO audit (at_us, actor, action, detail) SELECT n, 'person:p' || (n % 400), CASE WHEN n % 100 = 0 THEN 'token.add' ELSE 'sign-in' END, '0' FROM numbers",
     "INSERT INTO template_versions (key, source) SELECT 'k' || (n % 400), 'x' FROM numbers WHERE n < 9000",
+    "INSERT INTO persons (login, name) SELECT 'p' || n, 'Person ' || n FROM numbers",
+    "INSERT INTO relations (object, role, principal) SELECT 'KDE/' || (n / 3), 'maintainer', 'p' || (n % 9000) FROM numbers",
 )
 
 
@@ -86,7 +88,7 @@ class Watch:
 
 def scans(connection, statement, parameters):
     """Lines of its plan that go through all of a big table."""
-    big = "messages|deliveries|ledger|repeat_marks|digests|follows|flood_marks|user_types|audit|template_versions"
+    big = "messages|deliveries|ledger|repeat_marks|digests|follows|flood_marks|user_types|audit|template_versions|persons|relations"
     if connection.dialect.name == "sqlite":
         found = [row[-1] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
         return [line for line in found if re.match(rf"SCAN ({big})\b(?! USING (COVERING )?INDEX ({PARTIAL})\b)", line)]
@@ -112,7 +114,7 @@ async def hot(store):
     ((held, _), *_) = await store.held_items(slot, 100)
     await store.move_items([held.delivery_id], NOW)
     await store.backlog()
-    for query in (InboxQuery(), InboxQuery(state="unread", subtree="obs"), InboxQuery(before_id=key)):
+    for query in (InboxQuery(), InboxQuery(state="unread", subtree="obs"), InboxQuery(before_id=key), InboxQuery(is_by_severity=True)):
         await store.inbox(7, query)
         await store.inbox_counts(7, query)
         await store.inbox_page(7, query, "object")
@@ -141,6 +143,12 @@ async def hot(store):
     await store.audit_log(500, actor="person:p7")
     await store.audit_log(action="token.add")
     await store.template_versions("k7")
+    for text in ("", "7", "nobody"):
+        await store.find_people(text, "p5", 100)
+        await store.objects(text, "", 100)
+        await store.objects(text, "KDE/5", 100)
+    assert await store.roles_of((await store.person("p7")).person_id)
+    assert await store.related_ids("KDE/7")
     await store.cancel_waiting(7, reason=Reason.MUTED, now=NOW)
     await store.put_wants("alice", {}, follows=["KDE/7"], rules=[RuleRow(0, "x.#", "p", "v")])
     assert await store.purge(NOW, timedelta(days=39), 100) == 100

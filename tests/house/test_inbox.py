@@ -123,6 +123,26 @@ async def test_pages_follow_each_other_both_ways(filled, browser):
     assert "There is no such page any more" in (await client.get(f"/inbox?group=none&before={everything[-1]}")).text
 
 
+async def test_what_presses_most_comes_first_where_she_wants_it(filled, browser):
+    client = await browser("alice")
+    await filled.post("x.y", to=["alice"], severity="low", subject="no hurry")
+    await filled.work()
+    low, normal, *high = await entries(client)
+    assert await entries(client, "group=none&sort=-severity") == [*high, normal, low]
+    rising = [low, normal, *high[::-1]]
+    assert await entries(client, "group=none&sort=severity") == rising
+    first = (await client.get("/inbox?group=none&sort=severity&limit=2")).text
+    assert f"sort=severity&amp;group=none&amp;after={normal}" in first and '<option value="severity" selected>' in first and "Next page" in first
+    second = (await client.get(f"/inbox?group=none&sort=severity&limit=2&after={normal}")).text
+    assert ids_in(second) == rising[2:4] and f"before={rising[2]}" in second
+    found, after = [], ""
+    while after is not None:
+        answer = await filled.call("GET", f"/api/v1/people/alice/inbox?sort=severity&limit=3{after and f'&after={after}'}", status=200)
+        found, after = found + [item["id"] for item in answer["items"]], answer["next"]
+    assert found == rising
+    (await filled.call("GET", f"/api/v1/people/alice/inbox?sort=severity&after={public_id('dlv', 5)}", status=422))
+
+
 async def test_a_url_of_a_view_says_only_what_differs(filled, browser):
     client = await browser("alice")
     answer = await client.get("/inbox?state=&text=okular&group=object&sort=-received")

@@ -11,6 +11,7 @@ from tests.house.browsing import WORDS, add_address, alice, browsers, code_of, l
 from tests.house.conftest import NOW
 
 from angelia.flow.verification import verification_link
+from angelia.model.errors import StoreUnavailable
 from angelia.model.person import AddressState
 from angelia_testing.recording import RecordingAgent
 
@@ -151,6 +152,60 @@ async def test_a_feed_is_shown_once_rotated_and_revoked(bench, alice, browsers):
     await alice.post(f"/feeds/{feed['id']}/revoke")
     await alice.get(urlsplit(new).path, 404)
     assert "No feeds yet" in await alice.get("/feeds?done=revoked")
+
+
+async def test_a_feed_tells_when_it_was_last_read(bench, alice, outside, monkeypatch):  # noqa: F811
+    made = await bench.call("POST", "/api/v1/people/alice/feeds", {"title": "all"}, 201)
+    path, touches, touch = urlsplit(made["json"]).path, [], bench.store.touch_feed
+
+    async def counted(*asked):
+        touches.append(asked)
+        return await touch(*asked)
+
+    async def broken(*_):
+        raise StoreUnavailable("the disk is full")
+
+    async def last_read_at():
+        (feed,) = (await bench.call("GET", "/api/v1/people/alice/feeds"))["items"]
+        return feed["last_read_at"]
+
+    assert made["last_read_at"] is None and await last_read_at() is None and ">never<" in await alice.get("/feeds")
+    monkeypatch.setattr(bench.store, "touch_feed", broken)
+    assert (await outside.get(path)).status_code == 200 and await last_read_at() is None
+    monkeypatch.setattr(bench.store, "touch_feed", counted)
+    first = await outside.get(path)
+    again = await outside.get(path, headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, len(touches)) == (304, 1), "written once in some minutes"
+    assert await last_read_at() is not None and ">never<" not in await alice.get("/feeds")
+    await bench.call("POST", f"/api/v1/people/alice/feeds/{made['id']}/rotate", status=200)
+    assert await last_read_at() is None, "nobody has read with the new address"
+
+
+async def test_readers_of_feeds_wait_for_no_write(bench, monkeypatch):
+    await bench.person("alice", mail=False)
+    made = await bench.call("POST", "/api/v1/people/alice/feeds", {"title": "all"}, 201)
+    may_write, is_out = asyncio.Event(), asyncio.Event()
+
+    async def slow(*_):
+        await may_write.wait()
+
+    async def send(message):
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            is_out.set()
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    monkeypatch.setattr(bench.store, "touch_feed", slow)
+    path = urlsplit(made["atom"]).path
+    scope = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b"", "headers": [(b"host", b"hub")]}
+    scope |= {"http_version": "1.1", "scheme": "http", "client": ("127.0.0.1", 5), "server": ("hub", 80), "root_path": ""}
+    asked = asyncio.create_task(bench.house.app()(scope, receive, send))
+    async with asyncio.timeout(5):
+        await is_out.wait()
+        assert not asked.done()
+        may_write.set()
+        await asked
 
 
 async def test_a_wrong_feed_is_told(alice):  # noqa: F811

@@ -10,6 +10,7 @@ from operator import attrgetter
 from sqlalchemy import Connection
 
 from angelia.model.delivery import State
+from angelia.model.errors import InvalidInput
 from angelia.model.moments import from_us, to_us
 from angelia.store import InboxGroup, InboxItem, InboxPage, InboxQuery
 from angelia.stores import rows as shape
@@ -49,6 +50,11 @@ PAGE = 500
 MOST_SCANNED = 20_000
 """How many entries one look goes over; the next page goes on from there."""
 
+Place = tuple[int, int]
+"""Where an entry stands in the order of a view: its severity (0 where that does not matter) and its id."""
+Cursors = tuple[Place | None, Place | None]
+"""Of the view's `before_id` and `after_id`."""
+
 
 class InboxMixin:
     """InboxStore in SQL."""
@@ -77,11 +83,12 @@ class InboxMixin:
         def work(connection: Connection) -> InboxPage:
             rows = _rows(connection, person_id, query, limit=MOST_SCANNED, is_whole=True)
             found = sifted(connection, self._shelves.of(person_id), person_id, query, rows)
-            fitting = found.fitting
-            bundles, has_more, has_fewer = _bundles(fitting, query, group_by)
-            if not bundles and len(rows) == MOST_SCANNED:  # beyond what one look goes over
+            fitting = _in_order(found.fitting, query)
+            cursors = self._cursors(connection, person_id, query)
+            bundles, has_more, has_fewer = _bundles(fitting, query, group_by, cursors)
+            if not bundles and len(rows) == MOST_SCANNED and not query.is_by_severity:  # beyond what one look goes over
                 far = self._fitting(connection, person_id, query, _rows(connection, person_id, query, limit=MOST_SCANNED))
-                bundles, has_more, has_fewer = _bundles(far, query, group_by)
+                bundles, has_more, has_fewer = _bundles(far, query, group_by, cursors)
             items = {item.delivery_id: item for item in _items(connection, [one for bundle in bundles for one in bundle[:shown]])}
             groups = tuple(_group(bundle, group_by, [items[row[DELIVERY]] for row, _ in bundle[:shown]]) for bundle in bundles)
             unread = sum(row[READ] is None for row, _ in fitting)
@@ -150,7 +157,37 @@ class InboxMixin:
         return await self.engine.write(work)
 
     def _fitting(self, connection: Connection, person_id: int, query: InboxQuery, rows: Sequence[Row]) -> list[Pair]:
-        return sifted(connection, self._shelves.of(person_id), person_id, query, rows).fitting
+        found = _in_order(sifted(connection, self._shelves.of(person_id), person_id, query, rows).fitting, query)
+        if not query.is_by_severity:  # the rows begin at the cursor
+            return found
+        before, after = self._cursors(connection, person_id, query)
+        places = [(pair, _place(pair, query)) for pair in found]
+        return [pair for pair, place in places if (before is None or place < before) and (after is None or place > after)]
+
+    def _cursors(self, connection: Connection, person_id: int, query: InboxQuery) -> Cursors:
+        def place(delivery_id: int | None) -> Place | None:
+            if delivery_id is None or not query.is_by_severity:
+                return None if delivery_id is None else (0, delivery_id)
+            anything = InboxQuery(state="all", agent=query.agent)  # it may have left the view by now
+            rows = _rows(connection, person_id, anything, [delivery_id])
+            found = self._fitting(connection, person_id, anything, rows)
+            if not found:
+                raise InvalidInput("the entry of this cursor is gone: begin again with the first page")
+            return _place(found[0], query)
+
+        return place(query.before_id), place(query.after_id)
+
+
+def _place(pair: Pair, query: InboxQuery) -> Place:
+    return (pair[1].severity if query.is_by_severity else 0, pair[0][DELIVERY])
+
+
+def _in_order(found: list[Pair], query: InboxQuery) -> list[Pair]:
+    """Rows come by their age: of equal severity they stay so."""
+    if not query.is_by_severity:
+        return found
+    falling = sorted(found, key=lambda pair: pair[1].severity, reverse=True)
+    return falling if query.is_newest_first else falling[::-1]
 
 
 def _name(person_id: int) -> str:
@@ -160,7 +197,10 @@ def _name(person_id: int) -> str:
 def _rows(
     connection: Connection, person_id: int, query: InboxQuery, ids: Collection[int] | None = None, *, limit: int = 0, is_whole: bool = False
 ) -> list[Row]:
-    """Rows in the state of the view, in its order, from its cursor on; `is_whole`: from the first. Chosen ids come as a list of theirs."""
+    """Rows in the state of the view, by age in its order, from its cursor on; `is_whole`, or to be ordered by severity: from the first, the newest
+    of all. Chosen ids come as a list of theirs.
+    """
+    is_whole = is_whole or query.is_by_severity
     conditions, bound = _STATES[query.state], [person_id, query.agent]
     for condition, cursor in ((" AND id < ?", query.before_id), (" AND id > ?", query.after_id)):
         if cursor is not None and not is_whole:
@@ -169,13 +209,16 @@ def _rows(
     if ids is not None:
         sql = _ROWS.format(conditions=f"{conditions} AND id {{ids}}")
         return [row for some in shape.chunks(ids) for row in listed(connection, sql, tuple(bound), some)]
-    order = "DESC" if query.is_newest_first else "ASC"
+    order = "DESC" if query.is_newest_first or query.is_by_severity else "ASC"
     sql = _ROWS.format(conditions=f"{conditions} ORDER BY id {order} LIMIT ?")
     return list(run(connection, sql, (*bound, limit)).all())
 
 
 def _in_pages(connection: Connection, person_id: int, query: InboxQuery) -> Iterator[list[Row]]:
-    """Rows of the view, page by page, so that a short answer reads little."""
+    """Rows of the view, page by page, so that a short answer reads little. What is most severe may be anywhere: it needs all at once."""
+    if query.is_by_severity:
+        yield _rows(connection, person_id, query, limit=MOST_SCANNED)
+        return
     scanned, start = 0, query
     while scanned < MOST_SCANNED:
         size = PAGE if scanned else min(PAGE, max(query.limit, 50))
@@ -203,11 +246,11 @@ def _items(connection: Connection, found: Sequence[Pair]) -> list[InboxItem]:
     ]
 
 
-def _bundles(found: Sequence[Pair], query: InboxQuery, group_by: str) -> tuple[list[list[Pair]], bool, bool]:
+def _bundles(found: Sequence[Pair], query: InboxQuery, group_by: str, cursors: Cursors) -> tuple[list[list[Pair]], bool, bool]:
     """The page's groups, in the order of their first entries, and whether there are groups after and before them."""
     bundles = _grouped(found, group_by)
-    forward, backward = (query.before_id, query.after_id) if query.is_newest_first else (query.after_id, query.before_id)
-    places = [bundle[0][0][DELIVERY] for bundle in bundles]
+    forward, backward = cursors if query.is_newest_first else cursors[::-1]
+    places = [_place(bundle[0], query) for bundle in bundles]
     start, end = 0, len(bundles)
     if forward is not None:
         start = sum(place >= forward if query.is_newest_first else place <= forward for place in places)

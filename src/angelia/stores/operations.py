@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, func, insert, not_, or_, select
+from sqlalchemy import Connection, func, insert, or_, select
 
 from angelia.model.delivery import Delivery
 from angelia.model.moments import from_us, to_text, to_us
@@ -12,7 +12,7 @@ from angelia.model.person import Person
 from angelia.store import Document
 from angelia.stores import rows as shape
 from angelia.stores.engine import SqlEngine, run
-from angelia.stores.people import PERSON_COLUMNS, person_from
+from angelia.stores.people import IS_HUMAN, PERSON_COLUMNS, person_from
 from angelia.stores.tables import audit, persons, relations
 
 # The state stands as a number: a bound parameter would keep SQLite from using the partial index.
@@ -82,7 +82,7 @@ class OperationsMixin:
         """See OperationsStore. Goes through the logins in order, and stops when it has found enough."""
         wanted = text.lower()
         holds = or_(func.lower(persons.c.login).contains(wanted, autoescape=True), func.lower(persons.c.name).contains(wanted, autoescape=True))
-        statement = select(*PERSON_COLUMNS).where(persons.c.login > after_login, not_(persons.c.login.startswith("group:")), holds)
+        statement = select(*PERSON_COLUMNS).where(persons.c.login > after_login, IS_HUMAN, holds)
         statement = statement.order_by(persons.c.login).limit(limit)
         return [person_from(row) for row in await self.engine.read(lambda connection: connection.execute(statement).all())]
 

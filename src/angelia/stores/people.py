@@ -20,6 +20,8 @@ from angelia.stores.tables import addresses, follows, groups, members, persons, 
 
 PERSON_COLUMNS = (persons.c.id, persons.c.login, persons.c.name, persons.c.time_zone, persons.c.language, persons.c.is_active,
                   persons.c.is_admin)  # fmt: skip
+IS_HUMAN = not_(or_(persons.c.login.startswith("group:"), persons.c.login.startswith("public:")))
+"""Groups and the public have rows as people do."""
 CHUNK = 10_000
 
 
@@ -75,8 +77,7 @@ class PeopleMixin:
 
     async def list_people(self, after_login: str = "", limit: int = 100) -> list[Person]:
         """See PersonStore."""
-        is_human = not_(or_(persons.c.login.startswith("group:"), persons.c.login.startswith("public:")))
-        statement = select(*PERSON_COLUMNS).where(persons.c.login > after_login, is_human).order_by(persons.c.login).limit(limit)
+        statement = select(*PERSON_COLUMNS).where(persons.c.login > after_login, IS_HUMAN).order_by(persons.c.login).limit(limit)
         return [person_from(row) for row in await self.engine.read(lambda connection: connection.execute(statement).all())]
 
     async def person_ids(self, logins: Collection[str]) -> dict[str, int]:

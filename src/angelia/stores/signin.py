@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, select, update
 
+from angelia.model.errors import Conflict
 from angelia.model.moments import from_us, to_us
 from angelia.model.person import Person
 from angelia.store import Session
@@ -69,6 +70,25 @@ class SignInMixin:
         found = await self.engine.read(lambda connection: connection.execute(statement).all())
         return [(row[0], row[1]) for row in found]
 
+    async def unlink_identity(self, issuer: str, subject: str, person_id: int, opening: Collection[str], *, has_passwords: bool) -> bool:
+        """See SignInStore."""
+        table = identities.c
+
+        def work(connection: Connection) -> bool:
+            # Two removals at once must not each leave the other's as the last.
+            connection.execute(select(persons.c.id).where(persons.c.id == person_id).with_for_update()).close()
+            found = connection.execute(select(table.issuer, table.subject).where(table.person_id == person_id)).all()
+            others = [other for other, name in found if (other, name) != (issuer, subject)]
+            if len(others) == len(found):
+                return False
+            if issuer in opening and not any(other in opening for other in others) and not (has_passwords and _has_password(connection, person_id)):
+                raise Conflict("this is the only way to sign in: have a password set, or sign in with another provider, first")
+            connection.execute(delete(identities).where(table.issuer == issuer, table.subject == subject, table.person_id == person_id))
+            connection.execute(delete(sessions).where(_s.person_id == person_id, _s.provider == issuer))
+            return True
+
+        return await self.engine.write(work)
+
     async def open_session(self, session: Session, secret_hash: str, provider_session: str = "") -> Session:
         """See SignInStore."""
         values = (
@@ -121,6 +141,10 @@ class SignInMixin:
         """See SignInStore."""
         statement = delete(sessions).where(_s.ends_us <= to_us(now))
         return await self.engine.write(lambda connection: connection.execute(statement).rowcount)
+
+
+def _has_password(connection: Connection, person_id: int) -> bool:
+    return connection.scalar(select(credentials.c.person_id).where(credentials.c.person_id == person_id)) is not None
 
 
 def _session_from(row: Any) -> Session:

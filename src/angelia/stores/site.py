@@ -3,10 +3,10 @@
 import json
 from collections.abc import Collection
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, or_, select, update
 
 from angelia.model.errors import Conflict
 from angelia.model.message import MessageType, Severity, ancestry
@@ -138,9 +138,15 @@ class SiteMixin:
         statement = select(feeds).where(feeds.c.person_id == person_id, feeds.c.is_revoked == 0).order_by(feeds.c.id)
         return [_feed_from(row) for row in await self.engine.read(lambda connection: connection.execute(statement).all())]
 
+    async def touch_feed(self, feed_id: int, now: datetime, every: timedelta) -> bool:
+        """See SiteStore."""
+        is_late = or_(feeds.c.last_read_us.is_(None), feeds.c.last_read_us < to_us(now - every))
+        statement = update(feeds).where(feeds.c.id == feed_id, feeds.c.is_revoked == 0, is_late).values(last_read_us=to_us(now))
+        return bool(await self.engine.write(lambda connection: connection.execute(statement).rowcount))
+
     async def rotate_feed(self, person_id: int, feed_id: int, secret_hash: str | None) -> bool:
         """See SiteStore."""
-        values: dict[str, object] = {"is_revoked": 1} if secret_hash is None else {"secret_hash": secret_hash}
+        values: dict[str, object] = {"is_revoked": 1} if secret_hash is None else {"secret_hash": secret_hash, "last_read_us": None}
         mine = (feeds.c.id == feed_id, feeds.c.person_id == person_id, feeds.c.is_revoked == 0)
         statement = update(feeds).where(*mine).values(**values)
         return bool(await self.engine.write(lambda connection: connection.execute(statement).rowcount))
@@ -226,6 +232,7 @@ def _feed_from(row: Row[Any]) -> Feed:
         title=row.title,
         query=json.loads(row.query),
         created_at=from_us(row.created_us),
+        last_read_at=shape.moment(row.last_read_us),
         is_revoked=bool(row.is_revoked),
     )
 

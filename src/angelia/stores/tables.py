@@ -213,6 +213,7 @@ relations = Table(
     Column("role", Text, primary_key=True),
     Column("principal", Text, primary_key=True),
 )
+Index("relations_principal", relations.c.principal, relations.c.object, relations.c.role)
 
 documents = Table("documents", metadata, Column("name", Text, primary_key=True), _text("document"), _big("version"))
 
@@ -285,6 +286,7 @@ feeds = Table(
     Column("secret_hash", String(64), nullable=False, unique=True),
     _big("created_us"),
     _small("is_revoked"),
+    Column("last_read_us", BigInteger),
 )
 
 templates = Table("templates", metadata, Column("key", Text, primary_key=True), _text("source"))

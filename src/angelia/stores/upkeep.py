@@ -209,7 +209,7 @@ class UpkeepMixin:
         return count
 
 
-HEAD = "0006"
+HEAD = "0007"
 
 
 def mismatch(found: str) -> SchemaMismatch:

@@ -17,6 +17,7 @@ from angelia.web import (
     audit,
     export,
     feeds,
+    identities,
     inbox,
     keys,
     messages,
@@ -83,6 +84,7 @@ def make_api(context: Context) -> FastAPI:
         statistics,
         wishes,
         sessions,
+        identities,
         export,
         topics,
     )

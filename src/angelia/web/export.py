@@ -13,6 +13,7 @@ from angelia.store import InboxQuery
 from angelia.web.access import House, Reading
 from angelia.web.context import Context
 from angelia.web.forms import address_out, feed_out, item_out, person_out, token_out
+from angelia.web.identities import bound_to, identity_out
 from angelia.web.sessions import open_sessions, session_out
 
 router = APIRouter(prefix="/api/v1/people/{login}", tags=["person"])
@@ -21,7 +22,7 @@ _PAGE = 500
 
 @router.get("/export")
 async def export(person: Reading, house: House) -> StreamingResponse:
-    """Person, preferences, addresses, feeds, tokens, sessions, seen types, and the whole inbox, archived messages included."""
+    """Person, preferences, addresses, feeds, tokens, sessions, identities, seen types, and the whole inbox, archived messages included."""
     head = json.dumps(await _head(house, person), ensure_ascii=False)
     headers = {"Content-Disposition": f'attachment; filename="angelia-{person.person_id}.json"', "Cache-Control": "private, no-store"}
     return StreamingResponse(_parts(house, person, head), media_type="application/json", headers=headers)
@@ -39,6 +40,7 @@ async def _head(house: Context, person: Person) -> dict[str, Any]:
         "feeds": [feed_out(feed) for feed in await store.list_feeds(person_id)],
         "tokens": [token_out(token) for token in await store.list_tokens(f"person:{person.login}")],
         "sessions": [session_out(session) for session in await open_sessions(house, person)],
+        "identities": [identity_out(bound) for bound in await bound_to(house, person)],
         "types": [
             {"key": key, "first_seen_at": to_text(first), "last_seen_at": to_text(last), "messages": count}
             for key, first, last, count in await store.user_types(person_id)

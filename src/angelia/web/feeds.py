@@ -2,27 +2,32 @@
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, register_namespace, tostring
 
 from fastapi import APIRouter, Request, Response
+from starlette.background import BackgroundTask
 
 from angelia.flow.rights import principals
-from angelia.model.errors import NotFound
+from angelia.model.errors import AngeliaError, NotFound
 from angelia.model.message import Severity
 from angelia.model.moments import number_of, public_id, to_text
 from angelia.rendering.text import as_html, as_text, one_line
 from angelia.store import Feed, InboxItem, InboxQuery
 from angelia.web.access import House
+from angelia.web.context import Context
 from angelia.wire.callers import secret_hash
 
 router = APIRouter(prefix="/feeds", tags=["feeds"])
 ATOM = "http://www.w3.org/2005/Atom"
 PAGE = 50
 MOST_BODY = 10_000
+READ_EVERY = timedelta(minutes=5)
+"""Readers come often; that they came is written once in this time."""
 _NAMES = {"type": "subtree", "object": "object_ref", "source": "source", "tag": "tag", "thread": "thread", "text": "text", "reason": "reason"}
 # The address of a feed is its secret: it goes to no other site, in no Referer, and into no shared cache.
 _PRIVATE = {"Cache-Control": "private, max-age=60", "X-Robots-Tag": "noindex, nofollow", "Referrer-Policy": "no-referrer"}
@@ -46,7 +51,15 @@ async def feed(name: str, request: Request, house: House, before: str = "") -> R
     def link(item: InboxItem) -> str:
         return f"{house.base_url}/api/v1/messages/{public_id('msg', item.message.message_id)}"
 
-    return answer(request, found, items, f"{house.base_url}/feeds/{name}", link, _PRIVATE)
+    made = answer(request, found, items, f"{house.base_url}/feeds/{name}", link, _PRIVATE)
+    if found.last_read_at is None or found.last_read_at < house.now() - READ_EVERY:
+        made.background = BackgroundTask(_note, house, found.feed_id)  # runs when the answer is out
+    return made
+
+
+async def _note(house: Context, feed_id: int) -> None:
+    with suppress(AngeliaError):  # the reader has what it came for; whoever comes next tries again
+        await house.store.touch_feed(feed_id, house.now(), READ_EVERY)
 
 
 def answer(request: Request, found: Feed, items: list[InboxItem], base: str, link: Link, headers: Mapping[str, str]) -> Response:

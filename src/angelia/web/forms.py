@@ -314,7 +314,8 @@ def token_out(token: Token) -> dict[str, Any]:
 
 def feed_out(feed: Feed) -> dict[str, Any]:
     """A feed without its secret."""
-    return {"id": feed.feed_id, "title": feed.title, "query": dict(feed.query), "created_at": to_text(feed.created_at)}
+    times = {"created_at": to_text(feed.created_at), "last_read_at": _time(feed.last_read_at)}
+    return {"id": feed.feed_id, "title": feed.title, "query": dict(feed.query)} | times
 
 
 def source_out(source: Source) -> dict[str, Any]:

@@ -40,7 +40,7 @@ async def inbox_query(
     thread: str = "",
     severity: str = "",
     text: str = Query("", max_length=200),
-    sort: str = Query("-received", pattern="^-?received$"),
+    sort: str = Query("-received", pattern="^-?(received|severity)$"),
     before: str = "",
     after: str = "",
     limit: Limit = 50,
@@ -58,6 +58,7 @@ async def inbox_query(
             "severity": severity,
             "text": text,
             "is_newest_first": sort.startswith("-"),
+            "is_by_severity": sort.endswith("severity"),
             "before": before,
             "after": after,
             "limit": limit,
@@ -84,6 +85,8 @@ class Marked:
 @router.get("/inbox")
 async def inbox(view: View, person: Reading, house: House, group: Literal["", "object", "thread"] = "") -> Body:
     """A page of her inbox: filters by state, type subtree, source, tag (`name=value`), reason, object, thread, severity and text.
+
+    `sort` is `received` or `severity`, with `-` falling; of equal severity the newest come first, or last in the rising order.
 
     With `group` the page is of groups: each with its numbers and its first three entries. `next` is the cursor of the following page.
     """

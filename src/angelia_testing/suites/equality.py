@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from angelia.model.delivery import Delivery, Reason, State
-from angelia.model.message import Message
+from angelia.model.message import Message, Severity
 from angelia.model.moments import to_us
 from angelia.model.payload import payload_of
 from angelia.model.person import Person
@@ -37,7 +37,8 @@ class Script:
         for _ in range(self.chance.randrange(1, 4)):
             self.number += 1
             kind, key = self.chance.choice(("a.b", "a.c", "ab")), self.chance.choice((None, "k1", "k2", f"k{self.number}"))
-            message = Message(message_id=self.number, source="s", type=kind, received_at=self.now, occurred_at=self.now, subject=key or "")
+            message = Message(message_id=self.number, source="s", type=kind, received_at=self.now, occurred_at=self.now, subject=key or "",
+                              severity=self.chance.choice(tuple(Severity)))  # fmt: skip
             fingerprint = self.chance.choice((b"1", b"2")) if key else b""
             rows.append(NewMessage(self.number, "s", kind, to_us(self.now), payload_of(message), key, fingerprint))
         return await self.store.add_messages(rows)
@@ -84,7 +85,12 @@ class Script:
         return await self.store.settle(made, self.now) if made else None
 
     async def look(self) -> Any:
-        store, query = self.store, InboxQuery(subtree=self.chance.choice(("", "a")), state=self.chance.choice(("", "unread", "archived")))
+        store, query = (
+            self.store,
+            InboxQuery(
+                subtree=self.chance.choice(("", "a")), state=self.chance.choice(("", "unread", "archived")), is_by_severity=self.chance.random() < 0.5
+            ),
+        )
         return (
             await store.conservation(), await store.backlog(), await store.due_slots(self.now, 10), await store.inbox(1, query),
             await store.inbox_counts(2, query, "type"), await store.list_messages(person_id=1, subtree="a"), await store.user_types(1),

@@ -10,8 +10,8 @@ import pytest
 
 from angelia.inlet import Taken
 from angelia.model.delivery import Delivery, Reason, State
-from angelia.model.errors import AngeliaError, Conflict, NotFound
-from angelia.model.message import Message, MessageType, Recipient
+from angelia.model.errors import AngeliaError, Conflict, InvalidInput, NotFound
+from angelia.model.message import Message, MessageType, Recipient, Severity
 from angelia.model.moments import first_id, next_id, to_us
 from angelia.model.payload import payload_of
 from angelia.model.person import Address, AddressState, Group, Person
@@ -368,6 +368,30 @@ class StoreSuite:
         assert await store.identities(bob.person_id) == []
         assert await store.person_of_identity("https://a", "2") == alice
         assert await store.person_of_identity("https://a", "1") is None
+        ways: dict[str, Any] = {"opening": ["https://a", "https://b"], "has_passwords": True}
+        assert not await store.unlink_identity("https://a", "2", bob.person_id, **ways)
+        assert not await store.unlink_identity("https://a", "1", alice.person_id, **ways)
+        for provider, secret in (("https://a", "sa"), ("https://b", "sb"), ("", "sp")):
+            session = Session(person_id=alice.person_id, provider=provider, created_at=NOW, seen_at=NOW, ends_at=NOW + MINUTE)
+            await store.open_session(session, secret)
+        assert await store.unlink_identity("https://b", "1", alice.person_id, **ways)
+        assert {session.provider for session in await store.list_sessions(alice.person_id, NOW)} == {"https://a", ""}
+        with pytest.raises(Conflict):
+            await store.unlink_identity("https://a", "2", alice.person_id, **ways)
+        assert await store.identities(alice.person_id) == [("https://a", "2")]
+        await store.put_password(alice.person_id, "hash", NOW)
+        with pytest.raises(Conflict):
+            await store.unlink_identity("https://a", "2", alice.person_id, opening=["https://a"], has_passwords=False)
+        assert await store.unlink_identity("https://a", "2", alice.person_id, **ways)
+        await store.put_password(alice.person_id, None, NOW)
+        await store.link_identity("https://gone", "3", alice.person_id)
+        assert await store.unlink_identity("https://gone", "3", alice.person_id, **ways), "it opened nothing"
+        await store.link_identity("https://a", "2", alice.person_id)
+        await store.link_identity("https://b", "1", alice.person_id)
+        removals = [store.unlink_identity(*one, alice.person_id, **ways) for one in (("https://a", "2"), ("https://b", "1"))]
+        made = await asyncio.gather(*removals, return_exceptions=True)
+        assert sorted(isinstance(one, Conflict) for one in made) == [False, True], "one of two at once leaves the other"
+        assert len(await store.identities(alice.person_id)) == 1
         feed = await store.add_feed(Feed(person_id=alice.person_id, title="T", query={}, created_at=NOW), "secret")
         assert await store.feed("secret") == feed
         await store.put_person(replace(alice, is_active=False))
@@ -442,11 +466,18 @@ class StoreSuite:
         alice = await store.put_person(Person(person_id=0, login="alice"))
         feed = await store.add_feed(Feed(person_id=alice.person_id, title="t", query={"type": "obs"}, created_at=NOW), "h1")
         assert await store.feed("h1") == feed
+        assert await store.touch_feed(feed.feed_id, NOW, 5 * MINUTE)
+        assert not await store.touch_feed(feed.feed_id, NOW + 5 * MINUTE, 5 * MINUTE)
+        assert await store.feed("h1") == replace(feed, last_read_at=NOW)
+        assert await store.touch_feed(feed.feed_id, NOW + 6 * MINUTE, 5 * MINUTE)
+        assert [one.last_read_at for one in await store.list_feeds(alice.person_id)] == [NOW + 6 * MINUTE]
         assert await store.rotate_feed(alice.person_id, feed.feed_id, "h2")
         assert await store.feed("h1") is None
+        assert await store.feed("h2") == feed
         assert not await store.rotate_feed(alice.person_id + 1, feed.feed_id, None)
         assert await store.rotate_feed(alice.person_id, feed.feed_id, None)
         assert await store.list_feeds(alice.person_id) == []
+        assert not await store.touch_feed(feed.feed_id, NOW, MINUTE)
 
     async def test_the_inbox_filters_counts_and_marks(self, store: Store) -> None:
         web: dict[str, Any] = {"agent": "web", "state": State.DELIVERED, "ended_at": NOW}
@@ -504,6 +535,37 @@ class StoreSuite:
         assert found.facets["reason"] == {"to": 3, "role": 3} and found.facets["severity"] == {"normal": 3}
         assert await store.inbox_counts(1, InboxQuery(reason="role:maintainer"), "object") == {"a": 3, "b": 1, "": 2}
         assert (await store.inbox_counts(1, InboxQuery(reason="role:main")))["total"] == 0
+
+    async def test_the_inbox_is_ordered_by_severity_too(self, store: Store) -> None:
+        web: dict[str, Any] = {"agent": "web", "state": State.DELIVERED, "ended_at": NOW}
+        for number, severity in enumerate((Severity.HIGH, Severity.LOW, Severity.URGENT, Severity.HIGH, Severity.NORMAL), 1):
+            await planned(store, number, [delivery(10 + number, number, **web)], severity=severity, object="a" if number < 4 else "")
+
+        async def page(group_by: str = "", **filters: Any) -> tuple[list[int], bool, bool]:
+            found = await store.inbox_page(1, InboxQuery(is_by_severity=True, **filters), group_by)
+            return [item.delivery_id for group in found.groups for item in group.items], found.has_more, found.has_fewer
+
+        async def ids(**filters: Any) -> list[int]:
+            return [item.delivery_id for item in await store.inbox(1, InboxQuery(is_by_severity=True, **filters))]
+
+        falling = [13, 14, 11, 15, 12]
+        for is_newest_first, order, onward, back in ((True, falling, "before_id", "after_id"), (False, falling[::-1], "after_id", "before_id")):
+            look: dict[str, Any] = {"is_newest_first": is_newest_first, "limit": 2}
+            assert await ids(**look) == order[:2] and await ids(**(look | {onward: order[1]})) == order[2:4]
+            assert await page(**look) == (order[:2], True, False)
+            assert await page(**(look | {onward: order[1]})) == (order[2:4], True, True)
+            assert await page(**(look | {onward: order[3]})) == (order[4:], False, True)
+            assert await page(**(look | {back: order[4]})) == (order[2:4], True, True)
+        one: dict[str, Any] = {"limit": 1}
+        assert await page("object", **one) == ([13, 11, 12], True, False)
+        assert await page("object", before_id=13) == ([14, 15], False, True)
+        assert await ids(min_severity=Severity.HIGH, state="unread") == [13, 14, 11]
+        assert await store.mark(1, InboxQuery(is_by_severity=True, before_id=14), None, "read", NOW) == 3
+        assert await ids(state="unread", before_id=11) == []  # a cursor that left the view still has its place
+        assert (await store.inbox_counts(1, InboxQuery(is_by_severity=True, after_id=14)))["total"] == 1
+        for cursor in (99, 0):
+            with pytest.raises(InvalidInput):
+                await ids(before_id=cursor)
 
     async def test_the_inbox_finds_texts_as_readers_mean_them(self, store: Store) -> None:
         web: dict[str, Any] = {"agent": "web", "state": State.DELIVERED, "ended_at": NOW}
@@ -646,6 +708,7 @@ class StoreSuite:
         for login, name in (("alice", "Alice A"), ("bob", "B%b"), ("carol", "CAROL a")):
             await store.put_person(Person(person_id=0, login=login, name=name))
         await store.put_group(Group(group_id=0, name="carols", members=("alice",)))
+        await store.put_person(Person(person_id=0, login="public:cars"))
         assert [person.login for person in await store.find_people("cAr")] == ["carol"]
         assert [person.login for person in await store.find_people("%")] == ["bob"]
         assert [person.login for person in await store.find_people("a", "alice", 1)] == ["carol"]

@@ -8,11 +8,12 @@ from zoneinfo import available_timezones
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import RedirectResponse, StreamingResponse
 
-from angelia.model.errors import InvalidInput, RateLimited
+from angelia.model.errors import Conflict, InvalidInput, RateLimited
 from angelia.web.access import House
 from angelia.web.context import Context
 from angelia.web.export import export
 from angelia.web.forms import PasswordForm, PersonChange
+from angelia.web.identities import bound_to, remove_identity
 from angelia.web.pages.forms import made, told
 from angelia.web.pages.kit import page
 from angelia.web.people import change_person
@@ -32,14 +33,22 @@ def zones() -> list[str]:
 async def _shown(request: Request, visitor: Visitor, house: Context, status: int = 200, **values: Any) -> Response:
     has_password = await house.store.password(visitor.person.person_id) is not None
     typed = {"name": visitor.person.name, "time_zone": visitor.person.time_zone, "language": visitor.person.language}
-    shared: dict[str, Any] = {"problem": None, "done": "", "zones": zones(), "has_password": has_password, "typed": typed, "least": LEAST_PASSWORD}
+    shared: dict[str, Any] = {
+        "identities": await bound_to(house, visitor.person),
+        "problem": None,
+        "done": "",
+        "zones": zones(),
+        "has_password": has_password,
+        "typed": typed,
+        "least": LEAST_PASSWORD,
+    }
     return page(request, visitor, "profile.html", status, **(shared | values))
 
 
 @router.get("/profile")
 async def profile(request: Request, visitor: Visiting, house: House, done: str = "") -> Response:
     """All of it."""
-    return await _shown(request, visitor, house, done=done if done in ("saved", "password") else "")
+    return await _shown(request, visitor, house, done=done if done in ("saved", "password", "identity") else "")
 
 
 @router.post("/profile")
@@ -85,6 +94,18 @@ async def password(
     answer = RedirectResponse("/profile?done=password", 303)
     await house.sessions.open(request, answer, visitor.person)
     return answer
+
+
+@router.post("/profile/identities/remove")
+async def remove(
+    request: Request, visitor: Visiting, house: House, issuer: Annotated[str, Form()] = "", subject: Annotated[str, Form()] = ""
+) -> Response:
+    """One identity of hers; where it opened this session, she is asked to sign in again."""
+    try:
+        await remove_identity(visitor.person, visitor.caller, house, issuer, subject)
+    except Conflict as error:
+        return await _shown(request, visitor, house, **told(error))
+    return RedirectResponse("/profile?done=identity", 303)
 
 
 @router.get("/profile/export")

@@ -8,12 +8,13 @@ from fastapi import APIRouter, Request, Response
 
 from angelia.flow.profiles import profile_of
 from angelia.flow.wants import effective
-from angelia.model.errors import AngeliaError, NotFound
+from angelia.model.errors import AngeliaError, Conflict, NotFound
 from angelia.model.person import Person
 from angelia.web.access import House
 from angelia.web.accounts import end_sessions, password_link, view_as
 from angelia.web.context import Context
 from angelia.web.forms import NewPerson, PersonChange
+from angelia.web.identities import bound_to, remove_identity
 from angelia.web.pages.admin.asked import Asked, done, made, text, told
 from angelia.web.pages.kit import page
 from angelia.web.people import add_person, change_person
@@ -71,6 +72,7 @@ async def _values(person: Person, house: Context) -> dict[str, Any]:
         "sessions": await house.store.list_sessions(person.person_id, house.now()),
         "tokens": [token for token in await house.store.list_tokens(f"person:{person.login}") if not token.is_revoked],
         "has_password": await house.store.password(person.person_id) is not None,
+        "identities": await bound_to(house, person),
         "link": None,
     }
 
@@ -100,6 +102,17 @@ async def sign_out(login: str, visitor: Administering, house: House) -> Response
     """Everywhere."""
     await end_sessions(await _person(login, house), visitor.caller, house)
     return done(_place(login), "ended")
+
+
+@router.post("/admin/people/{login}/identities/remove")
+async def unbind(request: Request, login: str, asked: Asked, visitor: Administering, house: House) -> Response:
+    """One identity of hers."""
+    person = await _person(login, house)
+    try:
+        await remove_identity(person, visitor.caller, house, text(asked, "issuer"), text(asked, "subject"))
+    except Conflict as error:
+        return told(request, visitor, "admin/person.html", error, **await _values(person, house))
+    return done(_place(login), "removed")
 
 
 @router.post("/admin/people/{login}/password-link")
