@@ -12,6 +12,8 @@ import uvicorn
 
 from angelia import telemetry, tracing
 from angelia.agent import Agent, Letter, Surroundings
+from angelia.broker import Broker
+from angelia.brokers.embedded import EmbeddedBroker
 from angelia.dialects.hermes import HermesDialect
 from angelia.directories.http import HttpDirectory, HttpDirectorySettings
 from angelia.directories.local import LocalDirectory
@@ -75,6 +77,7 @@ class House:
         self.intake = Intake(store, now.us, node, self._wake("planner", "messages"))
         self.directory = make_directory(settings, store, self.outbound)
         self.providers = make_providers(settings)
+        self.broker = make_broker(settings, store)
         self.stages = self._stages()
 
     @classmethod
@@ -93,6 +96,7 @@ class House:
             yield house
         finally:
             if house is not None:
+                await house.broker.close()
                 await house.directory.close()
                 for provider in house.providers.values():
                     await provider.close()
@@ -124,11 +128,12 @@ class House:
         patience = Patience(timedelta(seconds=self.settings.delivery.seen_wait if seen_once else 0), patient)
         letters = Letters(self.store, self.people, Links(self.settings.house.base_url, self.secret), seen_once=seen_once)
         wake_relay = self._wake("relay", "deliveries")
+        chores = (self.broker.prune,) if isinstance(self.broker, EmbeddedBroker) else ()
         return (
             Planner(self.store, self.people, self.directory, self.intake, wake_relay, patience),
             Digester(self.store, self.people, self.intake, wake_relay, seen_once=seen_once),
             Relay(self.store, self.agents, letters, Voice(self.intake.accept), now, lifetimes, self.hints["relay"]),
-            Janitor(self.store, timedelta(days=self.settings.delivery.retention_days)),
+            Janitor(self.store, timedelta(days=self.settings.delivery.retention_days), chores),
         )
 
     def app(self, *, trusts_caller: bool = False) -> App:
@@ -148,6 +153,7 @@ class House:
             title=self.settings.house.title,
             sessions=Sessions(self.store, now, self.settings.house.base_url),
             live=Live(self.store),
+            broker=self.broker,
             providers=self.providers,
             has_passwords=self.settings.web.passwords,
             proxies=self.settings.proxies,
@@ -174,6 +180,8 @@ class House:
             await self.store.ping()
         except StoreUnavailable as error:
             faults["store"] = str(error)
+        for exchange, text in (await self.broker.faults()).items():
+            faults[f"exchange {exchange}" if exchange else "broker"] = text
         return faults
 
     async def verify(self, address: Address, person: Person, code: str) -> None:
@@ -294,6 +302,11 @@ def make_providers(settings: Settings) -> dict[str, Provider]:
         return {}
     kind, outbound = provider_class(), settings.outbound
     return {name: kind(name, entry, outbound.allow, outbound.ca_file) for name, entry in settings.oidc.items()}
+
+
+def make_broker(settings: Settings, store: SqlStore) -> Broker:
+    """In the hub's own store, or RabbitMQ."""
+    return EmbeddedBroker(store, settings.exchanges, now)
 
 
 def _rooted(made: object, settings: Settings) -> object:

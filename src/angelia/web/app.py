@@ -15,6 +15,7 @@ from angelia.web import (
     accounts,
     addresses,
     audit,
+    events,
     export,
     feeds,
     identities,
@@ -87,6 +88,7 @@ def make_api(context: Context) -> FastAPI:
         identities,
         export,
         topics,
+        events,
     )
     # Feeds come last: their route takes any name, also that of the page /feeds/new.
     for room in (*api, *ROOMS, feeds):
