@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 PORT ?= 8080
 BROWSER := tests/browser/node_modules/.package-lock.json
 DATA ?= var
+WORKERS ?= 2
 STATIC := src/angelia/web/static/manifest.json
 
 .PHONY: help run test check soak lint lock assets bench clean peers messages pictures
@@ -16,10 +17,11 @@ run: $(VENV)/run.stamp $(STATIC) ## Start the hub with sample data on http://127
 	$(BIN)/angelia serve --sample --data-dir $(DATA) --port $(PORT)
 
 test: $(VENV)/test.stamp $(STATIC) peers $(BROWSER) lint ## Everything: lint, types, floors, all tiers of tests with real servers
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --ignore tests/journey
+	$(BIN)/python -m pytest tests/journey
 
 check: $(VENV)/test.stamp $(STATIC) lint ## The fast tiers only
-	$(BIN)/python -m pytest tests/pure tests/house
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup tests/pure tests/house
 
 soak: $(VENV)/test.stamp peers ## The crash and fault tests at their full size; takes an hour or more
 	ANGELIA_SOAK=1 ANGELIA_PEERS=required $(BIN)/python -m pytest tests/journey -s

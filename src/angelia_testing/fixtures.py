@@ -1,6 +1,7 @@
 """Pytest fixtures: stores on both databases, a house in a folder, real servers."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -84,9 +85,17 @@ def settings(tmp_path: Path) -> Settings:
     return load(environment={}, overrides={"house": {"data_dir": str(tmp_path)}})
 
 
+@pytest.fixture(scope="session")
+def _new_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with the schema and nothing else, made once."""
+    path = tmp_path_factory.mktemp("new") / "angelia.db"
+    upgrade(f"sqlite:///{path}")
+    return path
+
+
 @pytest.fixture
-async def house(settings: Settings) -> AsyncIterator[House]:
+async def house(settings: Settings, _new_database: Path) -> AsyncIterator[House]:
     """A house on SQLite, its stages not running."""
-    await asyncio.to_thread(upgrade, settings.database)
+    shutil.copy(_new_database, settings.database.removeprefix("sqlite:///"))
     async with House.open(settings) as made:
         yield made

@@ -1,4 +1,4 @@
-"""The pages in Chromium. All tests here share one event loop, that of the browser."""
+"""The pages in Chromium. All tests here share one event loop, that of the browser; those of one file share a hub, so they run in one process."""
 
 import inspect
 from pathlib import Path
@@ -15,7 +15,10 @@ HERE = Path(__file__).parent
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        if HERE in item.path.parents and isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+        if HERE not in item.path.parents:
+            continue
+        item.add_marker(pytest.mark.xdist_group(item.path.stem))
+        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 

@@ -6,12 +6,14 @@ from datetime import UTC, datetime
 
 import httpx2
 import pytest
+from argon2 import PasswordHasher
 
 from angelia.flow.letters import Letters, Links
 from angelia.flow.relay import Lifetimes, Relay
 from angelia.flow.voice import Voice
 from angelia.house import House
 from angelia.model.delivery import State
+from angelia.web.signin import passwords
 from angelia_testing.recording import RecordingAgent
 
 NOW = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
@@ -73,6 +75,20 @@ class Bench:
 
         found = await self.store.list_deliveries(states=list(State), agent="mail", person_id=person.person_id)
         return [(delivery.state.label, delivery.reason.value) for delivery in reversed(found)]
+
+
+@pytest.fixture
+def real_hashes() -> None:
+    """Where the cost of a password's hash is the question."""
+
+
+@pytest.fixture(autouse=True)
+def _quick_hashes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elsewhere it costs next to nothing: most tests sign in, and each would compute for a second."""
+    if "real_hashes" not in request.fixturenames:
+        hasher = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+        monkeypatch.setattr(passwords, "_hasher", hasher)
+        monkeypatch.setattr(passwords, "_NOBODY", passwords._of_nobody(hasher))
 
 
 @pytest.fixture

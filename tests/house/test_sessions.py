@@ -7,10 +7,9 @@ from datetime import timedelta
 
 import httpx2
 import pytest
-from argon2 import PasswordHasher
 
 from angelia.house import now
-from angelia.web.signin import local, passwords
+from angelia.web.signin import local
 from angelia.web.signin.sessions import IDLE, LONGEST
 from angelia.web.signin.tries import Tries
 from angelia.wire.callers import secret_hash
@@ -18,15 +17,6 @@ from angelia_testing.walk import app_behind
 
 OWN = {"Sec-Fetch-Site": "same-origin"}
 PASSWORD = "the right password"
-
-
-@pytest.fixture(autouse=True)
-def quick(request, monkeypatch):
-    """Hashes that cost next to nothing, but where their cost is the question."""
-    if request.function not in (test_nobody_learns_by_time_who_is_here, test_a_hundred_sign_ins_at_once_do_not_hold_up_the_loop):
-        hasher = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
-        monkeypatch.setattr(passwords, "_hasher", hasher)
-        monkeypatch.setattr(passwords, "_NOBODY", hasher.hash("the password of nobody"))
 
 
 @pytest.fixture(autouse=True)
@@ -218,7 +208,7 @@ async def test_a_house_counts_as_one_and_only_a_named_proxy_is_believed(house, a
     assert await tried("127.0.0.1", X_Forwarded_For=lambda n: f"203.0.113.{n}, 198.51.100.99") == 429
 
 
-async def test_nobody_learns_by_time_who_is_here(house, alice):
+async def test_nobody_learns_by_time_who_is_here(real_hashes, house, alice):
     """The processor works as long for one who is not here (E106); a wide bound, for busy machines."""
 
     async def costs(login):
@@ -237,7 +227,7 @@ async def test_nobody_learns_by_time_who_is_here(house, alice):
         assert 0.5 < known / unknown < 2.0
 
 
-async def test_a_hundred_sign_ins_at_once_do_not_hold_up_the_loop(house, alice, monkeypatch):
+async def test_a_hundred_sign_ins_at_once_do_not_hold_up_the_loop(real_hashes, house, alice, monkeypatch):
     """Checklist S42: passwords are tried in threads of their own; the loop's own share of the work is small."""
     monkeypatch.setattr(local, "_by_place", Tries(1_000, 600.0))
     monkeypatch.setattr(local, "_by_login", Tries(1_000, 600.0))

@@ -36,7 +36,7 @@ from angelia.web import (
     wishes,
 )
 from angelia.web.context import Context
-from angelia.web.openapi import ERRORS, Api
+from angelia.web.openapi import Api
 from angelia.web.pages.errors import error_page, is_page, to_sign_in
 from angelia.web.pages.rooms import ROOMS
 from angelia.web.signin.guard import SignInNeeded
@@ -64,7 +64,6 @@ def make_api(context: Context) -> FastAPI:
         openapi_url="/api/v1/openapi.json",
         redirect_slashes=False,
         max_body_size=context.max_body,
-        responses=ERRORS,
     )
     app.state.context = context
     api = (
@@ -92,7 +91,7 @@ def make_api(context: Context) -> FastAPI:
     )
     # Feeds come last: their route takes any name, also that of the page /feeds/new.
     for room in (*api, *ROOMS, feeds):
-        app.include_router(room.router)
+        app.take(room.router)
     app.add_exception_handler(SignInNeeded, to_sign_in)
     app.add_exception_handler(AngeliaError, _told)
     app.add_exception_handler(RequestValidationError, _invalid)

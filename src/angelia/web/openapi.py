@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
 from angelia.wire.fields import message_schema
 
@@ -56,6 +56,10 @@ _EVENT = {"schema": {"type": "object", "description": "A CloudEvent 1.0", "requi
 class Api(FastAPI):
     """The framework's application with the whole of its description."""
 
+    def take(self, router: APIRouter) -> None:
+        """Join the routes of a room as they are: `include_router` would make each anew at the first request, most of a second for all."""
+        self.router.routes.extend(router.routes)
+
     def openapi(self) -> dict[str, Any]:
         """The document; made once."""
         if self.openapi_schema is None:
@@ -69,6 +73,7 @@ def _complete(document: dict[str, Any]) -> None:
     message = message_schema("#/components/schemas/{model}")
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
+    _say_errors(document["paths"], schemas)
     schemas |= message.pop("$defs", {}) | {"Message": message, "Problem": _PROBLEM, "Receipt": _RECEIPT, "Receipts": _RECEIPTS}
     components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer", "description": "The token of a person or a source"}}
     paths = document["paths"]
@@ -82,6 +87,16 @@ def _complete(document: dict[str, Any]) -> None:
         if path.startswith("/api/"):
             for operation in operations.values():
                 operation["security"] = [{"token": []}]
+
+
+def _say_errors(paths: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """Ours for every route, in place of the form of the framework, which we never send."""
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    for operations in paths.values():
+        for operation in operations.values():
+            operation["responses"].pop("422", None)
+            operation["responses"] = {str(status): answer for status, answer in ERRORS.items()} | operation["responses"]
 
 
 def _answers(kinds: list[str]) -> dict[str, Any]:

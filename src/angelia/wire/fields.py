@@ -141,10 +141,15 @@ def _refuse_doubles(body: bytes, keys: int) -> None:
     `body` is valid JSON in which a reader that lets the last one win found so many names. Each name in the text ends in `":`, with space
     between or without; where there is no space before any colon, and not more `":` than names were found, none stands twice.
     """
-    if body.count(b'":') == keys and not (b" :" in body or b"\n:" in body or b"\t:" in body or b"\r:" in body):
+    if (tight := body.count(b'":')) == keys and (body.count(b":") == tight or not _has_space_before_colon(body)):
         return
     if _COLONS.findall(body).count(b":") != keys:
         raise InvalidInput("a name stands twice in one object; which one should count?", is_syntax=True)
+
+
+def _has_space_before_colon(body: bytes) -> bool:
+    """One byte is found many times as fast as two, and most texts hold no such space at all."""
+    return any(space in body and space + b":" in body for space in (b" ", b"\n", b"\t", b"\r"))
 
 
 def _validated(validate: Callable[[Any], Any], given: Any) -> Any:
@@ -154,7 +159,7 @@ def _validated(validate: Callable[[Any], Any], given: Any) -> Any:
         raise _explained(error) from None
     except (ValueError, RecursionError):
         raise InvalidInput("this is not JSON that we can read", is_syntax=True) from None
-    if not isinstance(given, bytes) or b"\\u0000" in given:
+    if not isinstance(given, bytes) or (b"\\" in given and b"\\u0000" in given):
         _refuse_nul(valid, "")
     return valid
 

@@ -1,6 +1,7 @@
 """Server processes of their own sessions: started, waited for, stopped for sure."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 READY_WITHIN = 30.0
+_chance = random.SystemRandom()  # several processes run tests from the same seed
 ANGELIA = (sys.executable, "-m", "angelia")
 """How the tests start the program: that of their own environment."""
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("ANGELIA_")}
@@ -21,10 +23,12 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.sta
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on now, and that no connection gets by chance: the system takes those from above."""
+    while True:
+        port = _chance.randrange(10_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def scratch(name: str) -> Path:
