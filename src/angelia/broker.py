@@ -1,6 +1,6 @@
 """Contract: topic exchanges, and what was published on them lately."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -23,7 +23,9 @@ class ExchangeSettings:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What was missed: events in order, and whether that is all of it. `until` is where to go on from."""
+    """What was missed: events in order. `is_complete`: nothing between what was asked and `until` is lacking. `until` is where to go on from:
+    the head, or the last event where the limit came first.
+    """
 
     events: Sequence[Event]
     is_complete: bool
@@ -46,21 +48,23 @@ class Broker(Protocol):
     - `follow` gives every event of one exchange once, in order, in lists; it never ends by itself. While the broker is away it waits and comes
       back; what it can't make up is told by one Gap, never by silence.
     - `replay` never gives an event that is not after `since`; where the memory does not reach back so far, or the epoch is another,
-      `is_complete` is False.
+      `is_complete` is False and the events are what is left. A position ahead of the head gives no events and is not complete.
+    - An exchange that is not in `exchanges` is NotFound; an event that no broker could take (`check_event`) is InvalidInput: nothing is published.
     - An exchange that does not exist is told by `faults` and looked for again; it never disturbs the others.
     - Closing ends all followers.
     """
 
     name: str
+    exchanges: Mapping[str, ExchangeSettings]
 
     async def publish(self, events: Sequence[Event]) -> None:
-        """Publish, in order. Unroutable is no error: nobody listens."""
+        """Publish, in order. Unroutable is no error: nobody listens. BrokerUnavailable does not say what was taken: publishing again may double."""
 
     async def head(self, exchange: str) -> Position:
         """Where the exchange stands now: everything published before this call is at or before it."""
 
-    def follow(self, exchange: str, since: Position | None = None) -> AsyncIterator[Sequence[Event] | Gap]:
-        """Events after `since`, or after now."""
+    def follow(self, exchange: str, since: Position | None = None) -> AsyncGenerator[Sequence[Event] | Gap, None]:
+        """Events after `since`, or after where it stands when the first are asked for. Close it (`aclose`) when done."""
 
     async def replay(self, exchange: str, since: Position, limit: int = 10_000) -> Replay:
         """At most `limit` events after `since`, up to the head."""

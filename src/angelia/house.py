@@ -12,6 +12,8 @@ import uvicorn
 
 from angelia import telemetry, tracing
 from angelia.agent import Agent, Letter
+from angelia.broker import Broker
+from angelia.brokers.embedded import EmbeddedBroker
 from angelia.dialects.hermes import HermesDialect
 from angelia.directories.http import HttpDirectory, HttpDirectorySettings
 from angelia.directories.local import LocalDirectory
@@ -73,6 +75,7 @@ class House:
         self.outbound = Outbound(settings.outbound.allow, ca_file=settings.outbound.ca_file)
         self.directory = make_directory(settings, store, self.outbound)
         self.providers = make_providers(settings)
+        self.broker = make_broker(settings, store)
         self.stages = self._stages()
 
     @classmethod
@@ -89,6 +92,7 @@ class House:
             yield house
         finally:
             if house is not None:
+                await house.broker.close()
                 await house.directory.close()
                 for provider in house.providers.values():
                     await provider.close()
@@ -117,11 +121,12 @@ class House:
         lifetimes = Lifetimes(lifetime, {name: chat for name, agent in self.agents.items() if agent.is_interruptive})
         letters = Letters(self.store, self.people, Links(self.settings.house.base_url, self.secret))
         wake_relay = self._wake("relay", "deliveries")
+        chores = (self.broker.prune,) if isinstance(self.broker, EmbeddedBroker) else ()
         return (
             Planner(self.store, self.people, self.directory, self.intake, wake_relay),
             Digester(self.store, self.people, self.intake, wake_relay),
             Relay(self.store, self.agents, letters, Voice(self.intake.accept), now, lifetimes, self.hints["relay"]),
-            Janitor(self.store, timedelta(days=self.settings.delivery.retention_days)),
+            Janitor(self.store, timedelta(days=self.settings.delivery.retention_days), chores),
         )
 
     def app(self, *, trusts_caller: bool = False) -> App:
@@ -141,6 +146,7 @@ class House:
             title=self.settings.house.title,
             sessions=Sessions(self.store, now, self.settings.house.base_url),
             live=Live(self.store),
+            broker=self.broker,
             providers=self.providers,
             has_passwords=self.settings.web.passwords,
             proxies=self.settings.proxies,
@@ -167,6 +173,8 @@ class House:
             await self.store.ping()
         except StoreUnavailable as error:
             faults["store"] = str(error)
+        for exchange, text in (await self.broker.faults()).items():
+            faults[f"exchange {exchange}" if exchange else "broker"] = text
         return faults
 
     async def verify(self, address: Address, person: Person, code: str) -> None:
@@ -285,6 +293,11 @@ def make_providers(settings: Settings) -> dict[str, Provider]:
         return {}
     kind, outbound = provider_class(), settings.outbound
     return {name: kind(name, entry, outbound.allow, outbound.ca_file) for name, entry in settings.oidc.items()}
+
+
+def make_broker(settings: Settings, store: SqlStore) -> Broker:
+    """In the hub's own store, or RabbitMQ."""
+    return EmbeddedBroker(store, settings.exchanges, now)
 
 
 def _rooted(made: object, settings: Settings) -> object:

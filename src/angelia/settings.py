@@ -12,10 +12,13 @@ from types import UnionType
 from typing import Any, get_args, get_type_hints
 from urllib.parse import urlsplit
 
+from angelia.broker import ExchangeSettings
 from angelia.model.errors import BadSettings
 from angelia.web.signin.providers import OidcSettings
 
 PREFIX = "ANGELIA__"
+EXCHANGE = "events"
+"""The exchange of a hub whose settings name none."""
 PLACES = ("angelia.toml", "/etc/angelia/angelia.toml")
 _SECRET_NAMES = frozenset({"secret", "url", "database", "password", "token", "client_secret"})
 
@@ -85,9 +88,16 @@ class TelemetrySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class BrokerSettings:
+    """Where events flow."""
+
+    url: str = _say("", "RabbitMQ: amqp://user:password@host:5672/vhost, or amqps://; empty means that events stay in the hub's own store")
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings. `agents` holds a table for each agent, read by its own room; `directories` one for each relation source,
-    `oidc` one for each sign-in provider.
+    `oidc` one for each sign-in provider, `exchanges` one for each exchange that the hub knows.
     """
 
     house: HouseSettings = HouseSettings()
@@ -96,9 +106,11 @@ class Settings:
     log: LogSettings = LogSettings()
     outbound: OutboundSettings = OutboundSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
+    broker: BrokerSettings = BrokerSettings()
     agents: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     directories: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     oidc: Mapping[str, OidcSettings] = field(default_factory=dict)
+    exchanges: Mapping[str, ExchangeSettings] = field(default_factory=lambda: {EXCHANGE: ExchangeSettings()})
 
     @property
     def data_dir(self) -> Path:
@@ -137,10 +149,11 @@ _SECTIONS: Mapping[str, type] = {
     "log": LogSettings,
     "outbound": OutboundSettings,
     "telemetry": TelemetrySettings,
+    "broker": BrokerSettings,
 }
 
 
-_ROOMS = ("agents", "directories", "oidc")
+_ROOMS = ("agents", "directories", "oidc", "exchanges")
 _PROVIDER_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
 
@@ -153,12 +166,12 @@ def load(config: str = "", environment: Mapping[str, str] | None = None, overrid
     tables: dict[str, dict[str, Any]] = {}
     for layer in (_from_file(config or environment.get("ANGELIA_CONFIG", "")), _from_environment(environment), overrides or {}):
         _merge(tables, layer)
-    agents, directories, oidc = (tables.pop(name, {}) for name in _ROOMS)
+    agents, directories, oidc, exchanges = (tables.pop(name, {}) for name in _ROOMS)
     for name in tables:
         if name not in _SECTIONS:
             raise BadSettings(f"there is no section [{name}]; there are {', '.join([*_SECTIONS, *_ROOMS])}")
     values = {name: section(kind, name, tables.get(name, {})) for name, kind in _SECTIONS.items()}
-    settings = Settings(**values, agents=agents, directories=directories, oidc=_providers(oidc))
+    settings = Settings(**values, agents=agents, directories=directories, oidc=_providers(oidc), exchanges=_exchanges(exchanges))
     _check(settings)
     return settings
 
@@ -171,6 +184,18 @@ def _providers(tables: Mapping[str, Any]) -> dict[str, OidcSettings]:
     if len({entry.issuer for entry in made.values()}) < len(made):
         raise BadSettings("oidc: two providers have the same issuer; people are told apart by it")
     return made
+
+
+def _exchanges(tables: Mapping[str, Any]) -> dict[str, ExchangeSettings]:
+    made = {name: section(ExchangeSettings, f'exchanges."{name}"', table) for name, table in tables.items()}
+    for name, entry in made.items():
+        if not 0 < len(name.encode()) <= 127 or not name.isprintable():
+            raise BadSettings(f"[exchanges.{name!r}]: a name has 1 to 127 bytes, all of them printable")
+        if entry.kind not in ("topic", "direct"):
+            raise BadSettings(f'exchanges."{name}".kind is topic or direct')
+        if entry.keep_seconds <= 0 or entry.keep_bytes <= 0:
+            raise BadSettings(f'exchanges."{name}".keep_seconds and .keep_bytes are above 0')
+    return made or {EXCHANGE: ExchangeSettings()}
 
 
 def section(kind: type, path: str, table: Mapping[str, Any]) -> Any:
@@ -264,6 +289,8 @@ def _check(settings: Settings) -> None:
         raise BadSettings("web.head_timeout, web.body_timeout and web.answer_timeout are above 0")
     if settings.log.form not in ("json", "text") or settings.log.level not in ("debug", "info", "warning", "error"):
         raise BadSettings("log.form is json or text, log.level debug, info, warning or error")
+    if settings.broker.url and not settings.broker.url.startswith(("amqp://", "amqps://")):
+        raise BadSettings("broker.url starts with amqp:// or amqps://")
     if settings.telemetry.otlp_endpoint and not settings.telemetry.otlp_endpoint.startswith(("http://", "https://")):
         raise BadSettings("telemetry.otlp_endpoint starts with http:// or https://")
     if settings.delivery.lifetime <= 0 or settings.delivery.retention_days <= 0:
@@ -297,7 +324,8 @@ def described(settings: Settings, *, is_redacted: bool = True) -> Iterator[tuple
         for item in fields(part):
             yield f"{name}.{item.name}", _shown(item.name, getattr(part, item.name), is_redacted), item.metadata.get("help", "")
     providers = {name: asdict(entry) for name, entry in settings.oidc.items()}
-    for kind, rooms in (("agents", settings.agents), ("directories", settings.directories), ("oidc", providers)):
+    exchanges = {name: asdict(entry) for name, entry in settings.exchanges.items()}
+    for kind, rooms in (("agents", settings.agents), ("directories", settings.directories), ("oidc", providers), ("exchanges", exchanges)):
         for room, table in rooms.items():
             for key, value in table.items():
                 yield f"{kind}.{room}.{key}", _shown(key, value, is_redacted), ""

@@ -9,13 +9,14 @@ Promises, each a test in tests/contract/test_store.py, which SQLite and PostgreS
 Times are aware datetimes in UTC; ids are the 63-bit numbers of `model.moments`; login, group and type names are stored as given.
 """
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
 from angelia.inlet import Receipt
 from angelia.model.delivery import Delivery, Reason, State
+from angelia.model.event import Event, Position
 from angelia.model.message import Message, MessageType
 from angelia.model.person import Address, AddressState, Group, Person
 from angelia.planning.digest import Digest
@@ -770,6 +771,35 @@ class InboxStore(Protocol):
         """Take back her change of that time; how many entries changed, None where it is not the last one."""
 
 
+# ---- events ---------------------------------------------------------------------------------------------------------------------
+
+
+class ExchangeMark(NamedTuple):
+    """Where an exchange stands: sequences 1 to `head` were given, those up to `pruned` are forgotten; `total` bytes were published."""
+
+    name: str
+    epoch: str
+    head: int
+    pruned: int
+    total: int
+
+
+class EventStore(Protocol):
+    """Events of the embedded broker, for a while."""
+
+    async def exchange_marks(self, names: Collection[str]) -> dict[str, ExchangeMark]:
+        """Of these exchanges; one that is not there is made, with an epoch that it keeps."""
+
+    async def append_events(self, events: Sequence[Event], now: datetime) -> list[Position]:
+        """Make them durable on exchanges that are there. Sequences have no holes and become visible in order. One position an event, in order."""
+
+    async def read_events(self, exchange: str, epoch: str, after: int, limit: int, most_bytes: int) -> list[Event]:
+        """The oldest that are kept and above `after`: at most `limit`, and at most so many bytes where they are more than one."""
+
+    async def prune_events(self, exchange: str, before: datetime, keep_bytes: int, limit: int) -> int:
+        """Forget the oldest, while they are older or more than the bytes to keep; at most `limit`. How many there were."""
+
+
 class Upkeep(Protocol):
     """Opening, closing, and the state of the store itself."""
 
@@ -798,12 +828,17 @@ class Upkeep(Protocol):
         """A hint to other processes (`messages`, `deliveries`, `people`); may be lost."""
 
     def hints(self) -> AsyncIterator[str]:
-        """Topics that other processes woke; ends on close."""
+        """Topics that other processes woke; ends on close. One reader gets each."""
+
+    def hear(self, ear: Callable[[str], None]) -> None:
+        """Call it with each such topic, beside whoever reads `hints`; it must not wait."""
 
 
 class AdministrationStore(TemplateStore, OperationsStore, StatisticsStore, Protocol):
     """What the pages of administrators need beyond the rest."""
 
 
-class Store(MessageStore, LedgerStore, DeliveryStore, PersonStore, SiteStore, AdministrationStore, SignInStore, InboxStore, Upkeep, Protocol):
+class Store(
+    MessageStore, LedgerStore, DeliveryStore, PersonStore, SiteStore, AdministrationStore, SignInStore, InboxStore, EventStore, Upkeep, Protocol
+):
     """All that the house remembers."""

@@ -28,6 +28,11 @@ queue_depth = Gauge("angelia_queue_depth", "Deliveries that wait.", ["channel", 
 queue_age = Gauge("angelia_queue_oldest_age_seconds", "Age of the oldest due delivery.", ["channel"], registry=registry)
 open_breakers = Gauge("angelia_open_breakers", "Destinations that are left alone for a while.", registry=registry)
 csp_reports = Counter("angelia_csp_reports_total", "Reports of browsers that a page broke the content security policy.", registry=registry)
+broker_published = Counter(
+    "angelia_broker_published_total", "Events that were published, by what came of it.", ["exchange", "result"], registry=registry
+)
+broker_followed = Counter("angelia_broker_followed_total", "Events that came from an exchange.", ["exchange"], registry=registry)
+broker_gaps = Counter("angelia_broker_gaps_total", "Times that events were lost to a follower, and it was told.", ["exchange"], registry=registry)
 stage_failures = Counter("angelia_stage_failures_total", "Turns of a stage that raised.", ["stage"], registry=registry)
 build_info = Gauge("angelia_build_info", "The version that runs.", ["version"], registry=registry)
 build_info.labels(angelia.__version__).set(1)

@@ -15,6 +15,7 @@ COMMANDS = {
     "web": ("running", "Run only the HTTP side."),
     "work": ("running", "Run only the stages."),
     "send": ("messages", "Send a message."),
+    "event": ("events", "Publish an event on an exchange."),
     "messages": ("messages", "Show messages."),
     "explain": ("messages", "Why somebody got a message, or not."),
     "try": ("trying", "Try scenarios of preferences without a hub."),

@@ -1,5 +1,6 @@
 """Expired leases, lost work, retention, and the numbers that operators watch."""
 
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from time import monotonic
 
@@ -12,6 +13,9 @@ NUMBERS_EVERY = timedelta(seconds=30)
 NUMBERS_SHARE = 200  # counting a long history takes a second: it rests so many times longer, to be less than a hundredth of a processor
 PURGE_EVERY = timedelta(minutes=10)
 PURGE_BATCH = 1_000
+CHORES_EVERY = timedelta(minutes=1)
+
+Chore = Callable[[datetime], Awaitable[None]]
 
 
 class Janitor:
@@ -19,9 +23,11 @@ class Janitor:
 
     name = "janitor"
 
-    def __init__(self, store: Store, retention: timedelta) -> None:
+    def __init__(self, store: Store, retention: timedelta, chores: Sequence[Chore] = ()) -> None:
+        """`chores` are what other rooms want done each minute."""
         self._store = store
         self._retention = retention
+        self._chores = chores
         self._last: dict[str, datetime] = {}
         self._numbers_every = NUMBERS_EVERY
 
@@ -44,6 +50,9 @@ class Janitor:
                 pass
             while await self._store.forget(now, PURGE_BATCH) == PURGE_BATCH:
                 pass
+        if self._is_time("chores", now, CHORES_EVERY):
+            for chore in self._chores:
+                await chore(now)
         return 0
 
     def _is_time(self, part: str, now: datetime, every: timedelta) -> bool:

@@ -157,6 +157,8 @@ class SqliteEngine:
 
     async def read(self, work: Work[T]) -> T:
         """Run on a reader thread."""
+        if self._is_closed:
+            raise StoreUnavailable("the store is closed; ask again in a few seconds")
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
 
     def _read(self, work: Work[T]) -> T:

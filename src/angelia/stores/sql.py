@@ -15,6 +15,7 @@ from angelia.stores.addresses import AddressesMixin
 from angelia.stores.deliveries import DeliveriesMixin
 from angelia.stores.digests import DigestsMixin
 from angelia.stores.engine import DAMAGED, PostgresEngine, SqlEngine, SqliteEngine, is_damage
+from angelia.stores.events import EventsMixin
 from angelia.stores.groups import GroupsMixin
 from angelia.stores.inbox import InboxMixin
 from angelia.stores.ledger import LedgerMixin
@@ -43,6 +44,7 @@ class SqlStore(
     StatisticsMixin,
     SignInMixin,
     InboxMixin,
+    EventsMixin,
     UpkeepMixin,
 ):
     """`Store` on SQLite or PostgreSQL."""

@@ -311,3 +311,28 @@ audit = Table(
 )
 Index("audit_actor", audit.c.actor, audit.c.id)
 Index("audit_action", audit.c.action, audit.c.id)
+
+exchanges = Table(
+    "exchanges",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("epoch", String(32), nullable=False),
+    _big("head"),
+    _big("pruned"),
+    _big("total"),
+)
+"""Where each stands: sequences up to `head` were given, those up to `pruned` are forgotten, `total` bytes were published."""
+events = Table(
+    "events",
+    metadata,
+    Column("exchange", Text, primary_key=True),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    _big("at_us"),
+    _big("total"),
+    Column("routing_key", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    _text("content_type"),
+    _text("headers"),
+    _text("properties"),
+)
+"""`total` counts the bytes of the exchange up to and with this event, so that a budget is a comparison."""

@@ -4,7 +4,7 @@ import asyncio
 import os
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ class UpkeepMixin:
 
     def __init__(self) -> None:
         self._hints: asyncio.Queue[str | None] = asyncio.Queue(maxsize=1_000)
+        self._ears: list[Callable[[str], None]] = []
         self._listener: Any = None
         self._to_wake: set[str] = set()
         self._waker: asyncio.Task[None] | None = None
@@ -69,8 +70,15 @@ class UpkeepMixin:
         await self._listener.add_listener(CHANNEL, self._heard)
 
     def _heard(self, *arguments: Any) -> None:
+        topic = str(arguments[-1])
+        for ear in self._ears:
+            ear(topic)
         if not self._hints.full():
-            self._hints.put_nowait(str(arguments[-1]))
+            self._hints.put_nowait(topic)
+
+    def hear(self, ear: Callable[[str], None]) -> None:
+        """See Upkeep."""
+        self._ears.append(ear)
 
     async def close(self) -> None:
         """See Upkeep."""
@@ -209,7 +217,7 @@ class UpkeepMixin:
         return count
 
 
-HEAD = "0006"
+HEAD = "0008"
 
 
 def mismatch(found: str) -> SchemaMismatch:

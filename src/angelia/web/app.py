@@ -15,6 +15,7 @@ from angelia.web import (
     accounts,
     addresses,
     audit,
+    events,
     export,
     feeds,
     inbox,
@@ -85,6 +86,7 @@ def make_api(context: Context) -> FastAPI:
         sessions,
         export,
         topics,
+        events,
     )
     # Feeds come last: their route takes any name, also that of the page /feeds/new.
     for room in (*api, *ROOMS, feeds):

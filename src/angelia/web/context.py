@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from angelia.agent import Agent
+from angelia.broker import Broker
 from angelia.inlet import Accept
 from angelia.model.person import Address, Person
 from angelia.model.preference import Site
@@ -31,6 +32,7 @@ class Context:
     title: str
     sessions: Sessions
     live: Live
+    broker: Broker
     providers: Mapping[str, Provider]
     has_passwords: bool
     proxies: frozenset[str]

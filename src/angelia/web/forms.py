@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints
 
 from angelia.model.delivery import Delivery
 from angelia.model.errors import InvalidInput
@@ -111,8 +111,16 @@ class NewToken(Strict):
     """A token to be; its secret is shown once."""
 
     title: Line = ""
-    scopes: list[Literal["read", "write", "post", "admin"]] = Field(default=["read"], max_length=4)
+    scopes: list[Literal["read", "write", "post", "publish", "admin"]] = Field(default=["read"], max_length=5)
     expires_in_days: int | None = Field(default=None, ge=1, le=3_650)
+
+
+class NewEvent(Strict):
+    """An event to publish: its routing key, and a body of JSON, or a plain text."""
+
+    key: str = Field(default="", max_length=255)
+    body: JsonValue = None
+    text: str | None = Field(default=None, max_length=1_048_576)
 
 
 class PasswordForm(Strict):

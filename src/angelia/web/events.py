@@ -1,0 +1,49 @@
+"""Events put on an exchange over HTTP, by administrators and by sources that may."""
+
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from angelia.model.errors import Forbidden, InvalidInput
+from angelia.model.event import Event
+from angelia.web.access import House, Known
+from angelia.web.forms import NewEvent
+from angelia.wire.callers import Caller
+
+router = APIRouter(prefix="/api/v1/events", tags=["events"])
+Body = dict[str, Any]
+MOST = 1_000
+
+
+@router.post("/{exchange}")
+async def publish(
+    exchange: str, form: NewEvent | Annotated[list[NewEvent], Field(min_length=1, max_length=MOST)], caller: Known, house: House
+) -> Body:
+    """Publish one event, or several in order. They are durable once this answers; a 503 does not say whether they are."""
+    _check(caller)
+    forms = form if isinstance(form, list) else [form]
+    await house.broker.publish([_event(exchange, entry, house.now().timestamp()) for entry in forms])
+    return {"published": len(forms)}
+
+
+def _check(caller: Caller) -> None:
+    if caller.is_admin:
+        return
+    if caller.source is None or "publish" not in caller.scopes:
+        raise Forbidden("publishing needs an administrator, or the token of a source with the scope publish")
+    if not caller.source.is_active:
+        raise Forbidden("this source is switched off")
+    if caller.bucket is not None:
+        caller.bucket.take(1)
+
+
+def _event(exchange: str, form: NewEvent, at: float) -> Event:
+    properties = {"timestamp": int(at), "delivery_mode": 2}
+    if form.text is not None:
+        if form.body is not None:
+            raise InvalidInput("an event has a body or a text, not both", "text")
+        return Event(exchange, form.key, form.text.encode(), "text/plain", properties=properties)
+    body = json.dumps(form.body, ensure_ascii=False, separators=(",", ":")).encode()
+    return Event(exchange, form.key, body, "application/json", properties=properties)

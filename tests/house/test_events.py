@@ -1,0 +1,77 @@
+"""Events over the API and the command line: who may publish, and what comes out of the exchange."""
+
+import httpx2
+import pytest
+
+from angelia.model.event import Position
+from angelia_testing.suites.broker import numbers
+
+
+@pytest.fixture
+async def published(house):
+    head = await house.broker.head("events")
+
+    async def look():
+        return list((await house.broker.replay("events", head)).events)
+
+    return look
+
+
+async def test_an_administrator_publishes(bench, published):
+    assert await bench.call("POST", "/api/v1/events/events", {"key": "a.b", "body": {"x": "ä"}}, 200) == {"published": 1}
+    (event,) = await published()
+    assert (event.routing_key, event.body, event.content_type) == ("a.b", '{"x":"ä"}'.encode(), "application/json")
+
+
+async def test_several_at_once_keep_their_order(bench, published):
+    await bench.call("POST", "/api/v1/events/events", [{"key": "k", "body": number} for number in range(20)], 200)
+    assert numbers(await published()) == list(range(20))
+
+
+async def test_a_text_is_published_as_it_is(bench, published):
+    await bench.call("POST", "/api/v1/events/events", {"key": "k", "text": "not {json"}, 200)
+    (event,) = await published()
+    assert (event.body, event.content_type) == (b"not {json", "text/plain")
+
+
+@pytest.mark.parametrize(
+    "path, form, status",
+    [
+        ("nowhere", {"key": "k"}, 404),
+        ("events", {"key": "k" * 256}, 422),
+        ("events", {"key": "é" * 200}, 422),
+        ("events", {"key": "k", "body": 1, "text": "x"}, 422),
+        ("events", {"key": "k", "other": 1}, 422),
+        ("events", [], 422),
+        ("events", [{"key": "k"}] * 1_001, 422),
+    ],
+)
+async def test_what_is_refused_publishes_nothing(bench, published, path, form, status):
+    await bench.call("POST", f"/api/v1/events/{path}", form, status)
+    assert await published() == []
+
+
+@pytest.mark.parametrize("scopes, status", [(["post"], 403), (["post", "publish"], 200)])
+async def test_a_source_needs_the_scope(bench, published, scopes, status):
+    await bench.call("PUT", "/api/v1/sources/ci", {}, 200)
+    token = (await bench.call("POST", "/api/v1/sources/ci/tokens", {"scopes": scopes}, 201))["secret"]
+    transport = httpx2.ASGITransport(bench.house.app())
+    async with httpx2.AsyncClient(transport=transport, base_url="http://hub", headers={"Authorization": f"Bearer {token}"}) as client:
+        assert (await client.post("/api/v1/events/events", json={"key": "k"})).status_code == status
+    assert len(await published()) == (status == 200)
+
+
+async def test_readiness_tells_what_the_broker_lacks(bench, monkeypatch):
+    async def faults():
+        return {"": "away", "runs": "missing"}
+
+    monkeypatch.setattr(bench.house.broker, "faults", faults)
+    assert await bench.house.ready() == {"broker": "away", "exchange runs": "missing"}
+
+
+async def test_the_janitor_forgets_old_events(bench, published):
+    await bench.call("POST", "/api/v1/events/events", {"key": "k"}, 200)
+    start = await bench.house.broker.head("events")
+    await bench.janitor.turn(bench.now.replace(year=2030))
+    assert await published() == []
+    assert not (await bench.house.broker.replay("events", Position(start.epoch, 0))).is_complete
