@@ -7,6 +7,7 @@ from enum import IntEnum
 from typing import Any
 
 from angelia.model.errors import Conflict
+from angelia.model.message import TYPE_LENGTH
 from angelia.model.moments import public_id, to_text, to_us
 
 EXPERIMENT = "experiment"
@@ -109,14 +110,23 @@ class Experiment:
 
 
 @dataclass(frozen=True, slots=True)
+class Resource:
+    """A compute, a network... of an experiment, and what was last said of it."""
+
+    path: str
+    object_type: str
+    name: str
+    state: str
+    changed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class StoredTransition:
-    """One that was taken: its number gives the order. `key` and `owner` are those of its experiment, "" where it belongs to none."""
+    """One that was taken: its number gives the order. `experiment` is the one that it belongs to as it is now, None where it belongs to none."""
 
     number: int
     transition: Transition
-    key: str = field(default="", repr=False)
-    owner: str = ""
-    group: str = ""
+    experiment: Experiment | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,15 +180,15 @@ def _entered(experiment: Experiment, state: ExperimentState, at: datetime) -> Ex
 
 def _described(experiment: Experiment, transition: Transition, *, is_create: bool) -> Experiment:
     """Whose it is says the create; whoever is named before holds the place until then."""
-    duration = transition.data.get("duration")
-    is_length = isinstance(duration, int | float) and not isinstance(duration, bool) and 0 <= duration < 1e9
+    said = transition.data.get("duration")
+    duration = int(said) if isinstance(said, int | float) and not isinstance(said, bool) and 0 <= said < 1e9 else experiment.duration
     return replace(
         experiment,
         is_created=is_create or experiment.is_created,
         owner=(transition.user or experiment.owner) if is_create else (experiment.owner or transition.user),
         group=(transition.group or experiment.group) if is_create else (experiment.group or transition.group),
         reporter=transition.reporter if is_create else experiment.reporter or transition.reporter,
-        duration=int(duration) if is_length else experiment.duration,
+        duration=duration,
     )
 
 
@@ -245,7 +255,8 @@ def _seconds(moment: datetime) -> int:
 
 def message_type(transition: Transition) -> str:
     """`bonfire.experiment.stopped`, `bonfire.compute.stopped.done`, `bonfire.compute.create`."""
-    return f"{TYPES}.{transition.object_type}.{transition.full_state or transition.event_type}".lower()
+    key = f"{TYPES}.{transition.object_type}.{transition.full_state or transition.event_type}".lower()
+    return key[:TYPE_LENGTH].rstrip(".")
 
 
 def told_text(transition: Transition, clean_up: CleanUp) -> tuple[str, str]:

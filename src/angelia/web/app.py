@@ -16,6 +16,7 @@ from angelia.web import (
     addresses,
     audit,
     events,
+    experiments,
     export,
     feeds,
     inbox,
@@ -85,6 +86,7 @@ def make_api(context: Context) -> FastAPI:
         wishes,
         sessions,
         export,
+        experiments,
         topics,
         events,
     )

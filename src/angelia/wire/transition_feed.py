@@ -80,7 +80,7 @@ def _from_simple(fields: Mapping[str, Any], parts: KeyParts, now: datetime) -> T
 def _from_detailed(fields: Mapping[str, Any], parts: KeyParts, now: datetime) -> Transition | None:
     object_type = _word(fields.get("objectType")) or parts.object_type
     event_type = _word(fields.get("eventType")).lower() or parts.event_type
-    state = _state(fields.get("state")) or (parts.state if event_type in ("state", "") else "")
+    state = _full_state(fields) or (parts.state if event_type in ("state", "") else "")
     event_type = event_type or ("state" if state else "")
     if not object_type or event_type not in EVENT_TYPES:
         return None
@@ -102,19 +102,25 @@ def _from_detailed(fields: Mapping[str, Any], parts: KeyParts, now: datetime) ->
 
 def _path(text: str, field: str) -> str:
     path = text if text.startswith("/") else f"/{text}"
-    if _PATH.match(path) is None:
+    if _PATH.match(path) is None or not path.isprintable():
         raise InvalidInput("this is no path", field)
     return path
 
 
 def _word(value: Any) -> str:
     """A word of a routing key; what a key could not hold is written with dashes."""
-    return _NO_WORD.sub("-", value).strip("-")[:64] if isinstance(value, str) and value != "null" else ""
+    return _NO_WORD.sub("-", value)[:64] if isinstance(value, str) and value != "null" else ""
 
 
 def _state(value: Any) -> str:
     """`stopped` or `stopped.done`."""
     return ".".join(filter(None, (_word(part) for part in value.split(".")[:2]))) if isinstance(value, str) else ""
+
+
+def _full_state(fields: Mapping[str, Any]) -> str:
+    state = _state(fields.get("state"))
+    substate = _word(fields.get("substate"))
+    return f"{state}.{substate}" if state and substate and "." not in state else state
 
 
 def _name(value: Any) -> str:

@@ -3,10 +3,10 @@
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Required
 
 from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, with_config
-from typing_extensions import Required, TypedDict
+from typing_extensions import TypedDict
 
 from angelia.model.errors import InvalidInput, TooLarge
 from angelia.model.experiment import EXPERIMENT, STATES, Transition
@@ -51,8 +51,8 @@ class SimpleFields(TypedDict, total=False):
     path: Required[Path]
 
 
-_detailed = TypeAdapter(DetailedFields)
-_simple = TypeAdapter(SimpleFields)
+_detailed: TypeAdapter[Any] = TypeAdapter(DetailedFields)
+_simple: TypeAdapter[Any] = TypeAdapter(SimpleFields)
 
 
 def transition_schemas(references: str) -> dict[str, dict[str, Any]]:
