@@ -30,8 +30,10 @@ def setup(node, tmp_path, request):
         assert done.returncode == code, (done.stdout, done.stderr)
         return json.loads(done.stdout) if done.stdout else done.stderr
 
-    run.vhost = vhost
-    return run
+    run.vhost, run.reader = vhost, f"reader-{vhost}"
+    yield run
+    for account in {run.reader, "eventReader"} & {entry["name"] for entry in node.api("GET", "/users")}:
+        node.api("DELETE", f"/users/{account}")
 
 
 @pytest.mark.timeout(300)
@@ -67,27 +69,25 @@ def _named(entry):
     ],
 )
 def test_it_finds_what_is_too_much_or_too_little(node, setup, right, pattern, told):
-    setup("--reader", "other")
-    rights = node.api("GET", f"/permissions/{setup.vhost}/other")
-    node.api("PUT", f"/permissions/{setup.vhost}/other", {name: rights[name] for name in ("configure", "write", "read")} | {right: pattern})
-    said = setup("--reader", "other", "--verify-only", code=1)
+    setup("--reader", setup.reader)
+    rights = node.api("GET", f"/permissions/{setup.vhost}/{setup.reader}")
+    node.api("PUT", f"/permissions/{setup.vhost}/{setup.reader}", {name: rights[name] for name in ("configure", "write", "read")} | {right: pattern})
+    said = setup("--reader", setup.reader, "--verify-only", code=1)
     assert any(told in fault for fault in said["faults"]), said["faults"]
     # A trial that was not refused did no harm, and left nothing behind.
     assert all(node.api("GET", f"/exchanges/{setup.vhost}/{name}") for name in ("experiments", "resourceUsage"))
     left = [entry["name"] for kind in ("queues", "exchanges", "bindings") for entry in map(_named, node.api("GET", f"/{kind}/{setup.vhost}"))]
     assert not [name for name in left if "probe" in name]
-    node.api("DELETE", "/users/other")
 
 
 @pytest.mark.timeout(300)
 def test_a_password_is_made_where_none_is_given(node, setup):
-    said = setup("--reader", "third", password="")
+    said = setup("--reader", setup.reader, password="")
     assert len(said["password"]) >= 20
-    assert setup("--reader", "third", "--verify-only", password=said["password"])["faults"] == []
+    assert setup("--reader", setup.reader, "--verify-only", password=said["password"])["faults"] == []
     # With rights elsewhere it is no account of readers.
-    node.api("PUT", "/permissions/%2F/third", {"configure": "", "write": "", "read": ".*"})
-    assert "virtual hosts" in setup("--reader", "third", "--verify-only", password=said["password"], code=1)["faults"][0]
-    node.api("DELETE", "/users/third")
+    node.api("PUT", f"/permissions/%2F/{setup.reader}", {"configure": "", "write": "", "read": ".*"})
+    assert "virtual hosts" in setup("--reader", setup.reader, "--verify-only", password=said["password"], code=1)["faults"][0]
 
 
 @pytest.mark.timeout(300)

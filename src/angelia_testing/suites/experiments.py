@@ -134,7 +134,7 @@ class ExperimentSuite:
             ({"path": "/experiments/2"}, ["/experiments/2"]),
             ({"limit": 1}, ["/experiments/2"]),
         ):
-            found = await store.list_experiments(**query)  # type: ignore[arg-type]
+            found = await store.list_experiments(**query)
             assert [one.path for one in found] == paths, query
         newest, oldest = await store.list_experiments()
         assert await store.list_experiments(before_id=newest.experiment_id) == [oldest]
