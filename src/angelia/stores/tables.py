@@ -385,3 +385,7 @@ Index("transitions_of", transitions.c.experiment_id, transitions.c.id)
 Index("transitions_received", transitions.c.received_us)
 _partial("transitions_to_publish", "to_publish = 1", transitions.c.id)
 _partial("transitions_to_tell", "to_tell = 1", transitions.c.id)
+
+last_states = Table("last_states", metadata, Column("name", Text, primary_key=True), _text("state"), _big("at_us"))
+"""What inlets saw last of what they watch: only a change is a message."""
+Index("last_states_at", last_states.c.at_us)
