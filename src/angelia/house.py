@@ -14,6 +14,8 @@ from angelia import telemetry, tracing
 from angelia.agent import Agent, Letter, Surroundings
 from angelia.broker import Broker
 from angelia.brokers.embedded import EmbeddedBroker
+from angelia.brokers.rabbitmq import RabbitMQBroker
+from angelia.dialects.bonfire import BonfireDialect
 from angelia.dialects.hermes import HermesDialect
 from angelia.directories.http import HttpDirectory, HttpDirectorySettings
 from angelia.directories.local import LocalDirectory
@@ -29,11 +31,13 @@ from angelia.flow.outbox import Patience
 from angelia.flow.planner import Planner
 from angelia.flow.profiles import People
 from angelia.flow.relay import Lifetimes, Relay, attempt
+from angelia.flow.transitions import Announcer, ForgetExperiments, Form, Herald, Outlets
 from angelia.flow.verification import verification_link
 from angelia.flow.voice import Voice
 from angelia.inlets.http import HttpInlet
 from angelia.model.delivery import Delivery, Sent, State
 from angelia.model.errors import BadSettings, StoreUnavailable
+from angelia.model.experiment import CleanUp
 from angelia.model.message import HOUSE, Message
 from angelia.model.person import Address, Person
 from angelia.outbound import Outbound
@@ -50,8 +54,8 @@ from angelia.wire.callers import Callers
 from angelia.wire.server import Limits, Server, protocol
 from angelia.wire.traced import traced_accept, traced_app
 
-STAGES = ("planner", "digester", "relay", "janitor")
-"""The life of a message, in order."""
+STAGES = ("planner", "digester", "relay", "janitor", "announcer", "herald")
+"""The life of a message, in order; then what is done with reported transitions."""
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -128,12 +132,16 @@ class House:
         patience = Patience(timedelta(seconds=self.settings.delivery.seen_wait if seen_once else 0), patient)
         letters = Letters(self.store, self.people, Links(self.settings.house.base_url, self.secret), seen_once=seen_once)
         wake_relay = self._wake("relay", "deliveries")
+        retention = timedelta(days=self.settings.delivery.retention_days)
         chores = (self.broker.prune,) if isinstance(self.broker, EmbeddedBroker) else ()
+        outlets = make_outlets(self.settings)
         return (
             Planner(self.store, self.people, self.directory, self.intake, wake_relay, patience),
             Digester(self.store, self.people, self.intake, wake_relay, seen_once=seen_once),
             Relay(self.store, self.agents, letters, Voice(self.intake.accept), now, lifetimes, self.hints["relay"]),
-            Janitor(self.store, timedelta(days=self.settings.delivery.retention_days), chores),
+            Janitor(self.store, retention, (*chores, ForgetExperiments(self.store, retention))),
+            Announcer(self.store, self.broker, outlets),
+            Herald(self.store, self.intake.accept, outlets),
         )
 
     def app(self, *, trusts_caller: bool = False) -> App:
@@ -162,11 +170,18 @@ class House:
             refresh=self.refresh,
             ready=self.ready,
             verify=self.verify,
+            clean_up=make_outlets(self.settings).clean_up,
         )
         api = make_api(context)
-        hermes = HermesDialect(api, accept, callers, self.store, now)
+        bonfire = BonfireDialect(api, self.store, callers, now, self._wake_transitions, web.max_body)
+        hermes = HermesDialect(bonfire, accept, callers, self.store, now)
         inlet = HttpInlet(hermes, accept, callers, now, web.max_body)
         return traced_app(inlet) if tracing.is_on() else inlet
+
+    def _wake_transitions(self) -> None:
+        self.hints["announcer"]()
+        self.hints["herald"]()
+        self.store.wake("transitions")
 
     def _changed(self, topic: str) -> None:
         for hint in self.hints.values():
@@ -254,7 +269,7 @@ class House:
                 await self.refresh()
 
     async def _listen(self) -> None:
-        topics = {"messages": ("planner",), "deliveries": ("relay",), "people": STAGES}
+        topics = {"messages": ("planner",), "deliveries": ("relay",), "transitions": ("announcer", "herald"), "people": STAGES}
         async for topic in self.store.hints():
             for stage in topics.get(topic, STAGES):
                 self.hints[stage]()
@@ -304,8 +319,17 @@ def make_providers(settings: Settings) -> dict[str, Provider]:
     return {name: kind(name, entry, outbound.allow, outbound.ca_file) for name, entry in settings.oidc.items()}
 
 
+def make_outlets(settings: Settings) -> Outlets:
+    """Where transitions go."""
+    told = settings.transitions
+    clean_up = CleanUp(timedelta(seconds=told.shutdown_after), timedelta(seconds=told.destroy_after))
+    return Outlets(told.experiments, told.usage, Form(told.form), clean_up, told.messages)
+
+
 def make_broker(settings: Settings, store: SqlStore) -> Broker:
     """In the hub's own store, or RabbitMQ."""
+    if settings.broker.url:
+        return RabbitMQBroker(settings.broker.url, settings.exchanges, store)
     return EmbeddedBroker(store, settings.exchanges, now)
 
 

@@ -97,6 +97,18 @@ class BrokerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TransitionsSettings:
+    """What is done with reported transitions of experiments and their resources. Lengths are in seconds."""
+
+    experiments: str = _say("experiments", "exchange on which each experiment has a key of its own; empty means none")
+    usage: str = _say("resourceUsage", "exchange for those who watch all resources; empty means none")
+    form: str = _say("both", "form of what is published: simple, detailed or both")
+    messages: bool = _say(True, "are people also told by messages of types below bonfire?")
+    shutdown_after: int = _say(300, "from the end of an experiment's time until its computes are shut down, as people are told")
+    destroy_after: int = _say(300, "from then until its resources are destroyed")
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings. `agents` holds a table for each agent, read by its own room; `directories` one for each relation source,
     `oidc` one for each sign-in provider, `exchanges` one for each exchange that the hub knows.
@@ -109,6 +121,7 @@ class Settings:
     outbound: OutboundSettings = OutboundSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     broker: BrokerSettings = BrokerSettings()
+    transitions: TransitionsSettings = TransitionsSettings()
     agents: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     directories: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     oidc: Mapping[str, OidcSettings] = field(default_factory=dict)
@@ -152,6 +165,7 @@ _SECTIONS: Mapping[str, type] = {
     "outbound": OutboundSettings,
     "telemetry": TelemetrySettings,
     "broker": BrokerSettings,
+    "transitions": TransitionsSettings,
 }
 
 
@@ -173,7 +187,8 @@ def load(config: str = "", environment: Mapping[str, str] | None = None, overrid
         if name not in _SECTIONS:
             raise BadSettings(f"there is no section [{name}]; there are {', '.join([*_SECTIONS, *_ROOMS])}")
     values = {name: section(kind, name, tables.get(name, {})) for name, kind in _SECTIONS.items()}
-    settings = Settings(**values, agents=agents, directories=directories, oidc=_providers(oidc), exchanges=_exchanges(exchanges))
+    known = _exchanges(exchanges) | _exchanges_of(values["transitions"], exchanges)
+    settings = Settings(**values, agents=agents, directories=directories, oidc=_providers(oidc), exchanges=known)
     _check(settings)
     return settings
 
@@ -198,6 +213,12 @@ def _exchanges(tables: Mapping[str, Any]) -> dict[str, ExchangeSettings]:
         if entry.keep_seconds <= 0 or entry.keep_bytes <= 0:
             raise BadSettings(f'exchanges."{name}".keep_seconds and .keep_bytes are above 0')
     return made or {EXCHANGE: ExchangeSettings()}
+
+
+def _exchanges_of(transitions: TransitionsSettings, told: Mapping[str, Any]) -> dict[str, ExchangeSettings]:
+    """Those that transitions are published on, where no table says more of them. A key of an experiment is met by itself only: direct."""
+    kinds = {transitions.experiments: "direct", transitions.usage: "topic"}
+    return {name: ExchangeSettings(kind=kind) for name, kind in kinds.items() if name and name not in told}
 
 
 def section(kind: type, path: str, table: Mapping[str, Any]) -> Any:
@@ -291,6 +312,7 @@ def _check(settings: Settings) -> None:
         raise BadSettings("web.head_timeout, web.body_timeout and web.answer_timeout are above 0")
     if settings.log.form not in ("json", "text") or settings.log.level not in ("debug", "info", "warning", "error"):
         raise BadSettings("log.form is json or text, log.level debug, info, warning or error")
+    _check_transitions(settings.transitions)
     if settings.broker.url and not settings.broker.url.startswith(("amqp://", "amqps://")):
         raise BadSettings("broker.url starts with amqp:// or amqps://")
     if settings.telemetry.otlp_endpoint and not settings.telemetry.otlp_endpoint.startswith(("http://", "https://")):
@@ -299,6 +321,15 @@ def _check(settings: Settings) -> None:
         raise BadSettings("delivery.seen_wait is 0 seconds to a day")
     if settings.delivery.lifetime <= 0 or settings.delivery.retention_days <= 0:
         raise BadSettings("delivery.lifetime and delivery.retention_days are above 0")
+
+
+def _check_transitions(transitions: TransitionsSettings) -> None:
+    if transitions.form not in ("simple", "detailed", "both"):
+        raise BadSettings("transitions.form is simple, detailed or both")
+    if transitions.experiments and transitions.experiments == transitions.usage:
+        raise BadSettings("transitions.experiments and transitions.usage are two exchanges: whoever reads one must not read the other")
+    if min(transitions.shutdown_after, transitions.destroy_after) < 0:
+        raise BadSettings("transitions.shutdown_after and transitions.destroy_after are 0 or more")
 
 
 def secret_of(settings: Settings) -> bytes:

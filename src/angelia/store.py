@@ -12,11 +12,13 @@ Times are aware datetimes in UTC; ids are the 63-bit numbers of `model.moments`;
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import NamedTuple, Protocol
 
 from angelia.inlet import Receipt
 from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.event import Event, Position
+from angelia.model.experiment import Experiment, ExperimentState, Resource, StoredTransition, Transition
 from angelia.model.message import Message, MessageType
 from angelia.model.person import Address, AddressState, Group, Person
 from angelia.planning.digest import Digest
@@ -808,6 +810,18 @@ class EventStore(Protocol):
     async def exchange_marks(self, names: Collection[str]) -> dict[str, ExchangeMark]:
         """Of these exchanges; one that is not there is made, with an epoch that it keeps."""
 
+    async def exchange_epoch(self, name: str, lost: str = "") -> str:
+        """The epoch of an exchange whose events are kept elsewhere. `lost` is one whose memory is gone: where it is still that, another is made."""
+
+    async def last_states(self, names: Collection[str]) -> dict[str, str]:
+        """What was last seen of each name, as far as it is known."""
+
+    async def put_last_states(self, states: Mapping[str, str], now: datetime) -> None:
+        """Remember them."""
+
+    async def forget_states(self, before: datetime, limit: int) -> int:
+        """Forget those that were not put since; at most `limit`. How many there were."""
+
     async def append_events(self, events: Sequence[Event], now: datetime) -> list[Position]:
         """Make them durable on exchanges that are there. Sequences have no holes and become visible in order. One position an event, in order."""
 
@@ -816,6 +830,72 @@ class EventStore(Protocol):
 
     async def prune_events(self, exchange: str, before: datetime, keep_bytes: int, limit: int) -> int:
         """Forget the oldest, while they are older or more than the bytes to keep; at most `limit`. How many there were."""
+
+
+# ---- experiments ----------------------------------------------------------------------------------------------------------------
+
+
+class TakenTransition(NamedTuple):
+    """What became of a reported transition: its number, whether it came for the first time, and its experiment as it is now."""
+
+    number: int
+    is_new: bool
+    experiment: Experiment | None
+
+
+class Chore(Enum):
+    """What is still to be done with a transition that was taken: publish it on exchanges, tell people."""
+
+    PUBLISH = "publish"
+    TELL = "tell"
+
+    @property
+    def lease(self) -> str:
+        """The name of the lease under which one worker does it."""
+        return f"transitions.{self.value}"
+
+
+class ExperimentStore(Protocol):
+    """Experiments, their resources, and what was reported of them; the transitions that wait for a chore are the outbox."""
+
+    async def add_transitions(self, reported: Sequence[Transition], now: datetime) -> list[TakenTransition]:
+        """Make all durable, or none: IllegalTransition names the index and the field of one that has no place in the table of states. Numbers
+        become visible in order. One that says nothing new (the same reporter, the same words and time) is a repeat. The experiment of a
+        resource is remembered from the first event that names it; one that is not known yet is made, with a key of its own.
+        """
+
+    async def claim_transitions(self, chore: Chore, limit: int, lease: timedelta, now: datetime) -> list[StoredTransition]:
+        """The oldest that wait for the chore, in order. One worker at a time holds them all, until it settles or the lease ends."""
+
+    async def settle_transitions(self, chore: Chore, numbers: Collection[int]) -> None:
+        """The chore is done for these; the claim ends, also where there are none."""
+
+    async def experiment(self, experiment_id: int) -> Experiment | None:
+        """By id."""
+
+    async def list_experiments(
+        self,
+        *,
+        login: str | None = None,
+        groups: Collection[str] = (),
+        reporter: str | None = None,
+        state: ExperimentState | None = None,
+        path: str = "",
+        before_id: int | None = None,
+        limit: int = 100,
+    ) -> list[Experiment]:
+        """Newest first: all, those of a person (hers, or of one of the groups), or those of whom a source reported the create."""
+
+    async def transitions_of(self, experiment_id: int, before: int | None = None, limit: int = 100) -> list[StoredTransition]:
+        """The history of an experiment and its resources, last taken first."""
+
+    async def resources_of(self, experiment_id: int) -> list[Resource]:
+        """By path."""
+
+    async def forget_experiments(self, now: datetime, retention: timedelta, limit: int) -> int:
+        """Delete those that are over and of which nothing was heard for so long, those that never ended after four times as long, and what
+        belongs to none; never what still waits for a chore. How many there were.
+        """
 
 
 class Upkeep(Protocol):
@@ -857,6 +937,7 @@ class AdministrationStore(TemplateStore, OperationsStore, StatisticsStore, Proto
 
 
 class Store(
-    MessageStore, LedgerStore, DeliveryStore, PersonStore, SiteStore, AdministrationStore, SignInStore, InboxStore, EventStore, Upkeep, Protocol
-):
+    MessageStore, LedgerStore, DeliveryStore, PersonStore, SiteStore, AdministrationStore, SignInStore, InboxStore, EventStore, ExperimentStore,
+    Upkeep, Protocol,
+):  # fmt: skip
     """All that the house remembers."""

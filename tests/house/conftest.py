@@ -35,7 +35,8 @@ class Bench:
         self.now = NOW
         letters = Letters(house.store, house.people, Links("http://hub", house.secret))
         agents = dict(house.agents) | {"mail": self.mail}
-        self.planner, self.digester, _, self.janitor = house.stages
+        self.stages = {stage.name: stage for stage in house.stages}
+        self.planner, self.digester, self.janitor = (self.stages[name] for name in ("planner", "digester", "janitor"))
         self.relay = Relay(house.store, agents, letters, Voice(house.intake.accept), lambda: self.now, Lifetimes())
 
     async def call(self, method, path, body=None, status=None, **more):

@@ -13,6 +13,7 @@ from angelia_testing.walk import app_behind, routes_of
 
 # The first line that fits counts: a method or *, the beginning of the path as the router writes it (all of it, with $ at the end), and a kind.
 #   door    open to all, whatever it answers        secret  opened by what stands in the path       open   open to all, and gives something
+#   report  administrators, and sources that may    his     whose experiment it is, administrators
 #   known   whoever has good credentials            hers    the person of the path, administrators  admin  administrators
 #   page    who is signed in                        own     a page about one thing of hers          admin page
 #   signed page  a page for who is signed in, opened by what a link in a mail says
@@ -50,6 +51,9 @@ GET /api/v1/site$                       known
 GET /api/v1/types                       known
 POST /api/v1/messages$                  post
 POST /api/v1/publish/                   post
+POST /api/v1/transitions$               report
+GET /api/v1/experiments$                known
+GET /api/v1/experiments/{experiment_id}$ his
 GET /hermes/alice/                      hers
 POST /hermes/                           post
 * /api/v1/people/{login}                hers
@@ -69,6 +73,8 @@ EXPECTED = {
     "open": dict.fromkeys(ROLES, "in"),
     "known": NEEDS_A_TOKEN | {"alice": "in", "bob": "in", "root": "in"},
     "post": NEEDS_A_TOKEN | {"alice": 403, "bob": 403, "root": "in"},
+    "report": NEEDS_A_TOKEN | {"alice": 403, "bob": 403, "root": "in"},
+    "his": NEEDS_A_TOKEN | {"alice": "in", "bob": 404, "root": "in"},
     "hers": NEEDS_A_TOKEN | {"alice": "in", "bob": 404, "root": "in"},
     "admin": NEEDS_A_TOKEN | {"alice": 403, "bob": 403, "root": "in"},
     "page": NEEDS_A_SESSION | {"alice": "in", "bob": "in", "root": "in"},
@@ -78,6 +84,7 @@ EXPECTED = {
 # Read tokens may do no more than read; a plan changes nothing.
 READS_BY_POST = ("/preferences/plan", "/rules/preview")
 QUERY = {"object": "x", "type": "a.b", "key": "a.b/mail/full/en/text", "login": ""}
+EXPERIMENT = {"objectType": "experiment", "eventType": "create", "objectId": "/experiments/1", "userId": "alice", "timestamp": 1_370_860_773}
 BLOCK = b'<h:message xmlns:h="http://xml.opensuse.org/hermes" type="a.b"><h:body>text</h:body></h:message>'
 HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "same-origin", "cross-origin-opener-policy": "same-origin"}
 LINES = [re.fullmatch(r"(\S+)\s+(\S+)\s+(\S.*)", line).groups() for line in TABLE.strip().splitlines()]
@@ -106,7 +113,14 @@ class World:
     @property
     def routes(self):
         found = [(method, route.path) for route in routes_of(self.app) for method in sorted(route.methods or ())]
-        return [*sorted(found), ("POST", "/api/v1/messages"), ("POST", "/api/v1/publish/{type}"), ("GET", "/hermes/alice/"), ("POST", "/hermes/a.b")]
+        return [
+            *sorted(found),
+            ("POST", "/api/v1/messages"),
+            ("POST", "/api/v1/publish/{type}"),
+            ("POST", "/api/v1/transitions"),
+            ("GET", "/hermes/alice/"),
+            ("POST", "/hermes/a.b"),
+        ]
 
     def client(self):
         transport = httpx2.ASGITransport(self.house.app_for_test, raise_app_exceptions=False)
@@ -124,10 +138,10 @@ class World:
         else:
             if role in self.bearers:
                 headers["Authorization"] = f"Bearer {self.bearers[role]}"
-            body = {} if method in ("GET", "HEAD") else {"json": {"type": "a.b"} if kind == "post" else {}}
+            body = {} if method in ("GET", "HEAD") else {"json": {"post": {"type": "a.b"}, "report": EXPERIMENT}.get(kind, {})}
         if path.startswith("/hermes/"):
             body = {"content": BLOCK} if method == "POST" else {}
-        query = {} if kind == "post" or path.startswith("/hermes/") else QUERY
+        query = {} if kind in ("post", "report") or path.startswith("/hermes/") else QUERY
         return await client.request(method, filled, headers=headers, params=query, **body)
 
 
@@ -154,7 +168,9 @@ async def world(bench, house):
     await bench.call("PUT", "/api/v1/groups/qa", {"members": ["alice"]}, 200)
     (item,) = (await bench.call("GET", "/api/v1/people/alice/inbox"))["items"]
     rule = await bench.call("POST", "/api/v1/people/alice/rules", {"type": "a.b", "do": {"mail": "off"}}, 201)
+    experiment = await bench.call("POST", "/api/v1/transitions", EXPERIMENT, 201)
     made.values = {
+        "experiment_id": experiment["experiment"],
         "login": "alice", "message_id": message, "address_id": address["id"], "feed_id": feed["id"], "delivery_id": item["id"], "rule_id": rule["id"],
         "token_id": 999_999, "session_id": 999_999, "key": "a.b", "type": "a.b", "agent": "mail",
     }  # fmt: skip
@@ -235,7 +251,9 @@ async def test_each_role_on_each_route(world):
                     if not verdict(expected, answer, kind):
                         wrong.append(f"{method} {path} as {role}: {answer.status_code}, not {expected}: {answer.text[:120]}")
                     if "Traceback" in answer.text or any(
-                        answer.headers.get(name) != value for name, value in HEADERS.items() if kind != "post" and not path.startswith("/hermes/")
+                        answer.headers.get(name) != value
+                        for name, value in HEADERS.items()
+                        if kind not in ("post", "report") and not path.startswith("/hermes/")
                     ):
                         wrong.append(f"{method} {path} as {role}: headers {dict(answer.headers)}")
             if is_refused:

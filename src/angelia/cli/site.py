@@ -85,10 +85,12 @@ def put_source(reach: Reach, /, name: str, **fields: Any) -> None:
 @click.option("--title", default="")
 @click.option("--days", type=int, default=None, help="Expires after so many days.")
 @click.option("--publish", is_flag=True, help="It may also publish events on exchanges.")
+@click.option("--transitions", is_flag=True, help="It may also report transitions of experiments and resources.")
 @click.pass_obj
-def source_token(reach: Reach, name: str, title: str, days: int | None, publish: bool) -> None:
+def source_token(reach: Reach, name: str, title: str, days: int | None, publish: bool, transitions: bool) -> None:
     """Make a token for a source; its secret is shown this once."""
-    body = {"title": title, "scopes": ["post", *(["publish"] if publish else [])], "expires_in_days": days}
+    more = [scope for scope, is_wanted in (("publish", publish), ("transitions", transitions)) if is_wanted]
+    body = {"title": title, "scopes": ["post", *more], "expires_in_days": days}
     reach.show(reach.call("POST", f"/api/v1/sources/{quote(name)}/tokens", json=body))
 
 

@@ -16,6 +16,7 @@ from angelia.stores.deliveries import DeliveriesMixin
 from angelia.stores.digests import DigestsMixin
 from angelia.stores.engine import DAMAGED, PostgresEngine, SqlEngine, SqliteEngine, is_damage
 from angelia.stores.events import EventsMixin
+from angelia.stores.experiments import ExperimentsMixin
 from angelia.stores.groups import GroupsMixin
 from angelia.stores.inbox import InboxMixin
 from angelia.stores.ledger import LedgerMixin
@@ -45,6 +46,7 @@ class SqlStore(
     SignInMixin,
     InboxMixin,
     EventsMixin,
+    ExperimentsMixin,
     UpkeepMixin,
 ):
     """`Store` on SQLite or PostgreSQL."""

@@ -338,3 +338,56 @@ events = Table(
     _text("properties"),
 )
 """`total` counts the bytes of the exchange up to and with this event, so that a budget is a comparison."""
+
+experiments = Table(
+    "experiments",
+    metadata,
+    _serial(),
+    Column("path", Text, nullable=False, unique=True),
+    Column("event_key", Text, nullable=False),
+    _small("state"),
+    _small("is_created"),
+    _text("name"),
+    _text("owner"),
+    _text("group_name"),
+    _text("reporter"),
+    Column("duration", BigInteger),
+    Column("started_us", BigInteger),
+    Column("stopped_us", BigInteger),
+    _big("changed_us"),
+    _big("seen_us"),
+)
+"""`changed_us` is what was reported, `seen_us` when it came here: only that says how long it is kept."""
+Index("experiments_owner", experiments.c.owner)
+Index("experiments_group", experiments.c.group_name)
+Index("experiments_seen", experiments.c.seen_us)
+experiment_resources = Table(
+    "experiment_resources",
+    metadata,
+    Column("path", Text, primary_key=True),
+    Column("experiment_id", BigInteger, nullable=False),
+    _text("object_type"),
+    _text("name"),
+    _text("state"),
+    _big("changed_us"),
+)
+Index("experiment_resources_of", experiment_resources.c.experiment_id)
+transitions = Table(
+    "transitions",
+    metadata,
+    _id(),
+    Column("fingerprint", LargeBinary, nullable=False, unique=True),
+    Column("experiment_id", BigInteger),
+    _big("received_us"),
+    Column("payload", Text, nullable=False),
+    _small("to_publish"),
+    _small("to_tell"),
+)
+Index("transitions_of", transitions.c.experiment_id, transitions.c.id)
+Index("transitions_received", transitions.c.received_us)
+_partial("transitions_to_publish", "to_publish = 1", transitions.c.id)
+_partial("transitions_to_tell", "to_tell = 1", transitions.c.id)
+
+last_states = Table("last_states", metadata, Column("name", Text, primary_key=True), _text("state"), _big("at_us"))
+"""What inlets saw last of what they watch: only a change is a message."""
+Index("last_states_at", last_states.c.at_us)

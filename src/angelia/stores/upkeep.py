@@ -132,6 +132,7 @@ class UpkeepMixin:
         def work(connection: Connection) -> int:
             claimed = "UPDATE messages SET plan_due_us = 0 WHERE plan_state = 0 AND plan_error IS NULL AND plan_due_us > 0"
             sending = "UPDATE deliveries SET state = 2, fence = fence + 1 WHERE state = 3"
+            run(connection, "UPDATE counters SET value = 0 WHERE name IN ('transitions.publish', 'transitions.tell')").close()
             return int(run(connection, claimed).rowcount) + int(run(connection, sending).rowcount)
 
         return await self.engine.write(work)
@@ -217,7 +218,7 @@ class UpkeepMixin:
         return count
 
 
-HEAD = "0008"
+HEAD = "0009"
 
 
 def mismatch(found: str) -> SchemaMismatch:

@@ -16,6 +16,7 @@ from angelia.web import (
     addresses,
     audit,
     events,
+    experiments,
     export,
     feeds,
     identities,
@@ -86,6 +87,7 @@ def make_api(context: Context) -> FastAPI:
         sessions,
         identities,
         export,
+        experiments,
         topics,
         events,
     )

@@ -7,6 +7,7 @@ from datetime import datetime
 from angelia.agent import Agent
 from angelia.broker import Broker
 from angelia.inlet import Accept
+from angelia.model.experiment import CleanUp
 from angelia.model.person import Address, Person
 from angelia.model.preference import Site
 from angelia.store import Store
@@ -41,4 +42,5 @@ class Context:
     refresh: Callable[[], Awaitable[None]]
     ready: Callable[[], Awaitable[dict[str, str]]]
     verify: Callable[[Address, Person, str], Awaitable[None]]
+    clean_up: CleanUp = field(default_factory=CleanUp)
     limits: Limits = field(default_factory=Limits)

@@ -111,7 +111,7 @@ class NewToken(Strict):
     """A token to be; its secret is shown once."""
 
     title: Line = ""
-    scopes: list[Literal["read", "write", "post", "publish", "admin"]] = Field(default=["read"], max_length=5)
+    scopes: list[Literal["read", "write", "post", "publish", "transitions", "admin"]] = Field(default=["read"], max_length=6)
     expires_in_days: int | None = Field(default=None, ge=1, le=3_650)
 
 

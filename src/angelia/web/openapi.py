@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 
 from angelia.wire.fields import message_schema
+from angelia.wire.transitions import MOST_IN_BATCH, transition_schemas
 
 _TEXT = {"type": "string"}
 _PROBLEM = {
@@ -43,6 +44,24 @@ _RECEIPTS = {
     "required": ["items"],
     "properties": {"items": {"type": "array", "items": {"$ref": "#/components/schemas/Receipt"}}},
 }
+_TAKEN = {
+    "title": "TakenTransition",
+    "type": "object",
+    "required": ["id", "status", "experiment"],
+    "properties": {
+        "id": _TEXT,
+        "status": {"enum": ["accepted", "repeat"]},
+        "experiment": {"type": ["string", "null"], "description": "id of the experiment that it belongs to"},
+        "state": {"type": "string", "description": "state of the experiment now"},
+        "key": {"type": "string", "description": "routing key of a new experiment: a secret of its users"},
+    },
+}
+_TAKEN_MANY = {
+    "title": "TakenTransitions",
+    "type": "object",
+    "required": ["items"],
+    "properties": {"items": {"type": "array", "items": {"$ref": "#/components/schemas/TakenTransition"}}},
+}
 _MESSAGE = {"$ref": "#/components/schemas/Message"}
 _KEY = {
     "name": "Idempotency-Key",
@@ -75,10 +94,12 @@ def _complete(document: dict[str, Any]) -> None:
     schemas = components.setdefault("schemas", {})
     _say_errors(document["paths"], schemas)
     schemas |= message.pop("$defs", {}) | {"Message": message, "Problem": _PROBLEM, "Receipt": _RECEIPT, "Receipts": _RECEIPTS}
+    schemas |= transition_schemas("#/components/schemas/{model}") | {"TakenTransition": _TAKEN, "TakenTransitions": _TAKEN_MANY}
     components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer", "description": "The token of a person or a source"}}
     paths = document["paths"]
     paths.setdefault("/api/v1/messages", {})["post"] = _post_messages()
     paths["/api/v1/publish/{type}"] = {"post": _publish()}
+    paths["/api/v1/transitions"] = {"post": _post_transitions()}
     for path, operations in paths.items():
         if path.startswith(_SEEN_BY_PEOPLE):
             for operation in operations.values():
@@ -123,6 +144,21 @@ def _post_messages() -> dict[str, Any]:
             },
         },
         "responses": _answers(["Receipt", "Receipts"]),
+    }
+
+
+def _post_transitions() -> dict[str, Any]:
+    one = {"anyOf": [{"$ref": f"#/components/schemas/{kind}"} for kind in ("DetailedTransition", "SimpleTransition")]}
+    many = {"type": "array", "items": one, "minItems": 1, "maxItems": MOST_IN_BATCH}
+    return {
+        "tags": ["experiments"],
+        "summary": "Report Transitions",
+        "operationId": "post_transitions",
+        "description": "What happened to an experiment or a resource, or a batch of that in order, which is taken as a whole or not at all. It is "
+        "durable when this answers, and published after. The same words with the same time are a repeat. 409: the experiment can't enter "
+        "that state.",
+        "requestBody": {"required": True, "content": {"application/json": {"schema": {"anyOf": [one, many]}}}},
+        "responses": _answers(["TakenTransition", "TakenTransitions"]),
     }
 
 

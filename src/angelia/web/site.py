@@ -130,10 +130,12 @@ async def source_tokens(name: str, _: Admin, house: House) -> Body:
 
 @router.post("/sources/{name}/tokens", status_code=201)
 async def add_source_token(name: str, form: NewToken, caller: Admin, house: House) -> Body:
-    """A new token for a source; its secret is shown this once. It can post; with the scope publish, also publish events; and nothing else."""
+    """A new token for a source; its secret is shown this once. It can post; with the scope publish it may also publish events, with
+    transitions report what happens to experiments; and nothing else.
+    """
     if await house.store.source(name) is None:
         raise NotFound("there is no such source")
-    return await mint(house, caller, f"source:{name}", form, frozenset({"post", *({"publish"} & set(form.scopes))}))
+    return await mint(house, caller, f"source:{name}", form, frozenset({"post", *({"publish", "transitions"} & set(form.scopes))}))
 
 
 @router.delete("/sources/{name}/tokens/{token_id}", status_code=204)
