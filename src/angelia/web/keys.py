@@ -17,7 +17,7 @@ from angelia.wire.callers import secret_hash
 
 router = APIRouter(prefix="/api/v1/people/{login}", tags=["person"])
 Body = dict[str, Any]
-FEED_FILTERS = frozenset({"type", "source", "tag", "object", "thread", "severity", "text"})
+FEED_FILTERS = frozenset({"type", "source", "tag", "object", "thread", "severity", "reason", "text"})
 
 
 def _only_people(person: Person) -> None:
