@@ -98,3 +98,34 @@ async def test_no_other_site_is_ever_let_in(house):
             for answer in (await client.get(place, headers=origin), await client.options(place, headers=asked)):
                 assert not [name for name in answer.headers if name.startswith("access-control-")], place
             assert answer.status_code >= 400, place
+
+
+async def test_what_opens_something_is_in_the_audit_log_once_and_without_its_secret(bench, outside):
+    """Checklist S44: who made, changed and ended what; times in UTC."""
+    await bench.person("alice", mail=False)
+    place = "/api/v1/people/alice"
+    token = await bench.call("POST", f"{place}/tokens", {"scopes": ["read", "write"]}, 201)
+    own = {"Authorization": f"Bearer {token['secret']}"}
+    secrets = [token["secret"], "a password of hers", "alice@secret.example"]
+
+    async def act(method, path, body=None):
+        answer = await outside.request(method, f"{place}/{path}", json=body, headers=own)
+        assert answer.is_success, answer.text
+        return answer.json() if answer.content else {}
+
+    await act("PUT", "password", {"password": secrets[1]})
+    feed = await act("POST", "feeds", {"title": "builds"})
+    secrets += [feed["atom"], (await act("POST", f"feeds/{feed['id']}/rotate"))["json"]]
+    await act("DELETE", f"feeds/{feed['id']}")
+    address = await act("POST", "addresses", {"agent": "mail", "value": secrets[2]})
+    await act("DELETE", f"addresses/{address['id']}")
+    other = await act("POST", "tokens", {"scopes": ["read"]})
+    await act("DELETE", f"tokens/{other['id']}")
+    log = await bench.call("GET", "/api/v1/audit?actor=person:alice&limit=100")
+    actions = ["password.put", "feed.add", "feed.rotate", "feed.revoke", "address.add", "address.delete", "token.add", "token.revoke"]
+    assert [entry["action"] for entry in reversed(log["items"])] == actions
+    assert {entry["target"] for entry in log["items"]} <= {"alice", "person:alice"}
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", entry["at"]) for entry in log["items"])
+    told = str(await bench.call("GET", "/api/v1/audit?limit=500"))
+    for secret in (*secrets, other["secret"]):
+        assert secret.rpartition("/")[2].partition(".atom")[0].partition(".json")[0] not in told

@@ -70,7 +70,7 @@ async def add(request: Request, visitor: Visiting, house: House) -> Response:
     typed = {name: str(value) for name, value in (await request.form()).items()}
     query, title = _query_of(typed), typed.get("title", "").strip()
     try:
-        urls = await add_feed(made(NewFeed, title=title or "Messages", query=query), visitor.person, house)
+        urls = await add_feed(made(NewFeed, title=title or "Messages", query=query), visitor.person, visitor.caller, house)
     except InvalidInput as error:
         return await _new(request, visitor, house, title[:255], query, **told(error))
     return await _list(request, visitor, house, urls)
@@ -99,12 +99,12 @@ async def step(feed_id: RowId, step: str, request: Request, visitor: Visiting, h
 async def rotate(feed_id: RowId, request: Request, visitor: Visiting, house: House) -> Response:
     """New addresses."""
     feed = await _hers(visitor, house, feed_id)
-    urls = await rotate_feed(feed_id, visitor.person, house)
+    urls = await rotate_feed(feed_id, visitor.person, visitor.caller, house)
     return await _list(request, visitor, house, urls | {"id": feed_id, "title": feed.title})
 
 
 @router.post("/feeds/{feed_id}/revoke")
 async def revoke(feed_id: RowId, visitor: Visiting, house: House) -> Response:
     """Gone, for whoever reads it."""
-    await revoke_feed(feed_id, visitor.person, house)
+    await revoke_feed(feed_id, visitor.person, visitor.caller, house)
     return RedirectResponse("/feeds?done=revoked", 303)
