@@ -307,8 +307,10 @@ async def test_who_lost_access_sees_it_no_more(filled, browser):
     await filled.call("PUT", "/api/v1/groups/insiders", {"members": ["bob"]}, 200)
     assert (await client.get(f"/inbox/{name}")).status_code == 404
     assert name not in await entries(client)
-    for path in ("/inbox", "/inbox?type=sec", feed, "/api/v1/people/me/inbox"):
-        assert "embargoed" not in (await client.get(path, headers=own)).text
+    api = [f"/api/v1/people/me/{name}" for name in ("inbox", "decisions", "export")] + ["/api/v1/messages", "/hermes/alice/"]
+    for path in ("/inbox", "/inbox?type=sec", feed, "/feeds/new", f"/feeds/{made['id']}/preview", "/why", "/profile/export", *api):
+        answer = await client.get(path, headers=own)
+        assert answer.status_code == 200 and "embargoed" not in answer.text, path
     for path in (f"/api/v1/messages/{message}", f"/api/v1/messages/{message}/why", f"/api/v1/people/me/inbox/{name}"):
         assert (await client.get(path, headers=own)).status_code == 404, path
     assert (await filled.call("GET", "/api/v1/people/alice/inbox/counts", status=200))["total"] == 6

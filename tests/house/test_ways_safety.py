@@ -183,3 +183,14 @@ async def test_no_form_takes_a_column_that_is_not_hers(bench, alice, outside):  
         after[name] for name in after if name not in ("exported_at", "tokens")
     ]
     assert len(before["tokens"]) == len(after["tokens"])
+
+
+async def test_errors_speak_her_language_on_pages_and_english_over_the_api(bench, alice):  # noqa: F811
+    await bench.call("PATCH", "/api/v1/people/alice", {"language": "de"}, 200)
+    assert "severity ist eines von low, normal, high, urgent" in await alice.post("/feeds", 422, title="x", severity="loud")
+    assert "keine Zeitzone wie Europe/Berlin" in await alice.post("/profile", 422, name="A", time_zone="Mars", language="de")
+    page = await alice.get("/inbox/dlv_0000000000001", 404)
+    assert "<h1>Nicht gefunden</h1>" in page and "es gibt keine solche Nachricht" in page
+    assert "höchstens 200 Zeichen" in await alice.get(f"/inbox?text={'x' * 201}", 422)
+    answer = await bench.call("GET", "/api/v1/people/alice/inbox?severity=loud", status=422)
+    assert answer["detail"] == "severity is one of low, normal, high, urgent"

@@ -10,6 +10,11 @@ async def principals(store: Store, person_id: int) -> frozenset[str]:
     return frozenset(name for row in rows for name in (row.person.login, *(f"group:{group}" for group in row.groups)))
 
 
+def is_open_to(message: Message, names: frozenset[str]) -> bool:
+    """May somebody with these principals see it?"""
+    return message.readers is None or not names.isdisjoint(message.readers)
+
+
 async def may_see(store: Store, message: Message, person_id: int) -> bool:
     """Has she the right to see it now?"""
-    return message.readers is None or not (await principals(store, person_id)).isdisjoint(message.readers)
+    return message.readers is None or is_open_to(message, await principals(store, person_id))

@@ -63,6 +63,8 @@ async def add_address(form: NewAddress, person: Writing, caller: Known, house: H
             verified_at=house.now() if form.is_verified else None,
         )
     )
+    said = {"address": address.address_id, "agent": address.agent, "is_verified": form.is_verified}
+    await house.store.audit(caller.name, "address.add", person.login, said, house.now())
     house.changed("people")
     return _shown(house, address)
 
@@ -89,10 +91,11 @@ async def change_address(address_id: RowId, form: AddressChange, person: Writing
 
 
 @router.delete("/addresses/{address_id}", status_code=204)
-async def delete_address(address_id: RowId, person: Writing, house: House) -> None:
+async def delete_address(address_id: RowId, person: Writing, caller: Known, house: House) -> None:
     """Forget an address."""
     if not await house.store.delete_address(person.person_id, address_id):
         raise NotFound("there is no such address")
+    await house.store.audit(caller.name, "address.delete", person.login, {"address": address_id}, house.now())
     house.changed("people")
 
 

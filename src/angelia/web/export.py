@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter
@@ -14,6 +15,7 @@ from angelia.web.access import House, Reading
 from angelia.web.context import Context
 from angelia.web.forms import address_out, feed_out, item_out, person_out, token_out
 from angelia.web.identities import bound_to, identity_out
+from angelia.web.inbox import seen_by
 from angelia.web.sessions import open_sessions, session_out
 
 router = APIRouter(prefix="/api/v1/people/{login}", tags=["person"])
@@ -53,8 +55,9 @@ async def _parts(house: Context, person: Person, head: str) -> AsyncIterator[str
     yield head[:-1] + ', "inbox": ['
     separator = ""
     for state in ("", "archived"):
+        view = await seen_by(house, person, InboxQuery(state=state, limit=_PAGE))
         before: int | None = None
-        while items := await house.store.inbox(person.person_id, InboxQuery(state=state, before_id=before, limit=_PAGE)):
+        while items := await house.store.inbox(person.person_id, replace(view, before_id=before)):
             for item in items:
                 yield separator + json.dumps(item_out(item), ensure_ascii=False)
                 separator = ","

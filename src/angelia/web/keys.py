@@ -17,7 +17,7 @@ from angelia.wire.callers import secret_hash
 
 router = APIRouter(prefix="/api/v1/people/{login}", tags=["person"])
 Body = dict[str, Any]
-FEED_FILTERS = frozenset({"type", "source", "tag", "object", "thread", "severity", "text"})
+FEED_FILTERS = frozenset({"type", "source", "tag", "object", "thread", "severity", "reason", "text"})
 
 
 def _only_people(person: Person) -> None:
@@ -32,7 +32,7 @@ async def list_feeds(person: Reading, house: House) -> Body:
 
 
 @router.post("/feeds", status_code=201)
-async def add_feed(form: NewFeed, person: Writing, house: House) -> Body:
+async def add_feed(form: NewFeed, person: Writing, caller: Known, house: House) -> Body:
     """A feed of a saved query; its addresses are shown this once."""
     _only_people(person)
     unknown = set(form.query) - FEED_FILTERS
@@ -41,7 +41,9 @@ async def add_feed(form: NewFeed, person: Writing, house: House) -> Body:
     feed_view(form.query)
     secret = secrets.token_urlsafe(32)
     feed = Feed(person_id=person.person_id, title=form.title, query=form.query, created_at=house.now())
-    return _feed_urls(house, secret) | feed_out(await house.store.add_feed(feed, secret_hash(secret)))
+    added = await house.store.add_feed(feed, secret_hash(secret))
+    await house.store.audit(caller.name, "feed.add", person.login, {"feed": added.feed_id, "title": added.title}, house.now())
+    return _feed_urls(house, secret) | feed_out(added)
 
 
 def _feed_urls(house: Context, secret: str) -> Body:
@@ -49,19 +51,21 @@ def _feed_urls(house: Context, secret: str) -> Body:
 
 
 @router.post("/feeds/{feed_id}/rotate")
-async def rotate_feed(feed_id: RowId, person: Writing, house: House) -> Body:
+async def rotate_feed(feed_id: RowId, person: Writing, caller: Known, house: House) -> Body:
     """New addresses; the old ones are gone at once."""
     secret = secrets.token_urlsafe(32)
     if not await house.store.rotate_feed(person.person_id, feed_id, secret_hash(secret)):
         raise NotFound("there is no such feed")
+    await house.store.audit(caller.name, "feed.rotate", person.login, {"feed": feed_id}, house.now())
     return _feed_urls(house, secret)
 
 
 @router.delete("/feeds/{feed_id}", status_code=204)
-async def revoke_feed(feed_id: RowId, person: Writing, house: House) -> None:
+async def revoke_feed(feed_id: RowId, person: Writing, caller: Known, house: House) -> None:
     """Revoke a feed."""
     if not await house.store.rotate_feed(person.person_id, feed_id, None):
         raise NotFound("there is no such feed")
+    await house.store.audit(caller.name, "feed.revoke", person.login, {"feed": feed_id}, house.now())
 
 
 @router.get("/tokens")

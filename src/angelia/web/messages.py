@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from angelia.flow.explain import explain
-from angelia.flow.rights import may_see
+from angelia.flow.rights import is_open_to, may_see, principals
 from angelia.model.errors import Forbidden, NotFound
 from angelia.model.message import Message
 from angelia.model.moments import public_id
@@ -38,7 +38,9 @@ async def schema() -> dict[str, Any]:
 
 @router.get("")
 async def list_messages(caller: Known, house: House, type: str = "", source: str = "", after: str = "", limit: Limit = 100) -> dict[str, Any]:
-    """Newest first: hers for a person, its own for a source, all for an administrator. `after` is the last id of the page before."""
+    """Newest first: hers for a person, its own for a source, all for an administrator. `after` is the last id of the page before. What she may not
+    see any more is left out, so a page can be shorter than `limit` where others follow.
+    """
     person_id = None
     if caller.source is not None:
         source = caller.name
@@ -50,6 +52,9 @@ async def list_messages(caller: Known, house: House, type: str = "", source: str
         person_id=person_id, subtree=type.lower(), source=source, before_id=number("msg", after) if after else None, limit=limit
     )
     following = public_id("msg", found[-1].message_id) if len(found) == limit else None
+    if person_id is not None:
+        names = await principals(house.store, person_id)
+        found = [message for message in found if is_open_to(message, names)]
     return {"items": [message_out(message) for message in found], "next": following}
 
 

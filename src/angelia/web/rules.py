@@ -10,6 +10,7 @@ from pydantic import Field
 
 from angelia.flow.explain import decided
 from angelia.flow.history import reach_on_history, try_on_history
+from angelia.flow.rights import is_open_to, principals
 from angelia.flow.wants import change_wants
 from angelia.model.errors import InvalidInput
 from angelia.model.message import Message
@@ -186,12 +187,13 @@ async def _decisions(
 ) -> Body:
     before_id = number("msg", after) if after else None
     since = house.now() - REMEMBERED
+    names = await principals(house.store, person.person_id)
     items: list[Body] = []
     for _ in range(0, _MOST_SCANNED, _PAGE):
         page = await house.store.history(person.person_id, since, _PAGE, subtree=subtree, rule_id=rule_id, before_id=before_id)
         for message, row in page:
             before_id = message.message_id
-            if _fits(message, row, text.lower(), delivered):
+            if is_open_to(message, names) and _fits(message, row, text.lower(), delivered):
                 items.append(_item(message, row))
                 if len(items) == limit:
                     return {"items": items, "next": public_id("msg", before_id)}

@@ -15,12 +15,14 @@ _METRIC = re.compile(r"^(\w+)(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
 
 
 class SampleHub:
-    """A served sample site; `like` is the folder of another that has been stopped, which is quicker than to fill one anew."""
+    """A served sample site; `like` is the folder of another that has been stopped, which is quicker than to fill one anew. `port` is for those
+    whom somebody else must be told of before; 0 takes a free one.
+    """
 
-    def __init__(self, like: Path | None = None, **settings: str) -> None:
+    def __init__(self, like: Path | None = None, *, port: int = 0, **settings: str) -> None:
         self.folder = scratch("hub")
         self.data = self.folder / "data"
-        self.port = free_port()
+        self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         if like is not None:
             shutil.copytree(like, self.data)

@@ -17,9 +17,11 @@ _FOLDER = Path(__file__).parents[3] / "tests" / "browser"
 
 
 class OpenidProvider:
-    """Runs until `stop`. People are alice (verified address, group ops), bob, and carol, who claims to be alice. `told` keeps its logout notices."""
+    """Runs until `stop`. People are alice (verified address, group ops), bob, and carol, who claims to be alice. `told` keeps its logout notices,
+    unless it tells the hub itself (`tells_hub`).
+    """
 
-    def __init__(self, base_url: str, name: str) -> None:
+    def __init__(self, base_url: str, name: str, *, tells_hub: bool = False) -> None:
         node = shutil.which("node")
         if node is None or not (_FOLDER / "node_modules" / "oidc-provider").exists():
             missing("oidc-provider (npm ci in tests/browser)")
@@ -33,7 +35,7 @@ class OpenidProvider:
             "PATH": os.environ["PATH"],
             "ISSUER": self.issuer,
             "CALLBACK": f"{base_url}/sign-in/{name}/callback",
-            "LOGOUT": f"{self.told.url}/told",
+            "LOGOUT": f"{base_url}/sign-in/{name}/logout" if tells_hub else f"{self.told.url}/told",
             "LEFT": f"{base_url}/sign-in",
         }
         self._server: Server | None = None

@@ -26,12 +26,20 @@ class SmtpSink:
         self.url = f"smtp://127.0.0.1:{self.port}"
         self.start()
 
-    def start(self) -> None:
-        """Take mail, from now on or again."""
+    def start(self, *refused: str) -> None:
+        """Take mail, from now on or again; these commands (`rcpt`) are refused for good."""
         user = ["-u", "postfix"] if os.geteuid() == 0 else []
         if user:
             shutil.chown(self.folder / "mails", "postfix")
-        argv = [str(PROGRAM), *user, "-d", str(self.folder / "mails" / "m."), f"127.0.0.1:{self.port}", "200"]
+        argv = [
+            str(PROGRAM),
+            *user,
+            *(["-f", ",".join(refused)] if refused else []),
+            "-d",
+            str(self.folder / "mails" / "m."),
+            f"127.0.0.1:{self.port}",
+            "200",
+        ]
         self.server = Server("smtp-sink", argv, [self.port], self.folder)
 
     def pause(self) -> None:

@@ -132,7 +132,7 @@ async def ask_to_delete(address_id: RowId, request: Request, visitor: Visiting, 
 @router.post("/addresses/{address_id}/delete")
 async def delete(address_id: RowId, visitor: Visiting, house: House) -> Response:
     """Forget it."""
-    await delete_address(address_id, visitor.person, house)
+    await delete_address(address_id, visitor.person, visitor.caller, house)
     return RedirectResponse("/addresses?done=deleted", 303)
 
 

@@ -8,11 +8,12 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
 from angelia.model.errors import InvalidInput, NotFound
-from angelia.store import Feed
+from angelia.store import Feed, InboxItem
 from angelia.web.access import House
 from angelia.web.context import Context
 from angelia.web.feeds import feed_view
 from angelia.web.forms import NewFeed, RowId
+from angelia.web.inbox import seen_by
 from angelia.web.keys import FEED_FILTERS, add_feed, revoke_feed, rotate_feed
 from angelia.web.pages.forms import made, told
 from angelia.web.pages.kit import page
@@ -39,10 +40,16 @@ def _query_of(values: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(values[name]).strip() for name in FEED_FILTERS if str(values.get(name, "")).strip()}
 
 
+async def _glance(visitor: Visitor, house: Context, query: Mapping[str, str]) -> list[InboxItem]:
+    """How a feed begins, as a reader of it would see it now."""
+    view = await seen_by(house, visitor.person, feed_view(query, limit=_PREVIEW))
+    return await house.store.inbox(visitor.person.person_id, view)
+
+
 async def _new(
     request: Request, visitor: Visitor, house: Context, title: str, query: dict[str, str], status: int = 200, problem: Any = None
 ) -> Response:
-    items = await house.store.inbox(visitor.person.person_id, feed_view(query, limit=_PREVIEW)) if problem is None else []
+    items = await _glance(visitor, house, query) if problem is None else []
     return page(request, visitor, "feed-new.html", status, named=title, chosen=query, items=items, problem=problem)
 
 
@@ -63,7 +70,7 @@ async def add(request: Request, visitor: Visiting, house: House) -> Response:
     typed = {name: str(value) for name, value in (await request.form()).items()}
     query, title = _query_of(typed), typed.get("title", "").strip()
     try:
-        urls = await add_feed(made(NewFeed, title=title or "Messages", query=query), visitor.person, house)
+        urls = await add_feed(made(NewFeed, title=title or "Messages", query=query), visitor.person, visitor.caller, house)
     except InvalidInput as error:
         return await _new(request, visitor, house, title[:255], query, **told(error))
     return await _list(request, visitor, house, urls)
@@ -81,7 +88,7 @@ async def step(feed_id: RowId, step: str, request: Request, visitor: Visiting, h
     """What it holds; or, sure?"""
     feed = await _hers(visitor, house, feed_id)
     if step == "preview":
-        items = await house.store.inbox(visitor.person.person_id, feed_view(feed.query, limit=_PREVIEW))
+        items = await _glance(visitor, house, feed.query)
         return page(request, visitor, "feed.html", feed=feed, items=items, place=f"/inbox?{urlencode(dict(feed.query))}")
     if step not in ("rotate", "revoke"):
         raise NotFound("there is no such page")
@@ -92,12 +99,12 @@ async def step(feed_id: RowId, step: str, request: Request, visitor: Visiting, h
 async def rotate(feed_id: RowId, request: Request, visitor: Visiting, house: House) -> Response:
     """New addresses."""
     feed = await _hers(visitor, house, feed_id)
-    urls = await rotate_feed(feed_id, visitor.person, house)
+    urls = await rotate_feed(feed_id, visitor.person, visitor.caller, house)
     return await _list(request, visitor, house, urls | {"id": feed_id, "title": feed.title})
 
 
 @router.post("/feeds/{feed_id}/revoke")
 async def revoke(feed_id: RowId, visitor: Visiting, house: House) -> Response:
     """Gone, for whoever reads it."""
-    await revoke_feed(feed_id, visitor.person, house)
+    await revoke_feed(feed_id, visitor.person, visitor.caller, house)
     return RedirectResponse("/feeds?done=revoked", 303)

@@ -20,6 +20,7 @@ from markupsafe import Markup
 from angelia.flow.profiles import zone_of
 from angelia.model.moments import public_id
 from angelia.rendering.text import as_html, linked, one_line
+from angelia.web.pages.faults import said
 from angelia.web.pages.languages import LANGUAGES, gettexts, language_of
 from angelia.web.pages.packing import may_pack, pack
 from angelia.web.signin.guard import Visitor
@@ -57,6 +58,7 @@ def environment(language: str) -> Environment:
         "linked": lambda text: Markup(linked(text)),  # noqa: S704
         "one_line": one_line,
         "kind_of": _kind_of,
+        "said": lambda text: said(text, translations),
     }
     return made
 
