@@ -18,7 +18,7 @@ run: $(VENV)/run.stamp $(STATIC) ## Start the hub with sample data on http://127
 
 test: $(VENV)/test.stamp $(STATIC) peers $(BROWSER) lint ## Everything: lint, types, floors, all tiers of tests with real servers
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --ignore tests/journey
-	$(BIN)/python -m pytest tests/journey
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup tests/journey
 
 check: $(VENV)/test.stamp $(STATIC) lint ## The fast tiers only
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup tests/pure tests/house

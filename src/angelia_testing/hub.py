@@ -157,8 +157,9 @@ async def _furnish(settings: Settings, logins: Sequence[str], by_mail: Sequence[
 
 
 def crowd() -> float:
-    """How many want each processor: a figure for a machine of one's own is stretched by it, where others work beside the tests."""
-    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    """How many want each processor: a figure for a machine of one's own is stretched by it, where others work beside the tests, or more tests."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    return max(1.0, workers, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def mails(hub: Hub, login: str = "alice") -> list[str]:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from itertools import chain
-from operator import attrgetter
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select, update
 
@@ -23,14 +22,14 @@ _Waiting = tuple[Sequence[NewMessage], "asyncio.Future[list[Receipt]]"]
 _INSERT = Insert(
     "messages",
     {
-        "id": "bigint", "source": "text", "type": "text", "received_us": "bigint", "idem_key": "text", "fingerprint": "bytea", "payload": "text",
+        "id": "bigint", "source": "text", "type": "text", "received_us": "bigint", "payload": "text", "idem_key": "text", "fingerprint": "bytea",
     },
 )  # fmt: skip
+"""Its columns stand as the fields of a NewMessage do: one is a row as it is."""
 _LOCK_KEYS = (
     "SELECT count(pg_advisory_xact_lock(lock)) FROM (SELECT DISTINCT hashtextextended(name, 0) & 255 AS lock "
     "FROM unnest(CAST(? AS text[])) AS names(name) ORDER BY 1) AS locks"
 )
-_ROW = attrgetter("message_id", "source", "type", "received_us", "idempotency_key", "fingerprint", "payload")
 LONGEST_COMMIT = 2.5  # seconds; to close a connection that says nothing takes SQLAlchemy two more, and after five we must have answered
 _NEW_TYPE = "INSERT INTO types (key, first_us, last_us) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 _LEDGER = Insert(
@@ -126,7 +125,7 @@ class MessagesMixin:
             now_us = new[0].received_us
             run(connection, _NEW_TYPE, [(key, now_us, now_us) for key in sorted(fresh)])
         if new:
-            _INSERT(connection, [_ROW(row) for row in new])
+            _INSERT(connection, new)
         return receipts if receipts is not None else [Receipt(row.message_id, Taken.NEW) for row in rows]
 
     async def claim_messages(self, limit: int, lease: timedelta, now: datetime) -> list[ClaimedMessage]:
