@@ -6,16 +6,13 @@ import subprocess
 import pytest
 
 from angelia_testing.peers.process import ANGELIA, ENVIRONMENT
-from angelia_testing.peers.rabbitmq import RabbitMQ
 
 PASSWORD = "the readers' own"
 
 
-@pytest.fixture(scope="module")
-def node():
-    made = RabbitMQ()
-    yield made
-    made.stop()
+@pytest.fixture
+def node(rabbitmq):
+    return rabbitmq
 
 
 @pytest.fixture
