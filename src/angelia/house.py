@@ -20,6 +20,7 @@ from angelia.directories.http import HttpDirectory, HttpDirectorySettings
 from angelia.directories.local import LocalDirectory
 from angelia.directories.together import TogetherDirectory
 from angelia.directory import Directory
+from angelia.flow.announcer import Announcer
 from angelia.flow.clock import SteadyClock
 from angelia.flow.digester import Digester
 from angelia.flow.intake import Intake
@@ -31,7 +32,10 @@ from angelia.flow.profiles import People
 from angelia.flow.relay import Lifetimes, Relay, attempt
 from angelia.flow.verification import verification_link
 from angelia.flow.voice import Voice
+from angelia.inlets.amqp import AmqpInlet, Binding, ExchangeInlet
 from angelia.inlets.http import HttpInlet
+from angelia.inlets.mapping import load_mapping
+from angelia.inlets.receiving import Receiver
 from angelia.model.delivery import Delivery, Sent, State
 from angelia.model.errors import BadSettings, StoreUnavailable
 from angelia.model.message import HOUSE, Message
@@ -71,12 +75,15 @@ class House:
         self._is_only_worker = False
         self.hints = {name: Hint() for name in STAGES}
         self.people = People(store)
-        self.intake = Intake(store, now.us, node, self._wake("planner", "messages"))
         self.secret = secret_of(settings)
         self.outbound = Outbound(settings.outbound.allow, ca_file=settings.outbound.ca_file)
         self.directory = make_directory(settings, store, self.outbound)
         self.providers = make_providers(settings)
         self.broker = make_broker(settings, store)
+        self.inlets = make_inlets(settings, store, self.broker)
+        outgoing = settings.broker.outgoing
+        self.announcer = Announcer(self.broker, outgoing, now) if outgoing else None
+        self.intake = Intake(store, now.us, node, self._wake("planner", "messages"), self.announcer)
         self.stages = self._stages()
 
     @classmethod
@@ -93,6 +100,8 @@ class House:
             yield house
         finally:
             if house is not None:
+                if house.announcer is not None:
+                    await house.announcer.close()
                 await house.broker.close()
                 await house.directory.close()
                 for provider in house.providers.values():
@@ -126,7 +135,7 @@ class House:
         return (
             Planner(self.store, self.people, self.directory, self.intake, wake_relay),
             Digester(self.store, self.people, self.intake, wake_relay),
-            Relay(self.store, self.agents, letters, Voice(self.intake.accept), now, lifetimes, self.hints["relay"]),
+            Relay(self.store, self.agents, letters, Voice(self.intake.accept), now, lifetimes, self.hints["relay"], self.announcer),
             Janitor(self.store, timedelta(days=self.settings.delivery.retention_days), chores),
         )
 
@@ -148,6 +157,7 @@ class House:
             sessions=Sessions(self.store, now, self.settings.house.base_url),
             live=Live(self.store),
             broker=self.broker,
+            marked=self.announcer.marked if self.announcer is not None else lambda *_: None,
             providers=self.providers,
             has_passwords=self.settings.web.passwords,
             proxies=self.settings.proxies,
@@ -176,6 +186,7 @@ class House:
             faults["store"] = str(error)
         for exchange, text in (await self.broker.faults()).items():
             faults[f"exchange {exchange}" if exchange else "broker"] = text
+        faults |= {f"inlet {inlet.name}": inlet.fault for inlet in self.inlets if inlet.fault}
         return faults
 
     async def verify(self, address: Address, person: Person, code: str) -> None:
@@ -235,8 +246,14 @@ class House:
         jobs = [asyncio.create_task(run(stage, self.hints[stage.name], now, self._stop), name=stage.name) for stage in self.stages]
         jobs.append(asyncio.create_task(self._keep_fresh()))
         listening = asyncio.create_task(self._listen())
-        await asyncio.gather(*jobs)
-        listening.cancel()
+        taking = [asyncio.create_task(inlet.run(self.intake.accept), name=f"inlet {inlet.name}") for inlet in self.inlets]
+        try:
+            await asyncio.gather(*jobs)
+        finally:
+            # What they have in hand is not acknowledged: it comes again, to whoever is next.
+            for task in (listening, *taking):
+                task.cancel()
+            await asyncio.gather(listening, *taking, return_exceptions=True)
 
     async def _keep_fresh(self) -> None:
         """What others change is seen within seconds (promise P10)."""
@@ -301,6 +318,18 @@ def make_broker(settings: Settings, store: SqlStore) -> Broker:
     if settings.broker.url:
         return RabbitMQBroker(settings.broker.url, settings.exchanges, store)
     return EmbeddedBroker(store, settings.exchanges, now)
+
+
+def make_inlets(settings: Settings, store: SqlStore, broker: Broker) -> list[AmqpInlet | ExchangeInlet]:
+    """One for each table: on a queue of a broker, or on an exchange of the hub's own."""
+    inlets: list[AmqpInlet | ExchangeInlet] = []
+    for name, entry in settings.amqp_inlets.items():
+        mapping = load_mapping(entry.mapping) if entry.mapping else None
+        receiver = Receiver(name, entry.source or name, mapping, store, now)
+        binding = Binding(entry.exchange, entry.patterns, entry.queue.replace("{name}", name), entry.declare, entry.prefetch)
+        url = entry.url or settings.broker.url
+        inlets.append(AmqpInlet(receiver, url, binding) if url else ExchangeInlet(receiver, broker, binding, store))
+    return inlets
 
 
 def _rooted(made: object, settings: Settings) -> object:
