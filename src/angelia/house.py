@@ -5,7 +5,7 @@ import contextlib
 import fcntl
 import signal
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from time import monotonic
 
 import uvicorn
@@ -24,7 +24,7 @@ from angelia.flow.announcer import Announcer
 from angelia.flow.clock import SteadyClock
 from angelia.flow.digester import Digester
 from angelia.flow.intake import Intake
-from angelia.flow.janitor import Janitor
+from angelia.flow.janitor import Chore, Janitor
 from angelia.flow.letters import Letters, Links
 from angelia.flow.loop import Hint, Stage, run
 from angelia.flow.planner import Planner
@@ -54,6 +54,7 @@ from angelia.wire.callers import Callers
 from angelia.wire.server import Limits, Server, protocol
 from angelia.wire.traced import traced_accept, traced_app
 
+STATES_KEPT = timedelta(days=90)
 STAGES = ("planner", "digester", "relay", "janitor")
 """The life of a message, in order."""
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -131,13 +132,20 @@ class House:
         lifetimes = Lifetimes(lifetime, {name: chat for name, agent in self.agents.items() if agent.is_interruptive})
         letters = Letters(self.store, self.people, Links(self.settings.house.base_url, self.secret))
         wake_relay = self._wake("relay", "deliveries")
-        chores = (self.broker.prune,) if isinstance(self.broker, EmbeddedBroker) else ()
+        chores: list[Chore] = [self._forget_states]
+        if isinstance(self.broker, EmbeddedBroker):
+            chores.append(self.broker.prune)
         return (
             Planner(self.store, self.people, self.directory, self.intake, wake_relay),
             Digester(self.store, self.people, self.intake, wake_relay),
             Relay(self.store, self.agents, letters, Voice(self.intake.accept), now, lifetimes, self.hints["relay"], self.announcer),
             Janitor(self.store, timedelta(days=self.settings.delivery.retention_days), chores),
         )
+
+    async def _forget_states(self, at: datetime) -> None:
+        """What inlets saw last, and not for long."""
+        while await self.store.forget_states(at - STATES_KEPT, 1_000) == 1_000:
+            pass
 
     def app(self, *, trusts_caller: bool = False) -> App:
         """The whole HTTP side: the hot inlets before the framework."""

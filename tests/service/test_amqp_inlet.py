@@ -90,9 +90,11 @@ def body(number):
 
 
 async def test_messages_are_taken_and_acknowledged(running, intake, wire):
+    intake.gate.clear()
     await running()
     for number in range(300):
         await wire.publish("x", "k", body(number), message_id=f"m{number}")
+    intake.gate.set()
     await until(lambda: len(intake.kept) == 300)
     await until(lambda: wire.is_empty("q"))
     assert {source for source, _ in intake.kept} == {"ci"}
@@ -168,7 +170,11 @@ async def test_the_prefetch_bounds_what_is_in_hand(running, intake, wire):
     for number in range(200):
         await wire.publish("x", "k", body(number), message_id=f"m{number}")
     await until(lambda: intake.asked)
-    await until(lambda: wire.ready("q") == 193)
+
+    async def all_else_waits():
+        return await wire.ready("q") == 193
+
+    await until(all_else_waits)
     intake.gate.set()
     await until(lambda: len(intake.kept) == 200)
     assert intake.largest <= 7
