@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from urllib.parse import quote
 
+import aio_pika
 import httpx2
 import pytest
 
@@ -63,6 +64,24 @@ async def hub(vhost, tmp_path):
     vhost.node.api("DELETE", f"/users/{quote(wanted.reader)}")
 
 
+async def test_only_its_key_opens_an_experiment(hub):
+    """Nothing that a reader could guess, the hub's own way to its memory included, brings events of others."""
+    house, api, url = hub
+    head = await house.broker.head("experiments")
+    connection = await aio_pika.connect(url)
+    async with connection:
+        channel = await connection.channel()
+        queue = await channel.declare_queue("", exclusive=True)
+        for guess in ("#", "*", "angelia.experiments", "experiments", PATH):
+            await queue.bind("experiments", guess)
+        (await api.post("/api/v1/transitions", json=LIFE[0])).raise_for_status()
+        assert await _crier(house).turn(now()) == 1
+        assert [event.properties["message_type"] for event in (await house.broker.replay("experiments", head)).events] == [
+            "transition.simple", "transition.detailed"
+        ]  # fmt: skip
+        assert await queue.get(fail=False, no_ack=True) is None
+
+
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("kind", ["sh", "python", "ruby", "java"])
 async def test_a_reader_sees_the_life_of_its_experiment(hub, vhost, tmp_path, kind):
@@ -74,13 +93,13 @@ async def test_a_reader_sees_the_life_of_its_experiment(hub, vhost, tmp_path, ki
     key = (await api.post("/api/v1/transitions", json=create)).json()["key"]
     other = await api.post("/api/v1/transitions", json=create | {"objectId": "/experiments/1"})
     assert other.status_code == 201
-    announcer = next(stage for stage in house.stages if stage.name == "announcer")
-    assert await announcer.turn(now()) == 2
+    crier = _crier(house)
+    assert await crier.turn(now()) == 2
     reader = Server(f"reader-{kind}", argv, [], tmp_path, ENVIRONMENT | {"AMQP_URL": url, "EXPERIMENT_KEY": key})
     try:
         await asyncio.to_thread(wait_until, lambda: _has_reader(vhost), 60, what=reader.log)
         (await api.post("/api/v1/transitions", json=[*LIFE, LIFE[0] | {"objectId": "/experiments/1"}])).raise_for_status()
-        assert await announcer.turn(now()) == 4
+        assert await crier.turn(now()) == 4
         await asyncio.to_thread(wait_until, lambda: "terminated" in reader.log(), 30, what=reader.log)
     except AssertionError as error:
         raise AssertionError(f"{error}: {reader.log()}") from None
@@ -92,6 +111,10 @@ async def test_a_reader_sees_the_life_of_its_experiment(hub, vhost, tmp_path, ki
     )
     assert PATH in said
     assert "/experiments/1" not in said.replace(PATH, "")
+
+
+def _crier(house):
+    return next(stage for stage in house.stages if stage.name == "crier")
 
 
 def _has_reader(vhost):
