@@ -52,7 +52,7 @@ def test_it_makes_what_is_missing_and_tries_it(node, setup):
 
 
 def _named(entry):
-    return {"name": entry.get("name") or f"{entry['source']} {entry['destination']}"}
+    return {"name": entry["name"] if "name" in entry else f"{entry['source']} {entry['destination']}"}
 
 
 @pytest.mark.timeout(300)
