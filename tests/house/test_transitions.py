@@ -6,7 +6,7 @@ from datetime import timedelta
 import httpx2
 import pytest
 
-from angelia.flow.transitions import Announcer, Herald, Outlets
+from angelia.flow.transitions import Crier, Herald, Outlets
 from angelia.house import make_outlets
 from angelia.model.errors import BrokerUnavailable
 from angelia.settings import load
@@ -48,8 +48,8 @@ def broker():
 
 
 @pytest.fixture
-def announcer(house, broker):
-    return Announcer(house.store, broker, make_outlets(house.settings))
+def crier(house, broker):
+    return Crier(house.store, broker, make_outlets(house.settings))
 
 
 async def report(bench, body, status=201):
@@ -67,19 +67,19 @@ async def reporter(bench):
 
 
 def bodies(events, exchange, form="detailed"):
-    return [json.loads(event.body) for event in events if event.exchange == exchange and event.properties["type"] == f"transition.{form}"]
+    return [json.loads(event.body) for event in events if event.exchange == exchange and event.properties["message_type"] == f"transition.{form}"]
 
 
 # ---- what is published ----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_life_is_published_in_order(bench, announcer, broker):
+async def test_a_life_is_published_in_order(bench, crier, broker):
     answers = (await report(bench, LIFE))["items"]
     assert [answer["status"] for answer in answers] == ["accepted"] * 6
     assert len({answer["experiment"] for answer in answers}) == 1
     key = answers[0]["key"]
     assert len(key) == 20 and int(key, 16) >= 0
-    assert await announcer.turn(bench.now) == 6
+    assert await crier.turn(bench.now) == 6
     keys = [event.routing_key for event in broker.events if event.exchange == "resourceUsage"]
     assert keys[::2] == keys[1::2] == [
         "res-mng.experiment.create", "res-mng.compute.create", "res-mng.experiment.state.running", "res-mng.experiment.state.stopped",
@@ -94,30 +94,30 @@ async def test_a_life_is_published_in_order(bench, announcer, broker):
     assert detailed[3]["objectData"] == {"shutdownAt": T0 + 960, "destroyAt": T0 + 1260}
     # The event of the site did not say it: it is remembered from the create.
     assert detailed[4]["objectData"] == {"experimentId": PATH}
-    assert await announcer.turn(bench.now) == 0
+    assert await crier.turn(bench.now) == 0
 
 
-async def test_what_the_broker_does_not_take_is_published_later_and_once(bench, announcer, broker):
+async def test_what_the_broker_does_not_take_is_published_later_and_once(bench, crier, broker):
     broker.is_away = True
     await report(bench, LIFE[:3])
-    assert await announcer.turn(bench.now) == 0
+    assert await crier.turn(bench.now) == 0
     await report(bench, LIFE[3:])
-    assert await announcer.turn(bench.now) == 0
+    assert await crier.turn(bench.now) == 0
     broker.is_away = False
-    assert await announcer.turn(bench.now) == 6
-    assert await announcer.turn(bench.now + timedelta(minutes=5)) == 0
+    assert await crier.turn(bench.now) == 6
+    assert await crier.turn(bench.now + timedelta(minutes=5)) == 0
     assert [body["timestamp"] for body in bodies(broker.events, "resourceUsage")] == [entry["timestamp"] for entry in LIFE]
 
 
-async def test_an_announcer_that_died_is_followed_by_another(bench, announcer, broker, house):
+async def test_a_crier_that_died_is_followed_by_another(bench, crier, broker, house):
     """What it published before it could write that down comes again, with the same ids."""
     await report(bench, CREATE)
     settle, house.store.settle_transitions = house.store.settle_transitions, _dies
     with pytest.raises(RuntimeError):
-        await announcer.turn(bench.now)
+        await crier.turn(bench.now)
     house.store.settle_transitions = settle
-    assert await announcer.turn(bench.now + timedelta(seconds=30)) == 0
-    assert await announcer.turn(bench.now + timedelta(seconds=61)) == 1
+    assert await crier.turn(bench.now + timedelta(seconds=30)) == 0
+    assert await crier.turn(bench.now + timedelta(seconds=61)) == 1
     ids = [event.properties["message_id"] for event in broker.events]
     assert ids[:4] == ids[4:] and len(set(ids)) == 2
 
@@ -130,7 +130,7 @@ async def test_the_house_publishes_on_its_own_broker(bench):
     head = await bench.house.broker.head("experiments")
     usage = await bench.house.broker.head("resourceUsage")
     key = (await report(bench, CREATE))["key"]
-    assert await bench.stages["announcer"].turn(bench.now) == 1
+    assert await bench.stages["crier"].turn(bench.now) == 1
     events = list((await bench.house.broker.replay("experiments", head)).events)
     assert [event.routing_key for event in events] == [key, key]
     assert len((await bench.house.broker.replay("resourceUsage", usage)).events) == 2
@@ -139,27 +139,27 @@ async def test_the_house_publishes_on_its_own_broker(bench):
 
 async def test_nothing_is_published_where_no_exchange_is_named(bench, broker):
     await report(bench, CREATE)
-    assert await Announcer(bench.store, broker, Outlets()).turn(bench.now) == 1
+    assert await Crier(bench.store, broker, Outlets()).turn(bench.now) == 1
     assert not broker.events
 
 
 # ---- what is refused, and what is a repeat --------------------------------------------------------------------------------------
 
 
-async def test_a_repeat_is_told_and_not_published_again(bench, announcer, broker):
+async def test_a_repeat_is_told_and_not_published_again(bench, crier, broker):
     first = await report(bench, CREATE)
     again = await report(bench, CREATE, 200)
     assert again == first | {"status": "repeat"}
     assert (await report(bench, [CREATE, state("running")]))["items"][0]["status"] == "repeat"
-    assert await announcer.turn(bench.now) == 2
+    assert await crier.turn(bench.now) == 2
 
 
-async def test_an_illegal_step_refuses_the_whole_batch(bench, announcer):
+async def test_an_illegal_step_refuses_the_whole_batch(bench, crier):
     problem = await report(bench, [*LIFE, state("running", T0 + 2000)], 409)
     assert problem["errors"][0]["field"] == "6.state"
     assert "terminated" in problem["detail"]
     assert (await bench.call("GET", "/api/v1/experiments", status=200))["items"] == []
-    assert await announcer.turn(bench.now) == 0
+    assert await crier.turn(bench.now) == 0
     await report(bench, LIFE)
     problem = await report(bench, state("stopped", T0 + 3000), 409)
     assert problem["errors"][0]["field"] == "state"
@@ -186,13 +186,13 @@ async def test_other_bodies_and_methods(bench):
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
 
 
-async def test_a_dirty_feed_is_taken(bench, announcer, broker):
+async def test_a_dirty_feed_is_taken(bench, crier, broker):
     """Children before their parents, events of what nobody knows, an end without a beginning."""
     stray = DONE | {"objectId": "/locations/fr-inria/computes/1"}
     answers = (await report(bench, [stray, COMPUTE, state("stopped", T0 + 5), CREATE]))["items"]
     assert answers[0]["experiment"] is None
     assert answers[3]["state"] == "stopped"
-    assert await announcer.turn(bench.now) == 4
+    assert await crier.turn(bench.now) == 4
     (found,) = (await bench.call("GET", "/api/v1/experiments", status=200))["items"]
     assert (found["state"], found["owner"], found["name"]) == ("stopped", "alice", "mmq-test")
 
@@ -304,9 +304,9 @@ async def test_people_are_not_told_where_that_is_off(bench, house):
     assert await _messages(bench, "alice") == []
 
 
-async def test_what_is_over_for_long_is_forgotten(bench, house, announcer):
+async def test_what_is_over_for_long_is_forgotten(bench, house, crier):
     await report(bench, LIFE)
-    while await announcer.turn(bench.now) or await bench.stages["herald"].turn(bench.now):
+    while await crier.turn(bench.now) or await bench.stages["herald"].turn(bench.now):
         pass
     await bench.janitor.turn(bench.now + timedelta(days=400))
     assert (await bench.call("GET", "/api/v1/experiments", status=200))["items"] == []

@@ -184,7 +184,7 @@ def test_what_is_published_where(form, forms):
     assert {(event.exchange, event.routing_key) for event in events} == {
         ("experiments", "0123456789abcdef0123"), ("resourceUsage", "res-mng.compute.create")
     }  # fmt: skip
-    assert {event.properties["type"] for event in events} == {f"transition.{name}" for name in forms}
+    assert {event.properties["message_type"] for event in events} == {f"transition.{name}" for name in forms}
     assert len({event.properties["message_id"] for event in events}) == len(forms)
     loose = list(events_of(StoredTransition(7, one(COMPUTE)), outlets))
     assert {event.exchange for event in loose} == {"resourceUsage"}

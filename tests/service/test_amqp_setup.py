@@ -6,16 +6,13 @@ import subprocess
 import pytest
 
 from angelia_testing.peers.process import ANGELIA, ENVIRONMENT
-from angelia_testing.peers.rabbitmq import RabbitMQ
 
 PASSWORD = "the readers' own"
 
 
-@pytest.fixture(scope="module")
-def node():
-    made = RabbitMQ()
-    yield made
-    made.stop()
+@pytest.fixture
+def node(rabbitmq):
+    return rabbitmq
 
 
 @pytest.fixture
@@ -55,7 +52,7 @@ def test_it_makes_what_is_missing_and_tries_it(node, setup):
 
 
 def _named(entry):
-    return {"name": entry.get("name") or f"{entry['source']} {entry['destination']}"}
+    return {"name": entry["name"] if "name" in entry else f"{entry['source']} {entry['destination']}"}
 
 
 @pytest.mark.timeout(300)

@@ -39,7 +39,7 @@ class RabbitMQBroker:
         self._store = store
         self._is_closed = False
         self._reading, self._writing = Link(url, "angelia follows"), Link(url, "angelia publishes")
-        self._rooms = {name: Room(name, settings) for name, settings in exchanges.items()}
+        self._rooms = {name: Room(name, settings, url) for name, settings in exchanges.items()}
 
     def _room(self, exchange: str) -> Room:
         if exchange not in self._rooms:

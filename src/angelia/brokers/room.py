@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Sequence
+from hashlib import sha256
 from time import monotonic
 from typing import Any
 
@@ -20,8 +21,10 @@ _NOWHERE = Position("none", 0)
 class Room:
     """State of one exchange; it asks nobody."""
 
-    def __init__(self, name: str, settings: ExchangeSettings) -> None:
+    def __init__(self, name: str, settings: ExchangeSettings, secret: str) -> None:
+        """`secret` is one that all nodes of the hub have, and no reader of the exchange."""
         self.name, self.settings = name, settings
+        self._mark = sha256(f"{secret} {name}".encode()).hexdigest()[:32]
         self.stored_as = f"amqp:{name}"
         self.epoch = ""
         self.fault = ""
@@ -41,8 +44,10 @@ class Room:
 
     @property
     def key_for_all(self) -> str:
-        """On a direct exchange the key by which each event of ours also reaches the stream."""
-        return f"angelia.{self.name}" if self.settings.kind == "direct" else ""
+        """On a direct exchange the key by which each event of ours also reaches the stream. Whoever could guess it could bind with it, and read
+        all events, whatever their keys.
+        """
+        return f"angelia.{self._mark}" if self.settings.kind == "direct" else ""
 
     @property
     def bindings(self) -> list[str]:

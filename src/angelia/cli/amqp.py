@@ -5,6 +5,7 @@ import secrets
 
 import click
 
+from angelia.cli.amqp_learn import learn
 from angelia.cli.amqp_setup import Management, Place, Wanted, set_up, verify
 from angelia.cli.reach import Failure, Reach
 from angelia.settings import load
@@ -50,5 +51,7 @@ def setup(reach: Reach, url: str, management: str, reader: str, reader_password:
     if faults:
         raise Failure("; ".join(faults))
 
+
+amqp.add_command(learn)
 
 commands = {"amqp": amqp}

@@ -71,16 +71,16 @@ def events_of(stored: StoredTransition, outlets: Outlets) -> Iterator[Event]:
             properties = {
                 "message_id": f"{number}-{form}",
                 "timestamp": to_us(transition.at) // 1_000_000,
-                "type": f"transition.{form}",
+                "message_type": f"transition.{form}",
                 "delivery_mode": 2,
             }
             yield Event(exchange, key, text, "application/json", properties=properties)
 
 
-class Announcer:
+class Crier:
     """The stage that publishes transitions, oldest first, after they are durable; the broker's confirm comes before the mark."""
 
-    name = "announcer"
+    name = "crier"
 
     def __init__(self, store: Store, broker: Broker, outlets: Outlets) -> None:
         self._store, self._broker, self._outlets = store, broker, outlets
