@@ -22,6 +22,7 @@ from angelia.model.event import Event, Position, check_event
 from angelia.store import EventStore
 
 PUBLISH_WITHIN = 10.0
+FAULTS_WITHIN = 4.0  # seconds: whoever asks whether we are ready does not wait for long
 CHECK_EVERY = 3.0  # seconds between two looks whether exchange and stream are still there
 PREFETCH = 2_000
 ACK_EVERY = 200
@@ -312,10 +313,14 @@ class RabbitMQBroker:
 
     async def faults(self) -> dict[str, str]:
         """See Broker. Exchanges that nobody follows are looked at now."""
-        for room in self._rooms.values():
-            if room.consumer is None and room.is_to_be_checked(CHECK_EVERY):
-                with contextlib.suppress(BrokerUnavailable):
-                    await self._prepare(room)
+        try:
+            async with asyncio.timeout(FAULTS_WITHIN):
+                for room in self._rooms.values():
+                    if room.consumer is None and room.is_to_be_checked(CHECK_EVERY):
+                        with contextlib.suppress(BrokerUnavailable):
+                            await self._prepare(room)
+        except TimeoutError:
+            return {"": f"the broker does not answer within {FAULTS_WITHIN:g} s"}
         faults = {name: room.fault for name, room in self._rooms.items() if room.fault}
         if len(faults) == len(self._rooms) > 1 and len(set(faults.values())) == 1:
             return {"": next(iter(faults.values()))}
