@@ -223,14 +223,15 @@ class EmbeddedBroker:
         if remembered is not None:
             return Replay(remembered, is_complete, position_of(remembered[-1]) if remembered else Position(mark.epoch, begin))
         events: list[Event] = []
-        at = begin
-        while len(events) < limit and at < mark.head:
+        at, size = begin, 0
+        while len(events) < limit and at < mark.head and size < MOST_WAITING:
             found = await self._read(exchange, mark.epoch, at, min(CHUNK, limit - len(events)))
             if not found:
                 break
             if position_of(found[0]).sequence != at + 1:  # forgotten while we read
                 is_complete, events = False, []
             events += found
+            size += sum(len(event.body) for event in found)
             at = position_of(found[-1]).sequence
         if not events and at < mark.head:
             return Replay((), False, head)

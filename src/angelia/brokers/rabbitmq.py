@@ -15,13 +15,14 @@ from pamqp import commands as spec
 from angelia import telemetry
 from angelia.amqp import Link, Missing, asked, event_of, offset_of, pause, properties_of, shut
 from angelia.broker import ExchangeSettings, Gap, Replay, missing_exchange
-from angelia.brokers.room import Room
+from angelia.brokers.room import Room, refuse
 from angelia.brokers.tail import followed
 from angelia.model.errors import BrokerUnavailable, InvalidInput, StoreUnavailable
 from angelia.model.event import Event, Position, check_event
 from angelia.store import EventStore
 
 PUBLISH_WITHIN = 10.0
+FAULTS_WITHIN = 4.0  # seconds: whoever asks whether we are ready does not wait for long
 CHECK_EVERY = 3.0  # seconds between two looks whether exchange and stream are still there
 PREFETCH = 2_000
 ACK_EVERY = 200
@@ -104,7 +105,14 @@ class RabbitMQBroker:
     # ---- what must be there
 
     async def _prepare(self, room: Room) -> None:
-        """Exchange, stream and bindings are there, on a throw-away channel. BrokerUnavailable tells what is not."""
+        """Exchange, stream and bindings are there, on a throw-away channel. BrokerUnavailable tells what is not.
+
+        One at a time: a stream that two declare at once is there for one of them before the broker can find it.
+        """
+        async with room.preparing:
+            await self._prepare_alone(room)
+
+    async def _prepare_alone(self, room: Room) -> None:
         try:
             await self._with_exchange(room)
             epoch = await self._store.exchange_epoch(room.stored_as)
@@ -164,6 +172,8 @@ class RabbitMQBroker:
                 await room.established.wait()
         except TimeoutError:
             raise BrokerUnavailable(room.fault or "the broker does not answer") from None
+        if self._is_closed:
+            raise BrokerUnavailable("the broker is closed; ask again in a few seconds")
 
     async def _consume(self, room: Room) -> None:
         failures = 0
@@ -239,9 +249,10 @@ class RabbitMQBroker:
                         future.set_result(found)
             except Exception as error:  # noqa: BLE001 - it goes to those who wait
                 told = error if isinstance(error, BrokerUnavailable) else BrokerUnavailable("the broker does not say where the exchange stands")
-                for future in asking:
-                    if not future.done():
-                        future.set_exception(told)
+                refuse(asking, told)
+            finally:
+                # Closing cancels this task: nobody must be left waiting.
+                refuse(asking, BrokerUnavailable("the broker is closed; ask again in a few seconds"))
 
     async def follow(self, exchange: str, since: Position | None = None) -> AsyncGenerator[Sequence[Event] | Gap, None]:
         """See Broker."""
@@ -302,10 +313,14 @@ class RabbitMQBroker:
 
     async def faults(self) -> dict[str, str]:
         """See Broker. Exchanges that nobody follows are looked at now."""
-        for room in self._rooms.values():
-            if room.consumer is None and room.is_to_be_checked(CHECK_EVERY):
-                with contextlib.suppress(BrokerUnavailable):
-                    await self._prepare(room)
+        try:
+            async with asyncio.timeout(FAULTS_WITHIN):
+                for room in self._rooms.values():
+                    if room.consumer is None and room.is_to_be_checked(CHECK_EVERY):
+                        with contextlib.suppress(BrokerUnavailable):
+                            await self._prepare(room)
+        except TimeoutError:
+            return {"": f"the broker does not answer within {FAULTS_WITHIN:g} s"}
         faults = {name: room.fault for name, room in self._rooms.items() if room.fault}
         if len(faults) == len(self._rooms) > 1 and len(set(faults.values())) == 1:
             return {"": next(iter(faults.values()))}
@@ -314,10 +329,8 @@ class RabbitMQBroker:
     async def close(self) -> None:
         """See Broker."""
         self._is_closed = True
-        for room in self._rooms.values():
-            await room.close()
-        await self._reading.close()
-        await self._writing.close()
+        await asyncio.gather(*(room.close() for room in self._rooms.values()))
+        await asyncio.gather(self._reading.close(), self._writing.close())
 
 
 class _Feed:

@@ -12,6 +12,7 @@ from aiormq.abc import AbstractChannel, DeliveredMessage
 from angelia.amqp import asked, event_of, offset_of, shut
 from angelia.broker import ExchangeSettings
 from angelia.brokers.tail import Tail
+from angelia.model.errors import BrokerUnavailable
 from angelia.model.event import Position
 
 _SEGMENT = 16_777_216
@@ -31,6 +32,7 @@ class Room:
         self.tail = Tail(_NOWHERE)
         self.established = asyncio.Event()
         self.lock = asyncio.Lock()
+        self.preparing = asyncio.Lock()
         self.publishing: AbstractChannel | None = None
         self.consumer: asyncio.Task[None] | None = None
         self.asking: list[asyncio.Future[Position]] = []
@@ -114,9 +116,18 @@ class Room:
             await shut(channel)
 
     async def close(self) -> None:
-        """End what runs for it."""
+        """End what runs for it, and whoever waits for it."""
+        self.established.set()
         self.tail.wake()
         for task in (self.consumer, self.asker):
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
+        refuse(self.asking, BrokerUnavailable("the broker is closed; ask again in a few seconds"))
+
+
+def refuse(asking: Sequence[asyncio.Future[Position]], error: BrokerUnavailable) -> None:
+    """Tell those who still wait."""
+    for future in asking:
+        if not future.done():
+            future.set_exception(error)

@@ -9,6 +9,8 @@ from angelia.model.errors import BrokerUnavailable
 from angelia.model.event import Event, Position
 
 CHUNK = 1_000
+AT_ONCE = 5_000
+"""Of what was missed: to ask a broker costs several round trips."""
 RETRY_EVERY = 0.25  # seconds
 MOST_EVENTS = 20_000
 MOST_BYTES = 33_554_432
@@ -97,7 +99,7 @@ async def followed(
         found = tail.after(cursor, CHUNK)
         if found is None:
             try:
-                missed = await replay(exchange, cursor, CHUNK)
+                missed = await replay(exchange, cursor, AT_ONCE)
             except BrokerUnavailable:
                 await asyncio.sleep(RETRY_EVERY)
                 continue
