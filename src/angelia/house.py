@@ -14,6 +14,7 @@ from angelia import telemetry, tracing
 from angelia.agent import Agent, Letter
 from angelia.broker import Broker
 from angelia.brokers.embedded import EmbeddedBroker
+from angelia.dialects.brainlife import BrainlifeDialect
 from angelia.dialects.hermes import HermesDialect
 from angelia.directories.http import HttpDirectory, HttpDirectorySettings
 from angelia.directories.local import LocalDirectory
@@ -21,6 +22,7 @@ from angelia.directories.together import TogetherDirectory
 from angelia.directory import Directory
 from angelia.flow.clock import SteadyClock
 from angelia.flow.digester import Digester
+from angelia.flow.inbox_feed import WithInboxes
 from angelia.flow.intake import Intake
 from angelia.flow.janitor import Janitor
 from angelia.flow.letters import Letters, Links
@@ -28,6 +30,7 @@ from angelia.flow.loop import Hint, Stage, run
 from angelia.flow.planner import Planner
 from angelia.flow.profiles import People
 from angelia.flow.relay import Lifetimes, Relay, attempt
+from angelia.flow.streams import Streams
 from angelia.flow.verification import verification_link
 from angelia.flow.voice import Voice
 from angelia.inlets.http import HttpInlet
@@ -41,12 +44,19 @@ from angelia.settings import Settings, secret_of, section
 from angelia.stores.sql import SqlStore, open_store
 from angelia.web.app import make_api
 from angelia.web.context import Context
+from angelia.web.forms import item_out
 from angelia.web.live import Live
 from angelia.web.signin.providers import Provider
 from angelia.web.signin.sessions import Sessions
+from angelia.web.stream.entry import Entry
+from angelia.web.stream.forms import dumped
+from angelia.web.stream.gate import StreamGate
+from angelia.web.stream.native import Room
+from angelia.wire.admission import Admission, read_key
 from angelia.wire.asgi import App
 from angelia.wire.callers import Callers
 from angelia.wire.server import Limits, Server, protocol
+from angelia.wire.socket import Socket
 from angelia.wire.traced import traced_accept, traced_app
 
 STAGES = ("planner", "digester", "relay", "janitor")
@@ -76,6 +86,8 @@ class House:
         self.directory = make_directory(settings, store, self.outbound)
         self.providers = make_providers(settings)
         self.broker = make_broker(settings, store)
+        self.sources = WithInboxes(self.broker, store, lambda item: dumped(item_out(item)))
+        self.streams = Streams(self.sources)
         self.stages = self._stages()
 
     @classmethod
@@ -92,6 +104,7 @@ class House:
             yield house
         finally:
             if house is not None:
+                await house.streams.close()
                 await house.broker.close()
                 await house.directory.close()
                 for provider in house.providers.values():
@@ -159,7 +172,18 @@ class House:
         api = make_api(context)
         hermes = HermesDialect(api, accept, callers, self.store, now)
         inlet = HttpInlet(hermes, accept, callers, now, web.max_body)
-        return traced_app(inlet) if tracing.is_on() else inlet
+        gate = self._gate(inlet, callers, context.sessions)
+        return traced_app(gate) if tracing.is_on() else gate
+
+    def _gate(self, behind: App, callers: Callers, sessions: Sessions) -> App:
+        """Live streams, before all else."""
+        wanted = self.settings.streams
+        words = [word.strip() for word in wanted.algorithms.split(",")]
+        key = read_key(wanted.public_key_file)
+        admission = Admission(self.broker.exchanges, callers, self.outbound, lambda: now().timestamp(), key=key, algorithms=words)
+        origins = frozenset({self.settings.house.base_url, *(origin.strip().rstrip("/") for origin in wanted.origins.split(",") if origin.strip())})
+        gate = StreamGate(behind, Room(self.streams, Entry(admission, sessions, origins), lambda: now().timestamp()), self.sources)
+        return BrainlifeDialect(gate, self.streams, admission, self.broker) if key is not None else gate
 
     def _changed(self, topic: str) -> None:
         for hint in self.hints.values():
@@ -351,6 +375,7 @@ def _uvicorn(house: House, settings: Settings) -> uvicorn.Config:
         port=web.port,
         loop="uvloop",
         http=protocol(limits),
+        ws=Socket,
         lifespan="off",
         log_config=None,
         access_log=False,
