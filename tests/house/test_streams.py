@@ -3,8 +3,10 @@
 import asyncio
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import httpx2
+import jsonschema_rs
 import pytest
 from websockets.exceptions import InvalidStatus
 
@@ -396,3 +398,31 @@ async def test_text_of_an_enemy_stays_in_its_data_line(port, house):
 
 def test_the_broker_under_test_is_the_embedded_one(house):
     assert isinstance(house.broker, EmbeddedBroker)
+
+
+async def test_frames_are_as_the_asyncapi_document_says(port, publish, token):
+    document = json.loads((Path(__file__).parents[2] / "docs/reference/asyncapi.json").read_text())
+    schemas = document["components"]["schemas"]
+    seen = set()
+
+    def check(frame, names):
+        fitting = [name for name in names if jsonschema_rs.is_valid(schemas[name], frame)]
+        assert len(fitting) == 1, (frame, fitting)
+        seen.add(fitting[0])
+
+    def of(operation):
+        return [message["$ref"].rpartition("/")[2] for message in document["operations"][operation]["messages"]]
+
+    commands = [
+        {"id": 1, "bind": {"exchange": "open", "key": "#"}}, {"id": "x", "bind": [{"exchange": "other"}], "since": "other@x-1"}, {"token": token["secret"]},
+        {"ping": 1}, {"id": 3, "bind": {"exchange": "nowhere"}}, {"unbind": {"exchange": "other", "key": "#"}},
+    ]  # fmt: skip
+    async with following(port) as client:
+        for command in commands:
+            check(command, of("command"))
+            await client.say(command)
+        await publish(1)
+        frames = [await client.next() for _ in range(len(commands) + 2)]
+        for frame in frames:
+            check(frame, of("tell"))
+    assert seen == set(schemas) - {"closing"}
