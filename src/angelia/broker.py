@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from angelia.model.errors import NotFound
 from angelia.model.event import Event, Position
 
 
@@ -17,6 +18,7 @@ class ExchangeSettings:
 
     kind: str = _say("topic", "topic or direct")
     declare: bool = _say(True, "make it where it is missing; off where its owner does")
+    keys: str = _say("", "of a direct exchange: routing keys of other publishers that are followed, too, with commas; only for RabbitMQ")
     keep_seconds: int = _say(86_400, "how long events can be replayed")
     keep_bytes: int = _say(268_435_456, "how many bytes of events can be replayed; the oldest go first")
     access: str = _say("signed-in", "who may follow it live: public, signed-in, admin, claim or check")
@@ -55,6 +57,7 @@ class Broker(Protocol):
       back; what it can't make up is told by one Gap, never by silence.
     - `replay` never gives an event that is not after `since`; where the memory does not reach back so far, or the epoch is another,
       `is_complete` is False and the events are what is left. A position ahead of the head gives no events and is not complete.
+    - Headers that are a text, a number or a truth come as they went; what is nested may be lost (RabbitMQ's streams keep none).
     - An exchange that is not in `exchanges` is NotFound; an event that no broker could take (`check_event`) is InvalidInput: nothing is published.
     - An exchange that does not exist is told by `faults` and looked for again; it never disturbs the others.
     - Closing ends all followers.
@@ -80,3 +83,8 @@ class Broker(Protocol):
 
     async def close(self) -> None:
         """Give back connections; called once."""
+
+
+def missing_exchange(name: str) -> NotFound:
+    """For a name that no table of the settings holds."""
+    return NotFound(f'there is no exchange {name!r}; a table [exchanges."<name>"] in the settings makes one')

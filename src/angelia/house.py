@@ -14,6 +14,7 @@ from angelia import telemetry, tracing
 from angelia.agent import Agent, Letter
 from angelia.broker import Broker
 from angelia.brokers.embedded import EmbeddedBroker
+from angelia.brokers.rabbitmq import RabbitMQBroker
 from angelia.dialects.brainlife import BrainlifeDialect
 from angelia.dialects.hermes import HermesDialect
 from angelia.directories.http import HttpDirectory, HttpDirectorySettings
@@ -321,6 +322,8 @@ def make_providers(settings: Settings) -> dict[str, Provider]:
 
 def make_broker(settings: Settings, store: SqlStore) -> Broker:
     """In the hub's own store, or RabbitMQ."""
+    if settings.broker.url:
+        return RabbitMQBroker(settings.broker.url, settings.exchanges, store)
     return EmbeddedBroker(store, settings.exchanges, now)
 
 

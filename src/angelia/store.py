@@ -790,6 +790,18 @@ class EventStore(Protocol):
     async def exchange_marks(self, names: Collection[str]) -> dict[str, ExchangeMark]:
         """Of these exchanges; one that is not there is made, with an epoch that it keeps."""
 
+    async def exchange_epoch(self, name: str, lost: str = "") -> str:
+        """The epoch of an exchange whose events are kept elsewhere. `lost` is one whose memory is gone: where it is still that, another is made."""
+
+    async def last_states(self, names: Collection[str]) -> dict[str, str]:
+        """What was last seen of each name, as far as it is known."""
+
+    async def put_last_states(self, states: Mapping[str, str], now: datetime) -> None:
+        """Remember them."""
+
+    async def forget_states(self, before: datetime, limit: int) -> int:
+        """Forget those that were not put since; at most `limit`. How many there were."""
+
     async def append_events(self, events: Sequence[Event], now: datetime) -> list[Position]:
         """Make them durable on exchanges that are there. Sequences have no holes and become visible in order. One position an event, in order."""
 

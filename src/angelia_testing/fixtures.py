@@ -12,6 +12,7 @@ from angelia.stores.sql import SqlStore, make_store, upgrade
 from angelia_testing.peers.mail import MailServer
 from angelia_testing.peers.postgresql import PostgreSQL
 from angelia_testing.peers.provider import OpenidProvider
+from angelia_testing.peers.rabbitmq import RabbitMQ, Vhost
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +27,20 @@ def postgresql() -> Iterator[PostgreSQL]:
 def postgresql_url(postgresql: PostgreSQL) -> str:
     """A fresh, empty database."""
     return postgresql.database()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[RabbitMQ]:
+    """A node for the whole run."""
+    node = RabbitMQ()
+    yield node
+    node.stop()
+
+
+@pytest.fixture
+def vhost(rabbitmq: RabbitMQ) -> Vhost:
+    """A fresh, empty virtual host."""
+    return rabbitmq.vhost()
 
 
 @pytest.fixture(scope="session")
@@ -68,6 +83,14 @@ async def opened(url: str) -> SqlStore:
     store = make_store(url)
     await store.open()
     return store
+
+
+@pytest.fixture
+async def sqlite_store(sqlite_url: str) -> AsyncIterator[SqlStore]:
+    """The store on SQLite alone."""
+    made = await opened(sqlite_url)
+    yield made
+    await made.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

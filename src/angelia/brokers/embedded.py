@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from angelia import telemetry
-from angelia.broker import ExchangeSettings, Gap, Replay
-from angelia.brokers.tail import Tail
-from angelia.model.errors import BrokerUnavailable, NotFound, StoreUnavailable
+from angelia.broker import ExchangeSettings, Gap, Replay, missing_exchange
+from angelia.brokers.tail import Tail, followed, position_of
+from angelia.model.errors import BrokerUnavailable, StoreUnavailable
 from angelia.model.event import Event, Position, check_event
 from angelia.store import EventStore, ExchangeMark, Upkeep
 
@@ -143,33 +143,19 @@ class EmbeddedBroker:
         mark = await self._mark(exchange)
         return Position(mark.epoch, mark.head)
 
-    async def follow(self, exchange: str, since: Position | None = None) -> AsyncGenerator[Sequence[Event] | Gap, None]:
+    def follow(self, exchange: str, since: Position | None = None) -> AsyncGenerator[Sequence[Event] | Gap, None]:
         """See Broker."""
+        return self._following(exchange, since)
+
+    async def _following(self, exchange: str, since: Position | None) -> AsyncGenerator[Sequence[Event] | Gap, None]:
+        """Counts who follows: the last one lets the tail go."""
         self._check(exchange)
         self._followers[exchange] = self._followers.get(exchange, 0) + 1
         try:
             tail = await self._tail(exchange)
-            cursor = since or tail.head
-            while not self._is_closed:
-                changed = tail.changed
-                found = tail.after(cursor, CHUNK)
-                if found is None:
-                    try:
-                        replay = await self.replay(exchange, cursor, CHUNK)
-                    except BrokerUnavailable:
-                        await asyncio.sleep(POLL)
-                        continue
-                    if not replay.is_complete:
-                        telemetry.broker_gaps.labels(exchange).inc()
-                        yield Gap(_before(replay))
-                    found, cursor = replay.events, replay.until
-                elif found:
-                    cursor = _position(found[-1])
-                else:
-                    await changed.wait()
-                if found:
-                    telemetry.broker_followed.labels(exchange).inc(len(found))
-                    yield found
+            async with contextlib.aclosing(followed(exchange, tail, self.replay, since, lambda: self._is_closed)) as found:
+                async for some in found:
+                    yield some
         finally:
             self._followers[exchange] -= 1
             if not self._followers[exchange]:
@@ -219,7 +205,7 @@ class EmbeddedBroker:
             # Meanwhile our own writer may have gone on, or the oldest may have been forgotten.
             if tail.head != at or self._tails.get(name) is not tail:
                 continue
-            if not found or _position(found[0]).sequence != at.sequence + 1:
+            if not found or position_of(found[0]).sequence != at.sequence + 1:
                 tail.reset(Position(mark.epoch, mark.head))
                 return
             tail.extend(found)
@@ -235,17 +221,17 @@ class EmbeddedBroker:
         tail = self._tails.get(exchange)
         remembered = tail.after(Position(mark.epoch, begin), limit) if tail is not None and tail.head.sequence >= mark.head else None
         if remembered is not None:
-            return Replay(remembered, is_complete, _position(remembered[-1]) if remembered else Position(mark.epoch, begin))
+            return Replay(remembered, is_complete, position_of(remembered[-1]) if remembered else Position(mark.epoch, begin))
         events: list[Event] = []
         at = begin
         while len(events) < limit and at < mark.head:
             found = await self._read(exchange, mark.epoch, at, min(CHUNK, limit - len(events)))
             if not found:
                 break
-            if _position(found[0]).sequence != at + 1:  # forgotten while we read
+            if position_of(found[0]).sequence != at + 1:  # forgotten while we read
                 is_complete, events = False, []
             events += found
-            at = _position(found[-1]).sequence
+            at = position_of(found[-1]).sequence
         if not events and at < mark.head:
             return Replay((), False, head)
         return Replay(events, is_complete, Position(mark.epoch, at))
@@ -267,7 +253,7 @@ class EmbeddedBroker:
 
     def _check(self, exchange: str) -> None:
         if exchange not in self.exchanges:
-            raise NotFound(f'there is no exchange {exchange!r}; a table [exchanges."<name>"] in the settings makes one')
+            raise missing_exchange(exchange)
 
     # ---- upkeep
 
@@ -291,16 +277,3 @@ class EmbeddedBroker:
         for task in (self._writer, self._poller):
             if task is not None:
                 await asyncio.wait([task], timeout=CLOSE_WITHIN)
-
-
-def _position(event: Event) -> Position:
-    assert event.position is not None
-    return event.position
-
-
-def _before(replay: Replay) -> Position:
-    """Where the events of an incomplete replay begin."""
-    if not replay.events:
-        return replay.until
-    first = _position(replay.events[0])
-    return Position(first.epoch, first.sequence - 1)

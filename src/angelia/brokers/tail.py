@@ -1,10 +1,15 @@
 """The newest events of one exchange in memory: followers and those who catch up read them without asking anybody."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
+from angelia import telemetry
+from angelia.broker import Gap, Replay
+from angelia.model.errors import BrokerUnavailable
 from angelia.model.event import Event, Position
 
+CHUNK = 1_000
+RETRY_EVERY = 0.25  # seconds
 MOST_EVENTS = 20_000
 MOST_BYTES = 33_554_432
 
@@ -76,3 +81,50 @@ class Tail:
     def changed(self) -> asyncio.Event:
         """Set by the next change. Take it before looking: a change between the look and the wait is then not missed."""
         return self._changed
+
+
+async def followed(
+    exchange: str,
+    tail: Tail,
+    replay: Callable[[str, Position, int], Awaitable[Replay]],
+    since: Position | None,
+    is_closed: Callable[[], bool],
+) -> AsyncGenerator[Sequence[Event] | Gap, None]:
+    """What follows `since`: from the tail as far as it reaches, else by replay; what neither has is told as a gap."""
+    cursor = since or tail.head
+    while not is_closed():
+        changed = tail.changed
+        found = tail.after(cursor, CHUNK)
+        if found is None:
+            try:
+                missed = await replay(exchange, cursor, CHUNK)
+            except BrokerUnavailable:
+                await asyncio.sleep(RETRY_EVERY)
+                continue
+            if not missed.is_complete:
+                telemetry.broker_gaps.labels(exchange).inc()
+                yield Gap(_before(missed))
+            found, cursor = missed.events, missed.until
+        elif found:
+            cursor = position_of(found[-1])
+        else:
+            # Where only what is no event went by, the cursor keeps up, so that it never falls behind the memory.
+            cursor = tail.head
+            await changed.wait()
+        if found:
+            telemetry.broker_followed.labels(exchange).inc(len(found))
+            yield found
+
+
+def position_of(event: Event) -> Position:
+    """Of one that came from a broker."""
+    assert event.position is not None
+    return event.position
+
+
+def _before(replay: Replay) -> Position:
+    """Where the events of an incomplete replay begin."""
+    if not replay.events:
+        return replay.until
+    first = position_of(replay.events[0])
+    return Position(first.epoch, first.sequence - 1)

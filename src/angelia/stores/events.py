@@ -17,6 +17,17 @@ _MARKS = "SELECT name, epoch, head, pruned, total FROM exchanges"
 _MAKE = "INSERT INTO exchanges (name, epoch) VALUES (?, ?) ON CONFLICT DO NOTHING"
 # The row is held until commit: sequences become visible in order, whoever publishes.
 _ADVANCE = "UPDATE exchanges SET head = head + ?, total = total + ? WHERE name = ? RETURNING epoch, head, total"
+_LOST = "UPDATE exchanges SET epoch = ?, head = 0, pruned = 0, total = 0 WHERE name = ? AND epoch = ?"
+_STATES = {
+    "postgresql": "SELECT name, state FROM last_states WHERE name = ANY(CAST(? AS text[]))",
+    "sqlite": "SELECT name, state FROM last_states WHERE name IN (SELECT value FROM json_each(?))",
+}
+_PUT_STATES = Insert(
+    "last_states",
+    {"name": "text", "state": "text", "at_us": "bigint"},
+    "ON CONFLICT (name) DO UPDATE SET state = excluded.state, at_us = excluded.at_us",
+)
+_FORGET_STATES = "DELETE FROM last_states WHERE name IN (SELECT name FROM last_states WHERE at_us < ? ORDER BY at_us LIMIT ?)"
 _INSERT = Insert(
     "events",
     {
@@ -49,6 +60,37 @@ class EventsMixin:
 
             found = await self.engine.write(work)
         return {name: found[name] for name in names}
+
+    async def exchange_epoch(self, name: str, lost: str = "") -> str:
+        """See EventStore."""
+        mark = (await self.exchange_marks([name]))[name]
+        if mark.epoch != lost:
+            return mark.epoch
+
+        def work(connection: Connection) -> str:
+            run(connection, _LOST, (secrets.token_hex(6), name, lost)).close()
+            return _marks(connection)[name].epoch
+
+        return await self.engine.write(work)
+
+    async def last_states(self, names: Collection[str]) -> dict[str, str]:
+        """See EventStore."""
+
+        def work(connection: Connection) -> dict[str, str]:
+            dialect = connection.dialect.name
+            bound = list(names) if dialect == "postgresql" else json.dumps(list(names))
+            return {row[0]: row[1] for row in run(connection, _STATES[dialect], (bound,)).all()}
+
+        return await self.engine.read(work) if names else {}
+
+    async def put_last_states(self, states: Mapping[str, str], now: datetime) -> None:
+        """See EventStore."""
+        rows = [(name, state, to_us(now)) for name, state in sorted(states.items())]
+        await self.engine.write(lambda connection: _PUT_STATES(connection, rows))
+
+    async def forget_states(self, before: datetime, limit: int) -> int:
+        """See EventStore."""
+        return await self.engine.write(lambda connection: int(run(connection, _FORGET_STATES, (to_us(before), limit)).rowcount))
 
     async def append_events(self, events: Sequence[Event], now: datetime) -> list[Position]:
         """See EventStore."""

@@ -336,3 +336,7 @@ events = Table(
     _text("properties"),
 )
 """`total` counts the bytes of the exchange up to and with this event, so that a budget is a comparison."""
+
+last_states = Table("last_states", metadata, Column("name", Text, primary_key=True), _text("state"), _big("at_us"))
+"""What inlets saw last of what they watch: only a change is a message."""
+Index("last_states_at", last_states.c.at_us)

@@ -18,7 +18,9 @@ def _text(name: str) -> sa.Column[str]:
 
 
 def upgrade() -> None:
-    """Two tables: where each exchange stands, and its events."""
+    """Where each exchange stands, its events; and the last state of what inlets watch."""
+    op.create_table("last_states", sa.Column("name", sa.Text, primary_key=True), _text("state"), _big("at_us"))
+    op.create_index("last_states_at", "last_states", ["at_us"])
     op.create_table(
         "exchanges",
         sa.Column("name", sa.Text, primary_key=True),

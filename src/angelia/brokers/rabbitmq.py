@@ -1,0 +1,342 @@
+"""RabbitMQ: exchanges of a broker beside the hub. A stream queue for each is the memory; its offsets are our sequences.
+
+The name of a stream holds its epoch, which the store keeps: a stream that was deleted comes back under another name, so nobody can take its
+offsets for the old ones. Two connections: one that publishes is not read while an alarm blocks it, and must not stop those who follow.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Mapping, Sequence
+
+from aiormq.abc import AbstractChannel, DeliveredMessage
+from aiormq.exceptions import ChannelNotFoundEntity, PublishError
+from pamqp import commands as spec
+
+from angelia import telemetry
+from angelia.amqp import Link, Missing, asked, event_of, offset_of, pause, properties_of, shut
+from angelia.broker import ExchangeSettings, Gap, Replay, missing_exchange
+from angelia.brokers.room import Room
+from angelia.brokers.tail import followed
+from angelia.model.errors import BrokerUnavailable, InvalidInput, StoreUnavailable
+from angelia.model.event import Event, Position, check_event
+from angelia.store import EventStore
+
+PUBLISH_WITHIN = 10.0
+CHECK_EVERY = 3.0  # seconds between two looks whether exchange and stream are still there
+PREFETCH = 2_000
+ACK_EVERY = 200
+AT_ONCE = 500
+MOST_BYTES = 67_108_864
+
+
+class RabbitMQBroker:
+    """`Broker` on RabbitMQ 3.9 or later. Connects when it is first used, and again by itself."""
+
+    name = "rabbitmq"
+
+    def __init__(self, url: str, exchanges: Mapping[str, ExchangeSettings], store: EventStore) -> None:
+        self.exchanges = exchanges
+        self._store = store
+        self._is_closed = False
+        self._reading, self._writing = Link(url, "angelia follows"), Link(url, "angelia publishes")
+        self._rooms = {name: Room(name, settings) for name, settings in exchanges.items()}
+
+    def _room(self, exchange: str) -> Room:
+        if exchange not in self._rooms:
+            raise missing_exchange(exchange)
+        return self._rooms[exchange]
+
+    # ---- publishing
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        """See Broker."""
+        by_room: dict[str, list[Event]] = {}
+        for event in events:
+            self._room(event.exchange)
+            check_event(event)
+            by_room.setdefault(event.exchange, []).append(event)
+        for name, some in by_room.items():
+            result = "failed"
+            try:
+                async with asyncio.timeout(PUBLISH_WITHIN):
+                    for start in range(0, len(some), AT_ONCE):
+                        await self._send_all(self._rooms[name], some[start : start + AT_ONCE])
+                result = "stored"
+            except TimeoutError:
+                raise BrokerUnavailable(f"the broker confirms nothing within {PUBLISH_WITHIN:g} s: is it blocked by an alarm?") from None
+            finally:
+                telemetry.broker_published.labels(name, result).inc(len(some))
+
+    async def _send_all(self, room: Room, events: Sequence[Event]) -> None:
+        """What comes back unroutable, or finds no exchange, shows that the stream or the exchange was deleted: they are made anew once."""
+        for is_last in (False, True):
+            channel = await self._publishing(room)
+            key = room.key_for_all
+            sending = [
+                channel.basic_publish(
+                    event.body, exchange=room.name, routing_key=event.routing_key, properties=properties_of(event, key), mandatory=True
+                )
+                for event in events
+            ]
+            outcomes = await asyncio.gather(*sending, return_exceptions=True)
+            failed = [(event, outcome) for event, outcome in zip(events, outcomes, strict=True) if isinstance(outcome, BaseException)]
+            if not failed:
+                return
+            first = failed[0][1]
+            if isinstance(first, TypeError | ValueError):
+                raise InvalidInput("a header holds what AMQP has no form for", "headers")
+            if is_last or not all(isinstance(outcome, PublishError | ChannelNotFoundEntity) for _, outcome in failed):
+                await room.close_publishing()
+                raise BrokerUnavailable(f"the broker did not confirm: {type(first).__name__}")
+            await room.close_publishing()
+            events = [event for event, _ in failed]
+
+    async def _publishing(self, room: Room) -> AbstractChannel:
+        """One channel for each exchange: a missing one closes its channel, and must not take others with it."""
+        async with room.lock:
+            if self._is_closed:
+                raise BrokerUnavailable("the broker is closed; publish again in a few seconds")
+            if room.publishing is None or room.publishing.is_closed:
+                await self._prepare(room)
+                room.publishing = await self._writing.channel(confirms=True)
+            return room.publishing
+
+    # ---- what must be there
+
+    async def _prepare(self, room: Room) -> None:
+        """Exchange, stream and bindings are there, on a throw-away channel. BrokerUnavailable tells what is not."""
+        try:
+            await self._with_exchange(room)
+            epoch = await self._store.exchange_epoch(room.stored_as)
+            if not await self._has_stream(room, epoch):
+                epoch = await self._store.exchange_epoch(room.stored_as, lost=epoch)
+                await self._declare_stream(room, epoch)
+            channel = await self._reading.channel()
+            try:
+                for key in room.bindings:
+                    await asked(channel.queue_bind(room.queue(epoch), room.name, routing_key=key))
+            finally:
+                await shut(channel)
+        except StoreUnavailable as error:
+            raise BrokerUnavailable(str(error), error.retry_after) from None
+        except BrokerUnavailable as error:
+            room.fault = str(error)
+            raise
+        room.epoch, room.fault = epoch, ""
+
+    async def _with_exchange(self, room: Room) -> None:
+        channel = await self._reading.channel()
+        settings = room.settings
+        try:
+            await asked(channel.exchange_declare(room.name, exchange_type=settings.kind, durable=True, passive=not settings.declare))
+        except Missing:
+            raise BrokerUnavailable("there is no such exchange on the broker yet; it is looked for every few seconds") from None
+        finally:
+            await shut(channel)
+
+    async def _has_stream(self, room: Room, epoch: str) -> bool:
+        channel = await self._reading.channel()
+        try:
+            await asked(channel.queue_declare(room.queue(epoch), passive=True))
+        except Missing:
+            return False
+        finally:
+            await shut(channel)
+        return True
+
+    async def _declare_stream(self, room: Room, epoch: str) -> None:
+        channel = await self._reading.channel()
+        try:
+            await asked(channel.queue_declare(room.queue(epoch), durable=True, arguments=room.stream_arguments))
+        finally:
+            await shut(channel)
+
+    # ---- the shared consumer
+
+    async def _consuming(self, room: Room) -> None:
+        """Until it follows; the consumer is started by the first who needs it."""
+        if self._is_closed:
+            raise BrokerUnavailable("the broker is closed; ask again in a few seconds")
+        if room.consumer is None:
+            room.consumer = asyncio.create_task(self._consume(room), name=f"follow {room.name}")
+        try:
+            async with asyncio.timeout(PUBLISH_WITHIN):
+                await room.established.wait()
+        except TimeoutError:
+            raise BrokerUnavailable(room.fault or "the broker does not answer") from None
+
+    async def _consume(self, room: Room) -> None:
+        failures = 0
+        while not self._is_closed:
+            try:
+                await self._consume_once(room)
+                failures = 0
+            except BrokerUnavailable as error:
+                room.fault = str(error)
+                failures += 1
+                telemetry.log.warning("exchange_not_followed", exchange=room.name, error=str(error), failures=failures)
+            except Exception as error:  # noqa: BLE001 - followers wait for this task: it must live
+                room.fault = str(error)
+                failures += 1
+                telemetry.log.exception("exchange_not_followed", exchange=room.name, error=str(error), failures=failures)
+            await asyncio.sleep(pause(failures))
+
+    async def _consume_once(self, room: Room) -> None:
+        """From where the tail ends; returns when the consumer is gone."""
+        await self._prepare(room)
+        epoch = room.epoch
+        channel = await self._reading.channel()
+        lost = asyncio.Event()
+        channel.on_consumer_cancel_callbacks.add(lambda _: lost.set())
+        channel.closing.add_done_callback(lambda _: lost.set())
+        try:
+            await asked(channel.basic_qos(prefetch_count=PREFETCH))
+            feed = _Feed(room, epoch, channel)
+            offset = room.tail.head.sequence + 1 if room.tail.head.epoch == epoch else "next"
+            await asked(channel.basic_consume(room.queue(epoch), feed.take, arguments={"x-stream-offset": offset}))
+            if offset == "next":
+                # Something must come through it, to tell where the stream stands.
+                await self._put_mark(room, epoch)
+            while not lost.is_set() and room.epoch == epoch:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(CHECK_EVERY):
+                        await lost.wait()
+                if not lost.is_set():
+                    with contextlib.suppress(BrokerUnavailable):
+                        await self._prepare(room)
+        finally:
+            await shut(channel)
+            telemetry.log.info("consumer_ended", exchange=room.name)
+
+    async def _put_mark(self, room: Room, epoch: str) -> str:
+        """Put an entry that is no event into the stream. What was confirmed before lies before it."""
+        name = room.next_mark()
+        channel = await self._publishing(room)
+        properties = spec.Basic.Properties(message_id=name, delivery_mode=2)
+        publishing = channel.basic_publish(b"", exchange="", routing_key=room.queue(epoch), properties=properties, mandatory=True)
+        await asked(publishing)
+        return name
+
+    # ---- following
+
+    async def head(self, exchange: str) -> Position:
+        """See Broker. One mark serves all who asked before it was put."""
+        room = self._room(exchange)
+        await self._consuming(room)
+        future: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
+        room.asking.append(future)
+        if room.asker is None or room.asker.done():
+            room.asker = asyncio.create_task(self._ask_heads(room))
+        return await future
+
+    async def _ask_heads(self, room: Room) -> None:
+        while room.asking:
+            asking, room.asking = room.asking, []
+            try:
+                found = await room.mark_seen(await self._put_mark(room, room.epoch))
+                for future in asking:
+                    if not future.done():
+                        future.set_result(found)
+            except Exception as error:  # noqa: BLE001 - it goes to those who wait
+                told = error if isinstance(error, BrokerUnavailable) else BrokerUnavailable("the broker does not say where the exchange stands")
+                for future in asking:
+                    if not future.done():
+                        future.set_exception(told)
+
+    async def follow(self, exchange: str, since: Position | None = None) -> AsyncGenerator[Sequence[Event] | Gap, None]:
+        """See Broker."""
+        room = self._room(exchange)
+        while not self._is_closed:
+            with contextlib.suppress(BrokerUnavailable):
+                await self._consuming(room)
+                break
+        async with contextlib.aclosing(followed(exchange, room.tail, self.replay, since, lambda: self._is_closed)) as found:
+            async for some in found:
+                yield some
+
+    async def replay(self, exchange: str, since: Position, limit: int = 10_000) -> Replay:
+        """See Broker."""
+        room = self._room(exchange)
+        head = await self.head(exchange)
+        if since.epoch == head.epoch and since.sequence >= head.sequence:
+            return Replay((), since.sequence == head.sequence, head)
+        remembered = room.tail.after(since, limit)
+        if remembered is not None:
+            last = remembered[-1].position if len(remembered) == limit else None
+            return Replay(remembered, True, last or room.tail.head)
+        is_same = since.epoch == head.epoch
+        entries = await self._read(room, head, since.sequence + 1 if is_same else "first", limit)
+        is_complete = is_same and bool(entries) and offset_of(entries[0]) == since.sequence + 1
+        events = [event for entry in entries if (event := event_of(entry, room.name, head.epoch)) is not None]
+        reached = Position(head.epoch, offset_of(entries[-1])) if entries else head
+        return Replay(events[:limit], is_complete, reached)
+
+    async def _read(self, room: Room, head: Position, offset: int | str, limit: int) -> list[DeliveredMessage]:
+        """Entries of the stream up to the head, so many at most, by a consumer of its own."""
+        entries: list[DeliveredMessage] = []
+        done = asyncio.Event()
+        channel = await self._reading.channel()
+        channel.closing.add_done_callback(lambda _: done.set())
+        size = 0
+
+        async def take(message: DeliveredMessage) -> None:
+            nonlocal size
+            if done.is_set():
+                return
+            entries.append(message)
+            size += len(message.body)
+            if offset_of(message) >= head.sequence or len(entries) >= limit or size > MOST_BYTES:
+                done.set()
+            elif len(entries) % ACK_EVERY == 0:
+                await channel.basic_ack(message.delivery_tag or 0, multiple=True, wait=False)
+
+        try:
+            await asked(channel.basic_qos(prefetch_count=PREFETCH))
+            await asked(channel.basic_consume(room.queue(head.epoch), take, arguments={"x-stream-offset": offset}))
+            await asked(done.wait(), PUBLISH_WITHIN)
+        finally:
+            await shut(channel)
+        return entries
+
+    # ---- upkeep
+
+    async def faults(self) -> dict[str, str]:
+        """See Broker. Exchanges that nobody follows are looked at now."""
+        for room in self._rooms.values():
+            if room.consumer is None and room.is_to_be_checked(CHECK_EVERY):
+                with contextlib.suppress(BrokerUnavailable):
+                    await self._prepare(room)
+        faults = {name: room.fault for name, room in self._rooms.items() if room.fault}
+        if len(faults) == len(self._rooms) > 1 and len(set(faults.values())) == 1:
+            return {"": next(iter(faults.values()))}
+        return faults
+
+    async def close(self) -> None:
+        """See Broker."""
+        self._is_closed = True
+        for room in self._rooms.values():
+            await room.close()
+        await self._reading.close()
+        await self._writing.close()
+
+
+class _Feed:
+    """What one consumer gets goes into the tail, all that came in one turn of the loop together."""
+
+    def __init__(self, room: Room, epoch: str, channel: AbstractChannel) -> None:
+        self._room, self._epoch, self._channel = room, epoch, channel
+        self._entries: list[DeliveredMessage] = []
+        self._taken = 0
+
+    async def take(self, message: DeliveredMessage) -> None:
+        """One entry of the stream."""
+        if not self._entries:
+            asyncio.get_running_loop().call_soon(self._pour)
+        self._entries.append(message)
+        self._taken += 1
+        if self._taken % ACK_EVERY == 0 and not self._channel.is_closed:
+            await self._channel.basic_ack(message.delivery_tag or 0, multiple=True, wait=False)
+
+    def _pour(self) -> None:
+        entries, self._entries = self._entries, []
+        self._room.pour(entries, self._epoch)
