@@ -16,6 +16,8 @@ from angelia.broker import Broker
 from angelia.brokers.embedded import EmbeddedBroker
 from angelia.brokers.rabbitmq import RabbitMQBroker
 from angelia.dialects.brainlife import BrainlifeDialect
+from angelia.dialects.brainlife_http import NotificationRequests
+from angelia.dialects.brainlife_requests import TaskWatch
 from angelia.dialects.hermes import HermesDialect
 from angelia.directories.http import HttpDirectory, HttpDirectorySettings
 from angelia.directories.local import LocalDirectory
@@ -89,6 +91,7 @@ class House:
         self.broker = make_broker(settings, store)
         self.sources = WithInboxes(self.broker, store, lambda item: dumped(item_out(item)))
         self.streams = Streams(self.sources)
+        self.task_watch = self._task_watch()
         self.stages = self._stages()
 
     @classmethod
@@ -136,6 +139,8 @@ class House:
         letters = Letters(self.store, self.people, Links(self.settings.house.base_url, self.secret))
         wake_relay = self._wake("relay", "deliveries")
         chores = (self.broker.prune,) if isinstance(self.broker, EmbeddedBroker) else ()
+        if self.task_watch is not None:
+            chores = (*chores, self.task_watch.prune)
         return (
             Planner(self.store, self.people, self.directory, self.intake, wake_relay),
             Digester(self.store, self.people, self.intake, wake_relay),
@@ -184,7 +189,16 @@ class House:
         admission = Admission(self.broker.exchanges, callers, self.outbound, lambda: now().timestamp(), key=key, algorithms=words)
         origins = frozenset({self.settings.house.base_url, *(origin.strip().rstrip("/") for origin in wanted.origins.split(",") if origin.strip())})
         gate = StreamGate(behind, Room(self.streams, Entry(admission, sessions, origins), lambda: now().timestamp()), self.sources)
-        return BrainlifeDialect(gate, self.streams, admission, self.broker) if key is not None else gate
+        if key is None:
+            return gate
+        return BrainlifeDialect(gate, self.streams, admission, self.broker, NotificationRequests(self.store, admission, now))
+
+    def _task_watch(self) -> TaskWatch | None:
+        """Where brainlife's tokens are known and its exchange is there."""
+        wanted = self.settings.brainlife
+        if not self.settings.streams.public_key_file or wanted.exchange not in self.broker.exchanges:
+            return None
+        return TaskWatch(wanted, self.store, self.broker, self.intake.accept, self.outbound, now, lambda: self._changed("people"))
 
     def _changed(self, topic: str) -> None:
         for hint in self.hints.values():
@@ -258,9 +272,12 @@ class House:
             telemetry.log.warning("clock_went_back", due_now=back)
         jobs = [asyncio.create_task(run(stage, self.hints[stage.name], now, self._stop), name=stage.name) for stage in self.stages]
         jobs.append(asyncio.create_task(self._keep_fresh()))
-        listening = asyncio.create_task(self._listen())
+        others = [asyncio.create_task(self._listen())]
+        if self.task_watch is not None:
+            others.append(asyncio.create_task(self.task_watch.run()))
         await asyncio.gather(*jobs)
-        listening.cancel()
+        for other in others:
+            other.cancel()
 
     async def _keep_fresh(self) -> None:
         """What others change is seen within seconds (promise P10)."""

@@ -13,6 +13,7 @@ from typing import Any, get_args, get_type_hints
 from urllib.parse import urlsplit
 
 from angelia.broker import ExchangeSettings
+from angelia.dialects.brainlife_requests import BrainlifeSettings
 from angelia.model.errors import BadSettings
 from angelia.web.signin.providers import OidcSettings
 
@@ -117,6 +118,7 @@ class Settings:
     telemetry: TelemetrySettings = TelemetrySettings()
     broker: BrokerSettings = BrokerSettings()
     streams: StreamSettings = StreamSettings()
+    brainlife: BrainlifeSettings = field(default_factory=BrainlifeSettings)
     agents: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     directories: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     oidc: Mapping[str, OidcSettings] = field(default_factory=dict)
@@ -161,6 +163,7 @@ _SECTIONS: Mapping[str, type] = {
     "telemetry": TelemetrySettings,
     "broker": BrokerSettings,
     "streams": StreamSettings,
+    "brainlife": BrainlifeSettings,
 }
 
 

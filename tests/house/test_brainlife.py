@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed
 
 from angelia.broker import ExchangeSettings
 from angelia.dialects import brainlife
+from angelia.dialects.brainlife_requests import BrainlifeSettings
 from angelia.model.errors import BrokerUnavailable
 from angelia.model.event import Event
 from angelia.settings import OutboundSettings, StreamSettings
@@ -42,6 +43,9 @@ def auth():
 
     def answer(asked):
         word = asked.path.rpartition("/")[2]
+        if asked.path == "/auth/user/1":
+            assert asked.headers["authorization"] == "Bearer service-token"
+            return Reply(body=json.dumps({"sub": 1, "username": "alice", "fullname": "Alice", "email": "alice@example.org"}).encode())
         if word.startswith("slow"):
             return Reply(body=b'{"status":"ok"}', delay=1.0)
         if word.startswith("ok") and asked.headers["authorization"].startswith("Bearer ey"):
@@ -67,7 +71,8 @@ def settings(settings, tmp_path, auth):
         "warehouse": replace(check, word=4, first_words="dataset,project,rule", check_url=f"{auth.url}/event/checkaccess/project/{{word}}"),
     }
     streams = StreamSettings(public_key_file=str(pem))
-    return replace(settings, exchanges=exchanges, streams=streams, outbound=OutboundSettings(allow="127.0.0.0/8"))
+    wanted = BrainlifeSettings(auth_url=f"{auth.url}/auth", token="service-token")
+    return replace(settings, exchanges=exchanges, streams=streams, brainlife=wanted, outbound=OutboundSettings(allow="127.0.0.0/8"))
 
 
 @pytest.fixture
@@ -376,3 +381,99 @@ async def test_health_tells_the_truth(port, house, monkeypatch):
 
         monkeypatch.setattr(house.broker, "faults", faults)
         assert (await api.get("/api/event/health")).json() == {"status": "failed", "amqp_connected": False, "message": "amqp disconnected"}
+
+
+REQUEST = {"event": "wf.task.finished", "handler": "email", "config": {"task_id": "64f0", "subject": "It ends", "message": "Look at it."}}
+
+
+@pytest.fixture
+async def asking(port):
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {signed()}"}) as api:
+        yield api
+
+
+async def test_a_request_is_kept_as_the_original_did(asking):
+    """Transcript n01."""
+    made = (await asking.post("/api/event/notification", json=REQUEST | {"user_id": "999", "bogus": 1})).json()
+    assert {name: made[name] for name in ("__v", "event", "handler", "config", "user_id")} == REQUEST | {"__v": 0, "user_id": "1"}
+    assert len(made["_id"]) == 24 and made["create_date"].endswith("Z") and "trigger_date" not in made and "bogus" not in made
+    inert = (await asking.post("/notification", data={"event": "wf.task.failed", "handler": "email", "trigger_date": "2020-01-01"})).json()
+    assert "trigger_date" in inert
+    found = (await asking.get("/api/event/notification/")).json()
+    assert found["count"] == 2 and {entry["_id"] for entry in found["notifications"]} == {made["_id"], inert["_id"]}
+    found = (await asking.get("/notification", params={"find": '{"config.task_id":"64f0","user_id":"2"}', "select": "event"})).json()
+    assert found == {"notifications": [{"event": "wf.task.finished", "_id": made["_id"]}], "count": 1}
+    other = {"Authorization": f"Bearer {signed(sub=2)}"}
+    assert (await asking.get("/notification", headers=other)).json() == {"notifications": [], "count": 0}
+    admin = {"Authorization": f"Bearer {signed(sub=2, scopes={'sca': ['admin']})}"}
+    assert (await asking.get("/notification", params={"find": '{"user_id":null}'}, headers=admin)).json()["count"] == 2
+
+
+@pytest.mark.parametrize(
+    "headers, code",
+    [({"Authorization": ""}, "credentials_required"), ({"Authorization": "Basic x"}, "credentials_bad_scheme"), ({"Authorization": "Bearer x"}, "invalid_token"),
+     ({"Authorization": f"Bearer {signed(exp=1)}"}, "invalid_token")],
+)  # fmt: skip
+async def test_requests_need_a_token(asking, headers, code):
+    for answer in (await asking.post("/notification", json=REQUEST, headers=headers), await asking.get("/notification", headers=headers)):
+        assert answer.status_code == 401 and answer.json()["name"] == "UnauthorizedError" and answer.json()["code"] == code
+
+
+@pytest.mark.parametrize(
+    "body, status",
+    [
+        (b"{bad", 400),
+        (b"[]", 400),
+        (b'{"event":{"a":1}}', 422),
+        (b'{"_id":"zzz"}', 422),
+        (b"x" * 200_000, 413),
+        (b"{}", 200),
+        (b'{"config":"text"}', 200),
+    ],
+)
+async def test_requests_that_are_wrong_are_refused(asking, body, status):
+    answer = await asking.post("/notification", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == status
+
+
+async def test_when_the_task_ends_a_mail_goes_out_once(asking, house, bench, publish):
+    await house.store.put_stream_position("brainlife wf.task", str(await house.broker.head("wf.task")))
+    await asking.post("/notification", json=REQUEST)
+    await asking.post("/notification", json=REQUEST | {"config": {"task_id": "other"}})
+    await publish("wf.task", "ok64f0.64f0", json.dumps(TASK | {"status": "running"}).encode())
+    await publish("wf.task", "ok64f0.64f0", b"null")
+    await publish("wf.task", "ok64f0.64f0", b"{broken")
+    await publish("wf.task", "ok64f0.64f0", json.dumps(TASK | {"user_id": "2"}).encode())
+    # These came while nobody looked: the place up to which events were read is durable.
+    for _ in range(3):
+        await publish("wf.task", "ok64f0.64f0", json.dumps(TASK).encode())
+    watch = asyncio.create_task(house.task_watch.run())
+    try:
+        async with asyncio.timeout(10):
+            while not any("trigger_date" in entry for entry in (await asking.get("/notification")).json()["notifications"]):
+                await asyncio.sleep(0.05)
+    finally:
+        watch.cancel()
+    await bench.work()
+    (letter,) = bench.mail.letters
+    assert letter.address.value == "alice@example.org" and letter.message.subject == "It ends" and letter.message.type == "brainlife.task.finished"
+    found = (await asking.get("/notification")).json()["notifications"]
+    assert ["trigger_date" in entry for entry in sorted(found, key=lambda entry: entry["config"]["task_id"])] == [True, False]
+
+
+async def test_a_login_that_somebody_has_is_not_taken_over(asking, house, bench, publish):
+    await bench.person("alice")
+    await asking.post("/notification", json=REQUEST)
+    await house.store.match_task_requests("1", "wf.task.finished", "64f0", "", bench.now)
+    assert await house.task_watch.speak() == 1
+    assert (await house.store.person("brainlife-1")) is not None
+
+
+async def test_what_the_auth_service_holds_up_is_tried_again(asking, house, bench, auth, monkeypatch):
+    await asking.post("/notification", json=REQUEST)
+    await house.store.match_task_requests("1", "wf.task.finished", "64f0", "", bench.now)
+    answer = auth.answer
+    auth.answer = lambda asked: Reply(503)
+    assert await house.task_watch.speak() == 0
+    auth.answer = answer
+    assert await house.task_watch.speak() == 1 and await house.task_watch.speak() == 0

@@ -10,11 +10,14 @@ from urllib.parse import parse_qs
 
 from angelia import telemetry
 from angelia.broker import Broker
+from angelia.dialects.brainlife_http import PATHS as REQUESTS
+from angelia.dialects.brainlife_http import NotificationRequests
 from angelia.flow.streams import MOST_BINDINGS, Streams, check_pattern
 from angelia.model.errors import AngeliaError, NotAuthenticated
 from angelia.model.event import Event
 from angelia.wire.admission import Admission, Guest, Verdict
 from angelia.wire.asgi import App, Receive, Scope, Send, respond
+from angelia.wire.problems import problem_of
 from angelia.wire.socket import EXTENSION, Socket, text_frame
 
 PATHS = frozenset({"/api/event/subscribe", "/api/event/subscribe/", "/subscribe", "/subscribe/"})
@@ -22,6 +25,7 @@ HEALTH = "/api/event/health"
 TOO_SLOW, TOO_MANY = 4408, 4429
 MOST_WAITING = 128
 RECHECK = 60.0  # seconds between two looks at the rights of a client
+_HEADERS = [(b"content-type", b"application/json; charset=utf-8"), (b"access-control-allow-origin", b"*"), (b"cache-control", b"no-store")]
 _JSON = frozenset({"application/json", "text/json"})
 _PROPERTIES = (
     ("content_encoding", "contentEncoding"),
@@ -212,7 +216,8 @@ class BrainlifeClient:
 class BrainlifeDialect:
     """Takes its paths, gives everything else to the app behind it."""
 
-    def __init__(self, behind: App, streams: Streams, admission: Admission, broker: Broker) -> None:
+    def __init__(self, behind: App, streams: Streams, admission: Admission, broker: Broker, requests: NotificationRequests) -> None:
+        self._requests = requests
         self._behind = behind
         self._streams = streams
         self._admission = admission
@@ -225,6 +230,8 @@ class BrainlifeDialect:
             return self._open(scope, scope["extensions"][EXTENSION])
         if scope["type"] == "http" and path == HEALTH and scope["method"] in ("GET", "HEAD"):
             return await self._health(scope, send)
+        if scope["type"] == "http" and path in REQUESTS and scope["method"] in ("GET", "POST"):
+            return await self._request(scope, receive, send)
         return await self._behind(scope, receive, send)
 
     def _open(self, scope: Scope, socket: Socket) -> None:
@@ -240,11 +247,18 @@ class BrainlifeDialect:
             return
         socket.accept(BrainlifeClient(self._streams, self._admission, socket, guest), offered[0] if offered else "")
 
+    async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            status, said = await self._requests.answer(scope, receive)
+        except AngeliaError as error:
+            return await respond(send, *problem_of(error))
+        await respond(send, status, _dumped(said), _HEADERS)
+        return None
+
     async def _health(self, scope: Scope, send: Send) -> None:
         faults = await self._broker.faults()
         said = {"status": "failed" if faults else "ok", "amqp_connected": "" not in faults, "message": "all good"}
         if faults:
             said["message"] = "amqp disconnected" if "" in faults else f"not well: {', '.join(sorted(faults))}"
         body = _dumped(said)
-        headers = [(b"content-type", b"application/json; charset=utf-8"), (b"access-control-allow-origin", b"*"), (b"cache-control", b"no-store")]
-        await respond(send, 200, b"" if scope["method"] == "HEAD" else body, headers)
+        await respond(send, 200, b"" if scope["method"] == "HEAD" else body, _HEADERS)

@@ -217,7 +217,7 @@ class UpkeepMixin:
         return count
 
 
-HEAD = "0008"
+HEAD = "0010"
 
 
 def mismatch(found: str) -> SchemaMismatch:
