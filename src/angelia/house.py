@@ -185,7 +185,7 @@ class House:
         """Live streams, before all else."""
         wanted = self.settings.streams
         words = [word.strip() for word in wanted.algorithms.split(",")]
-        key = read_key(wanted.public_key_file)
+        key = read_key(wanted.public_key)
         admission = Admission(self.broker.exchanges, callers, self.outbound, lambda: now().timestamp(), key=key, algorithms=words)
         origins = frozenset({self.settings.house.base_url, *(origin.strip().rstrip("/") for origin in wanted.origins.split(",") if origin.strip())})
         gate = StreamGate(behind, Room(self.streams, Entry(admission, sessions, origins), lambda: now().timestamp()), self.sources)
@@ -196,7 +196,7 @@ class House:
     def _task_watch(self) -> TaskWatch | None:
         """Where brainlife's tokens are known and its exchange is there."""
         wanted = self.settings.brainlife
-        if not self.settings.streams.public_key_file or wanted.exchange not in self.broker.exchanges:
+        if not self.settings.streams.public_key or wanted.exchange not in self.broker.exchanges:
             return None
         return TaskWatch(wanted, self.store, self.broker, self.intake.accept, self.outbound, now, lambda: self._changed("people"))
 

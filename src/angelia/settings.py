@@ -100,7 +100,7 @@ class StreamSettings:
     """Live streams."""
 
     origins: str = _say("", "pages of other sites that may follow streams, with commas: https://portal.example.org")
-    public_key_file: str = _say("", "public key (PEM) of a service whose signed tokens open streams beside the hub's own tokens")
+    public_key: str = _say("", "public key of a service whose signed tokens open streams too: the PEM text, or the path of its file")
     algorithms: str = _say("RS256,RS384,RS512,PS256,PS384,PS512", "how those tokens may be signed, with commas")
 
 

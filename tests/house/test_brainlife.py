@@ -70,7 +70,7 @@ def settings(settings, tmp_path, auth):
         "wf.instance": ExchangeSettings(access="claim", claim="gids", open_words="na"),
         "warehouse": replace(check, word=4, first_words="dataset,project,rule", check_url=f"{auth.url}/event/checkaccess/project/{{word}}"),
     }
-    streams = StreamSettings(public_key_file=str(pem))
+    streams = StreamSettings(public_key=str(pem))
     wanted = BrainlifeSettings(auth_url=f"{auth.url}/auth", token="service-token")
     return replace(settings, exchanges=exchanges, streams=streams, brainlife=wanted, outbound=OutboundSettings(allow="127.0.0.0/8"))
 

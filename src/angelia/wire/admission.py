@@ -62,15 +62,18 @@ class Guest:
 NOBODY = Guest()
 
 
-def read_key(path: str) -> RSAKey | ECKey | None:
-    """The public key in a PEM file; None for no path."""
-    if not path:
+def read_key(given: str) -> RSAKey | ECKey | None:
+    """The public key of a setting: a PEM text, or the path of a file that holds it; None for ""."""
+    if not given:
         return None
     try:
-        text = Path(path).read_text(encoding="ascii")
-        return (RSAKey if "EC" not in text.partition("\n")[0] else ECKey).import_key(text)
-    except (OSError, ValueError, JoseError) as error:
-        raise BadSettings(f"streams.public_key_file: {error}") from None
+        text = given if "BEGIN" in given else Path(given).read_text(encoding="ascii")
+        try:
+            return RSAKey.import_key(text)
+        except (ValueError, JoseError):
+            return ECKey.import_key(text)
+    except (OSError, ValueError, TypeError, AttributeError, JoseError) as error:
+        raise BadSettings(f"streams.public_key: {error}") from None
 
 
 class Admission:
