@@ -5,7 +5,7 @@ import contextlib
 import fcntl
 import signal
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from time import monotonic
 
 import uvicorn
@@ -23,11 +23,12 @@ from angelia.directories.http import HttpDirectory, HttpDirectorySettings
 from angelia.directories.local import LocalDirectory
 from angelia.directories.together import TogetherDirectory
 from angelia.directory import Directory
+from angelia.flow.announcer import Announcer
 from angelia.flow.clock import SteadyClock
 from angelia.flow.digester import Digester
 from angelia.flow.inbox_feed import WithInboxes
 from angelia.flow.intake import Intake
-from angelia.flow.janitor import Janitor
+from angelia.flow.janitor import Chore, Janitor
 from angelia.flow.letters import Letters, Links
 from angelia.flow.loop import Hint, Stage, run
 from angelia.flow.planner import Planner
@@ -36,7 +37,10 @@ from angelia.flow.relay import Lifetimes, Relay, attempt
 from angelia.flow.streams import Streams
 from angelia.flow.verification import verification_link
 from angelia.flow.voice import Voice
+from angelia.inlets.amqp import AmqpInlet, Binding, ExchangeInlet
 from angelia.inlets.http import HttpInlet
+from angelia.inlets.mapping import load_mapping
+from angelia.inlets.receiving import Receiver
 from angelia.model.delivery import Delivery, Sent, State
 from angelia.model.errors import BadSettings, StoreUnavailable
 from angelia.model.message import HOUSE, Message
@@ -62,6 +66,7 @@ from angelia.wire.server import Limits, Server, protocol
 from angelia.wire.socket import Socket
 from angelia.wire.traced import traced_accept, traced_app
 
+STATES_KEPT = timedelta(days=90)
 STAGES = ("planner", "digester", "relay", "janitor")
 """The life of a message, in order."""
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -83,12 +88,15 @@ class House:
         self._is_only_worker = False
         self.hints = {name: Hint() for name in STAGES}
         self.people = People(store)
-        self.intake = Intake(store, now.us, node, self._wake("planner", "messages"))
         self.secret = secret_of(settings)
         self.outbound = Outbound(settings.outbound.allow, ca_file=settings.outbound.ca_file)
         self.directory = make_directory(settings, store, self.outbound)
         self.providers = make_providers(settings)
         self.broker = make_broker(settings, store)
+        self.inlets = make_inlets(settings, store, self.broker)
+        outgoing = settings.broker.outgoing
+        self.announcer = Announcer(self.broker, outgoing, now) if outgoing else None
+        self.intake = Intake(store, now.us, node, self._wake("planner", "messages"), self.announcer)
         self.sources = WithInboxes(self.broker, store, lambda item: dumped(item_out(item)))
         self.streams = Streams(self.sources)
         self.task_watch = self._task_watch()
@@ -109,6 +117,8 @@ class House:
         finally:
             if house is not None:
                 await house.streams.close()
+                if house.announcer is not None:
+                    await house.announcer.close()
                 await house.broker.close()
                 await house.directory.close()
                 for provider in house.providers.values():
@@ -138,15 +148,22 @@ class House:
         lifetimes = Lifetimes(lifetime, {name: chat for name, agent in self.agents.items() if agent.is_interruptive})
         letters = Letters(self.store, self.people, Links(self.settings.house.base_url, self.secret))
         wake_relay = self._wake("relay", "deliveries")
-        chores = (self.broker.prune,) if isinstance(self.broker, EmbeddedBroker) else ()
+        chores: list[Chore] = [self._forget_states]
+        if isinstance(self.broker, EmbeddedBroker):
+            chores.append(self.broker.prune)
         if self.task_watch is not None:
-            chores = (*chores, self.task_watch.prune)
+            chores.append(self.task_watch.prune)
         return (
             Planner(self.store, self.people, self.directory, self.intake, wake_relay),
             Digester(self.store, self.people, self.intake, wake_relay),
-            Relay(self.store, self.agents, letters, Voice(self.intake.accept), now, lifetimes, self.hints["relay"]),
+            Relay(self.store, self.agents, letters, Voice(self.intake.accept), now, lifetimes, self.hints["relay"], self.announcer),
             Janitor(self.store, timedelta(days=self.settings.delivery.retention_days), chores),
         )
+
+    async def _forget_states(self, at: datetime) -> None:
+        """What inlets saw last, and not for long."""
+        while await self.store.forget_states(at - STATES_KEPT, 1_000) == 1_000:
+            pass
 
     def app(self, *, trusts_caller: bool = False) -> App:
         """The whole HTTP side: the hot inlets before the framework."""
@@ -166,6 +183,7 @@ class House:
             sessions=Sessions(self.store, now, self.settings.house.base_url),
             live=Live(self.store),
             broker=self.broker,
+            marked=self.announcer.marked if self.announcer is not None else lambda *_: None,
             providers=self.providers,
             has_passwords=self.settings.web.passwords,
             proxies=self.settings.proxies,
@@ -214,6 +232,7 @@ class House:
             faults["store"] = str(error)
         for exchange, text in (await self.broker.faults()).items():
             faults[f"exchange {exchange}" if exchange else "broker"] = text
+        faults |= {f"inlet {inlet.name}": inlet.fault for inlet in self.inlets if inlet.fault}
         return faults
 
     async def verify(self, address: Address, person: Person, code: str) -> None:
@@ -272,12 +291,17 @@ class House:
             telemetry.log.warning("clock_went_back", due_now=back)
         jobs = [asyncio.create_task(run(stage, self.hints[stage.name], now, self._stop), name=stage.name) for stage in self.stages]
         jobs.append(asyncio.create_task(self._keep_fresh()))
-        others = [asyncio.create_task(self._listen())]
+        listening = asyncio.create_task(self._listen())
+        taking = [asyncio.create_task(inlet.run(self.intake.accept), name=f"inlet {inlet.name}") for inlet in self.inlets]
         if self.task_watch is not None:
-            others.append(asyncio.create_task(self.task_watch.run()))
-        await asyncio.gather(*jobs)
-        for other in others:
-            other.cancel()
+            taking.append(asyncio.create_task(self.task_watch.run(), name="task watch"))
+        try:
+            await asyncio.gather(*jobs)
+        finally:
+            # What they have in hand is not acknowledged: it comes again, to whoever is next.
+            for task in (listening, *taking):
+                task.cancel()
+            await asyncio.gather(listening, *taking, return_exceptions=True)
 
     async def _keep_fresh(self) -> None:
         """What others change is seen within seconds (promise P10)."""
@@ -342,6 +366,18 @@ def make_broker(settings: Settings, store: SqlStore) -> Broker:
     if settings.broker.url:
         return RabbitMQBroker(settings.broker.url, settings.exchanges, store)
     return EmbeddedBroker(store, settings.exchanges, now)
+
+
+def make_inlets(settings: Settings, store: SqlStore, broker: Broker) -> list[AmqpInlet | ExchangeInlet]:
+    """One for each table: on a queue of a broker, or on an exchange of the hub's own."""
+    inlets: list[AmqpInlet | ExchangeInlet] = []
+    for name, entry in settings.amqp_inlets.items():
+        mapping = load_mapping(entry.mapping) if entry.mapping else None
+        receiver = Receiver(name, entry.source or name, mapping, store, now)
+        binding = Binding(entry.exchange, entry.patterns, entry.queue.replace("{name}", name), entry.declare, entry.prefetch)
+        url = entry.url or settings.broker.url
+        inlets.append(AmqpInlet(receiver, url, binding) if url else ExchangeInlet(receiver, broker, binding, store))
+    return inlets
 
 
 def _rooted(made: object, settings: Settings) -> object:

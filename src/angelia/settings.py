@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from angelia.broker import ExchangeSettings
 from angelia.dialects.brainlife_requests import BrainlifeSettings
+from angelia.inlets.bindings import AmqpInletSettings
 from angelia.model.errors import BadSettings
 from angelia.web.signin.providers import OidcSettings
 
@@ -93,6 +94,7 @@ class BrokerSettings:
     """Where events flow."""
 
     url: str = _say("", "RabbitMQ: amqp://user:password@host:5672/vhost, or amqps://; empty means that events stay in the hub's own store")
+    outgoing: str = _say("", "exchange on which the hub tells what it does with messages and deliveries; empty means none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,7 @@ class Settings:
     directories: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     oidc: Mapping[str, OidcSettings] = field(default_factory=dict)
     exchanges: Mapping[str, ExchangeSettings] = field(default_factory=lambda: {EXCHANGE: ExchangeSettings()})
+    amqp_inlets: Mapping[str, AmqpInletSettings] = field(default_factory=dict)
 
     @property
     def data_dir(self) -> Path:
@@ -167,7 +170,7 @@ _SECTIONS: Mapping[str, type] = {
 }
 
 
-_ROOMS = ("agents", "directories", "oidc", "exchanges")
+_ROOMS = ("agents", "directories", "oidc", "exchanges", "inlets")
 _PROVIDER_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
 
@@ -180,12 +183,14 @@ def load(config: str = "", environment: Mapping[str, str] | None = None, overrid
     tables: dict[str, dict[str, Any]] = {}
     for layer in (_from_file(config or environment.get("ANGELIA_CONFIG", "")), _from_environment(environment), overrides or {}):
         _merge(tables, layer)
-    agents, directories, oidc, exchanges = (tables.pop(name, {}) for name in _ROOMS)
+    agents, directories, oidc, exchanges, inlets = (tables.pop(name, {}) for name in _ROOMS)
     for name in tables:
         if name not in _SECTIONS:
             raise BadSettings(f"there is no section [{name}]; there are {', '.join([*_SECTIONS, *_ROOMS])}")
     values = {name: section(kind, name, tables.get(name, {})) for name, kind in _SECTIONS.items()}
-    settings = Settings(**values, agents=agents, directories=directories, oidc=_providers(oidc), exchanges=_exchanges(exchanges))
+    settings = Settings(
+        **values, agents=agents, directories=directories, oidc=_providers(oidc), exchanges=_exchanges(exchanges), amqp_inlets=_inlets(inlets)
+    )
     _check(settings)
     return settings
 
@@ -197,6 +202,17 @@ def _providers(tables: Mapping[str, Any]) -> dict[str, OidcSettings]:
             raise BadSettings(f"[oidc.{name}]: the name stands in URLs: small letters, digits and '-'")
     if len({entry.issuer for entry in made.values()}) < len(made):
         raise BadSettings("oidc: two providers have the same issuer; people are told apart by it")
+    return made
+
+
+def _inlets(tables: Mapping[str, Any]) -> dict[str, AmqpInletSettings]:
+    if other := set(tables) - {"amqp"}:
+        raise BadSettings(f"there are no inlets.{', '.join(sorted(other))}; there is [inlets.amqp.<name>]")
+    made = {}
+    for name, table in tables.get("amqp", {}).items():
+        if not _PROVIDER_NAME.fullmatch(name):
+            raise BadSettings(f"[inlets.amqp.{name}]: the name stands in that of its queue: small letters, digits and '-'")
+        made[name] = section(AmqpInletSettings, f"inlets.amqp.{name}", table).checked(name)
     return made
 
 
@@ -298,6 +314,16 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     return tables
 
 
+def _check_broker(settings: Settings) -> None:
+    if settings.broker.outgoing and settings.broker.outgoing not in settings.exchanges:
+        raise BadSettings('broker.outgoing names an exchange that has a table [exchanges."<name>"]')
+    for name, entry in settings.amqp_inlets.items():
+        if not (entry.url or settings.broker.url) and entry.exchange not in settings.exchanges:
+            raise BadSettings(f'inlets.amqp.{name}.exchange is one that has a table [exchanges."<name>"], or needs a broker')
+    if settings.broker.url and not settings.broker.url.startswith(("amqp://", "amqps://")):
+        raise BadSettings("broker.url starts with amqp:// or amqps://")
+
+
 def _check(settings: Settings) -> None:
     if not 0 <= settings.web.port <= 65_535:
         raise BadSettings("web.port is 0 to 65535")
@@ -309,8 +335,7 @@ def _check(settings: Settings) -> None:
         raise BadSettings("web.head_timeout, web.body_timeout and web.answer_timeout are above 0")
     if settings.log.form not in ("json", "text") or settings.log.level not in ("debug", "info", "warning", "error"):
         raise BadSettings("log.form is json or text, log.level debug, info, warning or error")
-    if settings.broker.url and not settings.broker.url.startswith(("amqp://", "amqps://")):
-        raise BadSettings("broker.url starts with amqp:// or amqps://")
+    _check_broker(settings)
     if settings.telemetry.otlp_endpoint and not settings.telemetry.otlp_endpoint.startswith(("http://", "https://")):
         raise BadSettings("telemetry.otlp_endpoint starts with http:// or https://")
     if settings.delivery.lifetime <= 0 or settings.delivery.retention_days <= 0:
@@ -345,7 +370,9 @@ def described(settings: Settings, *, is_redacted: bool = True) -> Iterator[tuple
             yield f"{name}.{item.name}", _shown(item.name, getattr(part, item.name), is_redacted), item.metadata.get("help", "")
     providers = {name: asdict(entry) for name, entry in settings.oidc.items()}
     exchanges = {name: asdict(entry) for name, entry in settings.exchanges.items()}
-    for kind, rooms in (("agents", settings.agents), ("directories", settings.directories), ("oidc", providers), ("exchanges", exchanges)):
+    tables = {"agents": settings.agents, "directories": settings.directories, "oidc": providers, "exchanges": exchanges}
+    tables["inlets.amqp"] = {name: asdict(entry) for name, entry in settings.amqp_inlets.items()}
+    for kind, rooms in tables.items():
         for room, table in rooms.items():
             for key, value in table.items():
                 yield f"{kind}.{room}.{key}", _shown(key, value, is_redacted), ""

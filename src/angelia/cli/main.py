@@ -16,6 +16,7 @@ COMMANDS = {
     "work": ("running", "Run only the stages."),
     "send": ("messages", "Send a message."),
     "event": ("events", "Publish an event on an exchange."),
+    "amqp": ("amqp", "Exchanges and accounts on a broker."),
     "messages": ("messages", "Show messages."),
     "explain": ("messages", "Why somebody got a message, or not."),
     "try": ("trying", "Try scenarios of preferences without a hub."),

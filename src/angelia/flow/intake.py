@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from angelia import telemetry
+from angelia.flow.announcer import Announcer
 from angelia.inlet import Draft, Receipt, Taken
 from angelia.model.errors import StoreUnavailable
 from angelia.model.moments import ID_STEP, next_id
@@ -17,11 +18,14 @@ MOST_WAITING = 50_000
 class Intake:
     """`Accept` for every inlet. Returns when the store has made the drafts durable (promise P1)."""
 
-    def __init__(self, store: MessageStore, clock_us: Callable[[], int], node: int, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, store: MessageStore, clock_us: Callable[[], int], node: int, wake: Callable[[], None], announcer: Announcer | None = None
+    ) -> None:
         self._store = store
         self._clock_us = clock_us
         self._node = node
         self._wake = wake
+        self._announcer = announcer
         self._last_id = 0
         self._waiting = 0
         self._is_closed = False
@@ -65,6 +69,8 @@ class Intake:
         taken = [receipt.taken for receipt in receipts]
         for kind in Taken:
             self._taken[kind] += taken.count(kind)
+        if self._announcer is not None:
+            self._announcer.accepted(source, drafts, receipts)
         return receipts
 
     def _told(self) -> None:

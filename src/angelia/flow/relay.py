@@ -1,7 +1,7 @@
 """Due deliveries -> agents -> outcomes. The relay tries and records; agents never retry, and never see the store."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -9,6 +9,7 @@ from time import monotonic
 
 from angelia import telemetry, tracing
 from angelia.agent import Agent, Letter
+from angelia.flow.announcer import Announcer
 from angelia.flow.lane import Lane
 from angelia.flow.letters import Letters, Withheld
 from angelia.flow.voice import Voice
@@ -51,6 +52,7 @@ class Relay:
         clock: Callable[[], datetime],
         lifetimes: Lifetimes,
         wake: Callable[[], None] = lambda: None,
+        announcer: Announcer | None = None,
     ) -> None:
         self._store = store
         self._letters = letters
@@ -58,6 +60,8 @@ class Relay:
         self._clock = clock
         self._lifetimes = lifetimes
         self._wake = wake
+        self._announcer = announcer
+        self._to_announce: dict[int, Delivery] = {}
         self._tries: set[asyncio.Task[None]] = set()
         self._lanes = {name: Lane(agent) for name, agent in agents.items()}
         self._settled: list[Settlement] = []
@@ -186,6 +190,8 @@ class Relay:
         if lane.has_more and lane.room:
             self._wake()
         self._settled.append(settlement)
+        if self._announcer is not None and settlement.state.is_final:
+            self._to_announce[delivery.delivery_id] = delivery
         if self._flusher is None or self._flusher.done():
             self._flusher = asyncio.create_task(self._flush())
         if settlement.state.is_final:
@@ -200,10 +206,16 @@ class Relay:
             batch, self._settled = self._settled, []
             try:
                 await self._store.settle(batch, self._clock())
+                self._announce(batch)
             except AngeliaError as error:
                 telemetry.log.warning("settle_failed", error=str(error), waiting=len(batch))
                 self._settled = batch + self._settled
                 await asyncio.sleep(0.5)
+
+    def _announce(self, batch: Sequence[Settlement]) -> None:
+        if self._announcer is not None:
+            known = [(self._to_announce.pop(entry.delivery_id, None), entry.state) for entry in batch]
+            self._announcer.settled([(delivery, state) for delivery, state in known if delivery is not None])
 
     async def _address_refused(self, letter: Letter, outcome: Refused, now: datetime) -> None:
         if letter.address is None:

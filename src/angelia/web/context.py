@@ -1,6 +1,6 @@
 """What the web is given by the house."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -19,7 +19,9 @@ from angelia.wire.callers import Callers
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One for each app. `site` is the site's wants as last read; `changed` hurries those who keep copies, `refresh` reads ours again."""
+    """One for each app. `site` is the site's wants as last read; `changed` hurries those who keep copies, `refresh` reads ours again;
+    `marked` is told what somebody read or archived.
+    """
 
     store: Store
     accept: Accept
@@ -33,6 +35,7 @@ class Context:
     sessions: Sessions
     live: Live
     broker: Broker
+    marked: Callable[[str, str, int, Collection[int] | None], None]
     providers: Mapping[str, Provider]
     has_passwords: bool
     proxies: frozenset[str]

@@ -1,5 +1,6 @@
 """A real RabbitMQ for the tests, a fresh virtual host for each."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -9,9 +10,15 @@ import time
 import urllib.error
 import urllib.request
 from base64 import b64encode
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+import aiormq
+from aiormq.abc import AbstractConnection, DeliveredMessage
+from aiormq.exceptions import AMQPError
+from pamqp import commands as spec
 
 from angelia_testing.peers.process import Server, free_port, missing, scratch
 
@@ -145,3 +152,84 @@ class Vhost:
     def declare_exchange(self, exchange: str, kind: str = "topic") -> None:
         """As its owner does."""
         self.node.api("PUT", f"/exchanges/{self.name}/{quote(exchange, safe='')}", {"type": kind, "durable": True})
+
+
+class Wire:
+    """Another program on the same broker: publishes, looks at queues, and comes back after a restart."""
+
+    def __init__(self, url: str, connection: AbstractConnection) -> None:
+        self._url, self._connection = url, connection
+        self._publishing: Any = None
+
+    @classmethod
+    async def open(cls, url: str) -> "Wire":
+        """Connected."""
+        return cls(url, await aiormq.connect(url))
+
+    async def _channel(self) -> Any:
+        if self._connection.is_closed:
+            self._connection = await aiormq.connect(self._url)
+        return await self._connection.channel()
+
+    async def exchange(self, name: str, kind: str = "topic") -> None:
+        """Declare it."""
+        await (await self._channel()).exchange_declare(name, exchange_type=kind, durable=True)
+
+    async def bind(self, queue: str, exchange: str, key: str = "#") -> None:
+        """One more binding."""
+        await (await self._channel()).queue_bind(queue, exchange, routing_key=key)
+
+    async def publish(self, exchange: str, key: str, body: bytes, **properties: Any) -> None:
+        """Confirmed."""
+        if self._publishing is None or self._publishing.is_closed:
+            self._publishing = await self._channel()
+        properties.setdefault("content_type", "application/json")
+        await self._publishing.basic_publish(
+            body, exchange=exchange, routing_key=key, properties=spec.Basic.Properties(delivery_mode=2, **properties)
+        )
+
+    async def _look(self, queue: str) -> Any:
+        with suppress(AMQPError, OSError):
+            channel = await self._channel()
+            found = await channel.queue_declare(queue, passive=True)
+            await channel.close()
+            return found
+        return None
+
+    async def has_queue(self, queue: str) -> bool:
+        """Is it there?"""
+        return await self._look(queue) is not None
+
+    async def consumers(self, queue: str) -> int:
+        """How many take from it."""
+        found = await self._look(queue)
+        return found.consumer_count if found else 0
+
+    async def ready(self, queue: str) -> int:
+        """How many wait in it, those in hand left out."""
+        found = await self._look(queue)
+        return found.message_count if found else 0
+
+    async def is_empty(self, queue: str) -> bool:
+        """Nothing waits, and nothing is in hand: what is in hand comes back to who asks for all."""
+        return await self.has_queue(queue) and await self.ready(queue) == 0
+
+    async def get(self, queue: str, count: int) -> list[DeliveredMessage]:
+        """Take so many, waiting for them."""
+        channel = await self._channel()
+        found: list[DeliveredMessage] = []
+        deadline = time.monotonic() + 30
+        while len(found) < count:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{len(found)} of {count} came")
+            message = await channel.basic_get(queue, no_ack=True)
+            if isinstance(message.delivery, spec.Basic.GetOk):
+                found.append(message)
+            else:
+                await asyncio.sleep(0.05)
+        return found
+
+    async def close(self) -> None:
+        """Give it back."""
+        with suppress(AMQPError, OSError):
+            await self._connection.close()

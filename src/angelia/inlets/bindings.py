@@ -1,0 +1,44 @@
+"""Settings of what the hub takes from exchanges: a table `[inlets.amqp.<name>]` for each queue."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from angelia.model.errors import BadSettings
+
+
+def _say(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True, slots=True)
+class AmqpInletSettings:
+    """One queue, or one exchange of the hub's own, and what its events become."""
+
+    exchange: str = _say("", "exchange to take from")
+    keys: str = _say("#", "routing keys to bind, with commas; patterns on a topic exchange")
+    url: str = _say("", "another broker: amqp://user:password@host:5672/vhost; empty means that of broker.url, or the hub's own exchanges")
+    queue: str = _say("angelia.inlet.{name}", "its queue; empty means one that the server names, which keeps nothing while the hub is away")
+    declare: bool = _say(True, "make and bind the queue where it is missing; off where its owner does")
+    mapping: str = _say("", "amaretti, bonfire, fedora, obs, openqa, or a .toml file; empty means that bodies are messages or CloudEvents already")
+    source: str = _say("", "source that its messages come from; empty means the name of this table")
+    prefetch: int = _say(100, "how many deliveries may be in hand at once")
+
+    def checked(self, name: str) -> "AmqpInletSettings":
+        """BadSettings for what can't work."""
+        place = f"inlets.amqp.{name}"
+        if not self.exchange:
+            raise BadSettings(f"{place}.exchange names the exchange to take from")
+        if not self.patterns:
+            raise BadSettings(f"{place}.keys names at least one routing key; # takes all")
+        if self.url and not self.url.startswith(("amqp://", "amqps://")):
+            raise BadSettings(f"{place}.url starts with amqp:// or amqps://")
+        if not 1 <= self.prefetch <= 10_000:
+            raise BadSettings(f"{place}.prefetch is 1 to 10000")
+        if self.source.startswith(("person:", "angelia")):
+            raise BadSettings(f"{place}.source is another than ours")
+        return self
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The keys, one by one."""
+        return tuple(filter(None, (key.strip() for key in self.keys.split(","))))

@@ -1,0 +1,110 @@
+"""Messages from an exchange of the hub's own, and what is remembered for it, on both databases."""
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from angelia.broker import ExchangeSettings
+from angelia.brokers.embedded import EmbeddedBroker
+from angelia.flow.intake import Intake
+from angelia.inlets.amqp import Binding, ExchangeInlet
+from angelia.inlets.mapping import load_mapping
+from angelia.inlets.receiving import Receiver, Result
+from angelia.model.event import Event
+
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+async def broker(store):
+    made = EmbeddedBroker(store, {"x": ExchangeSettings(), "wf.task": ExchangeSettings()}, lambda: NOW)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def intake(store):
+    return Intake(store, lambda: int(NOW.timestamp() * 1e6), 1, lambda: None)
+
+
+@pytest.fixture
+async def running(store, broker, intake):
+    tasks = []
+
+    async def start(exchange="x", mapping="", keys=("#",)):
+        receiver = Receiver("t", "ci", load_mapping(mapping) if mapping else None, store, lambda: NOW)
+        inlet = ExchangeInlet(receiver, broker, Binding(exchange, keys, "", True, 100), store)
+        # So that it begins here, whenever its task comes to look.
+        if not await store.last_states(["inlet:t"]):
+            await store.put_last_states({"inlet:t": str(await broker.head(exchange))}, NOW)
+        tasks.append(asyncio.create_task(inlet.run(intake.accept)))
+        return tasks[-1]
+
+    yield start
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def event(number, key="k", exchange="x"):
+    body = {"type": f"a.n{number}", "to": ["alice"]}
+    return Event(exchange, key, json.dumps(body).encode(), "application/json", properties={"message_id": f"m{number}"})
+
+
+async def types(store, count):
+    async with asyncio.timeout(20):
+        while len(found := await store.list_messages(person_id=None)) < count:
+            await asyncio.sleep(0.02)
+    return sorted(message.type for message in found)
+
+
+async def test_events_become_messages(running, broker, store):
+    await running(keys=("k", "deep.#"))
+    await broker.publish([event(1), event(2, "deep.er"), event(3, "other"), Event("x", "k", b"{"), event(4)])
+    assert await types(store, 3) == ["a.n1", "a.n2", "a.n4"]
+
+
+async def test_it_goes_on_where_it_ended(running, broker, store):
+    task = await running()
+    await broker.publish([event(1)])
+    await types(store, 1)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await broker.publish([event(2)])
+    await running()
+    assert await types(store, 2) == ["a.n1", "a.n2"]
+
+
+async def test_the_same_mapping_serves_here(running, broker, store):
+    await running("wf.task", "amaretti")
+    for status in ("running", "running", "finished", "finished"):
+        task = {"_id": "t", "instance_id": "i", "user_id": "alice", "status": status}
+        await broker.publish([Event("wf.task", "i.t", json.dumps(task).encode(), "application/json")])
+    await broker.publish([Event("wf.task", "i.t", b'{"_id": "u", "status": "failed"}', "application/json")])
+    assert await types(store, 3) == ["amaretti.task.failed", "amaretti.task.finished", "amaretti.task.running"]
+
+
+async def test_a_receiver_knows_repeats_and_what_the_database_can_not_keep(store, intake):
+    receiver = Receiver("t", "ci", None, store, lambda: NOW)
+    assert [entry.result for entry in await receiver.take([event(1), event(1)], intake.accept)] == [Result.TAKEN, Result.REPEAT]
+    stolen = Event("x", "k", b'{"type": "b.c"}', "", properties={"message_id": "m1"})
+    (outcome,) = await receiver.take([stolen], intake.accept)
+    assert outcome.result is Result.POISON and "other content" in outcome.why
+
+
+async def test_last_states_are_remembered_for_a_while(store):
+    await store.put_last_states({"a": "1", "b": "2"}, NOW)
+    await store.put_last_states({"a": "3"}, NOW + timedelta(days=2))
+    assert await store.last_states(["a", "b", "c"]) == {"a": "3", "b": "2"}
+    assert await store.last_states([]) == {}
+    assert await store.forget_states(NOW + timedelta(days=1), 10) == 1
+    assert await store.last_states(["a", "b"]) == {"a": "3"}
+
+
+async def test_an_epoch_changes_once_for_all_who_lost_it(store):
+    first = await store.exchange_epoch("amqp:x")
+    assert await store.exchange_epoch("amqp:x") == first
+    found = await asyncio.gather(*(store.exchange_epoch("amqp:x", lost=first) for _ in range(5)))
+    assert len(set(found)) == 1 and found[0] != first

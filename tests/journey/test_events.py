@@ -1,0 +1,95 @@
+"""Events with the real program: published from a shell, followed by a running hub's inlet, learnt from live traffic."""
+
+import asyncio
+import json
+import subprocess
+
+import pytest
+
+from angelia_testing.peers.process import ANGELIA, ENVIRONMENT
+from angelia_testing.peers.rabbitmq import Wire
+
+pytestmark = pytest.mark.timeout(120)
+BUILD = {"project": "P", "package": "hello", "repository": "r", "arch": "x86_64"}
+
+
+def angelia(folder, *arguments, **more):
+    argv = [*ANGELIA, "--data-dir", str(folder), *arguments]
+    return subprocess.run(argv, capture_output=True, text=True, env=ENVIRONMENT, timeout=60, check=False, **more)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    assert angelia(tmp_path, "db", "upgrade").returncode == 0
+    return tmp_path
+
+
+async def learning(folder, *arguments):
+    argv = [*ANGELIA, "--data-dir", str(folder), "amqp", "learn", "--seconds", "40", *arguments]
+    return await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=ENVIRONMENT)
+
+
+async def fed(process, publish):
+    """Publish until it has seen enough: from outside nobody sees when it begins."""
+    ending = asyncio.create_task(process.communicate())
+    while not ending.done():
+        await publish()
+        await asyncio.wait([ending], timeout=0.3)
+    out, complaint = ending.result()
+    assert process.returncode == 0, complaint.decode()
+    return [json.loads(line) for line in out.decode().splitlines()]
+
+
+async def test_learning_from_the_hubs_own_exchange(folder):
+    process = await learning(folder, "events", "*.obs.#", "--mapping", "obs", "--count", "1")
+
+    async def publish():
+        made = await asyncio.to_thread(angelia, folder, "event", "events", "opensuse.obs.package.build_fail", json.dumps(BUILD))
+        assert made.returncode == 0, made.stderr
+
+    (shown,) = await fed(process, publish)
+    assert shown["key"] == "opensuse.obs.package.build_fail"
+    assert shown["message"]["object"] == "obs:P/hello"
+
+
+async def test_learning_from_a_broker_keeps_nothing(folder, vhost):
+    wire = await Wire.open(vhost.url)
+    await wire.exchange("pubsub")
+    process = await learning(folder, "pubsub", "#", "--mapping", "obs", "--count", "3", "--amqp", vhost.url)
+
+    async def publish():
+        for key, body in (("opensuse.obs.package.build_fail", json.dumps(BUILD)), ("a.b", "{}"), ("opensuse.obs.project.create", "{")):
+            await wire.publish("pubsub", key, body.encode())
+
+    shown = await fed(process, publish)
+    kinds = {entry["key"]: next(kind for kind in ("message", "nothing", "poison") if kind in entry) for entry in shown}
+    assert kinds == {"opensuse.obs.package.build_fail": "message", "a.b": "nothing", "opensuse.obs.project.create": "poison"}
+
+    async def are_gone():
+        return await asyncio.to_thread(vhost.queues) == []
+
+    async with asyncio.timeout(20):
+        while not await are_gone():
+            await asyncio.sleep(0.2)
+    await wire.close()
+
+
+def test_an_event_for_an_exchange_that_is_not_there(folder):
+    refused = angelia(folder, "event", "nowhere", "k")
+    assert refused.returncode == 3 and "exchanges" in refused.stderr
+
+
+def test_settings_that_can_not_work(folder):
+    for text, word in (
+        ('[exchanges.x]\nkind = "fanout"', "topic or direct"),
+        ('[exchanges.x]\ncolour = "red"', "colour"),
+        ('[broker]\nurl = "http://x"', "amqp://"),
+        ('[broker]\noutgoing = "x"', "outgoing"),
+        ('[inlets.amqp.a]\nkeys = "#"', "exchange"),
+        ('[inlets.amqp.a]\nexchange = "x"', "exchanges"),
+        ("[inlets.http.a]", "inlets.amqp"),
+        ('[inlets.amqp.a]\nexchange = "events"\nprefetch = 0', "prefetch"),
+    ):
+        (folder / "angelia.toml").write_text(text + "\n")
+        refused = angelia(folder, "--config", str(folder / "angelia.toml"), "config", "check")
+        assert refused.returncode and word in refused.stderr, (text, refused.stderr)

@@ -1,0 +1,224 @@
+"""The AMQP inlet on a real RabbitMQ: durable before it is acknowledged, bounded, and what can't be read put aside with its reason."""
+
+import asyncio
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from angelia.inlet import Receipt, Taken
+from angelia.inlets.amqp import DEAD, AmqpInlet, Binding
+from angelia.inlets.mapping import load_mapping
+from angelia.inlets.receiving import LARGEST, Receiver
+from angelia.model.errors import StoreUnavailable
+from angelia_testing.peers.rabbitmq import Wire
+
+pytestmark = pytest.mark.timeout(120)
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+
+
+class Intake:
+    """Keeps what it accepts; like the real one it knows keys, and may refuse for a while."""
+
+    def __init__(self):
+        self.kept, self.refusing, self.asked, self.largest = {}, False, 0, 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def accept(self, source, drafts):
+        self.asked += 1
+        self.largest = max(self.largest, len(drafts))
+        await self.gate.wait()
+        if self.refusing:
+            raise StoreUnavailable("the disk is full")
+        receipts = []
+        for draft in drafts:
+            first = self.kept.setdefault((source, draft.idempotency_key), draft)
+            taken = Taken.NEW if first is draft else Taken.REPEAT if first.fingerprint == draft.fingerprint else Taken.CONFLICT
+            receipts.append(Receipt(1, taken))
+        return receipts
+
+    def types(self):
+        return sorted(draft.type for draft in self.kept.values())
+
+
+@pytest.fixture
+async def intake():
+    return Intake()
+
+
+@pytest.fixture
+async def wire(vhost):
+    made = await Wire.open(vhost.url)
+    await made.exchange("x")
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def running(vhost, sqlite_store, intake, wire):
+    """Starts an inlet; the queue is there when it returns."""
+    tasks = []
+
+    async def start(mapping="", *, prefetch=100, queue="q", keys=("#",)):
+        receiver = Receiver("t", "ci", load_mapping(mapping) if mapping else None, sqlite_store, lambda: NOW)
+        inlet = AmqpInlet(receiver, vhost.url, Binding("x", keys, queue, True, prefetch))
+        tasks.append(asyncio.create_task(inlet.run(intake.accept)))
+        await until(lambda: wire.has_queue(queue))
+        await until(lambda: wire.consumers(queue))
+        return inlet
+
+    yield start
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def until(what, seconds=30):
+    async with asyncio.timeout(seconds):
+        while True:
+            found = what()
+            if asyncio.iscoroutine(found):
+                found = await found
+            if found:
+                return found
+            await asyncio.sleep(0.05)
+
+
+def body(number):
+    return json.dumps({"type": "a.b", "to": ["alice"], "params": {"n": str(number)}}).encode()
+
+
+async def test_messages_are_taken_and_acknowledged(running, intake, wire):
+    intake.gate.clear()
+    await running()
+    for number in range(300):
+        await wire.publish("x", "k", body(number), message_id=f"m{number}")
+    intake.gate.set()
+    await until(lambda: len(intake.kept) == 300)
+    await until(lambda: wire.is_empty("q"))
+    assert {source for source, _ in intake.kept} == {"ci"}
+    assert intake.largest > 1
+
+
+async def test_what_the_store_does_not_take_stays_in_the_queue(running, intake, wire, vhost):
+    intake.refusing = True
+    inlet = await running(prefetch=10)
+    for number in range(50):
+        await wire.publish("x", "k", body(number), message_id=f"m{number}")
+    await until(lambda: inlet.fault)
+    assert inlet.fault == "the disk is full" and not intake.kept
+    await asyncio.sleep(0.5)
+    assert intake.largest <= 10
+    intake.refusing = False
+    await until(lambda: len(intake.kept) == 50)
+    await until(lambda: wire.is_empty("q"))
+    assert inlet.fault == ""
+
+
+POISON = [
+    (b"{", {}, "JSON"),
+    (b"", {}, "JSON"),
+    (body(1), {"content_type": "application/xml"}, "not application/xml"),
+    (body(1), {"content_encoding": "gzip"}, "packed"),
+    (b'{"type": "a.b", "colour": "red"}', {}, "colour"),
+    (b'{"type": "a.b", "type": "c"}', {}, "twice"),
+    (b'{"type": "a.b", "body": "' + b"x" * LARGEST + b'"}', {}, "at most"),
+    (b"[" * 10_000, {}, "JSON"),
+    (body(1), {"headers": {"x-delivery-count": 1_000}}, "1000 times"),
+]
+
+
+async def test_what_can_not_be_read_is_put_aside_with_its_reason(running, intake, wire):
+    await running()
+    for number, (poison, properties, _) in enumerate(POISON):
+        await wire.publish("x", f"bad.{number}", poison, **({"message_id": f"p{number}"} | properties))
+        await wire.publish("x", "good", body(number), message_id=f"m{number}")
+    await until(lambda: len(intake.kept) == len(POISON))
+    dead = await wire.get(DEAD, len(POISON))
+    assert [entry.routing_key for entry in dead] == [f"bad.{number}" for number in range(len(POISON))]
+    for entry, (poison, _, why) in zip(dead, POISON, strict=True):
+        assert entry.body == poison
+        assert why in entry.header.properties.headers["x-angelia-reason"]
+        assert entry.header.properties.headers["x-angelia-exchange"] == "x"
+    await until(lambda: wire.is_empty("q"))
+
+
+async def test_repeats_are_absorbed_and_a_stolen_id_is_put_aside(running, intake, wire):
+    await running()
+    await wire.publish("x", "k", body(1), message_id="m")
+    await until(lambda: intake.kept)
+    await wire.publish("x", "k", body(1), message_id="m")
+    await wire.publish("x", "k", body(2), message_id="m")
+    (dead,) = await wire.get(DEAD, 1)
+    assert "other content" in dead.header.properties.headers["x-angelia-reason"]
+    await until(lambda: wire.is_empty("q"))
+    assert len(intake.kept) == 1
+
+
+async def test_odd_properties_are_ignored(running, intake, wire):
+    await running()
+    headers = {"deep": {"a": {"b": {"c": [1, {"d": None}]}}}}
+    await wire.publish("x", "k", body(1), headers=headers, reply_to="other", priority=255, app_id="root", timestamp=datetime.fromtimestamp(0, UTC))
+    await until(lambda: intake.kept)
+    await until(lambda: wire.is_empty("q"))
+
+
+async def test_the_prefetch_bounds_what_is_in_hand(running, intake, wire):
+    intake.gate.clear()
+    await running(prefetch=7)
+    for number in range(200):
+        await wire.publish("x", "k", body(number), message_id=f"m{number}")
+    await until(lambda: intake.asked)
+
+    async def all_else_waits():
+        return await wire.ready("q") == 193
+
+    await until(all_else_waits)
+    intake.gate.set()
+    await until(lambda: len(intake.kept) == 200)
+    assert intake.largest <= 7
+
+
+async def test_status_changes_only_through_restarts(running, intake, wire, sqlite_store):
+    await wire.exchange("wf.task")
+    await running("amaretti")
+    await wire.bind("q", "wf.task")
+    task = {"_id": "t1", "user_id": "alice", "instance_id": "i1", "service": "s"}
+    for status, count in (("requested", 3), ("running", 20), ("finished", 2)):
+        for number in range(count):
+            await wire.publish("wf.task", "i1.t1", json.dumps(task | {"status": status, "status_msg": f"{number}"}).encode())
+    await wire.publish("wf.task", "i1.t1", b"null")
+    await until(lambda: len(intake.kept) == 3)
+    await until(lambda: wire.is_empty("q"))
+    assert intake.types() == ["amaretti.task.finished", "amaretti.task.requested", "amaretti.task.running"]
+    assert await sqlite_store.last_states(["amaretti task t1", "x"]) == {"amaretti task t1": "finished"}
+
+
+async def test_a_killed_broker_costs_no_message(rabbitmq, running, intake, wire):
+    await running(prefetch=5)
+    for number in range(200):
+        await wire.publish("x", "k", body(number), message_id=f"m{number}")
+    await until(lambda: len(intake.kept) > 5)
+    rabbitmq.kill9()
+    await asyncio.to_thread(rabbitmq.start)
+    await until(lambda: len(intake.kept) == 200, 40)
+
+
+async def test_a_deleted_queue_is_made_again(running, intake, wire, vhost):
+    await running()
+    await asyncio.to_thread(vhost.delete_queue, "q")
+    await until(lambda: wire.has_queue("q"))
+    await until(lambda: wire.consumers("q"))
+    await wire.publish("x", "k", body(1))
+    await until(lambda: intake.kept)
+
+
+async def test_a_queue_of_other_arguments_is_told(running, wire, vhost, sqlite_store, intake):
+    await asyncio.to_thread(vhost.node.api, "PUT", f"/queues/{vhost.name}/other", {"durable": True})
+    receiver = Receiver("t", "ci", None, sqlite_store, lambda: NOW)
+    inlet = AmqpInlet(receiver, vhost.url, Binding("x", ("#",), "other", True, 10))
+    task = asyncio.create_task(inlet.run(intake.accept))
+    await until(lambda: "inequivalent" in inlet.fault)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
