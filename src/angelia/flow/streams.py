@@ -189,9 +189,9 @@ class Streams:
         for name in listener.trunks:
             trunk, position = self._trunks[name], listener.positions[name]
             if trunk.is_lost(position):
-                listener.positions[name] = (
-                    trunk.head if position.epoch != trunk.head.epoch or position.sequence > trunk.head.sequence else trunk.oldest()
-                )
+                # A place ahead of the stream has nothing after it; from any other, what is left comes.
+                is_ahead = position.epoch == trunk.head.epoch and position.sequence > trunk.head.sequence
+                listener.positions[name] = trunk.head if is_ahead else trunk.oldest()
                 self._tell_gap(listener, name)
             if not trunk.reaches(listener.positions[name]):
                 return False
@@ -235,16 +235,22 @@ class Streams:
             while listener.number in self._listeners and not listener.is_paused and listener.positions is not None:
                 if self._catch_up_from_memory(listener):
                     return
-                for name in listener.trunks:
-                    position = listener.positions[name]
-                    if not self._trunks[name].reaches(position) and not self._trunks[name].is_lost(position):
-                        await self._read_back(listener, self._trunks[name])
-                        break
-        except BrokerUnavailable as error:
-            telemetry.log.warning("replay_failed", error=str(error))
-            listener.cut()
+                try:
+                    await self._read_first(listener)
+                except BrokerUnavailable as error:
+                    # It waits, as those who are live do: what it missed comes once the broker is back.
+                    telemetry.log.warning("replay_failed", error=str(error))
+                    await asyncio.sleep(1)
         finally:
             listener.is_catching_up = False
+
+    async def _read_first(self, listener: Listener) -> None:
+        """Read back for the first exchange that needs it."""
+        for name in listener.trunks:
+            trunk, position = self._trunks[name], (listener.positions or {})[name]
+            if not trunk.reaches(position) and not trunk.is_lost(position):
+                await self._read_back(listener, trunk)
+                return
 
     async def _read_back(self, listener: Listener, trunk: Trunk) -> None:
         """Bring memory back to its position; where that is more than memory holds, give it a part straight from the broker."""
