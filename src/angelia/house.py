@@ -16,6 +16,9 @@ from angelia.broker import Broker
 from angelia.brokers.embedded import EmbeddedBroker
 from angelia.brokers.rabbitmq import RabbitMQBroker
 from angelia.dialects.bonfire import BonfireDialect
+from angelia.dialects.brainlife import BrainlifeDialect
+from angelia.dialects.brainlife_http import NotificationRequests
+from angelia.dialects.brainlife_requests import TaskWatch
 from angelia.dialects.hermes import HermesDialect
 from angelia.directories.http import HttpDirectory, HttpDirectorySettings
 from angelia.directories.local import LocalDirectory
@@ -24,6 +27,7 @@ from angelia.directory import Directory
 from angelia.flow.announcer import Announcer
 from angelia.flow.clock import SteadyClock
 from angelia.flow.digester import Digester
+from angelia.flow.inbox_feed import WithInboxes
 from angelia.flow.intake import Intake
 from angelia.flow.janitor import Chore, Janitor
 from angelia.flow.letters import Letters, Links
@@ -32,6 +36,7 @@ from angelia.flow.outbox import Patience
 from angelia.flow.planner import Planner
 from angelia.flow.profiles import People
 from angelia.flow.relay import Lifetimes, Relay, attempt
+from angelia.flow.streams import Streams
 from angelia.flow.transitions import Crier, ForgetExperiments, Form, Herald, Outlets
 from angelia.flow.verification import verification_link
 from angelia.flow.voice import Voice
@@ -50,12 +55,19 @@ from angelia.settings import Settings, secret_of, section
 from angelia.stores.sql import SqlStore, open_store
 from angelia.web.app import make_api
 from angelia.web.context import Context
+from angelia.web.forms import item_out
 from angelia.web.live import Live
 from angelia.web.signin.providers import Provider
 from angelia.web.signin.sessions import Sessions
+from angelia.web.stream.entry import Entry
+from angelia.web.stream.forms import dumped
+from angelia.web.stream.gate import StreamGate
+from angelia.web.stream.native import Room
+from angelia.wire.admission import Admission, read_key
 from angelia.wire.asgi import App
 from angelia.wire.callers import Callers
 from angelia.wire.server import Limits, Server, protocol
+from angelia.wire.socket import Socket
 from angelia.wire.traced import traced_accept, traced_app
 
 STATES_KEPT = timedelta(days=90)
@@ -90,6 +102,9 @@ class House:
         outgoing = settings.broker.outgoing
         self.announcer = Announcer(self.broker, outgoing, now) if outgoing else None
         self.intake = Intake(store, now.us, node, self._wake("planner", "messages"), self.announcer)
+        self.sources = WithInboxes(self.broker, store, lambda item: dumped(item_out(item)))
+        self.streams = Streams(self.sources)
+        self.task_watch = self._task_watch()
         self.stages = self._stages()
 
     @classmethod
@@ -108,6 +123,7 @@ class House:
             yield house
         finally:
             if house is not None:
+                await house.streams.close()
                 if house.announcer is not None:
                     await house.announcer.close()
                 await house.broker.close()
@@ -147,6 +163,8 @@ class House:
         if isinstance(self.broker, EmbeddedBroker):
             chores.append(self.broker.prune)
         outlets = make_outlets(self.settings)
+        if self.task_watch is not None:
+            chores.append(self.task_watch.prune)
         return (
             Planner(self.store, self.people, self.directory, self.intake, wake_relay, patience),
             Digester(self.store, self.people, self.intake, wake_relay, seen_once=seen_once),
@@ -194,7 +212,27 @@ class House:
         bonfire = BonfireDialect(api, self.store, callers, now, self._wake_transitions, web.max_body)
         hermes = HermesDialect(bonfire, accept, callers, self.store, now)
         inlet = HttpInlet(hermes, accept, callers, now, web.max_body)
-        return traced_app(inlet) if tracing.is_on() else inlet
+        gate = self._gate(inlet, callers, context.sessions)
+        return traced_app(gate) if tracing.is_on() else gate
+
+    def _gate(self, behind: App, callers: Callers, sessions: Sessions) -> App:
+        """Live streams, before all else."""
+        wanted = self.settings.streams
+        words = [word.strip() for word in wanted.algorithms.split(",")]
+        key = read_key(wanted.public_key)
+        admission = Admission(self.broker.exchanges, callers, self.outbound, lambda: now().timestamp(), key=key, algorithms=words)
+        origins = frozenset({self.settings.house.base_url, *(origin.strip().rstrip("/") for origin in wanted.origins.split(",") if origin.strip())})
+        gate = StreamGate(behind, Room(self.streams, Entry(admission, sessions, origins), lambda: now().timestamp()), self.sources)
+        if key is None:
+            return gate
+        return BrainlifeDialect(gate, self.streams, admission, self.broker, NotificationRequests(self.store, admission, now))
+
+    def _task_watch(self) -> TaskWatch | None:
+        """Where brainlife's tokens are known and its exchange is there."""
+        wanted = self.settings.brainlife
+        if not self.settings.streams.public_key or wanted.exchange not in self.broker.exchanges:
+            return None
+        return TaskWatch(wanted, self.store, self.broker, self.intake.accept, self.outbound, now, lambda: self._changed("people"))
 
     def _wake_transitions(self) -> None:
         self.hints["crier"]()
@@ -276,6 +314,8 @@ class House:
         jobs.append(asyncio.create_task(self._keep_fresh()))
         listening = asyncio.create_task(self._listen())
         taking = [asyncio.create_task(inlet.run(self.intake.accept), name=f"inlet {inlet.name}") for inlet in self.inlets]
+        if self.task_watch is not None:
+            taking.append(asyncio.create_task(self.task_watch.run(), name="task watch"))
         try:
             await asyncio.gather(*jobs)
         finally:
@@ -421,6 +461,7 @@ def _uvicorn(house: House, settings: Settings) -> uvicorn.Config:
         port=web.port,
         loop="uvloop",
         http=protocol(limits),
+        ws=Socket,
         lifespan="off",
         log_config=None,
         access_log=False,

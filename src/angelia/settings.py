@@ -13,6 +13,7 @@ from typing import Any, get_args, get_type_hints
 from urllib.parse import urlsplit
 
 from angelia.broker import ExchangeSettings
+from angelia.dialects.brainlife_requests import BrainlifeSettings
 from angelia.inlets.bindings import AmqpInletSettings
 from angelia.model.errors import BadSettings
 from angelia.web.signin.providers import OidcSettings
@@ -111,6 +112,15 @@ class TransitionsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamSettings:
+    """Live streams."""
+
+    origins: str = _say("", "pages of other sites that may follow streams, with commas: https://portal.example.org")
+    public_key: str = _say("", "public key of a service whose signed tokens open streams too: the PEM text, or the path of its file")
+    algorithms: str = _say("RS256,RS384,RS512,PS256,PS384,PS512", "how those tokens may be signed, with commas")
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings. `agents` holds a table for each agent, read by its own room; `directories` one for each relation source,
     `oidc` one for each sign-in provider, `exchanges` one for each exchange that the hub knows.
@@ -124,6 +134,8 @@ class Settings:
     telemetry: TelemetrySettings = TelemetrySettings()
     broker: BrokerSettings = BrokerSettings()
     transitions: TransitionsSettings = TransitionsSettings()
+    streams: StreamSettings = StreamSettings()
+    brainlife: BrainlifeSettings = field(default_factory=BrainlifeSettings)
     agents: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     directories: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     oidc: Mapping[str, OidcSettings] = field(default_factory=dict)
@@ -169,6 +181,8 @@ _SECTIONS: Mapping[str, type] = {
     "telemetry": TelemetrySettings,
     "broker": BrokerSettings,
     "transitions": TransitionsSettings,
+    "streams": StreamSettings,
+    "brainlife": BrainlifeSettings,
 }
 
 
@@ -224,6 +238,12 @@ def _exchanges(tables: Mapping[str, Any]) -> dict[str, ExchangeSettings]:
             raise BadSettings(f"[exchanges.{name!r}]: a name has 1 to 127 bytes, all of them printable")
         if entry.kind not in ("topic", "direct"):
             raise BadSettings(f'exchanges."{name}".kind is topic or direct')
+        if entry.access not in ("public", "signed-in", "admin", "claim", "check"):
+            raise BadSettings(f'exchanges."{name}".access is public, signed-in, admin, claim or check')
+        if (entry.access == "claim" and not entry.claim) or (entry.access == "check" and "{word}" not in entry.check_url):
+            raise BadSettings(f'exchanges."{name}": claim needs the name of a claim, check a check_url with {{word}}')
+        if entry.word < 1 or name == "me" or name.startswith("me/"):
+            raise BadSettings(f'exchanges."{name}": word is 1 or more, and the name me is that of a person\'s own stream')
         if entry.keep_seconds <= 0 or entry.keep_bytes <= 0:
             raise BadSettings(f'exchanges."{name}".keep_seconds and .keep_bytes are above 0')
     return made or {EXCHANGE: ExchangeSettings()}

@@ -1,5 +1,6 @@
 """Waiting for what comes by itself: look until it is so, or fail."""
 
+import asyncio
 import time
 from collections.abc import Callable
 
@@ -10,3 +11,11 @@ def wait_until(is_true: Callable[[], object], seconds: float = 15.0, every: floa
     while not is_true():
         assert time.monotonic() < deadline, f"waited too long for {what or is_true}"
         time.sleep(every)
+
+
+async def eventually(is_true: Callable[[], object], seconds: float = 15.0, every: float = 0.02, what: object = "") -> None:
+    """The same, while the loop goes on."""
+    deadline = time.monotonic() + seconds
+    while not is_true():
+        assert time.monotonic() < deadline, f"waited too long for {what or is_true}"
+        await asyncio.sleep(every)

@@ -23,6 +23,7 @@ from angelia.stores.ledger import LedgerMixin
 from angelia.stores.messages import MessagesMixin
 from angelia.stores.operations import OperationsMixin
 from angelia.stores.people import PeopleMixin
+from angelia.stores.requests import RequestsMixin
 from angelia.stores.signin import SignInMixin
 from angelia.stores.site import SiteMixin, TypesMixin
 from angelia.stores.statistics import StatisticsMixin
@@ -47,6 +48,7 @@ class SqlStore(
     InboxMixin,
     EventsMixin,
     ExperimentsMixin,
+    RequestsMixin,
     UpkeepMixin,
 ):
     """`Store` on SQLite or PostgreSQL."""

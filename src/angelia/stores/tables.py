@@ -391,3 +391,20 @@ _partial("transitions_to_tell", "to_tell = 1", transitions.c.id)
 last_states = Table("last_states", metadata, Column("name", Text, primary_key=True), _text("state"), _big("at_us"))
 """What inlets saw last of what they watch: only a change is a message."""
 Index("last_states_at", last_states.c.at_us)
+
+task_requests = Table(
+    "task_requests",
+    metadata,
+    Column("id", String(24), primary_key=True),
+    Column("user_id", Text, nullable=False),
+    _text("event"),
+    _text("task_id"),
+    _text("instance_id"),
+    _text("document"),
+    Column("created_us", BigInteger, nullable=False),
+    Column("matched_us", BigInteger),
+    Column("triggered_us", BigInteger),
+)
+Index("task_requests_user", task_requests.c.user_id, task_requests.c.id)
+stream_positions = Table("stream_positions", metadata, Column("name", Text, primary_key=True), _text("position"))
+"""How far those who must miss nothing have read an exchange."""

@@ -218,7 +218,7 @@ class UpkeepMixin:
         return count
 
 
-HEAD = "0009"
+HEAD = "0010"
 
 
 def mismatch(found: str) -> SchemaMismatch:

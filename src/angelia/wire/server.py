@@ -20,6 +20,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from angelia.wire.problems import PROBLEM_HEADERS, problem
+from angelia.wire.socket import Socket
 
 MOST_HEAD = 32_768  # bytes of a request line and its headers
 MOST_URL = 16_384
@@ -268,7 +269,7 @@ def protocol(limits: Limits) -> Any:
 def check_all(connections: Iterable[Any], now: float) -> None:
     """One look over all connections."""
     for connection in list(connections):
-        if isinstance(connection, WatchedProtocol):
+        if isinstance(connection, WatchedProtocol | Socket):
             connection.check(now)
 
 

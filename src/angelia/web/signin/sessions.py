@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from time import monotonic
 
 from fastapi import Request, Response
+from starlette.requests import HTTPConnection
 
 from angelia.model.person import Person
 from angelia.store import Session, Store
@@ -17,7 +18,7 @@ LONGEST = timedelta(days=7)
 TOUCH = timedelta(minutes=5)
 REMEMBERED = 3.0  # seconds; what was ended is refused in every process within 5 s (promise P19)
 MOST_REMEMBERED = 10_000
-_BY_THEMSELVES = frozenset({"/inbox/live"})
+_BY_THEMSELVES = frozenset({"/inbox/live", "/api/v1/stream"})
 """What open pages ask without her: it does not keep a session from ending by rest."""
 
 
@@ -57,7 +58,7 @@ class Sessions:
             self._known.clear()
         response.delete_cookie(self.cookie, path="/", secure=self.is_secure, httponly=True, samesite="lax")
 
-    async def find(self, request: Request) -> tuple[Session, Person] | None:
+    async def find(self, request: HTTPConnection) -> tuple[Session, Person] | None:
         """The session of a request and whose it is, None where there is none that is good."""
         secret = request.cookies.get(self.cookie, "")
         if not secret or len(secret) > 100 or not secret.isascii():

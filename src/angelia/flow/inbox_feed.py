@@ -1,0 +1,93 @@
+"""A person's own deliveries as a stream: what her web inbox gets, beside the exchanges of the broker.
+
+Nothing is kept twice: replay reads the inbox. Positions are the ids of deliveries, which grow with time.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from angelia.broker import Broker, ExchangeSettings, Gap, Replay
+from angelia.flow.rights import principals
+from angelia.model.errors import BrokerUnavailable, StoreUnavailable
+from angelia.model.event import Event, Position
+from angelia.store import InboxItem, InboxQuery, Store
+
+PREFIX = "me/"
+POLL = 1.0  # seconds
+PAGE = 500
+_EPOCH = "inbox"
+
+
+class WithInboxes:
+    """A Broker whose exchanges `me/<person id>` are inboxes; all others are those of the broker within."""
+
+    def __init__(self, broker: Broker, store: Store, body_of: Callable[[InboxItem], bytes]) -> None:
+        self.name = broker.name
+        self.exchanges: Mapping[str, ExchangeSettings] = broker.exchanges
+        self._broker = broker
+        self._store = store
+        self._body_of = body_of
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        """See Broker."""
+        await self._broker.publish(events)
+
+    async def head(self, exchange: str) -> Position:
+        """See Broker."""
+        if not exchange.startswith(PREFIX):
+            return await self._broker.head(exchange)
+        newest = await self._items(exchange, InboxQuery(state="all", limit=1))
+        return Position(_EPOCH, newest[0].delivery_id if newest else 0)
+
+    async def follow(self, exchange: str, since: Position | None = None) -> AsyncGenerator[Sequence[Event] | Gap, None]:
+        """See Broker."""
+        if not exchange.startswith(PREFIX):
+            async for found in self._broker.follow(exchange, since):
+                yield found
+            return
+        at = since or await self.head(exchange)
+        stamp = ""
+        while True:
+            try:
+                seen = await self._store.inbox_stamp(int(exchange[len(PREFIX) :]))
+                if seen != stamp:
+                    replay = await self.replay(exchange, at)
+                    stamp, at = seen, replay.until
+                    if replay.events:
+                        yield replay.events
+            except (StoreUnavailable, BrokerUnavailable):
+                pass
+            await asyncio.sleep(POLL)
+
+    async def replay(self, exchange: str, since: Position, limit: int = 10_000) -> Replay:
+        """See Broker."""
+        if not exchange.startswith(PREFIX):
+            return await self._broker.replay(exchange, since, limit)
+        if since.epoch != _EPOCH:
+            return Replay((), False, await self.head(exchange))
+        query = InboxQuery(state="all", is_newest_first=False, after_id=since.sequence, limit=min(limit, PAGE))
+        events = [self._event(item) for item in await self._items(exchange, query)]
+        until = events[-1].position if events else since
+        assert until is not None
+        return Replay(events, True, until)
+
+    async def _items(self, exchange: str, query: InboxQuery) -> list[InboxItem]:
+        person_id = int(exchange[len(PREFIX) :])
+        try:
+            # Her rights as they are now: what is restricted to others is no longer shown (promise P14).
+            return await self._store.inbox(person_id, replace(query, seen_by=await principals(self._store, person_id)))
+        except StoreUnavailable as error:
+            raise BrokerUnavailable(str(error), error.retry_after) from None
+
+    def _event(self, item: InboxItem) -> Event:
+        properties: dict[str, Any] = {"timestamp": int(item.delivered_at.timestamp())}
+        return Event("me", item.message.type, self._body_of(item), "application/json", {}, properties, Position(_EPOCH, item.delivery_id))
+
+    async def faults(self) -> dict[str, str]:
+        """See Broker."""
+        return await self._broker.faults()
+
+    async def close(self) -> None:
+        """The broker within is closed by whoever opened it."""

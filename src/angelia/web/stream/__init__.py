@@ -1,0 +1,1 @@
+"""Live streams: WebSocket, server-sent events, and reading after a cursor."""

@@ -1,0 +1,230 @@
+"""Who may follow which exchange: the credentials of a live client, and the rule of each exchange."""
+
+import asyncio
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from hashlib import sha256
+from pathlib import Path
+from time import monotonic
+from typing import Any
+from urllib.parse import quote
+
+from joserfc import jws
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, RSAKey
+
+from angelia.broker import ExchangeSettings
+from angelia.model.errors import BadSettings, NotAuthenticated
+from angelia.outbound import Answer, Outbound, Request
+from angelia.wire.callers import Caller, Callers
+
+ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
+CHECK_WITHIN = 5.0  # seconds
+REMEMBERED = 30.0  # seconds that the answer of a check counts
+MOST_REMEMBERED = 20_000
+MOST_TOKEN = 16_384
+MOST_CHECKS = 32
+"""Checks that are under way at once."""
+
+
+class Verdict(Enum):
+    """What comes of asking for a binding."""
+
+    GRANTED = "granted"
+    DENIED = "denied"
+    UNKNOWN = "unknown"
+    """There is no such exchange for anybody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """Who a live client is: a caller of ours, the bearer of a foreign token with `claims`, or nobody. `ends_at` is in epoch seconds."""
+
+    caller: Caller | None = None
+    claims: Mapping[str, Any] = field(default_factory=dict)
+    token: str = ""
+    ends_at: float | None = None
+
+    @property
+    def is_somebody(self) -> bool:
+        """Has it shown credentials?"""
+        return self.caller is not None or bool(self.token)
+
+    @property
+    def name(self) -> str:
+        """For logs and marks."""
+        return self.caller.name if self.caller is not None else f"token:{self.claims.get('sub', '')}"
+
+
+NOBODY = Guest()
+
+
+def read_key(given: str) -> RSAKey | ECKey | None:
+    """The public key of a setting: a PEM text, or the path of a file that holds it; None for ""."""
+    if not given:
+        return None
+    try:
+        text = given if "BEGIN" in given else Path(given).read_text(encoding="ascii")
+        try:
+            return RSAKey.import_key(text)
+        except (ValueError, JoseError):
+            return ECKey.import_key(text)
+    except (OSError, ValueError, TypeError, AttributeError, JoseError) as error:
+        raise BadSettings(f"streams.public_key: {error}") from None
+
+
+class Admission:
+    """Checks credentials and bindings. All answers fail closed."""
+
+    def __init__(
+        self,
+        exchanges: Mapping[str, ExchangeSettings],
+        callers: Callers,
+        outbound: Outbound,
+        epoch_seconds: Callable[[], float],
+        *,
+        key: RSAKey | ECKey | None = None,
+        algorithms: Collection[str] = ALGORITHMS,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self.exchanges = exchanges
+        self._callers = callers
+        self._outbound = outbound
+        self._epoch_seconds = epoch_seconds
+        self._key = key
+        self._algorithms = [name for name in algorithms if name in ALGORITHMS]
+        self._clock = clock
+        self._kept: OrderedDict[tuple[str, str], tuple[float, bool]] = OrderedDict()
+        self._asking: dict[tuple[str, str], asyncio.Task[bool]] = {}
+        self._slots = asyncio.Semaphore(MOST_CHECKS)
+
+    async def guest(self, token: str) -> Guest:
+        """Whom a token stands for: one of the hub's own, or one signed with the configured key. NotAuthenticated."""
+        if token.startswith("ang_") or self._key is None:
+            caller = await self._callers.of(f"Bearer {token}".encode("utf-8", "replace"))
+            return Guest(caller=caller, token=token)
+        return self.foreign(token)
+
+    def foreign(self, token: str) -> Guest:
+        """The bearer of a token signed with the configured key; `exp` and `nbf` may be fractions, `sub` a number. NotAuthenticated."""
+        now = self._epoch_seconds()
+        claims = self._claims(token)
+        ends_at, begins_at = claims.get("exp"), claims.get("nbf")
+        for moment in (ends_at, begins_at):
+            if moment is not None and (isinstance(moment, bool) or not isinstance(moment, int | float)):
+                raise NotAuthenticated("exp and nbf are numbers")
+        if ends_at is not None and ends_at <= now:
+            raise NotAuthenticated("this token has expired")
+        if begins_at is not None and begins_at > now:
+            raise NotAuthenticated("this token is not good yet")
+        return Guest(claims=claims, token=token, ends_at=ends_at)
+
+    def _claims(self, token: str) -> Mapping[str, Any]:
+        if self._key is None or not token.isascii() or not 0 < len(token) <= MOST_TOKEN:
+            raise NotAuthenticated("this is no token that we know")
+        registry = jws.JWSRegistry(algorithms=self._algorithms, strict_check_header=False)
+        registry.max_payload_length = MOST_TOKEN
+        try:
+            payload = jws.deserialize_compact(token, self._key, self._algorithms, registry).payload or b""
+            claims = json.loads(payload)
+        except (JoseError, ValueError, TypeError, AttributeError, RecursionError):
+            raise NotAuthenticated("this is no token that we know") from None
+        if not isinstance(claims, dict):
+            raise NotAuthenticated("this is no token that we know")
+        return claims
+
+    async def check(self, guest: Guest, exchange: str, pattern: str) -> Verdict:
+        """May this guest bind this pattern? `pattern` is checked already as text."""
+        rule = self.exchanges.get(exchange)
+        if rule is None:
+            return Verdict.UNKNOWN
+        return Verdict.GRANTED if await self._is_granted(guest, exchange, rule, pattern) else Verdict.DENIED
+
+    async def _is_granted(self, guest: Guest, exchange: str, rule: ExchangeSettings, pattern: str) -> bool:
+        caller = guest.caller
+        if rule.access == "public":
+            return True
+        if caller is not None and caller.is_admin:
+            return True
+        if rule.access == "signed-in":
+            return guest.is_somebody and (caller is None or caller.person is not None)
+        if rule.access == "admin" or not guest.is_somebody:
+            return False
+        word = _checked_word(rule, pattern)
+        if word is None:
+            return False
+        if word in _list(rule.open_words):
+            return True
+        if rule.access == "claim":
+            return _claim_holds(guest.claims, rule.claim, word)
+        return await self._asked(guest, exchange, rule, word)
+
+    async def _asked(self, guest: Guest, exchange: str, rule: ExchangeSettings, word: str) -> bool:
+        """What the configured URL says; everything but a clear yes is no. Those who ask the same at the same time share one question."""
+        mark = sha256(guest.token.encode("utf-8", "replace")).hexdigest(), f"{exchange}\0{word}"
+        kept = self._kept.get(mark)
+        if kept is not None and self._clock() - kept[0] < REMEMBERED:
+            return kept[1]
+        task = self._asking.get(mark)
+        if task is None:
+            task = self._asking[mark] = asyncio.create_task(self._fetch(guest.token, rule, word))
+            task.add_done_callback(lambda _: self._asking.pop(mark, None))
+        try:
+            async with asyncio.timeout(CHECK_WITHIN):
+                is_granted = await asyncio.shield(task)
+        except TimeoutError:
+            return False
+        self._kept[mark] = self._clock(), is_granted
+        if len(self._kept) > MOST_REMEMBERED:
+            self._kept.popitem(last=False)
+        return is_granted
+
+    async def _fetch(self, token: str, rule: ExchangeSettings, word: str) -> bool:
+        url = rule.check_url.replace("{word}", quote(word, safe=""))
+        headers = {"Accept": "application/json", "Authorization": f"Bearer {token}"}
+        async with self._slots:
+            answer = await self._outbound.fetch(Request(url=url, headers=headers, timeout=CHECK_WITHIN, most=65_536))
+        if not isinstance(answer, Answer):
+            return False
+        try:
+            said = json.loads(answer.body)
+        except (ValueError, RecursionError):
+            return False
+        return isinstance(said, dict) and said.get("status") == "ok"
+
+    async def close(self) -> None:
+        """Who still waits gets a no."""
+        tasks = list(self._asking.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _list(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _checked_word(rule: ExchangeSettings, pattern: str) -> str | None:
+    """The word of the pattern that decides; None where a wildcard stands there or before it, or the first word is none of those allowed."""
+    words = pattern.split(".")
+    if len(words) < rule.word or any(word in ("*", "#", "") for word in (words[0], words[rule.word - 1])):
+        return None
+    # Before the checked word `#` could stand for any number of words, so another one would be checked than is matched.
+    if "#" in words[: rule.word]:
+        return None
+    first = _list(rule.first_words)
+    if first and words[0] not in first:
+        return None
+    return words[rule.word - 1]
+
+
+def _claim_holds(claims: Mapping[str, Any], name: str, word: str) -> bool:
+    """Does the claim contain the word, or is it the word? Numbers are compared as text; a 0 in brainlife's `gids` separates and is no group."""
+    found: Any = claims
+    for part in name.split("."):
+        found = found.get(part) if isinstance(found, dict) else None
+    entries = found if isinstance(found, list) else [found]
+    return any(str(entry) == word for entry in entries if isinstance(entry, str | int) and not isinstance(entry, bool) and entry not in {0, ""})
