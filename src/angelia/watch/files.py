@@ -151,7 +151,7 @@ class Follower:
             try:
                 file = open_log(self.path, self.root)
             except FileNotFoundError:
-                yield from self._rest_of_open()
+                yield from self.pieces_left()
                 raise
             found = os.fstat(file)
             head = _read_at(file, 0, HEAD)
@@ -175,6 +175,10 @@ class Follower:
         finally:
             if file is not None:
                 os.close(file)
+
+    def pieces_left(self) -> Iterator[Piece]:
+        """What was written into the open file after its name was taken away, where there is no other of that name yet."""
+        yield from self._rest_of_open()
 
     def _now(self) -> Trace:
         assert self.trace is not None
