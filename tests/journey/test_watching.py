@@ -69,7 +69,7 @@ class Writer:
                 self.lines.append(line)
 
     def _shift(self) -> None:
-        for number in range(4, 0, -1):
+        for number in range(60, 0, -1):
             if (old := self.path.with_name(f"{self.path.name}.{number}")).exists():
                 old.replace(self.path.with_name(f"{self.path.name}.{number + 1}"))
 
@@ -199,7 +199,7 @@ def test_it_ends_on_a_signal_and_goes_on_where_it_was(hub, tmp_path):
     writer.append(2)
     watching = Watching(tmp_path / "watch", hub.url, TABLE.format(path=writer.path).replace('"beginning"', '"end"'))
     try:
-        wait_until(lambda: (tmp_path / "watch" / "watch-state" / "yumo.json").exists(), 30, what=watching.server.log)
+        wait_until((tmp_path / "watch" / "watch-state" / "yumo.json").exists, 30, what=watching.server.log)
         writer.append(2)
         wait_until(lambda: len(bodies(hub)) == 2, 30, what=watching.server.log)
         watching.server.kill(signal.SIGTERM)

@@ -106,8 +106,8 @@ class Rules:
         )
 
     def is_whole(self, text: str) -> bool:
-        """Does this look like a complete record? Only then may a line without an end be taken."""
-        return self._fields is not None and self._fields.search(text) is not None and (self._start is None or self._start.search(text) is not None)
+        """Does this look like a complete record? Only then may a line without an end be taken; without `record_start` nobody can say."""
+        return all(pattern is not None and pattern.search(text) is not None for pattern in (self._start, self._fields))
 
     def told(self, text: str) -> Fields | None:
         """The fields of a record that is worth telling; None for all others."""
