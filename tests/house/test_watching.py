@@ -49,7 +49,7 @@ class Site:
         self.start()
 
     def start(self):
-        self.watcher, self.is_fresh = Watcher(self.settings, self.sink), True
+        self.watcher = Watcher(self.settings, self.sink)
 
     def append(self, count=2):
         with self.path.open("a") as file:
@@ -61,7 +61,6 @@ class Site:
         self.now += after
         self.watcher._saved_at = -1e9
         self.watcher.turn(self.now)
-        self.is_fresh = False
 
     def shift(self):
         for number in range(60, 0, -1):
@@ -74,9 +73,6 @@ class Site:
             self.path.rename(f"{self.path}.1")
 
     def copytruncate(self):
-        """A copy has another number than what was read: where it is made right after a crash that lost the place, it would be another file."""
-        if self.is_fresh:
-            self.look()
         self.shift()
         if self.path.exists():
             shutil.copy(self.path, f"{self.path}.1")
@@ -92,7 +88,10 @@ class Site:
         """After an unfinished turn: what was told is not in the checkpoint."""
         for watch in self.watcher.watches:
             for message in watch.turn(self.now):
-                self.sink.accept(message)
+                if message is None:
+                    self.watcher._save()
+                else:
+                    self.sink.accept(message)
             watch.close()
         self.start()
 

@@ -38,7 +38,8 @@ class DirectMail:
         left = list(message.get("recipients") or self.recipients)
         refused: list[str] = []
         try:
-            with self._connected() as server:
+            server = self._connected()
+            try:
                 for recipient in list(left):
                     try:
                         server.send_message(self._letter(message, recipient), self.sender, [recipient])
@@ -50,6 +51,11 @@ class DirectMail:
                             ) from None
                         refused.append(f"{recipient}: {code}")
                     left.remove(recipient)
+            finally:
+                # What is taken is taken, however the server says good-bye.
+                with suppress(smtplib.SMTPException, OSError):
+                    server.quit()
+                server.close()
         except smtplib.SMTPResponseException as error:
             text = error.smtp_error.decode(errors="replace") if isinstance(error.smtp_error, bytes) else str(error.smtp_error)
             words = f"{error.smtp_code} {one_line(text)}"

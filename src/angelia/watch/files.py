@@ -281,7 +281,7 @@ class Follower:
             file = open_log(path, self.root)
             try:
                 found, head = os.fstat(file), _read_at(file, 0, HEAD)
-                if not old.offset or not _goes_on(old, file, found.st_size, head):
+                if not old.head or not _goes_on(old, file, found.st_size, head):
                     return False
                 yield from self._new_bytes(file)
                 if (found.st_dev, found.st_ino) != old.key:

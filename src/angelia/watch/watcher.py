@@ -61,8 +61,10 @@ class Watcher:
             if not self._send():
                 return
             for message in watch.turn(now):
-                self._unsent.append(message)
-                self._send()
+                if message is not None:
+                    self._unsent.append(message)
+                if self._send() and message is None:
+                    self._save()
         if self._send() and (self._is_told or time.monotonic() - self._saved_at >= QUIET_SAVES_EVERY):
             self._save()
 

@@ -69,8 +69,12 @@ class Watch:
         self.rates = Rates(count, period, watch.burst)
         self._start, self._end = (compiled(text) if text else None for text in (watch.measurement_start, watch.measurement_end))
 
-    def turn(self, now: float) -> Iterator[Fields]:
-        """What is to be told, from all files; `now` in seconds since 1970."""
+    def turn(self, now: float) -> Iterator[Fields | None]:
+        """What is to be told, from all files; `now` in seconds since 1970.
+
+        None asks for a checkpoint: another file is read, and ids are made of what it is. Should we crash, and a copy of it be all that is left,
+        the copy is known for what it is only where that was written down.
+        """
         if not self.measurement.written_at:
             self.measurement.written_at = now
         for path in self._paths():
@@ -116,7 +120,7 @@ class Watch:
         if follower.done:
             follower.trace = follower.done.pop()
 
-    def _look(self, path: str, now: float) -> Iterator[Fields]:
+    def _look(self, path: str, now: float) -> Iterator[Fields | None]:
         reading = self._reading(path)
         try:
             if reading.follower.has_changed():
@@ -129,7 +133,7 @@ class Watch:
         if scanner is not None and time.monotonic() - scanner.fed_at >= seconds(self.settings.flush_after):
             yield from self._of_found(reading, scanner.flush(), now)
 
-    def _failing(self, path: str, reading: Reading, error: OSError, now: float) -> Iterator[Fields]:
+    def _failing(self, path: str, reading: Reading, error: OSError, now: float) -> Iterator[Fields | None]:
         if isinstance(error, FileNotFoundError):
             for piece in reading.follower.pieces_left():
                 yield from self._of_piece(reading, piece, now)
@@ -145,7 +149,7 @@ class Watch:
             said = f"{words.one_line(ascii(path)[1:-1])} can't be read: {error.strerror or error}"
             yield self._addressed(words.state_message(self.settings.name, self.measurement.name, "log.missing", key, said, said))
 
-    def _of_piece(self, reading: Reading, piece: Piece, now: float) -> Iterator[Fields]:
+    def _of_piece(self, reading: Reading, piece: Piece, now: float) -> Iterator[Fields | None]:
         if piece.is_new and reading.scanner is not None:
             yield from self._of_found(reading, reading.scanner.finish(), now)
             reading.scanner, reading.encoding = None, ""
@@ -157,6 +161,7 @@ class Watch:
                 return
             reading.scanner, skip = self._scanner(reading, piece)
             data = data[skip:]
+            yield None
         self.measurement.written_at, self.measurement.is_silence_told = now, False
         yield from self._of_found(reading, reading.scanner.feed(data), now, piece)
 
