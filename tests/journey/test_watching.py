@@ -54,6 +54,14 @@ def bodies(hub: Hub, type: str = "instrument.error") -> list[str]:
     return [message["body"] for message in told(hub) if message["type"] == type]
 
 
+def wait_for_all(hub, writer, watching):
+    """Until the hub has as many messages as there are lines."""
+    try:
+        wait_until(lambda: hub.count("SELECT count(*) FROM messages") >= len(writer.lines), 60)
+    except AssertionError:
+        pytest.fail(f"not told: {sorted(set(writer.lines) - set(bodies(hub)))}\n{watching.server.log()}")
+
+
 class Writer:
     """Writes a log and rotates it, each line with a number of its own."""
 
@@ -113,7 +121,7 @@ def test_fifty_rotations_and_ten_kills_each_line_once(hub, tmp_path):
         for number, kind in enumerate(kinds):
             writer.append(chance.randrange(1, 8))
             if kind == "recreate":
-                wait_until(lambda: hub.count("SELECT count(*) FROM messages") >= len(writer.lines), 30, what=watching.server.log)
+                wait_for_all(hub, writer, watching)
             getattr(writer, kind)()
             writer.append(chance.randrange(1, 5))
             if number in kills:
@@ -123,7 +131,7 @@ def test_fifty_rotations_and_ten_kills_each_line_once(hub, tmp_path):
                 watching.start()
             elif chance.random() < 0.5:
                 time.sleep(chance.random() * 0.1)
-        wait_until(lambda: hub.count("SELECT count(*) FROM messages") >= len(writer.lines), 60, what=watching.server.log)
+        wait_for_all(hub, writer, watching)
         time.sleep(0.3)
         counted = Counter(bodies(hub))
         assert counted == Counter(writer.lines)

@@ -66,6 +66,10 @@ class Trace:
         return head.hex().startswith(self.head)
 
 
+class Moving(OSError):
+    """Files are being renamed at this moment: what was listed lies elsewhere by now, so it is looked at again later."""
+
+
 def _tail_of(file: int, offset: int) -> tuple[str, int]:
     length = min(TAIL, offset)
     return hashlib.blake2b(_read_at(file, offset - length, length), digest_size=8).hexdigest(), length
@@ -254,61 +258,83 @@ class Follower:
         else:
             for path, found in sorted(siblings, key=lambda pair: (pair[1].st_dev, pair[1].st_ino) != old.key):
                 key = found.st_dev, found.st_ino
-                if (key == old.key or found.st_mtime_ns >= old.mtime_ns) and (yield from self._rest_in(path)):
+                if (key == old.key or found.st_mtime_ns >= old.mtime_ns) and (yield from self._rest_in(path, found)):
                     taken.add(key)
                     break
         for path, found in siblings:
             if (found.st_dev, found.st_ino) not in taken and found.st_mtime_ns >= old.mtime_ns:
-                yield from self._whole_of(path, old)
+                yield from self._whole_of(path, found, old)
 
     def _siblings(self, current: os.stat_result) -> list[tuple[Path, os.stat_result]]:
-        """Files beside it whose names begin with its own (`x.log.1`, `x.log-2026`, `x-1.log`), oldest first."""
+        """Files beside it whose names begin with its own (`x.log.1`, `x.log-2026`, `x-1.log`), oldest first.
+
+        A folder that is renamed in while it is listed may show a file twice or not at all: two lists must agree.
+        """
+        first, found = self._listed(current), self._listed(current)
+        if [(path, there.st_ino) for path, there in first] != [(path, there.st_ino) for path, there in found]:
+            raise Moving("files are being renamed")
+        return found
+
+    def _listed(self, current: os.stat_result) -> list[tuple[Path, os.stat_result]]:
         found: list[tuple[Path, os.stat_result]] = []
-        with suppress(OSError), os.scandir(self.path.parent) as entries:
+        with os.scandir(self.path.parent) as entries:
             for entry in entries:
                 if not entry.name.startswith(self.path.stem) or entry.name.endswith((".gz", ".xz", ".bz2", ".zst")):
                     continue
-                with suppress(OSError):
+                with suppress(FileNotFoundError):
                     there = os.stat(entry.path, follow_symlinks=False)
                     if stat.S_ISREG(there.st_mode) and (there.st_dev, there.st_ino) != (current.st_dev, current.st_ino):
                         found.append((Path(entry.path), there))
         return sorted(found, key=lambda pair: (pair[1].st_mtime_ns, pair[0].name))
 
-    def _rest_in(self, path: Path) -> Generator[Piece, None, bool]:
+    def _open_listed(self, path: Path, listed: os.stat_result) -> int | None:
+        """The file that was listed; None for what may not be read. Moving where another lies there now."""
+        try:
+            file = open_log(path, self.root)
+        except FileNotFoundError:
+            raise Moving("files are being renamed") from None
+        except OSError:
+            return None
+        found = os.fstat(file)
+        if (found.st_dev, found.st_ino) != (listed.st_dev, listed.st_ino):
+            os.close(file)
+            raise Moving("files are being renamed")
+        return file
+
+    def _rest_in(self, path: Path, listed: os.stat_result) -> Generator[Piece, None, bool]:
         """The rest of the file that was read, in the place where it or its copy lies now; is it there?"""
         old = self._now()
-        with suppress(OSError):
-            file = open_log(path, self.root)
-            try:
-                found, head = os.fstat(file), _read_at(file, 0, HEAD)
-                if not old.head or not _goes_on(old, file, found.st_size, head):
-                    return False
-                yield from self._new_bytes(file)
-                if (found.st_dev, found.st_ino) != old.key:
-                    # A copy: it must not be taken for a file of its own later, under whatever name.
-                    self._remember(replace(self._now(), device=found.st_dev, inode=found.st_ino))
-                return True
-            finally:
-                os.close(file)
-        return False
+        if not old.head or (file := self._open_listed(path, listed)) is None:
+            return False
+        try:
+            found, head = os.fstat(file), _read_at(file, 0, HEAD)
+            if not _goes_on(old, file, found.st_size, head):
+                return False
+            yield from self._new_bytes(file)
+            if (found.st_dev, found.st_ino) != old.key:
+                # A copy: it must not be taken for a file of its own later, under whatever name.
+                self._remember(replace(self._now(), device=found.st_dev, inode=found.st_ino))
+            return True
+        finally:
+            os.close(file)
 
-    def _whole_of(self, path: Path, old: Trace) -> Iterator[Piece]:
+    def _whole_of(self, path: Path, listed: os.stat_result, old: Trace) -> Iterator[Piece]:
         """A file that lived between two looks. What begins like the old one and is shorter is a copy of it."""
-        with suppress(OSError):
-            file = open_log(path, self.root)
-            try:
-                found, head = os.fstat(file), _read_at(file, 0, HEAD)
-                key = (found.st_dev, found.st_ino)
-                if any(done.key == key and _goes_on(done, file, found.st_size, head) for done in self.done):
-                    return
-                if head and old.has_head(head) and found.st_size < old.offset:
-                    self._remember(Trace(*key, head.hex()))
-                    return
-                self._begin(file, found, head)
-                yield Piece(self._now(), 0, b"", is_new=True)
-                yield from self._new_bytes(file)
-            finally:
-                os.close(file)
+        if (file := self._open_listed(path, listed)) is None:
+            return
+        try:
+            found, head = os.fstat(file), _read_at(file, 0, HEAD)
+            key = (found.st_dev, found.st_ino)
+            if any(done.key == key and _goes_on(done, file, found.st_size, head) for done in self.done):
+                return
+            if head and old.has_head(head) and found.st_size < old.offset:
+                self._remember(Trace(*key, head.hex()))
+                return
+            self._begin(file, found, head)
+            yield Piece(self._now(), 0, b"", is_new=True)
+            yield from self._new_bytes(file)
+        finally:
+            os.close(file)
 
     def state(self) -> dict[str, Any]:
         """For the checkpoint."""
