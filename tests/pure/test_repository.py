@@ -11,6 +11,7 @@ from angelia.cli.main import COMMANDS
 from angelia.model.delivery import Reason
 from angelia.settings import all_settings
 from angelia.telemetry import registry
+from angelia.watch.settings import all_settings as watcher_settings
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "src").rglob("*.py"))
@@ -96,6 +97,7 @@ def test_the_reference_is_complete():
     assert all(f"`{name}`" in reference("settings.md") for name, *_ in all_settings())
     assert all(f"`{reason.value}`" in reference("reasons.md") for reason in Reason)
     assert all(f"`angelia {name}`" in reference("commands.md") for name in COMMANDS)
+    assert all(f"`{name}`" in reference("watcher.md") for name, *_ in watcher_settings())
     metrics = {metric.name for metric in registry.collect()}
     assert all(f"`{name}" in reference("metrics.md") for name in metrics)
 
@@ -103,7 +105,7 @@ def test_the_reference_is_complete():
 @pytest.mark.parametrize("word", ["maildir", "smtp", "starttls"])
 def test_no_room_names_anothers_technology(word):
     """Spread: a medium's technology is named in its room, in the sample's words to the operator, and nowhere else."""
-    allowed = {"agents/mail", "agents/__init__"}
+    allowed = {"agents/mail", "agents/__init__", "watch/direct_mail"}
     for path in MODULES:
         name = path.relative_to(ROOT / "src").as_posix()
         if not name.startswith("angelia/") or any(part in name for part in allowed):
