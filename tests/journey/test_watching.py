@@ -26,12 +26,13 @@ def hub(tmp_path):
 class Watching:
     """A watcher process, killed and started again; `tables` is the rest of its TOML."""
 
-    def __init__(self, folder: Path, url: str, tables: str, **environment: str) -> None:
-        self.folder, self._env = folder, ENVIRONMENT | environment
+    def __init__(self, folder: Path, url: str, tables: str, *, is_started: bool = True) -> None:
+        self.folder, self._env = folder, ENVIRONMENT
         folder.mkdir(exist_ok=True)
         (folder / "watch.toml").write_text(f'[hub]\nurl = "{url}"\n{tables}')
         self.number = 0
-        self.start()
+        if is_started:
+            self.start()
 
     def start(self) -> None:
         self.number += 1
@@ -191,13 +192,30 @@ def test_a_measurement_is_one_thread_and_its_silence_is_told(hub, tmp_path):
 def test_repeats_are_counted_and_told_as_one_line(hub, tmp_path):
     path = tmp_path / "run.log"
     path.write_text("".join(f"error 2 motor step {number} lost\n" for number in range(40)))
-    table = TABLE.format(path=path).replace('"0s"', '"1s"').replace("lost", "lost")
+    table = TABLE.format(path=path).replace('"0s"', '"1s"')
     watching = Watching(tmp_path / "watch", hub.url, table)
     try:
         wait_until(lambda: len(told(hub)) == 2, 30, what=watching.server.log)
         first, rest = told(hub)
         assert first["body"] == "error 2 motor step 0 lost"
         assert rest["type"] == "instrument.repeats" and "39 more times until" in rest["subject"]
+    finally:
+        watching.stop()
+
+
+def test_with_notices_a_line_is_told_long_before_the_next_look(hub, tmp_path):
+    """F46: they only hurry; what came without one is found by polling, as everywhere else here."""
+    writer = Writer(tmp_path / "run.log")
+    writer.append(1)
+    watching = Watching(tmp_path / "watch", hub.url, "", is_started=False)
+    text = (tmp_path / "watch" / "watch.toml").read_text()
+    (tmp_path / "watch" / "watch.toml").write_text("notices = true\n" + text + TABLE.format(path=writer.path).replace("50ms", "60s"))
+    watching.start()
+    try:
+        wait_until(lambda: len(bodies(hub)) == 1, 30, what="the first look")
+        writer.append(1)
+        wait_until(lambda: len(bodies(hub)) == 2, 20, what="a notice")
+        assert watching.stop() == 0
     finally:
         watching.stop()
 

@@ -1,5 +1,6 @@
 """Settings of the watcher: `[[watch]]` tables in TOML, or the JSON configuration of the Sonix+ bot as it is; unknown names are errors."""
 
+import importlib.util
 import json
 import os
 import re
@@ -80,12 +81,13 @@ class WatchSettings:
 
 @dataclass(frozen=True, slots=True)
 class WatcherSettings:
-    """A whole configuration. `direct` are the tables of the bot's own JSON, for where there is no hub."""
+    """A whole configuration. `direct` are the tables of the bot's own JSON, for where there is no hub; notices only hurry."""
 
     hub: HubSettings = field(default_factory=HubSettings)
     watches: tuple[WatchSettings, ...] = ()
     state: Path = Path("watch-state")
     direct: Mapping[str, Any] = field(default_factory=dict)
+    has_notices: bool = False
 
 
 def seconds(text: str, name: str = "a length") -> float:
@@ -165,8 +167,8 @@ def load(path: Path, logs: tuple[str, ...] = (), environment: Mapping[str, str] 
 def settings_of(document: dict[str, Any], path: Path, logs: tuple[str, ...], environment: Mapping[str, str]) -> WatcherSettings:
     """The settings in a document that was read from `path`."""
     for name in document:
-        if name not in ("hub", "watch", "state", "mail", "telegram"):
-            raise BadSettings(f"there is no section {name}; there are hub, watch, state, mail, telegram")
+        if name not in ("hub", "watch", "state", "notices", "mail", "telegram"):
+            raise BadSettings(f"there is no section {name}; there are hub, watch, state, notices, mail, telegram")
     hub: HubSettings = _section(HubSettings, "hub", document.get("hub", {}))
     direct = {name: document[name] for name in ("mail", "telegram") if document.get(name)}
     if any(table.get(name) for table in (document.get("hub", {}), *direct.values()) for name in ("token", "password", "bot-id")):
@@ -181,7 +183,16 @@ def settings_of(document: dict[str, Any], path: Path, logs: tuple[str, ...], env
     if not hub.url and not direct:
         raise BadSettings(f"{path} says nobody to tell: give [hub] with url, or mail or telegram")
     state = Path(document.get("state", "watch-state"))
-    return WatcherSettings(hub, tuple(watches), state if state.is_absolute() else path.parent / state, direct)
+    return WatcherSettings(hub, tuple(watches), state if state.is_absolute() else path.parent / state, direct, _notices(document))
+
+
+def _notices(document: Mapping[str, Any]) -> bool:
+    wanted = document.get("notices", False)
+    if not isinstance(wanted, bool):
+        raise BadSettings("notices is true or false")
+    if wanted and importlib.util.find_spec("watchfiles") is None:
+        raise BadSettings("notices need the extra: pip install 'angelia[watch]'")
+    return wanted
 
 
 def _watch(table: Any) -> WatchSettings:

@@ -1,6 +1,7 @@
 """The watcher's loop: look, tell, remember; a message is behind us only when it is accepted and the checkpoint is written."""
 
 import hashlib
+import importlib
 import logging
 import signal
 import threading
@@ -29,7 +30,8 @@ class Watcher:
         self.watches = [Watch(watch) for watch in settings.watches]
         self._poll = min(seconds(watch.poll) for watch in settings.watches)
         self._unsent: deque[dict[str, Any]] = deque()
-        self._stopping = threading.Event()
+        self._stopping, self._woken = threading.Event(), threading.Event()
+        self._has_notices = settings.has_notices
         self._saved: dict[str, bytes] = {}
         self._saved_at = 0.0
         self._is_told = False
@@ -37,17 +39,24 @@ class Watcher:
             watch.restore(checkpoint.load(self._place(watch)))
 
     def run(self) -> None:
-        """Until `stop`. With change notices, `hint` wakes it before its time."""
+        """Until `stop`. Change notices wake it before its time."""
         log.info("watching %s", ", ".join(watch.settings.name for watch in self.watches))
+        if self._has_notices:
+            importlib.import_module("angelia.watch.notices").hurry(self._folders(), self._woken.set, self._stopping)
         while not self._stopping.is_set():
+            self._woken.clear()
             self.turn(time.time())
-            self._stopping.wait(self._poll)
+            self._woken.wait(self._poll)
         self.close()
+
+    def _folders(self) -> set[Path]:
+        return {Path(path).parent for watch in self.watches for path in watch.settings.paths}
 
     def stop(self, number: int = 0, frame: FrameType | None = None) -> None:
         """End after this turn; also as a handler of signals."""
         del number, frame
         self._stopping.set()
+        self._woken.set()
 
     def stop_on_signals(self) -> None:
         """SIGTERM and Ctrl-C end it in good order."""
