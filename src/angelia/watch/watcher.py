@@ -69,10 +69,12 @@ class Watcher:
         for watch in self.watches:
             if not self._send():
                 return
+            is_open = True
             for message in watch.turn(now):
                 if message is not None:
                     self._unsent.append(message)
-                if self._send() and message is None:
+                is_open = is_open and self._send()
+                if is_open and message is None:
                     self._save()
         if self._send() and (self._is_told or time.monotonic() - self._saved_at >= QUIET_SAVES_EVERY):
             self._save()
