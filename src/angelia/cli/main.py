@@ -40,6 +40,7 @@ COMMANDS = {
     "db": ("database", "The database: upgrade, check, backup."),
     "config": ("configuration", "Settings: check, show."),
     "spool": ("messages", "Messages that wait because the hub was down."),
+    "watch": ("watching", "Follow logs of instruments and report what rules find."),
     "completion": ("completion", "Completion for bash, zsh or fish."),
 }
 

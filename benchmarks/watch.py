@@ -1,0 +1,117 @@
+"""The watcher: how fast it looks through a log by 10 rules, beside `grep -F -f` on the same file; rest with 50 files; memory; delay."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from angelia.watch.settings import WatchSettings
+from angelia.watch.watching import Watch
+from angelia_testing.peers.process import Server
+
+MEGABYTES = 200
+FILES = 50
+REST = 30
+WORDS = ["abort", "emergency", "vacuum lost", "interlock", "overheat", "limit switch", "chopper phase", "timeout", "detector dead", "авария"]
+LINE = "25.11.2026 10:{:02}:{:02} info 3 motor m{} moved to position {:09.3f} of 1200.000 at speed 0.25, load 41 %, next scan point {} of 4000, beam on, shutter open, {}\n"
+START = r"^\d\d\.\d\d\.\d{4} "
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        print("| what | MB/s | lines/s |\n|---|---|---|", flush=True)
+        log, lines = filled(folder / "run.log")
+        speed("`grep -F -f` of the 10 words (page cache)", log, lines, lambda: grep(log, folder))
+        plain = tuple({"text_regex": word} for word in WORDS)
+        speed("10 rules, each line a record", log, lines, lambda: watched(log, plain, ""))
+        cased = tuple({"text_regex": f"(?i){word}"} for word in WORDS)
+        speed("10 rules without regard to case, records of several lines", log, lines, lambda: watched(log, cased, START))
+        speed("the same, as rules on kind and level", log, lines, lambda: watched(log, ({"kind": "error", "max_level": 3}, *cased[1:]), START))
+        rest(folder)
+
+
+def filled(path: Path) -> tuple[Path, int]:
+    """One line in 20,000 is told."""
+    lines = []
+    for number in range(20_000):
+        lines.append(LINE.format(number // 60 % 60, number % 60, number % 16, number * 1.7 % 1200, number % 4000, "x" * 20))
+    lines[10_000] = "25.11.2026 10:00:00 error 2 pump vacuum lost at gauge 3\n"
+    block = "".join(lines).encode()
+    times = MEGABYTES * 1_000_000 // len(block)
+    with path.open("wb") as file:
+        for _ in range(times):
+            file.write(block)
+    path.read_bytes()
+    return path, times * len(lines)
+
+
+def speed(what: str, log: Path, lines: int, run) -> None:
+    best = min(timed(run) for _ in range(3))
+    print(f"| {what} | {log.stat().st_size / 1e6 / best:,.0f} | {lines / best:,.0f} |", flush=True)
+
+
+def timed(run) -> float:
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+def grep(log: Path, folder: Path) -> None:
+    (folder / "words").write_text("\n".join(WORDS) + "\n")
+    subprocess.run(["grep", "-F", "-c", "-f", str(folder / "words"), str(log)], check=True, capture_output=True)
+
+
+def watched(log: Path, match: tuple, start: str) -> None:
+    watch = Watch(WatchSettings(name="b", paths=(str(log),), start="beginning", match=match, record_start=start, encoding="utf-8"))
+    size = log.stat().st_size
+    while not watch.readings or watch.readings[str(log)].follower.trace.offset < size:
+        for _ in watch.turn(time.time()):
+            pass
+    assert watch.lines_told > 0
+    watch.close()
+
+
+def rest(folder: Path) -> None:
+    """A process that follows 50 files in which nothing happens, then one line."""
+    for number in range(FILES):
+        (folder / f"idle-{number}.log").write_text("info 3 motor fine\n" * 100)
+    config = folder / "watch.toml"
+    config.write_text(f'[hub]\nurl = "http://127.0.0.1:9"\n[[watch]]\nname = "idle"\npaths = ["{folder}/idle-*.log"]\n')
+    server = Server("watch", [sys.executable, "-m", "angelia", "watch", "--config", str(config)], [], folder)
+    try:
+        while not (folder / "watch-state" / "idle.json").exists():
+            time.sleep(0.05)
+        time.sleep(6)
+        ticks, at = cpu(server.process.pid), time.perf_counter()
+        time.sleep(REST)
+        share = (cpu(server.process.pid) - ticks) / os.sysconf("SC_CLK_TCK") / (time.perf_counter() - at)
+        began = time.perf_counter()
+        with (folder / "idle-7.log").open("a") as file:
+            file.write("error 1 pump lost\n")
+        spool = folder / "watch-state" / "spool"
+        while not list(spool.glob("*.json")):
+            time.sleep(0.01)
+        delay = time.perf_counter() - began
+        print("\n| at rest | |\n|---|---|")
+        print(
+            f"| processor, {FILES} files, {REST} s | {share:.2%} |\n| memory, most | {memory(server.process.pid):.0f} MB |\n| a new line is told (kept) after | {delay:.2f} s |"
+        )
+    finally:
+        server.stop()
+
+
+def cpu(pid: int) -> int:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def memory(pid: int) -> float:
+    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
+
+
+if __name__ == "__main__":
+    main()

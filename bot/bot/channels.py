@@ -1,0 +1,107 @@
+"""One try by each way: the hub, mail, Telegram. True is sent, False is later; Never for what will not be taken."""
+
+import json
+import re
+import smtplib
+import ssl
+import urllib.error
+import urllib.request
+from email.header import Header
+from email.mime.text import MIMEText
+from email.utils import formatdate
+
+CONTROLS = re.compile("\x1b\\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+MOST_UNITS = 4096
+LATER = (401, 403, 404, 408, 425, 429)
+
+
+class Never(Exception):
+    """The other side will never take this; the text says why."""
+
+
+def clean(text):
+    """Without control characters."""
+    return CONTROLS.sub("", text)
+
+
+def one_line(text):
+    """The first line, for a subject."""
+    lines = [line for line in clean(text).split("\n") if line.strip()]
+    return (" ".join(lines[0].split())[:200]) if lines else "message"
+
+
+def _post(url, fields, headers, limit):
+    """Status and JSON of the answer; OSError where there is none."""
+    headers = dict(headers, **{"Content-Type": "application/json"})
+    request = urllib.request.Request(url, json.dumps(fields).encode("utf-8"), headers)
+    try:
+        with urllib.request.urlopen(request, timeout=limit) as answer:
+            return answer.getcode(), json.loads(answer.read(65536).decode("utf-8", "replace"))
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, {}
+
+
+def to_hub(table, message, limit):
+    """To a hub; its key makes a repeat harmless."""
+    headers = {"Authorization": "Bearer " + table["token"]} if table.get("token") else {}
+    fields = {
+        "type": message.get("type", "instrument.message"),
+        "subject": one_line(message["text"]),
+        "body": clean(message["text"]),
+        "idempotency_key": message["key"],
+    }
+    if table.get("name"):
+        fields["object"] = fields["thread"] = "instrument/" + table["name"]
+    if table.get("to"):
+        fields["to"] = table["to"]
+    status, _ = _post(table["url"].rstrip("/") + "/api/v1/messages", fields, headers, limit)
+    if status in (200, 201):
+        return True
+    if 400 <= status < 500 and status not in LATER:
+        raise Never("the hub answered %d" % status)
+    return False
+
+
+def to_telegram(table, message, limit):
+    """To a channel, as plain text that fits."""
+    text = clean(message["text"]) or "message"
+    data = text.encode("utf-16-le")
+    if len(data) > MOST_UNITS * 2:
+        text = data[: (MOST_UNITS - 6) * 2].decode("utf-16-le", "ignore") + "\n[cut]"
+    url = "%s/bot%s/sendMessage" % (table.get("api", "https://api.telegram.org").rstrip("/"), table["bot-id"])
+    status, said = _post(url, {"chat_id": table["channel-id"], "text": text}, {}, limit)
+    return status == 200 and said.get("ok") is True
+
+
+def to_mail(table, message, limit):
+    """To all recipients, with STARTTLS where it is offered; a password goes over an open line only on this machine."""
+    server = smtplib.SMTP(table["server"], int(table.get("port", 25)), timeout=limit)
+    try:
+        server.ehlo()
+        is_safe = table["server"] in ("127.0.0.1", "localhost", "::1") or table.get("plain_login")
+        if server.has_extn("starttls"):
+            server.starttls(context=ssl.create_default_context())
+            server.ehlo()
+            is_safe = True
+        user = table.get("user", "")
+        if user and table.get("password") and server.has_extn("auth"):
+            if not is_safe:
+                return False
+            server.login(user, table["password"])
+        sender = user if "@" in user else "%s@%s" % (user or "bot", table["server"])
+        letter = MIMEText(clean(message["text"]), "plain", "utf-8")
+        letter["Subject"] = Header(one_line(message["text"]), "utf-8")
+        letter["From"], letter["To"] = sender, ", ".join(table["recipients"])
+        letter["Date"], letter["Message-ID"] = formatdate(), "<%s@bot>" % message["key"]
+        letter["Auto-Submitted"] = "auto-generated"
+        server.sendmail(sender, table["recipients"], letter.as_string())
+    finally:
+        try:
+            server.quit()
+        except (smtplib.SMTPException, OSError):
+            server.close()
+    return True
+
+
+WAYS = {"hub": to_hub, "mail": to_mail, "telegram": to_telegram}

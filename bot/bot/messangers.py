@@ -1,0 +1,94 @@
+"""`send_message(text)`: never raises, never waits longer than its limit, never loses what it could write into its folder."""
+
+import os
+import threading
+import time
+import uuid
+
+from bot import channels, config, spool
+
+LIMIT = 2.0
+"""Seconds that a script waits at most for a message."""
+_TRY = 10.0
+_AT_ONCE = 50
+
+
+def send_message(text, limit=LIMIT, type="instrument.message"):
+    """To all that the configuration names: the hub, else mail and Telegram. True where it is sent or kept; it never raises.
+
+    First it is written down, for each channel by itself; then threads send what waits. What they don't manage within the limit they go on
+    with while the script runs; else the next message or logwatch sends it.
+    """
+    try:
+        until = time.time() + limit
+        tables = config.load()
+        folder = config.spool_folder(tables)
+        message = {"text": _text(text), "key": uuid.uuid4().hex, "type": type, "at": time.time()}
+        outcome = []
+        writer = threading.Thread(target=_keep, args=(folder, ways(tables), message, outcome))
+        writer.daemon = True
+        writer.start()
+        writer.join(max(0.0, until - time.time()))
+        threads = start_sending(tables, folder)
+        for thread in threads:
+            thread.join(max(0.0, until - time.time()))
+        return bool(outcome) and outcome[0]
+    except Exception:  # noqa: BLE001 - a measurement must not end for a message
+        return False
+
+
+def ways(tables):
+    """The channels in force: a hub alone, where there is one."""
+    if isinstance(tables.get("hub"), dict) and tables["hub"].get("url"):
+        return ["hub"]
+    return [name for name in ("mail", "telegram") if isinstance(tables.get(name), dict) and tables[name]]
+
+
+def start_sending(tables, folder):
+    """A thread for each channel that sends what waits; a dead channel holds up no other."""
+    threads = []
+    for way in ways(tables):
+        thread = threading.Thread(target=_drain, args=(tables[way], way, os.path.join(folder, way)))
+        thread.daemon = True
+        thread.start()
+        threads.append(thread)
+    return threads
+
+
+def _keep(folder, names, message, outcome):
+    try:
+        # Without any channel it waits for the day on which there is one to send it by.
+        for way in names or ["hub"]:
+            spool.put(os.path.join(folder, way), message)
+        outcome.append(True)
+    except Exception:  # noqa: BLE001
+        outcome.append(False)
+
+
+def _drain(table, way, folder):
+    try:
+        for name in spool.waiting(folder)[:_AT_ONCE]:
+            found = spool.take(folder, name)
+            if found is None:
+                continue
+            message, taken = found
+            is_sent = False
+            try:
+                is_sent = channels.WAYS[way](table, message, _TRY)
+            except channels.Never as error:
+                spool.set_aside(taken, error)
+                continue
+            except Exception:  # noqa: BLE001
+                is_sent = False
+            if not is_sent:
+                spool.give_back(taken)
+                return
+            spool.done(taken)
+    except Exception:  # noqa: BLE001 - the folder went away
+        return
+
+
+def _text(text):
+    if isinstance(text, bytes):
+        return text.decode("utf-8", "replace")
+    return "%s" % (text,)

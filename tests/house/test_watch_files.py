@@ -1,0 +1,186 @@
+"""A log through all its rotations: each whole line once, whatever happens to the file between two looks."""
+
+import os
+import shutil
+import stat
+
+import pytest
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+
+from angelia.watch import files
+from angelia.watch.files import Follower, NotAFile, first_offset, open_log
+
+
+class Log:
+    """A log, its writer, and a follower that may be restarted."""
+
+    def __init__(self, folder, start="beginning"):
+        self.path, self.start = folder / "run.log", start
+        self.written, self.got, self.ids = 0, [], []
+        self.rest = b""
+        self.follower = Follower(self.path, folder, start)
+
+    def append(self, count=1):
+        with self.path.open("a") as file:
+            for _ in range(count):
+                file.write(f"line {self.written}\n")
+                self.written += 1
+
+    def rename(self):
+        self._shift()
+        if self.path.exists():
+            self.path.rename(f"{self.path}.1")
+
+    def copytruncate(self):
+        self._shift()
+        if self.path.exists():
+            shutil.copy(self.path, f"{self.path}.1")
+            os.truncate(self.path, 0)
+
+    def recreate(self):
+        """Deleted and made again: what nobody had read or open is gone, so it is read first."""
+        self.look()
+        self.path.unlink(missing_ok=True)
+        self.append()
+
+    def _shift(self):
+        for number in range(9, 0, -1):
+            if (old := self.path.with_name(f"run.log.{number}")).exists():
+                old.rename(self.path.with_name(f"run.log.{number + 1}"))
+
+    def look(self):
+        try:
+            for piece in self.follower.pieces(1 << 30):
+                if piece.is_new:
+                    self._end()
+                at = piece.offset - len(self.rest)
+                *lines, self.rest = (self.rest + piece.data).split(b"\n")
+                for line in lines:
+                    self.got.append(line.decode())
+                    self.ids.append((piece.trace.identity, at))
+                    at += len(line) + 1
+        except FileNotFoundError:
+            pass
+
+    def _end(self):
+        assert not self.rest
+        self.rest = b""
+
+    def restart(self):
+        state = self.follower.state()
+        self.follower.close()
+        self.follower = Follower(self.path, self.path.parent, self.start)
+        self.follower.restore(state, None)
+
+    def check(self):
+        self.append()  # a log that was moved away and has no successor is read to its end when one comes
+        self.look()
+        self.follower.close()
+        assert sorted(self.got, key=lambda line: int(line[5:])) == [f"line {number}" for number in range(self.written)]
+        assert len(set(self.ids)) == len(self.ids)
+
+
+STEPS = st.lists(st.sampled_from(["append", "append", "look", "rename", "copytruncate", "recreate", "restart"]), max_size=25)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(STEPS, st.booleans())
+def test_each_line_once_whatever_happens(tmp_path_factory, steps, keeps_open):
+    files.KEEPS_OPEN = keeps_open
+    note(f"{keeps_open} {steps}")
+    try:
+        log = Log(tmp_path_factory.mktemp("log"))
+        log.append()
+        log.look()  # of what nobody ever saw under its name nothing is known
+        for step in steps:
+            getattr(log, step)()
+        log.check()
+    finally:
+        files.KEEPS_OPEN = os.name != "nt"
+
+
+def test_unread_lines_of_a_deleted_file_are_read_to_the_end(tmp_path):
+    log = Log(tmp_path)
+    log.append(2)
+    log.look()
+    log.append(3)
+    log.path.unlink()
+    log.append(1)
+    log.check()
+
+
+def test_the_same_number_for_another_file_is_seen(tmp_path):
+    """Rewritten in place, to the same length and more, with the same first line: only the bytes before the place where we are differ."""
+    log = Log(tmp_path)
+    log.path.write_text("header\nline 0\nline 1\n")
+    log.look()
+    inode = log.path.stat().st_ino
+    with log.path.open("r+") as file:
+        file.write("header\nline 2\nline 3\nline 4\n")
+    assert log.path.stat().st_ino == inode
+    log.look()
+    assert log.got == ["header", "line 0", "line 1", "header", "line 2", "line 3", "line 4"]
+    assert len(set(log.ids)) == 7
+
+
+def test_ids_do_not_depend_on_the_checkpoint(tmp_path):
+    ids = []
+    log = Log(tmp_path)
+    for _ in range(2):
+        log.append(20)
+        log.look()
+        ids.append(log.ids)
+        log.follower.close()
+        log.follower, log.ids = Follower(log.path, tmp_path, "beginning"), []
+    assert ids[1][:20] == ids[0]
+
+
+def test_nothing_but_plain_files_below_the_root(tmp_path):
+    root = tmp_path / "logs"
+    root.mkdir()
+    (tmp_path / "secret.log").write_text("secret\n")
+    os.mkfifo(root / "fifo.log")
+    (root / "folder.log").mkdir()
+    (root / "away.log").symlink_to(tmp_path / "secret.log")
+    (root / "zero.log").symlink_to("/dev/zero")
+    (root / "two\nlines.log").write_text("x\n")
+    for path in root.iterdir():
+        with pytest.raises(NotAFile):
+            open_log(path, root)
+    (root / "real $(id).log").write_text("x\n")
+    (root / "link.log").symlink_to(root / "real $(id).log")
+    for name in ("real $(id).log", "link.log"):
+        file = open_log(root / name, root)
+        assert stat.S_ISREG(os.fstat(file).st_mode)
+        os.close(file)
+
+
+def test_a_log_that_becomes_something_else_is_refused_and_comes_back(tmp_path):
+    log = Log(tmp_path)
+    log.append(2)
+    log.look()
+    log.path.rename(tmp_path / "elsewhere")
+    os.mkfifo(log.path)
+    with pytest.raises(NotAFile):
+        list(log.follower.pieces(1 << 20))
+    log.path.unlink()
+    (tmp_path / "elsewhere").rename(log.path)
+    log.append(2)
+    log.check()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-be"])
+@pytest.mark.parametrize(
+    ("start", "wanted"), [("end", ""), ("last:2", "two\nthree\n"), ("last:9", "one\ntwo\nthree\n"), ("beginning", "one\ntwo\nthree\n")]
+)
+def test_where_to_begin(tmp_path, encoding, start, wanted):
+    path = tmp_path / "a.log"
+    data = "one\ntwo\nthree\n".encode(encoding)
+    if encoding == "utf-16-be":
+        data = b"\xfe\xff" + data
+    path.write_bytes(data + "unfin".encode("utf-16-le" if encoding == "utf-16" else encoding))
+    with path.open("rb") as file:
+        place = first_offset(file.fileno(), path.stat().st_size, start, data[:8])
+    text = path.read_bytes()[place:].decode("utf-16-le" if encoding == "utf-16" else encoding).lstrip("\ufeff")
+    assert text == wanted + "unfin"

@@ -1,0 +1,147 @@
+"""The drop-in package of the bot: never raises, never waits, never loses what it could write down."""
+
+import ast
+import importlib
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from angelia_testing.hub import Hub
+from angelia_testing.peers.process import ENVIRONMENT, free_port
+from angelia_testing.peers.telegram_api import CHANNEL, TOKEN, TelegramApi
+from angelia_testing.waiting import wait_until
+
+PACKAGE = Path(__file__).parents[2] / "bot"
+SOURCES = sorted((PACKAGE / "bot").glob("*.py"))
+
+
+@pytest.fixture
+def bot(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(PACKAGE))
+    monkeypatch.setenv("BOT_CONFIG", str(tmp_path / "config.json"))
+    monkeypatch.delenv("BOT_SPOOL", raising=False)
+    return importlib.import_module("bot.messangers")
+
+
+@pytest.fixture
+def api():
+    made = TelegramApi()
+    yield made
+    made.stop()
+
+
+def configure(folder, **tables):
+    (folder / "config.json").write_text(json.dumps(tables))
+
+
+def waiting(folder):
+    return sorted(path.parent.name for path in (folder / "bot-spool").glob("*/*") if path.suffix in (".json", ".taken"))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_it_runs_on_old_interpreters_without_dependencies(path):
+    tree = ast.parse(path.read_text(), feature_version=(3, 6))
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert {name.split(".")[0] for name in names} <= set(sys.stdlib_module_names) | {"bot"}
+    assert path.read_text().isascii() and ast.get_docstring(tree)
+
+
+def test_a_message_arrives_by_the_channel(bot, tmp_path, api):
+    configure(tmp_path, telegram={"bot-id": TOKEN, "channel-id": CHANNEL, "api": api.url})
+    assert bot.send_message("готово <b>\x1b[31m", limit=10)
+    assert api.messages == ["готово <b>"] and not api.faults
+    wait_until(lambda: not waiting(tmp_path))
+    bot.send_message("😀" * 4000, limit=10)
+    assert api.messages[1].endswith("[cut]") and not api.faults
+
+
+def test_a_dead_channel_holds_up_neither_the_script_nor_the_other(bot, tmp_path, api):
+    silent = socket.create_server(("127.0.0.1", 0))
+    mail = {"user": "a@b", "password": "x", "port": silent.getsockname()[1], "server": "127.0.0.1", "recipients": ["alice@example.org"]}
+    configure(tmp_path, mail=mail, telegram={"bot-id": TOKEN, "channel-id": CHANNEL, "api": api.url})
+    began = time.monotonic()
+    assert bot.send_message("text", limit=1.0)
+    assert time.monotonic() - began < 2.5
+    wait_until(lambda: api.messages == ["text"])
+    wait_until(lambda: waiting(tmp_path) == ["mail"])
+    silent.close()
+
+
+def test_a_busy_channel_gets_it_with_the_next_message(bot, tmp_path, api):
+    configure(tmp_path, telegram={"bot-id": TOKEN, "channel-id": CHANNEL, "api": api.url})
+    api.busy(1)
+    assert bot.send_message("one", limit=5)
+    wait_until(lambda: waiting(tmp_path) == ["telegram"])
+    assert bot.send_message("two", limit=10)
+    wait_until(lambda: not waiting(tmp_path))
+    assert api.messages == ["one", "two"]
+
+
+@pytest.mark.parametrize("text", ["", None, b"\xff", 5, "x" * 1_000_000, "\ud800", "a\r\nBcc: eve@example.org"])
+def test_it_never_raises(bot, tmp_path, api, text):
+    configure(tmp_path, telegram={"bot-id": TOKEN, "channel-id": CHANNEL, "api": api.url})
+    assert bot.send_message(text, limit=10)
+    wait_until(lambda: not waiting(tmp_path))
+    assert not api.faults
+
+
+@pytest.mark.parametrize(
+    "config", ["", "{", "[]", '{"mail": 5}', '{"telegram": {"bot-id": 5}}', '{"hub": {"url": "nonsense"}}', '{"spool": "/dev/null/x", "mail": {}}']
+)
+def test_nor_with_a_broken_configuration(bot, tmp_path, config):
+    (tmp_path / "config.json").write_text(config)
+    assert bot.send_message("text", limit=3) is ("/dev/null" not in config)
+    assert "/dev/null" in config or len(waiting(tmp_path)) == 1
+
+
+def test_a_script_that_ends_at_once_loses_nothing_and_the_hub_gets_each_once(tmp_path):
+    hub = Hub(tmp_path / "hub")
+    try:
+        configure(tmp_path, hub={"url": hub.url, "name": "yumo"})
+        environment = ENVIRONMENT | {"BOT_CONFIG": str(tmp_path / "config.json"), "PYTHONPATH": str(PACKAGE)}
+        script = "from bot import messangers\nfor n in range(5): messangers.send_message('text %d' % n, limit=0.05)"
+        subprocess.run([sys.executable, "-c", script], env=environment, check=True, timeout=60)
+        drain = "import time\nfrom bot import messangers\nmessangers.send_message('last', limit=20)"
+        for place in (tmp_path / "bot-spool" / "hub").glob("*.taken"):
+            place.rename(place.with_suffix(".json"))  # as five minutes would
+        subprocess.run([sys.executable, "-c", drain], env=environment, check=True, timeout=60)
+        subjects = [json.loads(payload)["subject"] for (payload,) in hub.rows("SELECT payload FROM messages")]
+        assert sorted(subjects) == ["last", *(f"text {number}" for number in range(5))]
+    finally:
+        hub.stop()
+
+
+def test_many_at_once_are_sent_once(bot, tmp_path, api):
+    configure(tmp_path, telegram={"bot-id": TOKEN, "channel-id": CHANNEL, "api": f"http://127.0.0.1:{free_port()}"})
+    threads = [threading.Thread(target=bot.send_message, args=(f"text {number}",), kwargs={"limit": 0.5}) for number in range(10)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    wait_until(lambda: len(list((tmp_path / "bot-spool" / "telegram").glob("*.json"))) == 10)
+    configure(tmp_path, telegram={"bot-id": TOKEN, "channel-id": CHANNEL, "api": api.url})
+    threads = [threading.Thread(target=bot.send_message, args=(f"more {number}",), kwargs={"limit": 5}) for number in range(4)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    wait_until(lambda: not waiting(tmp_path), 20)
+    assert sorted(api.messages) == sorted([f"text {number}" for number in range(10)] + [f"more {number}" for number in range(4)])
+
+
+def test_the_log_watch_sends_errors_once(bot, tmp_path, api):
+    configure(tmp_path, telegram={"bot-id": TOKEN, "channel-id": CHANNEL, "api": api.url})
+    watch = importlib.import_module("bot.logwatch").LogWatch(str(tmp_path / "run.log"), max_level=3)
+    assert watch.step() == 0
+    (tmp_path / "run.log").write_bytes("error 1 насос\nerror 4 small\ninfo 1 x\nerror 2 half".encode("cp1251"))
+    assert watch.step() == 1
+    with (tmp_path / "run.log").open("ab") as file:
+        file.write(b" line\nerror 2 half line\n")
+    assert watch.step() == 1
+    (tmp_path / "run.log").write_bytes(b"error 2 anew\n")
+    assert watch.step() == 1
+    wait_until(lambda: len(api.messages) == 3)
+    assert set(api.messages) == {"error 1 насос", "error 2 half line", "error 2 anew"}

@@ -1,0 +1,207 @@
+"""The bot's own configuration, without a hub: a watcher that mails and posts to a channel, each whatever the other does."""
+
+import json
+import time
+from email import message_from_bytes
+from email.policy import default
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
+
+from angelia.model.errors import BadSettings
+from angelia.watch.direct_mail import direct_mail
+from angelia.watch.direct_telegram import DirectTelegram, direct_telegram, fitting
+from angelia.watch.outbox import Never, NotNow, Outbox
+from angelia.watch.settings import load
+from angelia_testing.peers.process import ANGELIA, ENVIRONMENT, Server, free_port
+from angelia_testing.peers.telegram_api import CHANNEL, TOKEN, TelegramApi
+from angelia_testing.waiting import wait_until
+
+
+@pytest.fixture
+def api():
+    made = TelegramApi()
+    yield made
+    made.stop()
+
+
+class MailServer:
+    """Takes mail from who knows the password; it can be away."""
+
+    def __init__(self):
+        self.letters, self.logins, self.port = [], [], free_port()
+        self.start()
+
+    async def handle_DATA(self, server, session, envelope):
+        self.letters.append((envelope.rcpt_tos, message_from_bytes(envelope.content, policy=default)))
+        return "250 taken"
+
+    def _authenticated(self, server, session, envelope, mechanism, data):
+        self.logins.append((data.login, data.password))
+        return AuthResult(success=data.password == b"secret")
+
+    def start(self):
+        self._server = Controller(
+            self,
+            "127.0.0.1",
+            self.port,
+            authenticator=self._authenticated,
+            auth_required=True,
+            auth_require_tls=False,
+            auth_exclude_mechanism=["LOGIN"],
+        )
+        self._server.start()
+
+    def stop(self):
+        self._server.stop()
+
+
+def configuration(folder, api, port, **more):
+    """As the bot has it; only the address of the API is ours."""
+    document = {
+        "mail": {
+            "user": "yumo@example.org",
+            "password": "secret",
+            "port": port,
+            "server": "127.0.0.1",
+            "recipients": ["alice@example.org", "bob@example.org"],
+        },
+        "telegram": {"bot-id": TOKEN, "channel-id": CHANNEL, "api": api.url},
+    } | more
+    path = folder / "config.json"
+    path.write_text(json.dumps(document))
+    path.chmod(0o600)
+    return path
+
+
+def watching(path, log):
+    argv = [*ANGELIA, "watch", "--config", str(path), "--log", str(log)]
+    return Server("watch", argv, [], path.parent, ENVIRONMENT)
+
+
+@pytest.mark.filterwarnings("ignore:Requiring AUTH")  # this server is on loopback
+def test_the_bots_configuration_starts_a_watcher(tmp_path, api):
+    log, post = tmp_path / "protocol.log", MailServer()
+    log.write_text("info 1 user started\n")
+    server = watching(configuration(tmp_path, api, post.port), log)
+    try:
+        wait_until((tmp_path / "watch-state" / "protocol.json").exists, 40, what="the watcher")
+        post.stop()
+        api.busy(1)
+        with log.open("a", encoding="cp1251") as file:
+            file.write("error 1 pump <b>авария</b>\ninfo 3 motor fine\n")
+        wait_until(lambda: api.messages, 20, what="the channel, which the dead mail server must not hold up")
+        assert api.messages == ["protocol: <b>авария</b>\nerror 1 pump <b>авария</b>"]
+        assert not post.letters and not api.faults
+        post.start()
+        wait_until(lambda: len(post.letters) == 2, 40, what="mail")
+        assert [recipients for recipients, _ in post.letters] == [["alice@example.org"], ["bob@example.org"]]
+        letter = post.letters[0][1]
+        assert letter["Subject"] == "protocol: <b>авария</b>" and letter.get_content().strip() == "error 1 pump <b>авария</b>"
+        assert letter["From"] == "yumo@example.org" and letter["Auto-Submitted"] == "auto-generated"
+        assert post.logins == [(b"yumo@example.org", b"secret")]
+        assert server.stop() == 0
+        assert TOKEN not in server.log() and "secret" not in server.log()
+    finally:
+        server.stop()
+        post.stop()
+
+
+def test_what_everybody_may_read_holds_no_secret(tmp_path, api):
+    path = configuration(tmp_path, api, 25)
+    path.chmod(0o644)
+    with pytest.raises(BadSettings, match="chmod 600"):
+        load(path, ("x.log",))
+    path.chmod(0o600)
+    assert load(path, ("x.log",), {}).direct["mail"]["port"] == 25
+
+
+def message(key="k1", subject="s", body="b"):
+    return {"idempotency_key": key, "subject": subject, "body": body}
+
+
+def test_retry_after_is_obeyed_and_a_minute_takes_twenty(tmp_path, api):
+    bot = direct_telegram({"bot-id": TOKEN, "channel-id": CHANNEL, "api": api.url})
+    outbox = Outbox("channel", tmp_path / "out", bot.send)
+    api.busy(2)
+    for number in range(25):
+        outbox.put(message(f"k{number}", f"s{number}"))
+    outbox.put(message("k0"))
+    outbox.start()
+    try:
+        wait_until(lambda: len(api.messages) == 20, 20)
+        assert api.asked_at[1] - api.asked_at[0] >= 1.9
+        time.sleep(0.5)
+        assert api.messages == [f"s{number}\nb" for number in range(20)] and len(outbox.waiting()) == 5 and not api.faults
+    finally:
+        outbox.stop()
+    again = Outbox("channel", tmp_path / "out", bot.send)
+    again.put(message("k3"))  # sent before, and known
+    assert len(again.waiting()) == 5
+
+
+def test_lengths_are_those_of_the_api(api):
+    bot = DirectTelegram(TOKEN, CHANNEL, api.url)
+    for text in ("x" * 4096, "x" * 5000, "😀" * 2048, "😀" * 2049, "x" + "😀" * 3000):
+        bot.send(message(subject=text[:1], body=text))
+        assert len(fitting(text).encode("utf-16-le")) <= 8192
+    assert not api.faults and all(text.endswith("[cut]") for text in api.messages[1:2])
+
+
+def test_a_bot_that_may_not_post_loses_nothing(api):
+    with pytest.raises(NotNow) as refused:
+        DirectTelegram("1:wrong", CHANNEL, api.url).send(message())
+    assert "1:wrong" not in str(refused.value)
+    with pytest.raises(NotNow):
+        DirectTelegram(TOKEN, "-1", api.url).send(message())
+    with pytest.raises(NotNow) as dead:
+        DirectTelegram(TOKEN, CHANNEL, f"http://127.0.0.1:{free_port()}").send(message())
+    assert TOKEN not in str(dead.value)
+    api.refusals.append((400, {"ok": False, "error_code": 400, "description": "Bad Request: something"}))
+    with pytest.raises(Never):
+        DirectTelegram(TOKEN, CHANNEL, api.url).send(message())
+    api.refusals.append((400, {"ok": False, "description": "moved", "parameters": {"migrate_to_chat_id": int(CHANNEL)}}))
+    bot = DirectTelegram(TOKEN, CHANNEL, api.url)
+    with pytest.raises(NotNow):
+        bot.send(message())
+    bot.send(message())
+
+
+def test_no_text_becomes_a_header():
+    channel = direct_mail({"server": "127.0.0.1", "port": 25, "user": "yumo", "recipients": ["alice@example.org"]})
+    letter = channel._letter(message(subject="a\r\nBcc: eve@example.org\x00", body="b\r\n.\r\nQUIT\x1b[0m"), "alice@example.org")
+    assert letter["Subject"] == "a" and letter["Bcc"] is None and letter["From"] == "yumo@127.0.0.1"
+    assert "\x1b" not in letter.get_content() and letter.get_content_type() == "text/plain"
+
+
+@pytest.mark.parametrize(
+    "table", [{}, {"server": "x"}, {"server": "x", "recipients": ["a\nb@c"]}, {"server": "x", "recipients": ["a@b"], "port": "y"}, {"sever": 1}]
+)
+def test_a_wrong_table_is_said(table):
+    with pytest.raises(BadSettings):
+        direct_mail(table)
+
+
+def test_an_outbox_survives_a_crash_and_sets_aside_what_never_goes(tmp_path):
+    sent, is_down = [], [True]
+
+    def send(fields):
+        if is_down[0]:
+            raise NotNow("down", 0.05)
+        if fields["subject"] == "never":
+            raise Never("no")
+        sent.append(fields["subject"])
+
+    first = Outbox("x", tmp_path, send)
+    first.start()
+    for subject in ("one", "never", "two"):
+        first.put(message(subject, subject))
+    first.stop()
+    is_down[0] = False
+    second = Outbox("x", tmp_path, send)
+    second.put(message("one", "one"))
+    second.start()
+    wait_until(lambda: not second.waiting(), 10)
+    second.stop()
+    assert sent == ["one", "two"] and len(list((tmp_path / "refused").glob("*.txt"))) == 1
