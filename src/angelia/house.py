@@ -50,7 +50,7 @@ from angelia.model.experiment import CleanUp
 from angelia.model.message import HOUSE, Message
 from angelia.model.person import Address, Person
 from angelia.outbound import Outbound
-from angelia.plugins import agent_classes, provider_class
+from angelia.plugins import agent_classes, provider_class, signed_tokens_class
 from angelia.settings import Settings, secret_of, section
 from angelia.stores.sql import SqlStore, open_store
 from angelia.web.app import make_api
@@ -63,7 +63,7 @@ from angelia.web.stream.entry import Entry
 from angelia.web.stream.forms import dumped
 from angelia.web.stream.gate import StreamGate
 from angelia.web.stream.native import Room
-from angelia.wire.admission import Admission, read_key
+from angelia.wire.admission import Admission
 from angelia.wire.asgi import App
 from angelia.wire.callers import Callers
 from angelia.wire.server import Limits, Server, protocol
@@ -219,11 +219,11 @@ class House:
         """Live streams, before all else."""
         wanted = self.settings.streams
         words = [word.strip() for word in wanted.algorithms.split(",")]
-        key = read_key(wanted.public_key)
-        admission = Admission(self.broker.exchanges, callers, self.outbound, lambda: now().timestamp(), key=key, algorithms=words)
+        signatures = signed_tokens_class()(wanted.public_key, words) if wanted.public_key else None
+        admission = Admission(self.broker.exchanges, callers, self.outbound, lambda: now().timestamp(), signatures=signatures)
         origins = frozenset({self.settings.house.base_url, *(origin.strip().rstrip("/") for origin in wanted.origins.split(",") if origin.strip())})
         gate = StreamGate(behind, Room(self.streams, Entry(admission, sessions, origins), lambda: now().timestamp()), self.sources)
-        if key is None:
+        if signatures is None:
             return gate
         return BrainlifeDialect(gate, self.streams, admission, self.broker, NotificationRequests(self.store, admission, now))
 

@@ -9,6 +9,7 @@ from angelia.model.errors import BadSettings
 AGENTS = "angelia.agents"
 # Loaded where a provider is configured, and only there: reading its library takes a tenth of a second of every start.
 _OIDC = EntryPoint("oidc", "angelia.web.signin.provider:OidcProvider", "angelia.providers")
+_SIGNED = EntryPoint("signed", "angelia.wire.signed_tokens:SignedTokens", "angelia.tokens")
 
 
 def agent_classes() -> Mapping[str, Any]:
@@ -28,3 +29,8 @@ def provider_class() -> Any:
         return _OIDC.load()
     except ImportError as error:
         raise BadSettings(f"sign-in at a provider can't be loaded: {error}") from error
+
+
+def signed_tokens_class() -> Any:
+    """The class that knows tokens of another service; it is called with a public key and the algorithms that may be used."""
+    return _SIGNED.load()

@@ -13,7 +13,7 @@ from angelia.wire.problems import TITLES
 ROOT = Path(__file__).parents[2] / "src/angelia"
 # What these say goes to programs, to operators at a terminal, or into letters.
 NEVER_ON_PAGES = (
-    "agents/", "amqp.py", "broker.py", "brokers/", "cli/", "client.py", "dialects/", "directories/", "directory.py", "house.py", "inlets/", "model/delivery.py",
+    "agents/", "amqp.py", "broker.py", "flow/streams.py", "model/event.py", "model/experiment.py", "watch/", "web/events.py", "web/experiments.py", "web/stream/", "brokers/", "cli/", "client.py", "dialects/", "directories/", "directory.py", "house.py", "inlets/", "model/delivery.py",
     "outbound.py", "plugins.py", "rendering/", "settings.py", "stores/upkeep.py", "stores/sql.py", "tracing.py", "web/signin/provider.py", "web/signin/providers.py",
     "web/signin/claims.py", "wire/",
 )  # fmt: skip
@@ -22,6 +22,7 @@ ONLY_OVER_THE_API = {
     "If-Match names the version whose change is to be taken back",
     "this needs your token: Authorization: Bearer ang_...",
     "this token lacks the scope x1",
+    "the store is closed; ask again in a few seconds",
 }
 TITLES_OF_THE_WIRE = {406, 408, 414, 421, 431, 501}
 """What only clients that are no browsers, or speak no HTTP, are told."""
