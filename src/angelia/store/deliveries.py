@@ -1,0 +1,143 @@
+"""Deliveries and digests: claimed, settled, replayed, in the end forgotten."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from angelia.model.delivery import Delivery, Reason, State
+from angelia.model.message import Message
+from angelia.planning.digest import Digest
+from angelia.planning.retry import Breaker
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What came of one claimed delivery. `state` DUE means again at `due_at`; `is_attempt` False gives the attempt back."""
+
+    delivery_id: int
+    fence: int
+    state: State
+    reason: Reason
+    due_at: datetime | None = None
+    error: str = ""
+    is_attempt: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A digest that is due: the bucket and its slot."""
+
+    person_id: int
+    agent: str
+    address_id: int
+    schedule: str
+    slot_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NewDigest:
+    """One digest for a slot. `item_ids` are the deliveries that it stands for; The others ended without being in it."""
+
+    digest_id: int
+    slot: Slot
+    content: Digest
+    delivery: Delivery
+    item_ids: Sequence[int] = ()
+    expired_ids: Sequence[int] = ()
+    superseded_ids: Sequence[int] = ()
+    seen_ids: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits for one agent."""
+
+    agent: str
+    due: int
+    held: int
+    sending: int
+    oldest_due_at: datetime | None
+
+
+class DeliveryStore(Protocol):
+    """Deliveries from plan to end."""
+
+    async def claim_deliveries(self, agents: Collection[str], limit: int, lease: timedelta, now: datetime) -> list[Delivery]:
+        """Due ones of these agents, urgent ones first, then oldest due first.
+
+        Each comes as SENDING with its fence raised and its attempt counted, before any try.
+        """
+
+    async def settle(self, settlements: Sequence[Settlement], now: datetime) -> int:
+        """Record outcomes; an old fence changes nothing. The end of a digest's delivery is the end of its items. Returns how many applied."""
+
+    async def requeue_expired_leases(self, now: datetime) -> int:
+        """Deliveries, messages and slots of dead workers come back; how many."""
+
+    async def next_due_at(self, agents: Collection[str], now: datetime) -> datetime | None:
+        """When the next delivery or slot is due, None if nothing waits."""
+
+    async def due_slots(self, now: datetime, limit: int) -> list[Slot]:
+        """Slots reached, oldest first. Which worker makes a digest is settled by `record_digest`."""
+
+    async def held_items(self, slot: Slot, limit: int) -> list[tuple[Delivery, Message]]:
+        """What is held for a slot, oldest message first."""
+
+    async def record_digest(self, digest: NewDigest, now: datetime) -> bool:
+        """Found-or-created by its slot: False where another worker made it first, or a listed item was no longer held; then nothing changed."""
+
+    async def drop_slot(
+        self, slot: Slot, expired_ids: Sequence[int], superseded_ids: Sequence[int], now: datetime, *, seen_ids: Sequence[int] = ()
+    ) -> None:
+        """A slot with nothing to say: its items end, no digest is made."""
+
+    async def move_items(self, delivery_ids: Collection[int], due_at: datetime) -> int:
+        """Held items go to another slot of the same schedule; those no longer held stay. How many moved."""
+
+    async def digests(self, digest_ids: Collection[int]) -> dict[int, NewDigest]:
+        """Digests by id; their `content` as recorded, the delivery as it now stands."""
+
+    async def seen(self, pairs: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
+        """Which of these messages these people have read by any agent: (message, person)."""
+
+    async def deliveries(self, delivery_ids: Collection[int]) -> dict[int, Delivery]:
+        """Deliveries by id."""
+
+    async def list_deliveries(
+        self, *, states: Collection[State], agent: str = "", person_id: int | None = None, before_id: int | None = None, limit: int = 100
+    ) -> list[Delivery]:
+        """Newest first; the dead letters are `states={DEAD, BOUNCED}`."""
+
+    async def replay(self, delivery_ids: Collection[int], now: datetime) -> int:
+        """DEAD and BOUNCED ones become due again with no attempts counted; how many."""
+
+    async def cancel_waiting(self, person_id: int, *, agent: str = "", subtree: str = "", object_ref: str = "", reason: Reason, now: datetime) -> int:
+        """Suppress what waits (HELD, DUE) for her and matches all that is given; how many (promise P10)."""
+
+    async def backlog(self) -> list[Backlog]:
+        """Per agent, what waits and since when."""
+
+    async def conservation(self) -> dict[State, int]:
+        """How many deliveries stand in each state (promise P3)."""
+
+    async def paused_agents(self) -> frozenset[str]:
+        """Agents whose backlog is kept back by an operator."""
+
+    async def pause_agent(self, agent: str, is_paused: bool) -> None:
+        """Keep an agent's backlog back, or let it go."""
+
+    async def breakers(self) -> dict[str, Breaker]:
+        """Circuit breakers by destination, as last put."""
+
+    async def put_breakers(self, breakers: Mapping[str, Breaker]) -> None:
+        """Remember them over a restart; a closed one without failures is forgotten."""
+
+    async def purge(self, now: datetime, default_retention: timedelta, limit: int) -> int:
+        """Delete messages past the retention of their type (nearest type with `retention_days`, else the default) whose deliveries have all ended,
+        with all that belongs to them; and digests past the default whose delivery has ended. How many went, of the kind that had most;
+        at most `limit` of each, and fewer where nothing is left.
+        """
+
+    async def forget(self, now: datetime, limit: int) -> int:
+        """Idempotency keys older than 7 days (promise P9), repeat marks older than a day. Counts and limits like `purge`."""

@@ -1,0 +1,116 @@
+"""Messages: taken in once, claimed by planners, planned or parked."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple, Protocol
+
+from angelia.inlet import Receipt
+from angelia.model.delivery import Delivery
+from angelia.model.message import Message
+from angelia.store.ledger import LedgerRow
+
+
+class NewMessage(NamedTuple):
+    """A row on its way in; `payload` as in `model.payload`, `received_us` in microseconds since 1970."""
+
+    message_id: int
+    source: str
+    type: str
+    received_us: int
+    payload: str
+    idempotency_key: str | None = None
+    fingerprint: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedMessage:
+    """A message that this worker may plan until its lease ends. `attempts` counts claims, this one included."""
+
+    message: Message
+    fence: int
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class FloodMark:
+    """How much went at once to one person by one agent in the window that began then."""
+
+    person_id: int
+    agent: str
+    window_started_at: datetime
+    sent: int
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatMark:
+    """When a collapse key last went at once to one person by one agent."""
+
+    person_id: int
+    agent: str
+    key: str
+    sent_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a planner records for one claimed message. With `is_complete` False it is one chunk of several (many recipients).
+
+    `is_filled`: its type said what the sender did not; the message is stored anew as it now is, so that all who read it see the same.
+    """
+
+    message: Message
+    fence: int
+    ledger: Sequence[LedgerRow] = ()
+    deliveries: Sequence[Delivery] = ()
+    is_complete: bool = True
+    is_filled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedMessage:
+    """A message that planning can't get past; an operator sees it with its error."""
+
+    message: Message
+    attempts: int
+    error: str
+
+
+class MessageStore(Protocol):
+    """Messages from acceptance to plan."""
+
+    async def add_messages(self, rows: Sequence[NewMessage]) -> list[Receipt]:
+        """Make them durable together with whatever else waits (group commit); one receipt a row, in order. New types are registered."""
+
+    async def claim_messages(self, limit: int, lease: timedelta, now: datetime) -> list[ClaimedMessage]:
+        """The oldest that nobody has planned, holds, or has postponed beyond now."""
+
+    async def record_plans(self, plans: Sequence[Plan], flood: Sequence[FloodMark], repeats: Sequence[RepeatMark], now: datetime) -> int:
+        """All in one transaction: ledger, deliveries, the persons' lists of types, marks; the messages are planned. Returns how many plans
+        still held their fence; the others change nothing.
+        """
+
+    async def postpone_message(self, message_id: int, fence: int, until: datetime, why: str) -> None:
+        """Give the claim back; ask again at `until`."""
+
+    async def park_message(self, message_id: int, fence: int, why: str) -> None:
+        """Put a poisonous message aside."""
+
+    async def parked_messages(self, limit: int) -> list[ParkedMessage]:
+        """Those put aside, oldest first."""
+
+    async def unpark_messages(self, message_ids: Collection[int]) -> int:
+        """Let them be planned again; how many there were."""
+
+    async def flood_marks(
+        self, pairs: Collection[tuple[int, str]], keys: Collection[tuple[int, str, str]]
+    ) -> tuple[dict[tuple[int, str], FloodMark], dict[tuple[int, str, str], RepeatMark]]:
+        """The marks of (person, agent) and of (person, agent, collapse key), as far as there are any."""
+
+    async def messages(self, message_ids: Collection[int]) -> dict[int, Message]:
+        """Messages by id; missing ones are left out."""
+
+    async def list_messages(
+        self, *, person_id: int | None, subtree: str = "", source: str = "", before_id: int | None = None, limit: int = 100
+    ) -> list[Message]:
+        """Newest first, below `before_id`: all (person_id None), or those of which she is a candidate; `subtree` is a type with all below."""

@@ -1,0 +1,39 @@
+"""Upkeep: the state of the store itself."""
+
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+from typing import Protocol
+
+
+class Upkeep(Protocol):
+    """Opening, closing, and the state of the store itself."""
+
+    async def open(self) -> None:
+        """Connect; SchemaMismatch unless the schema is this version's; asserts durability settings."""
+
+    async def close(self) -> None:
+        """Finish what waits, then disconnect."""
+
+    async def ping(self) -> None:
+        """StoreUnavailable unless a write could be made durable now."""
+
+    async def check(self) -> list[str]:
+        """Integrity and conservation; one line a fault, empty if all is well."""
+
+    async def backup(self, path: str) -> None:
+        """A consistent copy into a new file, under load."""
+
+    async def release_leases(self) -> int:
+        """For the only worker, at its start: whoever held something is gone. How much came back."""
+
+    async def forget_future(self, now: datetime) -> int:
+        """For every worker, at its start: what was put off under a clock that went back since is due now. What is held for a slot keeps its time."""
+
+    def wake(self, topic: str) -> None:
+        """A hint to other processes (`messages`, `deliveries`, `people`); may be lost."""
+
+    def hints(self) -> AsyncIterator[str]:
+        """Topics that other processes woke; ends on close. One reader gets each."""
+
+    def hear(self, ear: Callable[[str], None]) -> None:
+        """Call it with each such topic, beside whoever reads `hints`; it must not wait."""
