@@ -11,7 +11,7 @@ from time import monotonic
 import uvicorn
 
 from angelia import telemetry, tracing
-from angelia.agent import Agent, Letter, Surroundings
+from angelia.agent import Agent, Surroundings
 from angelia.broker import Broker
 from angelia.brokers.embedded import EmbeddedBroker
 from angelia.brokers.rabbitmq import RabbitMQBroker
@@ -38,16 +38,15 @@ from angelia.flow.profiles import People
 from angelia.flow.relay import Lifetimes, Relay, attempt
 from angelia.flow.streams import Streams
 from angelia.flow.transitions import Crier, ForgetExperiments, Form, Herald, Outlets
-from angelia.flow.verification import verification_link
+from angelia.flow.verification import code_letter, verification_link
 from angelia.flow.voice import Voice
 from angelia.inlets.amqp import AmqpInlet, Binding, ExchangeInlet
 from angelia.inlets.http import HttpInlet
 from angelia.inlets.mapping import load_mapping
 from angelia.inlets.receiving import Receiver
-from angelia.model.delivery import Delivery, Sent, State
+from angelia.model.delivery import Sent
 from angelia.model.errors import BadSettings, StoreUnavailable
 from angelia.model.experiment import CleanUp
-from angelia.model.message import HOUSE, Message
 from angelia.model.person import Address, Person
 from angelia.outbound import Outbound
 from angelia.plugins import agent_classes, provider_class, signed_tokens_class
@@ -258,31 +257,9 @@ class House:
 
     async def verify(self, address: Address, person: Person, code: str) -> None:
         """A code goes straight to its agent: the planner sends nothing to an address that is not verified."""
-        at = now()
         link = verification_link(self.settings.house.base_url, self.secret, address.address_id, code)
-        text = (
-            f"Your code for {self.settings.house.title} is {code}. It works for ten minutes.\n\n"
-            f"Type it in where you asked for it, or open this link: {link}\n\nIf you did not ask for it, do nothing."
-        )
-        message = Message(
-            message_id=self.intake.new_id(),
-            source=HOUSE,
-            type=f"{HOUSE}.address.code",
-            received_at=at,
-            occurred_at=at,
-            subject=f"{code} is your code",
-            body=text,
-        )
-        delivery = Delivery(
-            delivery_id=self.intake.new_id(),
-            person_id=person.person_id,
-            agent=address.agent,
-            address_id=address.address_id,
-            state=State.SENDING,
-            due_at=at,
-            form="full",
-        )
-        outcome, _ = await attempt(self.agents[address.agent], Letter(delivery=delivery, person=person, address=address, message=message))
+        letter = code_letter(self.settings.house.title, person, address, code, link, self.intake.new_id, now())
+        outcome, _ = await attempt(self.agents[address.agent], letter)
         if not isinstance(outcome, Sent):
             raise StoreUnavailable(f"the code could not be sent: {getattr(outcome, 'why', 'try again later')}", retry_after=60)
 

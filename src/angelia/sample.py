@@ -155,5 +155,8 @@ Try:
   .venv/bin/angelia --data-dir {folder} messages
   .venv/bin/angelia --data-dir {folder} explain <id> bob
 
+  # an event: open {base}/live as root, choose "events", and see it come
+  .venv/bin/angelia --data-dir {folder} event events job.1.done '{{"status": "finished"}}'
+
 Stop with Ctrl-C.
 """

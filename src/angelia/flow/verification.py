@@ -1,5 +1,12 @@
-"""The link beside a verification code: it holds the code, signed, so that one click proves the address as typing it does."""
+"""Verification of addresses: the letter with a code, and the signed link beside it, so that one click proves the address as typing does."""
 
+from collections.abc import Callable
+from datetime import datetime
+
+from angelia.agent import Letter
+from angelia.model.delivery import Delivery, State
+from angelia.model.message import HOUSE, Message
+from angelia.model.person import Address, Person
 from angelia.model.signed import sign, unsign
 
 PLACE = "/addresses/verify"
@@ -8,6 +15,33 @@ PLACE = "/addresses/verify"
 def verification_link(base_url: str, secret: bytes, address_id: int, code: str) -> str:
     """Asks on GET, acts on POST. It lives as long as its code: ten minutes, one use."""
     return f"{base_url}{PLACE}?token={sign(secret, 'verify', [address_id, code])}"
+
+
+def code_letter(title: str, person: Person, address: Address, code: str, link: str, new_id: Callable[[], int], at: datetime) -> Letter:
+    """What tells her the code; it belongs to no message that is kept."""
+    text = (
+        f"Your code for {title} is {code}. It works for ten minutes.\n\n"
+        f"Type it in where you asked for it, or open this link: {link}\n\nIf you did not ask for it, do nothing."
+    )
+    message = Message(
+        message_id=new_id(),
+        source=HOUSE,
+        type=f"{HOUSE}.address.code",
+        received_at=at,
+        occurred_at=at,
+        subject=f"{code} is your code",
+        body=text,
+    )
+    delivery = Delivery(
+        delivery_id=new_id(),
+        person_id=person.person_id,
+        agent=address.agent,
+        address_id=address.address_id,
+        state=State.SENDING,
+        due_at=at,
+        form="full",
+    )
+    return Letter(delivery=delivery, person=person, address=address, message=message)
 
 
 def read_verification(secret: bytes, token: str) -> tuple[int, str] | None:
