@@ -21,7 +21,7 @@ class ExchangeSettings:
     keys: str = _say("", "of a direct exchange: routing keys of other publishers that are followed, too, with commas; only for RabbitMQ")
     keep_seconds: int = _say(86_400, "how long events can be replayed")
     keep_bytes: int = _say(268_435_456, "how many bytes of events can be replayed; the oldest go first")
-    access: str = _say("signed-in", "who may follow it live: public, signed-in, admin, claim or check")
+    access: str = _say("admin", "who may follow it live: public, signed-in, admin, claim or check")
     claim: str = _say("", "for claim: the claim of the caller's token that must contain the checked word of the key")
     check_url: str = _say("", "for check: asked with the caller's token; {word} stands for the checked word. It answers a JSON status of ok")
     word: int = _say(1, "for claim and check: which word of the key is checked, from 1; wildcards are refused up to it")

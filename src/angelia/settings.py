@@ -139,7 +139,7 @@ class Settings:
     agents: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     directories: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     oidc: Mapping[str, OidcSettings] = field(default_factory=dict)
-    exchanges: Mapping[str, ExchangeSettings] = field(default_factory=lambda: {EXCHANGE: ExchangeSettings()})
+    exchanges: Mapping[str, ExchangeSettings] = field(default_factory=lambda: {EXCHANGE: ExchangeSettings(access="signed-in")})
     amqp_inlets: Mapping[str, AmqpInletSettings] = field(default_factory=dict)
 
     @property
@@ -246,7 +246,7 @@ def _exchanges(tables: Mapping[str, Any]) -> dict[str, ExchangeSettings]:
             raise BadSettings(f'exchanges."{name}": word is 1 or more, and the name me is that of a person\'s own stream')
         if entry.keep_seconds <= 0 or entry.keep_bytes <= 0:
             raise BadSettings(f'exchanges."{name}".keep_seconds and .keep_bytes are above 0')
-    return made or {EXCHANGE: ExchangeSettings()}
+    return made or {EXCHANGE: ExchangeSettings(access="signed-in")}
 
 
 def _exchanges_of(transitions: TransitionsSettings, told: Mapping[str, Any]) -> dict[str, ExchangeSettings]:

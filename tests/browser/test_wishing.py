@@ -78,12 +78,17 @@ async def test_rules_are_put_in_order_by_dragging(hub, visit):
     await page.goto("/rules")
     handles = page.locator(".handle")
     await expect(handles).to_have_count(3)
-    await handles.nth(2).hover()
-    box, top = await handles.nth(2).bounding_box(), await handles.nth(0).bounding_box()
-    await page.mouse.down()
-    await page.mouse.move(box["x"] + 4, box["y"] - 10, steps=4)
-    await page.mouse.move(top["x"] + 4, top["y"] - 14, steps=12)
-    await page.mouse.up()
+    for _ in range(4):  # on a busy machine the browser joins moves of the mouse, and the rule lands one place too low
+        await handles.nth(2).hover()
+        box, top = await handles.nth(2).bounding_box(), await handles.nth(0).bounding_box()
+        await page.mouse.down()
+        await page.mouse.move(box["x"] + 4, box["y"] - 10, steps=4)
+        await page.mouse.move(top["x"] + 4, top["y"] - 14, steps=12)
+        await page.wait_for_timeout(200)
+        await page.mouse.up()
+        await page.wait_for_timeout(500)
+        if await page.locator("ol.rules h2 a").nth(0).text_content() == "third":
+            break
     await expect(page.locator("ol.rules h2 a").nth(0)).to_have_text("third")
     wait_until(lambda: hub.call("GET", "/api/v1/people/root/rules")["items"][0]["name"] == "third", 20)
 

@@ -35,7 +35,7 @@ class Away:
 @pytest.fixture
 async def telling(tmp_path):
     settings = load(environment={}, overrides={"house": {"data_dir": str(tmp_path)}, "broker": {"outgoing": "hub"}, "exchanges": {"hub": {}}})
-    assert settings.exchanges == {"hub": ExchangeSettings()}
+    assert settings.exchanges["hub"] == ExchangeSettings()
     await asyncio.to_thread(upgrade, settings.database)
     async with House.open(settings) as house:
         transport = httpx2.ASGITransport(house.app(trusts_caller=True))
