@@ -124,6 +124,18 @@ def test_the_same_number_for_another_file_is_seen(tmp_path):
     assert len(set(log.ids)) == 7
 
 
+def test_a_long_head_that_stays_the_same_hides_no_new_file(tmp_path):
+    """What lies in the first 256 bytes does not tell them apart: the bytes before the place where we are do."""
+    log, head = Log(tmp_path), "header " * 60 + "\n"
+    log.path.write_text(f"{head}line 0\nline 1\n")
+    log.look()
+    with log.path.open("r+") as file:
+        file.write(f"{head}line 2\nline 3\nline 4\n")
+    log.look()
+    assert [line for line in log.got if line.startswith("line")] == [f"line {number}" for number in range(5)]
+    assert len(set(log.ids)) == len(log.ids)
+
+
 def test_ids_do_not_depend_on_the_checkpoint(tmp_path):
     ids = []
     log = Log(tmp_path)

@@ -216,6 +216,19 @@ def test_the_sieve_loses_nothing(text, sizes, match, start, encoding, most):
     assert run(cut_up(data[skip:], sizes), False) == whole
 
 
+@pytest.mark.parametrize("before", range(8))
+def test_a_record_that_was_ended_by_its_length_is_cut_where_it_would_be_without_a_sieve(before):
+    """The begin of the record is too far off to be looked for: all its lines count."""
+    rules = Rules("", r"^\d\d:\d\d ", [Rule(text_regex="abort")])
+    data = ("12:00 begin\n" + "more\n" * before + "abort\n" + "more\n" * 4).encode()
+
+    def run(is_sieving):
+        scanner = Scanner(rules, Lines(), Decoder(), max_lines=3, is_sieving=is_sieving)
+        return [found.record for found in scanner.feed(data) + scanner.finish()]
+
+    assert run(True) == run(False) and len(run(True)) == 1
+
+
 def test_the_sieve_is_there():
     rules = Rules(FIELDS, r"^\d\d:\d\d ", [Rule("error", 3), Rule(text_regex="(?i)abort|авари")])
     assert rules.sieve("utf-8") is not None and rules.sieve("cp1251") is not None and rules.sieve("utf-16-le") is None
