@@ -22,7 +22,7 @@ OPEN = ExchangeSettings(access="public")
 EXCHANGES = {
     "open": OPEN,
     "other": OPEN,
-    "inner": ExchangeSettings(),
+    "inner": ExchangeSettings(access="signed-in"),
     "staff": ExchangeSettings(access="admin"),
 }
 

@@ -7,16 +7,21 @@ from collections import deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-TOKEN = "12345:ABC-def_ghi"
+TOKEN = "123456:" + "A-b_" * 9
 CHANNEL = "-100777"
 MOST_UNITS = 4096
+_FIELDS = {"chat_id": (int, str), "text": str, "link_preview_options": dict, "disable_notification": bool}
 
 
 class TelegramApi:
-    """One bot and one channel. `refusals` are answers (status, body) for the next requests, in order."""
+    """One bot, and the chats that it may write to; `sent` are the bodies that it took, `messages` their texts.
+
+    `refusals` are answers (status, body) for the next requests, in order.
+    """
 
     def __init__(self, most_a_minute: int = 0) -> None:
-        self.messages: list[str] = []
+        self.chats = {CHANNEL}
+        self.sent: list[dict[str, Any]] = []
         self.faults: list[str] = []
         self.refusals: deque[tuple[int, dict[str, Any]]] = deque()
         self.asked_at: list[float] = []
@@ -42,10 +47,18 @@ class TelegramApi:
             def log_message(self, format: str, *args: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+            request_queue_size = 128
+
+        self._server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    @property
+    def messages(self) -> list[str]:
+        """The texts of what it took."""
+        return [str(body["text"]) for body in self.sent]
 
     def answer(self, path: str, kind: str, data: bytes) -> tuple[int, dict[str, Any]]:
         """What the real one would say."""
@@ -58,21 +71,28 @@ class TelegramApi:
             fields = json.loads(data) if kind.startswith("application/json") else {}
         except ValueError:
             return self._no(400, "Bad Request: object expected as JSON")
-        text, chat = fields.get("text"), str(fields.get("chat_id", ""))
-        if set(fields) - {"chat_id", "text", "disable_notification"}:
-            self.faults.append(f"fields {sorted(fields)}")
-        if chat != CHANNEL:
-            return self._no(400, "Bad Request: chat not found")
-        if not isinstance(text, str) or not text.strip():
-            return self._no(400, "Bad Request: message text is empty")
-        if len(text.encode("utf-16-le", "surrogatepass")) // 2 > MOST_UNITS:
-            return self._no(400, "Bad Request: message is too long")
+        if fault := self._fault(fields):
+            return self._no(400, fault)
         if self.refusals:
             return self.refusals.popleft()
         if self.most_a_minute and not self._has_room():
             return 429, {"ok": False, "error_code": 429, "description": "Too Many Requests: retry after 1", "parameters": {"retry_after": 1}}
-        self.messages.append(text)
-        return 200, {"ok": True, "result": {"message_id": len(self.messages), "date": int(time.time()), "chat": {"id": int(chat)}, "text": text}}
+        self.sent.append(fields)
+        return 200, {
+            "ok": True,
+            "result": {"message_id": len(self.sent), "date": int(time.time()), "chat": {"id": fields["chat_id"]}, "text": fields["text"]},
+        }
+
+    def _fault(self, fields: dict[str, Any]) -> str:
+        for name, value in fields.items():
+            if name not in _FIELDS or not isinstance(value, _FIELDS[name]):  # type: ignore[arg-type]
+                return f"Bad Request: the field {name} is unknown or of the wrong kind"
+        if str(fields.get("chat_id", "")) not in self.chats:
+            return "Bad Request: chat not found"
+        text = str(fields.get("text", ""))
+        if not text.strip():
+            return "Bad Request: message text is empty"
+        return "Bad Request: message is too long" if len(text.encode("utf-16-le", "surrogatepass")) // 2 > MOST_UNITS else ""
 
     def _has_room(self) -> bool:
         now = time.monotonic()
@@ -96,3 +116,8 @@ class TelegramApi:
         """Close."""
         self._server.shutdown()
         self._server.server_close()
+
+
+def refusal(status: int, why: str, **parameters: int) -> tuple[int, dict[str, Any]]:
+    """As Telegram refuses."""
+    return status, {"ok": False, "error_code": status, "description": why} | ({"parameters": parameters} if parameters else {})
