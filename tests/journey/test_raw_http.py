@@ -147,7 +147,11 @@ ANSWERED = {
     "16a Range": (GET + b"Range: bytes=0-1,2-3\r\n\r\n", 200),
     "16b ten thousand tags": (GET + b"If-None-Match: " + b'"a",' * 6_000 + b'"b"\r\n\r\n', 200),
     "16c Expect something else": (GET + b"Expect: 200-ok\r\n\r\n", 200),
-    "20c WebSocket on a plain path": (GET + b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: YQ==\r\n\r\n", 200),
+    "20c a broken WebSocket handshake": (GET + b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: YQ==\r\n\r\n", 400),
+    "20c WebSocket on a plain path": (
+        GET + b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n",
+        404,
+    ),
     "20d h2c": (GET + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n\r\n", 200),
 }
 
