@@ -1,32 +1,29 @@
 """Contract: topic exchanges, and what was published on them lately."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 from angelia.model.errors import NotFound
 from angelia.model.event import Event, Position
-
-
-def _say(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
+from angelia.model.setting import say
 
 
 @dataclass(frozen=True, slots=True)
 class ExchangeSettings:
     """One exchange that the hub knows: a table `[exchanges."<name>"]`."""
 
-    kind: str = _say("topic", "topic or direct")
-    declare: bool = _say(True, "make it where it is missing; off where its owner does")
-    keys: str = _say("", "of a direct exchange: routing keys of other publishers that are followed, too, with commas; only for RabbitMQ")
-    keep_seconds: int = _say(86_400, "how long events can be replayed")
-    keep_bytes: int = _say(268_435_456, "how many bytes of events can be replayed; the oldest go first")
-    access: str = _say("admin", "who may follow it live: public, signed-in, admin, claim or check")
-    claim: str = _say("", "for claim: the claim of the caller's token that must contain the checked word of the key")
-    check_url: str = _say("", "for check: asked with the caller's token; {word} stands for the checked word. It answers a JSON status of ok")
-    word: int = _say(1, "for claim and check: which word of the key is checked, from 1; wildcards are refused up to it")
-    first_words: str = _say("", "for claim and check: what the first word may be, with commas; empty means anything")
-    open_words: str = _say("", "for claim and check: words that are open to all who have a token, with commas")
+    kind: str = say("topic", "topic or direct")
+    declare: bool = say(True, "make it where it is missing; off where its owner does")
+    keys: str = say("", "of a direct exchange: routing keys of other publishers that are followed, too, with commas; only for RabbitMQ")
+    keep_seconds: int = say(86_400, "how long events can be replayed")
+    keep_bytes: int = say(268_435_456, "how many bytes of events can be replayed; the oldest go first")
+    access: str = say("admin", "who may follow it live: public, signed-in, admin, claim or check")
+    claim: str = say("", "for claim: the claim of the caller's token that must contain the checked word of the key")
+    check_url: str = say("", "for check: asked with the caller's token; {word} stands for the checked word. It answers a JSON status of ok")
+    word: int = say(1, "for claim and check: which word of the key is checked, from 1; wildcards are refused up to it")
+    first_words: str = say("", "for claim and check: what the first word may be, with commas; empty means anything")
+    open_words: str = say("", "for claim and check: words that are open to all who have a token, with commas")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from angelia.broker import ExchangeSettings
 from angelia.dialects.brainlife_requests import BrainlifeSettings
 from angelia.inlets.bindings import AmqpInletSettings
 from angelia.model.errors import BadSettings
+from angelia.model.setting import say
 from angelia.web.signin.providers import OidcSettings
 
 PREFIX = "ANGELIA__"
@@ -25,99 +26,95 @@ PLACES = ("angelia.toml", "/etc/angelia/angelia.toml")
 _SECRET_NAMES = frozenset({"secret", "url", "database", "password", "token", "client_secret"})
 
 
-def _say(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
-
-
 @dataclass(frozen=True, slots=True)
 class HouseSettings:
     """Where things are kept, and how the hub is reached."""
 
-    data_dir: str = _say("var", "folder for everything that the hub writes")
-    database: str = _say("", "database URL; empty means SQLite in the data folder")
-    base_url: str = _say("http://127.0.0.1:8080", "how people reach the hub; links in mails begin with it")
-    secret: str = _say("", "key that signs links, at least 32 characters; empty means one is made in the data folder")
-    title: str = _say("Angelia", "what this site is called")
+    data_dir: str = say("var", "folder for everything that the hub writes")
+    database: str = say("", "database URL; empty means SQLite in the data folder")
+    base_url: str = say("http://127.0.0.1:8080", "how people reach the hub; links in mails begin with it")
+    secret: str = say("", "key that signs links, at least 32 characters; empty means one is made in the data folder")
+    title: str = say("Angelia", "what this site is called")
 
 
 @dataclass(frozen=True, slots=True)
 class WebSettings:
     """The HTTP side."""
 
-    host: str = _say("127.0.0.1", "address to listen on")
-    port: int = _say(8080, "port to listen on")
-    open_posting: bool = _say(False, "may anybody post messages without a token?")
-    max_body: int = _say(16_777_216, "largest request body in bytes, also after unpacking")
-    proxies: str = _say("", "addresses of the proxies in front, with commas; only their X-Forwarded-For is believed, for limits on tries")
-    passwords: bool = _say(True, "may people sign in with a password of the hub's own? off where all sign in at a provider")
-    allow_public_bind: bool = _say(False, "listen on other than loopback without a proxy in front")
-    hosts: str = _say("", "names that a request's Host may have beside that of house.base_url and loopback, with commas; * for any")
-    head_timeout: int = _say(10, "seconds in which the head of a request must have come")
-    body_timeout: int = _say(15, "seconds in which 16 KiB more of a body, or its end, must come")
-    answer_timeout: int = _say(30, "seconds after which a client that takes nothing of its answer is cut off")
+    host: str = say("127.0.0.1", "address to listen on")
+    port: int = say(8080, "port to listen on")
+    open_posting: bool = say(False, "may anybody post messages without a token?")
+    max_body: int = say(16_777_216, "largest request body in bytes, also after unpacking")
+    proxies: str = say("", "addresses of the proxies in front, with commas; only their X-Forwarded-For is believed, for limits on tries")
+    passwords: bool = say(True, "may people sign in with a password of the hub's own? off where all sign in at a provider")
+    allow_public_bind: bool = say(False, "listen on other than loopback without a proxy in front")
+    hosts: str = say("", "names that a request's Host may have beside that of house.base_url and loopback, with commas; * for any")
+    head_timeout: int = say(10, "seconds in which the head of a request must have come")
+    body_timeout: int = say(15, "seconds in which 16 KiB more of a body, or its end, must come")
+    answer_timeout: int = say(30, "seconds after which a client that takes nothing of its answer is cut off")
 
 
 @dataclass(frozen=True, slots=True)
 class DeliverySettings:
     """How long and how often deliveries are tried. Lengths are in seconds."""
 
-    lifetime: int = _say(432_000, "how long a delivery is tried before it expires")
-    chat_lifetime: int = _say(86_400, "the same for interruptive agents")
-    seen_once: bool = _say(True, "is what somebody has read in one place withheld from the others, as long as it waits there?")
-    seen_wait: int = _say(0, "seconds that what does not press waits before it goes by mail and the like to somebody who has it in her inbox already")
-    retention_days: int = _say(90, "how long messages are kept where their type says nothing")
+    lifetime: int = say(432_000, "how long a delivery is tried before it expires")
+    chat_lifetime: int = say(86_400, "the same for interruptive agents")
+    seen_once: bool = say(True, "is what somebody has read in one place withheld from the others, as long as it waits there?")
+    seen_wait: int = say(0, "seconds that what does not press waits before it goes by mail and the like to somebody who has it in her inbox already")
+    retention_days: int = say(90, "how long messages are kept where their type says nothing")
 
 
 @dataclass(frozen=True, slots=True)
 class LogSettings:
     """Logs, on stderr."""
 
-    form: str = _say("json", "json or text")
-    level: str = _say("info", "debug, info, warning or error")
+    form: str = say("json", "json or text")
+    level: str = say("info", "debug, info, warning or error")
 
 
 @dataclass(frozen=True, slots=True)
 class OutboundSettings:
     """Requests that the hub makes itself."""
 
-    allow: str = _say("", "networks that the hub may call although they are not public, separated by commas")
-    ca_file: str = _say("", "certificates to trust in place of the system's")
+    allow: str = say("", "networks that the hub may call although they are not public, separated by commas")
+    ca_file: str = say("", "certificates to trust in place of the system's")
 
 
 @dataclass(frozen=True, slots=True)
 class TelemetrySettings:
     """Traces; logs have a section of their own, metrics are at /metrics."""
 
-    otlp_endpoint: str = _say("", "collector for traces, OTLP over HTTP: http://127.0.0.1:4318/v1/traces; empty means none")
+    otlp_endpoint: str = say("", "collector for traces, OTLP over HTTP: http://127.0.0.1:4318/v1/traces; empty means none")
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerSettings:
     """Where events flow."""
 
-    url: str = _say("", "RabbitMQ: amqp://user:password@host:5672/vhost, or amqps://; empty means that events stay in the hub's own store")
-    outgoing: str = _say("", "exchange on which the hub tells what it does with messages and deliveries; empty means none")
+    url: str = say("", "RabbitMQ: amqp://user:password@host:5672/vhost, or amqps://; empty means that events stay in the hub's own store")
+    outgoing: str = say("", "exchange on which the hub tells what it does with messages and deliveries; empty means none")
 
 
 @dataclass(frozen=True, slots=True)
 class TransitionsSettings:
     """What is done with reported transitions of experiments and their resources. Lengths are in seconds."""
 
-    experiments: str = _say("experiments", "exchange on which each experiment has a key of its own; empty means none")
-    usage: str = _say("resourceUsage", "exchange for those who watch all resources; empty means none")
-    form: str = _say("both", "form of what is published: simple, detailed or both")
-    messages: bool = _say(True, "are people also told by messages of types below bonfire?")
-    shutdown_after: int = _say(300, "from the end of an experiment's time until its computes are shut down, as people are told")
-    destroy_after: int = _say(300, "from then until its resources are destroyed")
+    experiments: str = say("experiments", "exchange on which each experiment has a key of its own; empty means none")
+    usage: str = say("resourceUsage", "exchange for those who watch all resources; empty means none")
+    form: str = say("both", "form of what is published: simple, detailed or both")
+    messages: bool = say(True, "are people also told by messages of types below bonfire?")
+    shutdown_after: int = say(300, "from the end of an experiment's time until its computes are shut down, as people are told")
+    destroy_after: int = say(300, "from then until its resources are destroyed")
 
 
 @dataclass(frozen=True, slots=True)
 class StreamSettings:
     """Live streams."""
 
-    origins: str = _say("", "pages of other sites that may follow streams, with commas: https://portal.example.org")
-    public_key: str = _say("", "public key of a service whose signed tokens open streams too: the PEM text, or the path of its file")
-    algorithms: str = _say("RS256,RS384,RS512,PS256,PS384,PS512", "how those tokens may be signed, with commas")
+    origins: str = say("", "pages of other sites that may follow streams, with commas: https://portal.example.org")
+    public_key: str = say("", "public key of a service whose signed tokens open streams too: the PEM text, or the path of its file")
+    algorithms: str = say("RS256,RS384,RS512,PS256,PS384,PS512", "how those tokens may be signed, with commas")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,27 +1,23 @@
 """Settings of what the hub takes from exchanges: a table `[inlets.amqp.<name>]` for each queue."""
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from angelia.model.errors import BadSettings
-
-
-def _say(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
+from angelia.model.setting import say
 
 
 @dataclass(frozen=True, slots=True)
 class AmqpInletSettings:
     """One queue, or one exchange of the hub's own, and what its events become."""
 
-    exchange: str = _say("", "exchange to take from")
-    keys: str = _say("#", "routing keys to bind, with commas; patterns on a topic exchange")
-    url: str = _say("", "another broker: amqp://user:password@host:5672/vhost; empty means that of broker.url, or the hub's own exchanges")
-    queue: str = _say("angelia.inlet.{name}", "its queue; empty means one that the server names, which keeps nothing while the hub is away")
-    declare: bool = _say(True, "make and bind the queue where it is missing; off where its owner does")
-    mapping: str = _say("", "amaretti, bonfire, fedora, obs, openqa, or a .toml file; empty means that bodies are messages or CloudEvents already")
-    source: str = _say("", "source that its messages come from; empty means the name of this table")
-    prefetch: int = _say(100, "how many deliveries may be in hand at once")
+    exchange: str = say("", "exchange to take from")
+    keys: str = say("#", "routing keys to bind, with commas; patterns on a topic exchange")
+    url: str = say("", "another broker: amqp://user:password@host:5672/vhost; empty means that of broker.url, or the hub's own exchanges")
+    queue: str = say("angelia.inlet.{name}", "its queue; empty means one that the server names, which keeps nothing while the hub is away")
+    declare: bool = say(True, "make and bind the queue where it is missing; off where its owner does")
+    mapping: str = say("", "amaretti, bonfire, fedora, obs, openqa, or a .toml file; empty means that bodies are messages or CloudEvents already")
+    source: str = say("", "source that its messages come from; empty means the name of this table")
+    prefetch: int = say(100, "how many deliveries may be in hand at once")
 
     def checked(self, name: str) -> "AmqpInletSettings":
         """BadSettings for what can't work."""

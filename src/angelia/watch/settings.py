@@ -12,6 +12,7 @@ from typing import Any, get_type_hints
 from zoneinfo import ZoneInfo
 
 from angelia.model.errors import BadSettings
+from angelia.model.setting import say
 from angelia.watch.rules import BadPattern, Rule, Rules, compiled
 
 _LENGTHS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -22,53 +23,49 @@ FIELDS = r"(?P<kind>user|warning|error|info)[\s:)\]]*(?P<level>[1-5])?[\s:)\]]+(
 """What we take a log of Sonix+ for where nothing is said: kind, level, device, text."""
 
 
-def _say(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
-
-
 @dataclass(frozen=True, slots=True)
 class HubSettings:
     """`[hub]`: where messages go."""
 
-    url: str = _say("", "address of the hub; empty means ANGELIA_URL, or no hub at all")
-    token: str = _say("", "token of a source; better in token_file or ANGELIA_TOKEN")
-    token_file: str = _say("", "file with the token")
-    timeout: float = _say(10.0, "seconds that one request may take")
+    url: str = say("", "address of the hub; empty means ANGELIA_URL, or no hub at all")
+    token: str = say("", "token of a source; better in token_file or ANGELIA_TOKEN")
+    token_file: str = say("", "file with the token")
+    timeout: float = say(10.0, "seconds that one request may take")
 
 
 @dataclass(frozen=True, slots=True)
 class WatchSettings:
     """One `[[watch]]`. Lengths are texts such as `2s`, `15m`, `2h`; sizes such as `64KiB`."""
 
-    name: str = _say("", "what the instrument is called; its messages are about `instrument/<name>`")
-    paths: tuple[str, ...] = _say((), "files, or patterns such as `D:/sonix/log/*.log`")
-    root: str = _say("", "links may lead to places below this folder only; empty means the folder before the first wildcard")
-    single: bool = _say(False, "follow only the newest of the files that match")
-    start: str = _say("end", "where to begin in a file seen for the first time: `end`, `beginning`, `last:200`")
-    encoding: str = _say("auto", "`auto` is a byte order mark, then strict UTF-8, then the fallback")
-    fallback_encoding: str = _say("cp1251", "for what is no UTF-8; also `cp866`, `koi8-r`")
-    mixed: bool = _say(False, "decide for each line: several programs write into one log")
-    record_start: str = _say("", "a line that matches begins a record, others continue it; empty means that each line is one")
-    fields: str = _say(FIELDS, "groups `kind`, `level`, `device`, `text`, `time` of a record")
-    time_format: str = _say("", "how `time` is written, as strptime has it; empty means that the time of reading counts")
-    timezone: str = _say("UTC", "zone of the times in the log, and in what is told")
-    match: tuple[Any, ...] = _say((), "tables with `kind`, `max_level`, `text_regex`: any makes a record worth telling; none at all means all errors")
-    ignore: tuple[Any, ...] = _say((), "the same: any unmakes it")
-    flush_after: str = _say("2s", "how long a record without a next one waits")
-    max_line: str = _say("64KiB", "longer lines are cut and marked")
-    max_record: str = _say("64KiB", "a longer record is ended")
-    max_lines: int = _say(200, "a record of more lines is ended")
-    dedup_key: tuple[str, ...] = _say((), "what makes two records the same; none means watch, kind, device, text_normalised")
-    dedup_for: str = _say("15m", "how long repeats are only counted; `0s` tells each")
-    remind_every: str = _say("2h", "how often what goes on is told again")
-    rate: str = _say("6/10m", "messages for each recipient; empty is no limit")
-    burst: int = _say(3, "messages at once")
-    to: tuple[str, ...] = _say((), "logins or group:<name>; none means those who follow the instrument or have rules")
-    measurement_start: str = _say("", "expression on the text that begins a measurement; its group `name` names it")
-    measurement_end: str = _say("", "expression on the text that ends it")
-    silence_alarm: str = _say("", "tell when nothing was written for so long while a measurement is on; empty is never")
-    missing_after: str = _say("10m", "tell when a file could not be read for so long")
-    poll: str = _say("1s", "how often to look")
+    name: str = say("", "what the instrument is called; its messages are about `instrument/<name>`")
+    paths: tuple[str, ...] = say((), "files, or patterns such as `D:/sonix/log/*.log`")
+    root: str = say("", "links may lead to places below this folder only; empty means the folder before the first wildcard")
+    single: bool = say(False, "follow only the newest of the files that match")
+    start: str = say("end", "where to begin in a file seen for the first time: `end`, `beginning`, `last:200`")
+    encoding: str = say("auto", "`auto` is a byte order mark, then strict UTF-8, then the fallback")
+    fallback_encoding: str = say("cp1251", "for what is no UTF-8; also `cp866`, `koi8-r`")
+    mixed: bool = say(False, "decide for each line: several programs write into one log")
+    record_start: str = say("", "a line that matches begins a record, others continue it; empty means that each line is one")
+    fields: str = say(FIELDS, "groups `kind`, `level`, `device`, `text`, `time` of a record")
+    time_format: str = say("", "how `time` is written, as strptime has it; empty means that the time of reading counts")
+    timezone: str = say("UTC", "zone of the times in the log, and in what is told")
+    match: tuple[Any, ...] = say((), "tables with `kind`, `max_level`, `text_regex`: any makes a record worth telling; none at all means all errors")
+    ignore: tuple[Any, ...] = say((), "the same: any unmakes it")
+    flush_after: str = say("2s", "how long a record without a next one waits")
+    max_line: str = say("64KiB", "longer lines are cut and marked")
+    max_record: str = say("64KiB", "a longer record is ended")
+    max_lines: int = say(200, "a record of more lines is ended")
+    dedup_key: tuple[str, ...] = say((), "what makes two records the same; none means watch, kind, device, text_normalised")
+    dedup_for: str = say("15m", "how long repeats are only counted; `0s` tells each")
+    remind_every: str = say("2h", "how often what goes on is told again")
+    rate: str = say("6/10m", "messages for each recipient; empty is no limit")
+    burst: int = say(3, "messages at once")
+    to: tuple[str, ...] = say((), "logins or group:<name>; none means those who follow the instrument or have rules")
+    measurement_start: str = say("", "expression on the text that begins a measurement; its group `name` names it")
+    measurement_end: str = say("", "expression on the text that ends it")
+    silence_alarm: str = say("", "tell when nothing was written for so long while a measurement is on; empty is never")
+    missing_after: str = say("10m", "tell when a file could not be read for so long")
+    poll: str = say("1s", "how often to look")
 
     def lengths(self) -> None:
         """Try all that is written as a text. BadSettings names what can't be read."""
