@@ -5,6 +5,7 @@ allowed, and the connection goes to one of those. No proxy is taken from the env
 """
 
 import asyncio
+import json
 import re
 import socket
 import ssl
@@ -14,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpcore2
@@ -64,6 +66,15 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """The JSON object in the body; empty where there is none."""
+        try:
+            said = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return {}
+        return said if isinstance(said, dict) else {}
 
 
 @dataclass(frozen=True, slots=True)

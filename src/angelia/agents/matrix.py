@@ -89,14 +89,14 @@ class MatrixAgent:
         value = letter.address.value
         if value not in self._rooms:
             joined = await self._call("POST", f"/join/{quote(value, safe='')}", {})
-            room = _said(joined).get("room_id") if isinstance(joined, Answer) and joined.status == 200 else None
+            room = joined.said.get("room_id") if isinstance(joined, Answer) and joined.status == 200 else None
             if not isinstance(room, str):
                 return _outcome(joined, "the bot is not invited to this room")
             self._rooms[value] = room
         key = quote(public_id("dlv", letter.delivery.delivery_id), safe="")
         sent = await self._call("PUT", f"/rooms/{quote(self._rooms[value], safe='')}/send/m.room.message/{key}", self._body(letter))
         if isinstance(sent, Answer) and sent.status == 200:
-            return Sent(str(_said(sent).get("event_id", "")))
+            return Sent(str(sent.said.get("event_id", "")))
         if isinstance(sent, Answer) and sent.status in (403, 404):
             self._rooms.pop(value, None)  # it was thrown out; if it is invited again, it joins again
         return _outcome(sent, "the bot may not write into this room")
@@ -135,7 +135,7 @@ def _outcome(answer: Answer | NoAnswer, forbidden: str) -> Outcome:
     """The errors of the specification: limits wait as long as the server says; a lost room ends the address; a lost token is the operator's."""
     if isinstance(answer, NoAnswer):
         return Later(answer.why)
-    said = _said(answer)
+    said = answer.said
     kind = str(said.get("errcode", ""))[:64]
     if answer.status == 429:
         wait = said.get("retry_after_ms", 5_000)
@@ -149,11 +149,3 @@ def _outcome(answer: Answer | NoAnswer, forbidden: str) -> Outcome:
     if answer.status in (400, 403, 404) and kind in _GONE:
         return Refused(forbidden, is_address_bad=True)
     return Later(f"the homeserver answered {answer.status} {kind}".rstrip())
-
-
-def _said(answer: Answer | NoAnswer) -> dict[str, Any]:
-    try:
-        said = json.loads(answer.body) if isinstance(answer, Answer) else {}
-    except (ValueError, RecursionError):
-        return {}
-    return said if isinstance(said, dict) else {}

@@ -4,7 +4,6 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from angelia.agent import Letter, Surroundings
 from angelia.model.delivery import Later, Outcome, Refused, Sent
@@ -112,7 +111,7 @@ class TelegramAgent:
 
 
 def _outcome(answer: Answer) -> Outcome:
-    said = _said(answer.body)
+    said = answer.said
     if answer.status == 200 and said.get("ok") is True:
         result = said.get("result")
         return Sent(str(result.get("message_id", "")) if isinstance(result, dict) else "")
@@ -130,11 +129,3 @@ def _outcome(answer: Answer) -> Outcome:
     if answer.status in (400, 403):
         return Refused(why, is_address_bad=answer.status == 403 or _LOST.search(why) is not None)
     return Later(why)
-
-
-def _said(body: bytes) -> dict[str, Any]:
-    try:
-        said = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return said if isinstance(said, dict) else {}
