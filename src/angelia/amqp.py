@@ -33,7 +33,7 @@ async def asked(asking: Awaitable[T], seconds: float = ASK_WITHIN) -> T:
         async with asyncio.timeout(seconds):
             return await asking
     except ChannelNotFoundEntity as error:
-        raise Missing(told(error)) from None
+        raise (Missing if is_gone(error) else BrokerUnavailable)(told(error)) from None
     except TimeoutError:
         raise BrokerUnavailable(f"the broker does not answer within {seconds:g} s") from None
     except asyncio.CancelledError:
@@ -44,6 +44,11 @@ async def asked(asking: Awaitable[T], seconds: float = ASK_WITHIN) -> T:
         raise BrokerUnavailable("the connection to the broker was lost") from None
     except (AMQPError, OSError, RuntimeError) as error:
         raise BrokerUnavailable(told(error)) from None
+
+
+def is_gone(error: BaseException) -> bool:
+    """Does the broker say that it knows no such thing? The same code 404 stands for one whose node is starting: that one comes back."""
+    return isinstance(error, ChannelNotFoundEntity) and any(str(part).startswith("NOT_FOUND - no ") for part in error.args)
 
 
 def told(error: BaseException) -> str:

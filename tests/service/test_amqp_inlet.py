@@ -197,7 +197,6 @@ async def test_status_changes_only_through_restarts(running, intake, wire, sqlit
 
 async def test_a_killed_broker_costs_no_message(rabbitmq, running, intake, wire):
     await running(prefetch=5)
-    await asyncio.to_thread(rabbitmq.settle)
     for number in range(200):
         await wire.publish("x", "k", body(number), message_id=f"m{number}")
     await until(lambda: len(intake.kept) > 5)

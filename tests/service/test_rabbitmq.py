@@ -71,7 +71,6 @@ async def test_a_killed_broker_loses_nothing_that_it_confirmed(rabbitmq, brokers
     publishing = asyncio.create_task(publish())
     async with aclosing(broker.follow("runs", head)) as follower:
         seen = numbers(await taken(follower, 1))
-        await asyncio.to_thread(rabbitmq.settle)
         rabbitmq.kill9()
         assert await until(broker.faults)
         await asyncio.to_thread(rabbitmq.start)

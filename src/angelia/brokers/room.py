@@ -120,9 +120,10 @@ class Room:
         self.established.set()
         self.tail.wake()
         for task in (self.consumer, self.asker):
-            if task is not None:
+            # The library swallows a cancellation now and then: it is said again until it is heard.
+            while task is not None and not task.done():
                 task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+                await asyncio.wait([task], timeout=0.5)
         refuse(self.asking, BrokerUnavailable("the broker is closed; ask again in a few seconds"))
 
 

@@ -103,10 +103,6 @@ class RabbitMQ:
         argv = [str(PROGRAMS / "rabbitmqctl"), "-q", *arguments]
         return subprocess.run(argv, check=True, capture_output=True, text=True, env=self._env, timeout=60).stdout
 
-    def settle(self) -> None:
-        """Until what was declared is on disk: the node writes its list of queues with a delay, and one killed before that has lost the youngest."""
-        time.sleep(4)
-
     def kill9(self) -> None:
         """As if the machine had lost it."""
         pid = int((self.folder / "pid").read_text())
