@@ -27,13 +27,17 @@ class Missing(BrokerUnavailable):
     """The broker answers, and has no such exchange or queue."""
 
 
+class Down(BrokerUnavailable):
+    """The broker knows it, and cannot reach the node that holds it."""
+
+
 async def asked(asking: Awaitable[T], seconds: float = ASK_WITHIN) -> T:
-    """What the broker answers within its time; whatever the library raises becomes BrokerUnavailable, or Missing."""
+    """What the broker answers within its time; whatever the library raises becomes BrokerUnavailable, Missing or Down."""
     try:
         async with asyncio.timeout(seconds):
             return await asking
     except ChannelNotFoundEntity as error:
-        raise (Missing if is_gone(error) else BrokerUnavailable)(told(error)) from None
+        raise (Missing if is_gone(error) else Down)(told(error)) from None
     except TimeoutError:
         raise BrokerUnavailable(f"the broker does not answer within {seconds:g} s") from None
     except asyncio.CancelledError:
@@ -47,7 +51,7 @@ async def asked(asking: Awaitable[T], seconds: float = ASK_WITHIN) -> T:
 
 
 def is_gone(error: BaseException) -> bool:
-    """Does the broker say that it knows no such thing? The same code 404 stands for one whose node is starting: that one comes back."""
+    """Does the broker say that it knows no such thing? The same code 404 stands for one whose node is starting: that one mostly comes back."""
     return isinstance(error, ChannelNotFoundEntity) and any(str(part).startswith("NOT_FOUND - no ") for part in error.args)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,10 @@ class Visits:
     async def end(self) -> None:
         """Close everything, and fail if something was not as it should be."""
         for context in self._contexts:
-            await context.close()
+            # Seldom the browser never says that a context is closed; that must not end the run.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(15):
+                    await context.close()
         for hub, watch, reports in self._watches:
             faults = watch.unforeseen()
             assert not faults, "\n".join(faults)

@@ -71,6 +71,7 @@ async def test_a_killed_broker_loses_nothing_that_it_confirmed(rabbitmq, brokers
     publishing = asyncio.create_task(publish())
     async with aclosing(broker.follow("runs", head)) as follower:
         seen = numbers(await taken(follower, 1))
+        await asyncio.to_thread(rabbitmq.settle)
         rabbitmq.kill9()
         assert await until(broker.faults)
         await asyncio.to_thread(rabbitmq.start)
@@ -88,6 +89,26 @@ async def test_a_killed_broker_loses_nothing_that_it_confirmed(rabbitmq, brokers
     # What was not confirmed may be there; what was, is, once and in order.
     assert [number for number in seen if number in set(confirmed)] == confirmed
     assert seen == sorted(set(seen))
+
+
+async def test_a_stream_killed_just_after_its_birth_is_replaced_and_the_gap_is_told(rabbitmq, brokers, monkeypatch):
+    monkeypatch.setattr("angelia.brokers.rabbitmq.DOWN_FOR", 3.0)
+    broker = brokers(EXCHANGES)
+    head = await broker.head("runs")
+    async with aclosing(broker.follow("runs", head)) as follower:
+        await broker.publish([event(0)])
+        rabbitmq.kill9()
+        await asyncio.to_thread(rabbitmq.start)
+        await published(broker, event(1))
+        seen, gaps = [], 0
+        async with asyncio.timeout(30):
+            while 1 not in seen:
+                some = await anext(follower)
+                if isinstance(some, Gap):
+                    gaps += 1
+                else:
+                    seen += numbers(some)
+    assert gaps or 0 in seen, "no hole that is not told"
 
 
 async def test_a_blocked_broker_is_told_in_time_and_followers_live(rabbitmq, brokers, monkeypatch):

@@ -49,7 +49,8 @@ async def numbers_until(client, last):
 
 
 @pytest.mark.timeout(240)
-async def test_a_stream_lives_through_a_restart_of_the_broker(house, rabbitmq):
+async def test_a_stream_lives_through_a_restart_of_the_broker(house, rabbitmq, monkeypatch):
+    monkeypatch.setattr("angelia.brokers.rabbitmq.DOWN_FOR", 3.0)
     async with served(house.app()) as port:
         async with following(port) as client, following(port) as other:
             for each in (client, other):

@@ -13,7 +13,7 @@ from aiormq.exceptions import ChannelNotFoundEntity, PublishError
 from pamqp import commands as spec
 
 from angelia import telemetry
-from angelia.amqp import Link, Missing, asked, event_of, offset_of, pause, properties_of, shut
+from angelia.amqp import Down, Link, Missing, asked, event_of, offset_of, pause, properties_of, shut
 from angelia.broker import ExchangeSettings, Gap, Replay, missing_exchange
 from angelia.brokers.room import Room, refuse
 from angelia.brokers.tail import followed
@@ -23,6 +23,7 @@ from angelia.store import EventStore
 
 PUBLISH_WITHIN = 10.0
 FAULTS_WITHIN = 4.0  # seconds: whoever asks whether we are ready does not wait for long
+DOWN_FOR = 30.0  # seconds that a stream may be out of reach while its broker answers, before another takes its place
 CHECK_EVERY = 3.0  # seconds between two looks whether exchange and stream are still there
 PREFETCH = 2_000
 ACK_EVERY = 200
@@ -148,8 +149,15 @@ class RabbitMQBroker:
             await asked(channel.queue_declare(room.queue(epoch), passive=True))
         except Missing:
             return False
+        except Down:
+            # A stream whose node was killed just after its birth never comes back: better a gap that is told than no events for ever.
+            if room.is_down_for(DOWN_FOR):
+                telemetry.log.warning("stream_given_up", exchange=room.name, queue=room.queue(epoch))
+                return False
+            raise
         finally:
             await shut(channel)
+        room.down_since = None
         return True
 
     async def _declare_stream(self, room: Room, epoch: str) -> None:

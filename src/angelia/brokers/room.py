@@ -39,6 +39,7 @@ class Room:
         self.asker: asyncio.Task[None] | None = None
         self._marks: dict[str, asyncio.Future[Position]] = {}
         self._checked_at = float("-inf")
+        self.down_since: float | None = None
 
     def queue(self, epoch: str) -> str:
         """The stream of an epoch."""
@@ -73,6 +74,15 @@ class Room:
         if monotonic() - self._checked_at < every:
             return False
         self._checked_at = monotonic()
+        return True
+
+    def is_down_for(self, seconds: float) -> bool:
+        """Has its stream been out of reach for so long? The first look starts the time."""
+        if self.down_since is None:
+            self.down_since = monotonic()
+        if monotonic() - self.down_since < seconds:
+            return False
+        self.down_since = None
         return True
 
     def next_mark(self) -> str:

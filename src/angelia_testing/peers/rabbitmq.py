@@ -103,6 +103,10 @@ class RabbitMQ:
         argv = [str(PROGRAMS / "rabbitmqctl"), "-q", *arguments]
         return subprocess.run(argv, check=True, capture_output=True, text=True, env=self._env, timeout=60).stdout
 
+    def settle(self) -> None:
+        """Until what was declared survives a kill: the node writes with a delay, and a stream killed before that is known, and never comes back."""
+        time.sleep(3)
+
     def kill9(self) -> None:
         """As if the machine had lost it."""
         pid = int((self.folder / "pid").read_text())
