@@ -1,10 +1,10 @@
 """The SQL store: all roles over one engine, chosen by URL; migrations."""
 
+import contextlib
+import importlib
 import sqlite3
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -28,7 +28,7 @@ from angelia.stores.signin import SignInMixin
 from angelia.stores.site import SiteMixin, TypesMixin
 from angelia.stores.statistics import StatisticsMixin
 from angelia.stores.templates import TemplatesMixin
-from angelia.stores.upkeep import UpkeepMixin
+from angelia.stores.upkeep import HEAD, UpkeepMixin
 
 
 class SqlStore(
@@ -86,16 +86,20 @@ def upgrade(url: str, revision: str = "head") -> None:
     All steps are one transaction: killed at any point, the old schema stays. Runs its own event loop.
     """
     parsed = _checked(url)
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    if parsed.get_backend_name() == "sqlite":
-        path = _file(parsed)
+    path = _file(parsed) if parsed.get_backend_name() == "sqlite" else None
+    if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         _wal(path)
+        if revision == "head" and _is_current(path):
+            return
+    # The library of the migrations takes a tenth of the start, and is used once a version.
+    config = importlib.import_module("alembic.config").Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    if path is not None:
         config.attributes["engine"] = _migrating(path)
     else:
         config.attributes["url"] = parsed.set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
-    command.upgrade(config, revision)
+    importlib.import_module("alembic.command").upgrade(config, revision)
 
 
 def _checked(url: str) -> URL:
@@ -113,6 +117,17 @@ def _checked(url: str) -> URL:
 def _file(url: URL) -> Path:
     assert url.database is not None
     return Path(url.database)
+
+
+def _is_current(path: Path) -> bool:
+    """Has the file this version's schema? Whatever is wrong with it is for the migrations to say."""
+    with contextlib.suppress(sqlite3.Error):
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)
+        try:
+            return connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(HEAD,)]
+        finally:
+            connection.close()
+    return False
 
 
 def _migrating(path: Path) -> Engine:
