@@ -59,6 +59,8 @@ class Agent(Protocol):
     - `address_example` is what an address looks like, shown beside the field where one is typed; "" where there are none.
     - `is_pull` media are complete once recorded: the relay never calls them.
     - `is_opt_in` ones exist only where the operator has written their table of settings, be it an empty one.
+    - One with a `browser_key` has addresses that browsers make: the page for addresses shows a button that subscribes with that key, and adds
+      `<endpoint>#<p256dh>.<auth>` (the keys in base64 for URLs). It is an attribute that others need not have.
     """
 
     name: str

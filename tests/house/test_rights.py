@@ -24,6 +24,7 @@ TABLE = """
 * /csp-reports$                         door
 * /static/                              door
 * /favicon.ico$                         door
+* /worker.js$                           door
 * /feeds/{name}                         secret
 * /unsubscribe/                         secret
 * /set-password/                        secret page

@@ -24,7 +24,8 @@ _CHANGES: dict[str, dict[str, Any]] = {"pause": {"state": "paused"}, "resume": {
 async def _shown(request: Request, visitor: Visitor, house: Context, status: int = 200, **values: Any) -> Response:
     addresses = await house.store.addresses(visitor.person.person_id)
     agents = {name: agent for name, agent in sorted(house.agents.items()) if not agent.is_pull}
-    shared: dict[str, Any] = {"problem": None, "at": 0, "done": "", "typed": {}, "most_codes": CODES_A_DAY}
+    browser_keys = {name: key for name, agent in agents.items() if (key := getattr(agent, "browser_key", ""))}
+    shared: dict[str, Any] = {"browser_keys": browser_keys, "problem": None, "at": 0, "done": "", "typed": {}, "most_codes": CODES_A_DAY}
     return page(request, visitor, "addresses.html", status, **(shared | {"addresses": addresses, "agents": agents} | values))
 
 
