@@ -4,6 +4,7 @@ import json
 import re
 import time
 from dataclasses import dataclass
+from hashlib import sha256
 from importlib.metadata import EntryPoint
 from typing import Any
 
@@ -83,6 +84,10 @@ class WebpushAgent:
             return None
         point, auth = self._sealing.unpacked(match[2]), self._sealing.unpacked(match[3])
         return (match[1], point, auth) if self._sealing.is_point(point) else None
+
+    def shown(self, value: str) -> str:
+        """The push service, and a mark by which two browsers of hers differ: with the endpoint anybody could fill its queue."""
+        return f"{host_of(value.partition('#')[0])[0]} ({sha256(value.encode()).hexdigest()[:4]})"
 
     def note(self, address: Address) -> str:
         """There is nothing to know: the browser knows it all."""
