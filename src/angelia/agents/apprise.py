@@ -29,7 +29,7 @@ from angelia.rendering.text import shortened
 _LIBRARY = EntryPoint("library", "apprise", "angelia.agents.apprise")
 _URL = re.compile(r"([a-z][a-z0-9]{0,30})://[!#-;=?-\[\]_a-z~]{1,1000}")
 _STATUS = re.compile(r"error=([1-5][0-9]{2})\b")
-_REFUSED_EVENTS = frozenset({"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "_thread.start_new_thread"})
+_REFUSED_EVENTS = frozenset({"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork"})
 MOST_TITLE, MOST_TEXT = 250, 30_000
 SCHEMES = "discord, gchat, gotifys, jsons, mmosts, opsgenie, pagerduty, pover, rockets, slack, workflows, wxteams, zulip"
 
@@ -73,9 +73,9 @@ class AppriseAgent:
         self._library = _loaded()
         if getproxies():
             raise BadSettings("agents.apprise can't look behind a proxy: start the hub without HTTP_PROXY and its like")
-        unknown = settings.allowed - set(self._library.plugins.N_MGR.schemas())
-        if unknown:
-            raise BadSettings(f"agents.apprise.schemes: the library knows no {', '.join(sorted(unknown))}")
+        unfit = sorted(scheme for scheme in settings.allowed if not _is_fit(self._library.plugins.N_MGR, scheme))
+        if unfit:
+            raise BadSettings(f"agents.apprise.schemes: {', '.join(unfit)} is nothing that the library speaks over HTTP")
         self._asset = self._library.AppriseAsset(app_id="Angelia", secure_logging=True, storage_mode="memory", http_redirects=False)
         # Tries that are given up go on until their sockets end: so many at a time, and no more.
         self._seats = threading.BoundedSemaphore(settings.concurrency)
@@ -175,6 +175,14 @@ class AppriseAgent:
         """Threads end with their tries."""
 
 
+def _is_fit(known: Any, scheme: str) -> bool:
+    """Is it spoken by plain HTTP requests? What has threads of its own would connect where the guard is not."""
+    if scheme not in known.schemas():
+        return False
+    module = vars(sys.modules[known[scheme].__module__])
+    return "requests" in module and "threading" not in module
+
+
 def _loaded() -> Any:
     try:
         with warnings.catch_warnings():
@@ -210,7 +218,7 @@ def _guarding(event: str, arguments: tuple[Any, ...]) -> None:
             _HERE.refused = "this leads to an address that the hub may not call"
             raise _Forbidden(_HERE.refused)
     elif event in _REFUSED_EVENTS:
-        _HERE.refused = "this service starts programs or threads, which is not done here"
+        _HERE.refused = "this service starts programs, which is not done here"
         raise _Forbidden(_HERE.refused)
 
 
