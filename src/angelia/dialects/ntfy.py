@@ -18,6 +18,7 @@ from angelia.dialects.ntfy_forms import (
     WRITERS,
     Filter,
     Since,
+    Writer,
     authorization_of,
     document_of,
     fields_of,
@@ -257,7 +258,7 @@ class View:
 
     has_repeats = False
 
-    def __init__(self, topic: str, person: Person, base_url: str, wanted: Filter, write: Callable[[Document], bytes]) -> None:
+    def __init__(self, topic: str, person: Person, base_url: str, wanted: Filter, write: Writer) -> None:
         self.topic, self.person = topic, person
         self.begins_after = 0
         self._base_url, self._wanted, self._write = base_url, wanted, write

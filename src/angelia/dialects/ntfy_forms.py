@@ -3,7 +3,7 @@
 import json
 import re
 from base64 import b64decode, urlsafe_b64decode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.errors import HeaderParseError
@@ -278,7 +278,8 @@ def _as_sse(document: Mapping[str, Any]) -> bytes:
     return b"%sdata: %s\n\n" % (kind, dumped(document))
 
 
-WRITERS = {
+Writer = Callable[[Mapping[str, Any]], bytes]
+WRITERS: Mapping[str, tuple[str, Writer]] = {
     "json": ("application/x-ndjson; charset=utf-8", lambda document: dumped(document) + b"\n"),
     "sse": ("text/event-stream; charset=utf-8", _as_sse),
     "raw": ("text/plain; charset=utf-8", _as_raw),
