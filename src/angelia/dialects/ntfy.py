@@ -157,7 +157,9 @@ class NtfyDialect:
         since = since_of(query, MOST_PAST, self._hub.now(), is_poll=one_look)
         kind, write = WRITERS[ending]
         views = [View(topic, person, self._hub.base_url, filter_of(headers_of(scope), query), write) for topic, person in people.items()]
-        start = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind.encode()), *_SAFE]}
+        # The last one tells proxies of one kind to pass on each line at once.
+        headers = [(b"content-type", kind.encode()), *_SAFE, (b"x-accel-buffering", b"no")]
+        start = {"type": "http.response.start", "status": 200, "headers": headers}
         if one_look or scope["method"] == "HEAD":
             past = [] if scope["method"] == "HEAD" else [await self._past(view, since) for view in views]
             await send(start)
@@ -167,7 +169,7 @@ class NtfyDialect:
         telemetry.stream_clients.labels("ntfy").inc()
         try:
             past = [await self._joined(pipe, view, since) for view in views]
-            await send(start | {"headers": [*start["headers"], (b"x-accel-buffering", b"no")]})  # type: ignore[misc]
+            await send(start)
             opened = write(self._said("open", path))
             await send({"type": "http.response.body", "body": opened + b"".join(past), "more_body": True})
             pipe.begin()
