@@ -59,6 +59,9 @@ class Agent(Protocol):
     - `address_example` is what an address looks like, shown beside the field where one is typed; "" where there are none.
     - `is_pull` media are complete once recorded: the relay never calls them.
     - `is_opt_in` ones exist only where the operator has written their table of settings, be it an empty one.
+    - One with a `browser_key` has addresses that browsers make: the page for addresses shows a button that subscribes with that key, and adds
+      `<endpoint>#<p256dh>.<auth>` (the keys in base64 for URLs). It is an attribute that others need not have.
+    - One whose addresses are secrets has `shown(value)`: what is said in their place on pages, in messages and logs (see `shown_by`).
     """
 
     name: str
@@ -82,3 +85,9 @@ class Agent(Protocol):
 
     async def close(self) -> None:
         """Give back connections; a second call does nothing."""
+
+
+def shown_by(agent: object, value: str) -> str:
+    """What an address of this agent is called where others may read along: itself, or what its agent says in its place."""
+    shown: Callable[[str], str] | None = getattr(agent, "shown", None)
+    return value if shown is None else shown(value)

@@ -20,6 +20,8 @@ from angelia.dialects.brainlife import BrainlifeDialect
 from angelia.dialects.brainlife_http import NotificationRequests
 from angelia.dialects.brainlife_requests import TaskWatch
 from angelia.dialects.hermes import HermesDialect
+from angelia.dialects.ntfy import Hub as NtfyHub
+from angelia.dialects.ntfy import NtfyDialect
 from angelia.directories.http import HttpDirectory, HttpDirectorySettings
 from angelia.directories.local import LocalDirectory
 from angelia.directories.together import TogetherDirectory
@@ -51,6 +53,7 @@ from angelia.model.person import Address, Person
 from angelia.outbound import Outbound
 from angelia.plugins import agent_classes, provider_class, signed_tokens_class
 from angelia.settings import Settings, secret_of, section
+from angelia.store import InboxItem
 from angelia.stores.sql import SqlStore, open_store
 from angelia.web.app import make_api
 from angelia.web.context import Context
@@ -101,7 +104,7 @@ class House:
         outgoing = settings.broker.outgoing
         self.announcer = Announcer(self.broker, outgoing, now) if outgoing else None
         self.intake = Intake(store, now.us, node, self._wake("planner", "messages"), self.announcer)
-        self.sources = WithInboxes(self.broker, store, lambda item: dumped(item_out(item)))
+        self.sources = WithInboxes(self.broker, store, _shown)
         self.streams = Streams(self.sources)
         self.task_watch = self._task_watch()
         self.stages = self._stages()
@@ -211,7 +214,9 @@ class House:
         bonfire = BonfireDialect(api, self.store, callers, now, self._wake_transitions, web.max_body)
         hermes = HermesDialect(bonfire, accept, callers, self.store, now)
         inlet = HttpInlet(hermes, accept, callers, now, web.max_body)
-        gate = self._gate(inlet, callers, context.sessions)
+        gate: App = self._gate(inlet, callers, context.sessions)
+        base_url = self.settings.house.base_url
+        gate = NtfyDialect(gate, NtfyHub(self.store, self.sources, self.streams, accept, callers, now, _shown, base_url, web.max_body))
         return traced_app(gate) if tracing.is_on() else gate
 
     def _gate(self, behind: App, callers: Callers, sessions: Sessions) -> App:
@@ -322,6 +327,11 @@ class House:
         self._stop.set()
         for hint in self.hints.values():
             hint()
+
+
+def _shown(item: InboxItem) -> bytes:
+    """An inbox entry as the API shows it."""
+    return dumped(item_out(item))
 
 
 def make_agents(settings: Settings, lent: Surroundings) -> dict[str, Agent]:

@@ -200,6 +200,13 @@ class Outbound:
         """As the function, with what the operator allows."""
         return fault_of(url, self._allowed, self._hosts)
 
+    def is_allowed(self, address: str) -> bool:
+        """May something of ours connect to this IP address? For what does not go through `fetch`; a name is no address."""
+        try:
+            return is_allowed(ip_address(address), self._allowed)
+        except ValueError:
+            return False
+
     async def fetch(self, request: Request) -> Answer | NoAnswer:
         """One request, one answer. Never raises for what a peer does."""
         fault = self.fault_of(request.url)

@@ -6,11 +6,13 @@ import re
 import httpx2
 import pytest
 from standardwebhooks.webhooks import Webhook
+from tests.house.browsing import FROM_OWN_PAGE, WORDS, Browser
 
 from angelia.house import House, now
 from angelia.settings import load
 from angelia.stores.sql import upgrade
-from angelia_testing.peers.http import ScriptedHttp
+from angelia_testing.peers.http import Reply, ScriptedHttp
+from angelia_testing.peers.push_service import PushService
 
 
 def settings_of(folder, **agents):
@@ -56,6 +58,49 @@ async def test_a_webhook_is_verified_and_told(tmp_path, receiver):
             await turned(house)
             assert json.loads(receiver.asked[-1].body)["data"]["subject"] == "it works"
             await call("POST", "/people/alice/addresses", {"agent": "webhook", "value": "http://169.254.169.254/latest"}, 422)
+
+
+async def test_a_browser_subscribes_is_told_and_ends_it(tmp_path):
+    """From the button on the page to the letter that the browser opens, the entry behind a click, and the end by 410."""
+    upgrade(f"sqlite:///{tmp_path / 'angelia.db'}")
+    service = PushService()
+    async with House.open(settings_of(tmp_path, webpush={"contact": "mailto:operator@example.org", "allow_http": True})) as house:
+        app = house.app(trusts_caller=True)
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://hub", headers=FROM_OWN_PAGE) as api:
+
+            async def call(method, path, body=None):
+                answer = await api.request(method, f"/api/v1{path}", json=body)
+                assert answer.is_success, answer.text
+                return answer.json() if answer.text else None
+
+            await call("POST", "/people", {"login": "alice"})
+            await call("PUT", "/people/alice/password", {"password": WORDS})
+            await call("PUT", "/people/alice/preferences", {"preferences": {"*": {"webpush": "now", "web": "now"}}})
+            browser = Browser(api)
+            await browser.sign_in("alice")
+            page = await browser.get("/addresses")
+            service.server_key = re.search(r'data-key="([\w-]{87})" data-worker="/worker.js" hidden', page)[1]
+            assert "<option>webpush" not in page and "subscribing" in page
+            await browser.post("/addresses", agent="webpush", value=service.address)
+            code = re.search(r"\d{6}", service.came[0].document["title"])[0]
+            assert service.came[0].document["url"] == "/addresses"
+            (address,) = (await call("GET", "/people/alice/addresses"))["items"]
+            await browser.post(f"/addresses/{address['id']}/verify", code=code)
+            await call("POST", "/messages", {"type": "a.b", "subject": "it works", "to": ["alice"]})
+            await turned(house)
+            told = service.came[1].document
+            assert told["title"] == "it works" and service.faults == []
+            place = await api.get(told["url"])
+            assert place.status_code == 303 and place.headers["location"].startswith("/inbox/dlv_")
+            assert "it works" in await browser.get(place.headers["location"])
+            await browser.get("/inbox/msg_0000000000000", 404)
+            service.reply = Reply(410)
+            await call("POST", "/messages", {"type": "a.b", "subject": "nobody there", "to": ["alice"]})
+            await turned(house)
+            (address,) = (await call("GET", "/people/alice/addresses"))["items"]
+            assert address["state"] == "bouncing"
+            assert "nothing more is sent" in await browser.get("/addresses")
+    service.stop()
 
 
 async def test_without_its_table_there_is_no_such_agent(tmp_path):

@@ -24,6 +24,7 @@ TABLE = """
 * /csp-reports$                         door
 * /static/                              door
 * /favicon.ico$                         door
+* /worker.js$                           door
 * /feeds/{name}                         secret
 * /unsubscribe/                         secret
 * /set-password/                        secret page
@@ -56,6 +57,8 @@ GET /api/v1/experiments$                known
 GET /api/v1/experiments/{experiment_id}$ his
 GET /hermes/alice/                      hers
 POST /hermes/                           post
+GET /ntfy/alice/                        hers
+POST /ntfy/                             post
 * /api/v1/people/{login}                hers
 * /api/v1/                              admin
 * /admin/                               admin page
@@ -120,6 +123,9 @@ class World:
             ("POST", "/api/v1/transitions"),
             ("GET", "/hermes/alice/"),
             ("POST", "/hermes/a.b"),
+            ("GET", "/ntfy/alice/json"),
+            ("GET", "/ntfy/alice/auth"),
+            ("POST", "/ntfy/alice"),
         ]
 
     def client(self):
@@ -142,6 +148,8 @@ class World:
         if path.startswith("/hermes/"):
             body = {"content": BLOCK} if method == "POST" else {}
         query = {} if kind in ("post", "report") or path.startswith("/hermes/") else QUERY
+        if path.startswith("/ntfy/"):
+            body, query = ({"content": b"text"}, {}) if method == "POST" else ({}, {"poll": "1"})
         return await client.request(method, filled, headers=headers, params=query, **body)
 
 
@@ -253,7 +261,7 @@ async def test_each_role_on_each_route(world):
                     if "Traceback" in answer.text or any(
                         answer.headers.get(name) != value
                         for name, value in HEADERS.items()
-                        if kind not in ("post", "report") and not path.startswith("/hermes/")
+                        if kind not in ("post", "report") and not path.startswith(("/hermes/", "/ntfy/"))
                     ):
                         wrong.append(f"{method} {path} as {role}: headers {dict(answer.headers)}")
             if is_refused:

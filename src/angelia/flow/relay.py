@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from time import monotonic
 
 from angelia import telemetry, tracing
-from angelia.agent import Agent, Letter
+from angelia.agent import Agent, Letter, shown_by
 from angelia.flow.announcer import Announcer
 from angelia.flow.lane import Lane
 from angelia.flow.letters import Letters, Withheld
@@ -169,7 +169,8 @@ class Relay:
             return
         # If it can't be said now, the next that is given up says it.
         with suppress(StoreUnavailable):
-            await self._voice.gave_up(letter.person.login, letter.delivery.agent, letter.address.value, settlement.error, self._clock())
+            shown = shown_by(self._lanes[letter.delivery.agent].agent, letter.address.value)
+            await self._voice.gave_up(letter.person.login, letter.delivery.agent, shown, settlement.error, self._clock())
 
     def _judge_destination(self, destination: str, outcome: Outcome, now: datetime) -> None:
         breaker = (self._breakers or {}).get(destination, Breaker())
@@ -222,7 +223,8 @@ class Relay:
             return
         try:
             await self._store.set_address(letter.address.address_id, state=AddressState.BOUNCING, now=now)
-            await self._voice.address_refused(letter.person.login, letter.delivery.agent, letter.address.value, outcome.why, now)
+            shown = shown_by(self._lanes[letter.delivery.agent].agent, letter.address.value)
+            await self._voice.address_refused(letter.person.login, letter.delivery.agent, shown, outcome.why, now)
         except AngeliaError as error:
             # The next letter to this address is refused again, and told then.
             telemetry.log.warning("refusal_not_recorded", address_id=letter.address.address_id, error=str(error))

@@ -25,6 +25,7 @@ def _somebody(login: str) -> str:
 Login = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]*$"), AfterValidator(_somebody)]
 Line = Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Place = Annotated[str, StringConstraints(min_length=1, max_length=1_024, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Language = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$", max_length=35)]
 
 
@@ -69,7 +70,7 @@ class NewAddress(Strict):
     """An address to be; it gets nothing until it is verified."""
 
     agent: Word
-    value: Word
+    value: Place
     is_default: bool = False
     is_verified: bool = False
 

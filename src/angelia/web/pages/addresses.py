@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import RedirectResponse
 
+from angelia.agent import shown_by
 from angelia.flow.verification import PLACE, read_verification
 from angelia.model.errors import AngeliaError, Conflict, Forbidden, InvalidInput, NotFound, RateLimited
 from angelia.model.person import Address
@@ -24,8 +25,22 @@ _CHANGES: dict[str, dict[str, Any]] = {"pause": {"state": "paused"}, "resume": {
 async def _shown(request: Request, visitor: Visitor, house: Context, status: int = 200, **values: Any) -> Response:
     addresses = await house.store.addresses(visitor.person.person_id)
     agents = {name: agent for name, agent in sorted(house.agents.items()) if not agent.is_pull}
-    shared: dict[str, Any] = {"problem": None, "at": 0, "done": "", "typed": {}, "most_codes": CODES_A_DAY}
+    browser_keys = {name: key for name, agent in agents.items() if (key := getattr(agent, "browser_key", ""))}
+    names = {address.address_id: _name(house, address) for address in addresses}
+    shared: dict[str, Any] = {
+        "names": names,
+        "browser_keys": browser_keys,
+        "problem": None,
+        "at": 0,
+        "done": "",
+        "typed": {},
+        "most_codes": CODES_A_DAY,
+    }
     return page(request, visitor, "addresses.html", status, **(shared | {"addresses": addresses, "agents": agents} | values))
+
+
+def _name(house: Context, address: Address) -> str:
+    return shown_by(house.agents.get(address.agent), address.value)
 
 
 @router.get("/addresses")
@@ -63,7 +78,7 @@ def _back(done: str, address_id: int) -> Response:
 async def ask_to_verify(request: Request, visitor: Visiting, house: House, token: str = "") -> Response:
     """The link of a mail: it asks, since mail scanners follow links."""
     address, _ = await _of_link(visitor, house, token)
-    return _unreferred(page(request, visitor, "address-verify.html", address=address, token=token))
+    return _unreferred(page(request, visitor, "address-verify.html", address=address, name=_name(house, address), token=token))
 
 
 @router.post(PLACE)
@@ -126,7 +141,8 @@ async def test(address_id: RowId, request: Request, visitor: Visiting, house: Ho
 @router.get("/addresses/{address_id}/delete")
 async def ask_to_delete(address_id: RowId, request: Request, visitor: Visiting, house: House) -> Response:
     """Sure?"""
-    return page(request, visitor, "address-delete.html", address=await _hers(visitor, house, address_id))
+    address = await _hers(visitor, house, address_id)
+    return page(request, visitor, "address-delete.html", address=address, name=_name(house, address))
 
 
 @router.post("/addresses/{address_id}/delete")

@@ -7,8 +7,9 @@ from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import RedirectResponse
 
 from angelia.flow.explain import explain
-from angelia.model.errors import InvalidInput
-from angelia.model.moments import public_id
+from angelia.model.delivery import State
+from angelia.model.errors import InvalidInput, NotFound
+from angelia.model.moments import number_of, public_id
 from angelia.store import InboxItem, InboxQuery
 from angelia.web.access import House
 from angelia.web.context import Context
@@ -26,6 +27,8 @@ ACTS = {"mute": "unmute", "mute-fully": "unmute", "unmute": "mute", "follow": "u
 @router.get("/inbox/{delivery_id}")
 async def message(request: Request, visitor: Visiting, house: House, delivery_id: str, did: str = "") -> Response:
     """The message. Looking changes nothing: that it is read, the open page says by itself."""
+    if (message_id := number_of("msg", delivery_id)) is not None:
+        return RedirectResponse(await _place_of(house, visitor, message_id), 303)
     item = await entry_of(house, visitor.person, delivery_id)
     document, _ = await house.store.wants(visitor.person.login)
     mutes: Any = document.get("mutes", {})
@@ -47,6 +50,15 @@ async def message(request: Request, visitor: Visiting, house: House, delivery_id
         back=ACTS.get(did, ""),
         **around,
     )
+
+
+async def _place_of(house: Context, visitor: Visitor, message_id: int) -> str:
+    """The entry of a message, by whose own name it is called where no entry was known; else why there is none, if it came to her at all."""
+    trail = await house.store.trail(message_id, visitor.person.person_id)
+    if not trail:
+        raise NotFound("there is no such message")
+    shown = [delivery.delivery_id for delivery in trail if delivery.agent == InboxQuery().agent and delivery.state is State.DELIVERED]
+    return f"/inbox/{public_id('dlv', shown[0])}" if shown else f"/why/{public_id('msg', message_id)}"
 
 
 async def _around(house: Context, visitor: Visitor, item: InboxItem) -> dict[str, Any]:

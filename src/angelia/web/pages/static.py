@@ -32,6 +32,15 @@ async def asset(request: Request, name: str) -> Response:
     return Response(body, media_type=kind, headers=headers)
 
 
+@router.get("/worker.js")
+async def worker() -> Response:
+    """The service worker. Its address never changes, and it stands at the top, since it may act for what lies below it only."""
+    body = _content(assets().get("worker.js", "worker.js"))
+    if not body:
+        raise NotFound("there is no such file")
+    return Response(body, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
+
+
 @router.get("/favicon.ico")
 async def icon() -> Response:
     """What browsers ask for by themselves, also beside what is no page."""
