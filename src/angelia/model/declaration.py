@@ -80,10 +80,11 @@ class RoleRange:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One input. `minimum`, `maximum` (both inclusive), `allowed` and `default` are in `unit`, and so is the value that an instrument gets.
+    """One input. A bare number of a caller is in `unit`, and so are `minimum` and `maximum` (both inclusive), `allowed` and `default`.
 
-    `unit` is an astropy unit, or the format of a time; "" is the default unit of the kind. `unit_name` is the name of another argument by
-    which a caller says in which unit or format hers is. `roles` say which role is needed for which values.
+    `unit` is an astropy unit, or the format of a time; "" is the default unit of the kind. What an instrument gets is in `canonical_unit`,
+    "" where that is the same. `unit_name` is the name of another argument by which a caller says in which unit or format hers is. `roles`
+    say which role is needed for which values.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Parameter:
     help: str = ""
     schema: Mapping[str, Any] | None = None
     roles: tuple[RoleRange, ...] = ()
+    canonical_unit: str = ""
     unit_name: str = ""
     group: str = ""
     meanings: tuple[str, ...] = ()
@@ -107,6 +109,11 @@ class Parameter:
     def in_unit(self) -> str:
         """The unit or format that it has: its own, or that of its kind."""
         return self.unit or DEFAULT_UNITS.get(self.kind, "")
+
+    @property
+    def out_unit(self) -> str:
+        """The unit or format of the values that an instrument gets."""
+        return self.canonical_unit or self.in_unit
 
 
 @dataclass(frozen=True, slots=True)
