@@ -9,10 +9,10 @@ from functools import lru_cache
 from typing import Any
 
 from angelia.model.declaration import NUMBERS, Parameter, ParameterKind
-from angelia.products.plain import MOST_DEEP
 
 MOST_TEXT = 65_536
 MOST_JSON = 4_194_304
+MOST_DEEP = 64
 UNSET = "\0"
 """The one-letter text by which a form says: this optional value is none at all."""
 _TRUE, _FALSE = frozenset({"true", "yes", "1"}), frozenset({"false", "no", "0"})
