@@ -2,14 +2,15 @@
 
 import importlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from angelia.instruments.samples import FOLDER
+from angelia.instruments.samples import FOLDER, sample_tables
 from angelia.model.declaration import ProductKind
 from angelia.parameters import checked
-from angelia.parameters.reading import read_folder
+from angelia.parameters.reading import read_declaration, read_folder
 from angelia.products.files import read_table, read_units
 from angelia.products.output import MANIFEST, Output, read_progress
 
@@ -27,6 +28,11 @@ def computed(folder, instrument, **given):
     entries = json.loads((folder / MANIFEST).read_text())["products"]
     assert product.kind in {entry["kind"] for entry in entries}
     return {entry["name"]: folder / entry["path"] for entry in entries}
+
+
+def test_a_site_has_them_by_their_names():
+    assert set(sample_tables()) == set(DECLARED)
+    assert all(read_declaration(Path(table["declaration"])).name == name for name, table in sample_tables().items())
 
 
 @pytest.mark.parametrize("period", [3.0, 7.5])
