@@ -3,8 +3,8 @@
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import Any
@@ -112,7 +112,8 @@ class Job:
     """One request to an instrument. `owner` asked first; `shared_with` are those who asked the same later and share its run.
 
     `values` are the canonical parameters. `alias` is another id, by which a dialect calls it. `progress` is 0 to 1. `attempt` counts starts
-    that were wanted: 1, and one more with each retry. `handle` is what the instrument calls it. `fence` grows with each claim.
+    that were wanted: 1, and one more with each retry. `handle` is what the instrument calls it. `fence` grows with each claim; `due_at` is when
+    somebody must look at it next, and until then it is whose fence that is. `tries` counts submits that failed in this attempt.
     """
 
     job_id: int
@@ -141,6 +142,7 @@ class Job:
     tries: int = 0
     report_sequence: int = 0
     output_bytes: int = 0
+    due_at: datetime | None = None
 
     @property
     def public_id(self) -> str:
@@ -202,6 +204,82 @@ class HistoryRow:
     message: str = ""
     reason: JobReason = JobReason.NONE
     report: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobChange:
+    """What is to become of a job; None leaves a thing as it is. `by` says who wants it.
+
+    It holds only for this `fence` and `attempt`, where they are given, and only where the table allows the state; a `sequence` above 0
+    must be above the last. A state of QUEUED from an end is a retry.
+    """
+
+    by: str
+    state: JobState | None = None
+    fence: int | None = None
+    attempt: int | None = None
+    progress: float | None = None
+    message: str | None = None
+    reason: JobReason | None = None
+    handle: str | None = None
+    due_at: datetime | None = None
+    deadline_at: datetime | None = None
+    tries: int | None = None
+    sequence: int = 0
+    report: Mapping[str, Any] = field(default_factory=dict)
+    products: Sequence[Product] | None = None
+
+
+def after(job: Job, change: JobChange, now: datetime) -> Job | None:
+    """The job after the change; None where the change does not hold: an old fence, an old report, a step that the table does not have."""
+    if change.fence is not None and change.fence != job.fence:
+        return None
+    if change.attempt is not None and change.attempt != job.attempt:
+        return None
+    if change.sequence and change.sequence <= job.report_sequence:
+        return None
+    if change.state is None and job.state.is_final:
+        return None
+    changed = job
+    if change.state is not None and change.state is not job.state:
+        if change.state not in STEPS[job.state]:
+            return None
+        changed = _entered(job, change.state, now)
+    elif change.state is not None and job.state.is_final:
+        return None
+    wanted = {
+        "progress": None if change.progress is None else max(changed.progress, min(1.0, change.progress)),
+        "message": None if change.message is None else change.message[:MESSAGE_LENGTH],
+        "reason": change.reason,
+        "handle": None if change.handle is None else change.handle[:HANDLE_LENGTH],
+        "due_at": change.due_at,
+        "deadline_at": change.deadline_at,
+        "tries": change.tries,
+        "report_sequence": change.sequence or None,
+        "output_bytes": None if change.products is None else sum(product.size for product in change.products),
+    }
+    given: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
+    return replace(changed, changed_at=now, **given)
+
+
+def _entered(job: Job, state: JobState, now: datetime) -> Job:
+    if state is JobState.QUEUED:
+        return _queued_again(job, is_retry=job.state.is_final)
+    if state is JobState.RUNNING:
+        return replace(job, state=state, started_at=job.started_at or now)
+    if state.is_final:
+        # What it was given to do is over: whoever held it must not write any more.
+        return replace(job, state=state, ended_at=now, progress=1.0 if state is JobState.DONE else job.progress, fence=job.fence + 1)
+    return replace(job, state=state)
+
+
+def _queued_again(job: Job, *, is_retry: bool) -> Job:
+    """One that certainly did not start keeps its attempt; after a start the next one is another, with a key of its own."""
+    is_new_attempt = is_retry or job.state is not JobState.SUBMITTING
+    back = replace(job, state=JobState.QUEUED, handle="", progress=0.0, message="", reason=JobReason.NONE, started_at=None, ended_at=None)
+    if not is_new_attempt:
+        return back
+    return replace(back, attempt=job.attempt + 1, tries=0, report_sequence=0, output_bytes=0, fence=job.fence + 1, deadline_at=None if is_retry else job.deadline_at)
 
 
 def content_hash(instrument: str, version: str, product: str, values: Mapping[str, Any], only_for: str = "") -> str:
