@@ -86,6 +86,12 @@ class JobStore(Protocol):
     async def job_history(self, job_id: int) -> list[HistoryRow]:
         """All that happened to it, oldest first."""
 
+    async def untold_jobs(self, limit: int) -> list[tuple[int, Job, HistoryRow]]:
+        """What people are still to be told, oldest first: its number, the job as it is now, and what happened. Jobs of nobody have nothing to tell."""
+
+    async def told_jobs(self, numbers: Collection[int]) -> None:
+        """They are said."""
+
     async def job_products(self, job_id: int) -> list[Product]:
         """What came of it, in the order in which it was listed."""
 

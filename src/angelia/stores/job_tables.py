@@ -92,8 +92,11 @@ job_history = Table(
     _text("message"),
     _text("reason"),
     _text("report"),
+    _small("to_tell"),
 )
+"""Also what is still to be said to people: a change and the word about it are written together, so that neither is without the other."""
 Index("job_history_job", job_history.c.job_id, job_history.c.id)
+_partial("job_history_to_tell", "to_tell = 1", job_history.c.id)
 
 job_products = Table(
     "job_products",

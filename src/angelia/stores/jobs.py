@@ -44,7 +44,12 @@ _CHANGED = (
     "progress = ?, message = ?, reason = ?, handle = ?, report_sequence = ?, output_bytes = ?, rows_kept = rows_kept + ? WHERE id = ?"
 )
 _PEOPLE_STATE = "UPDATE job_people SET state = ? WHERE job_id = ?"
-_HISTORY = "INSERT INTO job_history (job_id, at_us, state, by_whom, attempt, progress, message, reason, report) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_HISTORY = (
+    "INSERT INTO job_history (job_id, at_us, state, by_whom, attempt, progress, message, reason, report, to_tell) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_LAST_REPORT = "SELECT report FROM job_history WHERE job_id = ? AND report <> '' ORDER BY id DESC LIMIT 1"
+_TOLD = "UPDATE job_history SET to_tell = 0 WHERE id = ?"
 _PRODUCT = (
     "INSERT INTO job_products (job_id, name, position, kind, title, content_type, size, sha256, meta, path) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
@@ -72,7 +77,7 @@ class JobsMixin:
                 if found is None:
                     _check_room(connection, job.owner, most_waiting)
                     if run(connection, _MAKE, row).rowcount:
-                        _write_history(connection, job, job.owner, now)
+                        _write_history(connection, job, job.owner, now, is_to_tell=True)
                         run(connection, _JOIN, (job.job_id, job.owner, int(job.state), job.alias, job.session, to_us(now))).close()
                         return AddedJob(job, Joined.NEW)
                     continue
@@ -193,11 +198,25 @@ class JobsMixin:
         """See JobStore."""
         statement = select(job_history).where(_h.job_id == job_id).order_by(_h.id)
         found = await self.engine.read(lambda connection: connection.execute(statement).all())
-        return [
-            HistoryRow(number, from_us(row.at_us), JobState(row.state), row.by_whom, row.attempt, row.progress, row.message,
-                       JobReason(row.reason), json.loads(row.report) if row.report else {})
-            for number, row in enumerate(found, 1)
-        ]  # fmt: skip
+        return [_history_row(number, row) for number, row in enumerate(found, 1)]
+
+    async def untold_jobs(self, limit: int) -> list[tuple[int, Job, HistoryRow]]:
+        """See JobStore."""
+        statement = select(job_history).where(_h.to_tell == 1).order_by(_h.id).limit(limit)
+
+        def work(connection: Connection) -> list[tuple[int, Job, HistoryRow]]:
+            found = connection.execute(statement).all()
+            ids = sorted({row.job_id for row in found})
+            people = _people(connection, ids)
+            there = {row.id: _job(row, people.get(row.id, ())) for row in connection.execute(select(*_SELECT).where(_j.id.in_(ids)))}
+            return [(row.id, there[row.job_id], _history_row(0, row)) for row in found if row.job_id in there]
+
+        return await self.engine.read(work)
+
+    async def told_jobs(self, numbers: Collection[int]) -> None:
+        """See JobStore."""
+        if numbers:
+            await self.engine.write(lambda connection: run(connection, _TOLD, [(number,) for number in sorted(numbers)]).close())
 
     async def job_products(self, job_id: int) -> list[Product]:
         """See JobStore."""
@@ -279,15 +298,18 @@ def _taken(connection: Connection, held: Collection[int], waiting: Collection[in
 
 
 def _write(connection: Connection, old: Job, new: Job, change: JobChange, now: datetime) -> None:
-    is_mere_progress = change.state is None or new.state is old.state
-    says_something = bool(change.report) or not is_mere_progress or (new.progress, new.message) != (old.progress, old.message)
-    is_kept = says_something and (not is_mere_progress or _kept(connection, old.job_id) < MOST_HISTORY)
+    is_step = new.state is not old.state
+    report = canonical(dict(change.report)) if change.report else ""
+    if report and not change.sequence and not is_step and run(connection, _LAST_REPORT, (old.job_id,)).scalar() == report:
+        report = ""  # the sender does not count, and says the same again
+    says_something = bool(report) or is_step or (new.progress, new.message) != (old.progress, old.message)
+    is_kept = is_step or (says_something and _kept(connection, old.job_id) < MOST_HISTORY)
     run(connection, _CHANGED, (
         int(new.state), to_us(new.due_at) if new.due_at else 0, new.fence, new.attempt, new.tries, to_us(new.changed_at),
         shape.stamp(new.started_at), shape.stamp(new.ended_at), shape.stamp(new.deadline_at), new.progress, new.message, str(new.reason),
         new.handle, new.report_sequence, new.output_bytes, int(is_kept), new.job_id,
     )).close()  # fmt: skip
-    if new.state is not old.state:
+    if is_step:
         run(connection, _PEOPLE_STATE, (int(new.state), new.job_id)).close()
     if change.products is not None or new.attempt != old.attempt:
         run(connection, _NO_PRODUCTS, (new.job_id,)).close()
@@ -298,17 +320,35 @@ def _write(connection: Connection, old: Job, new: Job, change: JobChange, now: d
             for position, product in enumerate(change.products)
         ]).close()  # fmt: skip
     if is_kept:
-        _write_history(connection, new, change.by, now, change.report)
+        # What certainly did not start and waits again is no news.
+        is_news = is_step and (new.state.is_final or (new.state is JobState.QUEUED and old.state is not JobState.SUBMITTING))
+        _write_history(connection, new, change.by, now, report, is_to_tell=is_news)
 
 
 def _kept(connection: Connection, job_id: int) -> int:
     return int(run(connection, "SELECT rows_kept FROM jobs WHERE id = ?", (job_id,)).scalar() or 0)
 
 
-def _write_history(connection: Connection, job: Job, by: str, now: datetime, report: Mapping[str, Any] | None = None) -> None:
-    text = canonical(dict(report)) if report else ""
-    row = (job.job_id, to_us(now), int(job.state), by, job.attempt, job.progress, job.message, str(job.reason), text)
+def _write_history(connection: Connection, job: Job, by: str, now: datetime, report: str = "", *, is_to_tell: bool = False) -> None:
+    row = (
+        job.job_id, to_us(now), int(job.state), by, job.attempt, job.progress, job.message, str(job.reason), report,
+        int(is_to_tell and any(job.people)),
+    )  # fmt: skip
     run(connection, _HISTORY, row).close()
+
+
+def _history_row(number: int, row: Any) -> HistoryRow:
+    return HistoryRow(
+        number,
+        from_us(row.at_us),
+        JobState(row.state),
+        row.by_whom,
+        row.attempt,
+        row.progress,
+        row.message,
+        JobReason(row.reason),
+        json.loads(row.report) if row.report else {},
+    )
 
 
 def _people(connection: Connection, ids: Collection[int]) -> dict[int, tuple[str, ...]]:

@@ -233,3 +233,18 @@ class JobSuite:
         history = await store.job_history(1)
         assert len(history) == 7
         assert history[-1].state is JobState.DONE
+
+    async def test_steps_that_people_care_about_are_told_once(self, store: Store) -> None:
+        await at(store, 1, JobState.SUBMITTING, JobState.QUEUED, JobState.SUBMITTING, JobState.RUNNING, JobState.FAILED, JobState.QUEUED)
+        await store.add_job(a_job(2, ""), NOW)
+        told = await store.untold_jobs(10)
+        assert [(row.state, row.attempt) for _, _, row in told] == [(JobState.QUEUED, 1), (JobState.FAILED, 1), (JobState.QUEUED, 2)]
+        assert {job.job_id for _, job, _ in told} == {1}
+        await store.told_jobs([number for number, _, _ in told[:2]])
+        assert [number for number, _, _ in await store.untold_jobs(10)] == [told[2][0]]
+
+    async def test_a_report_that_is_not_counted_is_kept_once(self, store: Store) -> None:
+        await at(store, 1, JobState.SUBMITTING, JobState.RUNNING)
+        for action in ("a", "a", "b", "a"):
+            await store.change_job(1, JobChange(by="instrument", report={"action": action}), NOW)
+        assert [row.report["action"] for row in await store.job_history(1) if row.report] == ["a", "b", "a"]

@@ -89,8 +89,10 @@ def upgrade() -> None:
         _text("message"),
         _text("reason"),
         _text("report"),
+        _small("to_tell"),
     )
     op.create_index("job_history_job", "job_history", ["job_id", "id"])
+    _partial("job_history_to_tell", "job_history", ["id"], "to_tell = 1")
     op.create_table(
         "job_products",
         sa.Column("job_id", sa.BigInteger, primary_key=True),
