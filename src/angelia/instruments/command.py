@@ -1,20 +1,28 @@
 """Command: a program with an argument list, never a shell, in a folder of its own with a clean environment."""
 
+import asyncio
 import json
+import mimetypes
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from angelia.instrument import Handle, Lent, Outcome, Progress, Rejected, Work
-from angelia.model.declaration import Declaration
+from angelia.instrument import MANIFEST, Done, Handle, Lent, Outcome, Progress, Rejected, Work
+from angelia.model.declaration import Declaration, ProductKind
 from angelia.model.errors import BadSettings
 from angelia.model.setting import say
-from angelia.sandbox.runs import Runs
+from angelia.products.output import PROGRESS, write_manifest
+from angelia.sandbox.keeper import SPOKEN
+from angelia.sandbox.runs import Runs, run_folder
 
 VALUES = "parameters.json"
 """All values, as a file in the program's folder, for what an argument can't hold."""
+_KINDS = {
+    ".txt": ProductKind.TEXT, ".log": ProductKind.TEXT, ".md": ProductKind.TEXT, ".json": ProductKind.JSON, ".png": ProductKind.IMAGE,
+    ".jpg": ProductKind.IMAGE, ".svg": ProductKind.IMAGE, ".csv": ProductKind.TABLE, ".ecsv": ProductKind.TABLE,
+}  # fmt: skip
 _PLACE = re.compile(r"\{([A-Za-z_]\w*)\}")
 
 
@@ -22,7 +30,7 @@ _PLACE = re.compile(r"\{([A-Za-z_]\w*)\}")
 class CommandSettings:
     """What is run."""
 
-    argv: list[str] = say((), "the program and its arguments; {name} in an argument is the value of that parameter")
+    argv: Sequence[str] = say((), "the program and its arguments; {name} in an argument is the value of that parameter")
     most_at_once: int = say(2, "how many jobs compute at once")
 
     def __post_init__(self) -> None:
@@ -56,7 +64,10 @@ class CommandInstrument:
 
     async def poll(self, work: Work, handle: Handle) -> Progress | Outcome:
         """See Instrument."""
-        return self._runs.poll(work)
+        outcome = self._runs.poll(work)
+        if isinstance(outcome, Done) and not (work.folder / MANIFEST).is_file():
+            await asyncio.to_thread(list_products, work)
+        return outcome
 
     async def cancel(self, work: Work, handle: Handle) -> None:
         """See Instrument."""
@@ -88,6 +99,22 @@ def arguments(argv: tuple[str, ...], values: Mapping[str, Any]) -> list[str]:
         if "\0" in word:
             raise Rejected("a value holds a NUL character, which no argument can")
     return words
+
+
+def list_products(work: Work) -> None:
+    """All plain files that the program left, and what it said, are products. A program that writes a list of its own is believed instead."""
+    said = run_folder(work) / SPOKEN
+    if said.is_file() and said.stat().st_size:
+        shutil.copyfile(said, work.folder / "output.txt")
+    entries = []
+    for path in sorted(work.folder.rglob("*")):
+        name = path.relative_to(work.folder).as_posix()
+        if path.is_symlink() or not path.is_file() or name in (VALUES, PROGRESS, MANIFEST) or path.name.startswith("."):
+            continue
+        kind = _KINDS.get(path.suffix.lower(), ProductKind.FILE)
+        content_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        entries.append({"name": name, "kind": kind.value, "title": name, "content_type": content_type, "path": name, "meta": {}})
+    write_manifest(work.folder, entries)
 
 
 def _is_number(word: str) -> bool:

@@ -279,7 +279,15 @@ def _queued_again(job: Job, *, is_retry: bool) -> Job:
     back = replace(job, state=JobState.QUEUED, handle="", progress=0.0, message="", reason=JobReason.NONE, started_at=None, ended_at=None)
     if not is_new_attempt:
         return back
-    return replace(back, attempt=job.attempt + 1, tries=0, report_sequence=0, output_bytes=0, fence=job.fence + 1, deadline_at=None if is_retry else job.deadline_at)
+    return replace(
+        back,
+        attempt=job.attempt + 1,
+        tries=0,
+        report_sequence=0,
+        output_bytes=0,
+        fence=job.fence + 1,
+        deadline_at=None if is_retry else job.deadline_at,
+    )
 
 
 def content_hash(instrument: str, version: str, product: str, values: Mapping[str, Any], only_for: str = "") -> str:

@@ -16,7 +16,7 @@ from angelia.store.document import Document
 from angelia.store.events import EventStore, ExchangeMark
 from angelia.store.experiments import Chore, ExperimentStore, TakenTransition
 from angelia.store.inbox import InboxGroup, InboxItem, InboxPage, InboxQuery, InboxStore
-from angelia.store.jobs import AddedJob, ClaimedJob, Joined, JobQuery, JobStore
+from angelia.store.jobs import AddedJob, ClaimedJob, JobQuery, JobStore, Joined
 from angelia.store.ledger import LedgerRow, LedgerStore, RuleHits
 from angelia.store.messages import ClaimedMessage, FloodMark, MessageStore, NewMessage, ParkedMessage, Plan, RepeatMark
 from angelia.store.operation import AdministrationStore, OperationsStore, StatisticsStore, TemplateStore, TemplateVersion, Traffic

@@ -87,7 +87,7 @@ class JobStore(Protocol):
         """All that happened to it, oldest first."""
 
     async def untold_jobs(self, limit: int) -> list[tuple[int, Job, HistoryRow]]:
-        """What people are still to be told, oldest first: its number, the job as it is now, and what happened. Jobs of nobody have nothing to tell."""
+        """What people are still to be told, oldest first: its number, the job as it is now, and what happened. Jobs of nobody tell nothing."""
 
     async def told_jobs(self, numbers: Collection[int]) -> None:
         """They are said."""

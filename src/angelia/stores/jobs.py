@@ -11,7 +11,7 @@ from angelia.model.declaration import ProductKind
 from angelia.model.errors import RateLimited
 from angelia.model.job import HistoryRow, Job, JobChange, JobReason, JobState, Product, after, canonical
 from angelia.model.moments import from_us, to_us
-from angelia.store.jobs import MOST_HISTORY, AddedJob, ClaimedJob, Joined, JobQuery
+from angelia.store.jobs import MOST_HISTORY, AddedJob, ClaimedJob, JobQuery, Joined
 from angelia.stores import rows as shape
 from angelia.stores.engine import SqlEngine, run
 from angelia.stores.job_tables import job_history, job_people, job_products, jobs

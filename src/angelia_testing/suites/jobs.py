@@ -10,7 +10,7 @@ import pytest
 from angelia.model.declaration import ProductKind
 from angelia.model.errors import RateLimited
 from angelia.model.job import Job, JobChange, JobReason, JobState, Product, content_hash
-from angelia.store import Joined, JobQuery, Store
+from angelia.store import JobQuery, Joined, Store
 
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
 LEASE = timedelta(seconds=30)
