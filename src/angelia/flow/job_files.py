@@ -106,7 +106,7 @@ def _product(entry: Any, folder: Path) -> Product:
     if not 0 < len(name) <= 200 or not name.isprintable():
         raise BadProducts("a product needs a name of 1 to 200 printable characters")
     try:
-        kind = ProductKind(entry.get("kind"))
+        kind = ProductKind(str(entry.get("kind")))
     except ValueError:
         raise BadProducts(f"the product {name} is of a kind that there is not") from None
     pure = PurePosixPath(path)

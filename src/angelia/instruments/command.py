@@ -106,7 +106,7 @@ def list_products(work: Work) -> None:
     said = run_folder(work) / SPOKEN
     if said.is_file() and said.stat().st_size:
         shutil.copyfile(said, work.folder / "output.txt")
-    entries = []
+    entries: list[dict[str, Any]] = []
     for path in sorted(work.folder.rglob("*")):
         name = path.relative_to(work.folder).as_posix()
         if path.is_symlink() or not path.is_file() or name in (VALUES, PROGRESS, MANIFEST) or path.name.startswith("."):
