@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from angelia.flow.dispatcher import JobOptions
 from angelia.flow.rights import principals
 from angelia.model.declaration import Declaration
-from angelia.model.errors import Forbidden, InvalidInput, NotAuthenticated
+from angelia.model.errors import Forbidden, InvalidInput
 from angelia.model.job import MESSAGE_LENGTH, STATES, HistoryRow, Job, Principal, Product, Report
 from angelia.model.moments import public_id, to_text
 from angelia.parameters import schema_of
@@ -168,7 +168,7 @@ async def call_back(job_id: str, report: ReportIn, house: House, authorization: 
     """What an instrument says of a job, with the secret that it was given for this attempt: `Authorization: Bearer <secret>`."""
     kind, _, secret = authorization.partition(" ")
     if kind.lower() != "bearer" or not secret:
-        raise NotAuthenticated("this needs the secret of the job: Authorization: Bearer ...")
+        raise Forbidden("this needs the secret of the job: Authorization: Bearer ...")
     if report.state and report.state not in STATES:
         raise InvalidInput(f"a state is one of {', '.join(STATES)}", "state")
     body = report.model_dump(exclude_defaults=True)
