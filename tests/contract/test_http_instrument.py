@@ -8,7 +8,7 @@ import pytest
 from angelia.flow.job_files import collect
 from angelia.instrument import CantTell, Done, Failed, Gone, Lent, NotStarted, Rejected
 from angelia.instruments.http_service import HttpServiceInstrument, HttpServiceSettings
-from angelia.model.declaration import DeclaredProduct, Declaration, Limits
+from angelia.model.declaration import Declaration, DeclaredProduct, Limits
 from angelia.model.errors import BadSettings
 from angelia.outbound import Outbound
 from angelia_testing.peers.backend import Backend

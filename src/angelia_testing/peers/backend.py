@@ -94,7 +94,7 @@ class Backend:
                     return
                 self._answer(status, value if fault is None else fault)
 
-            do_GET = do_POST = do_DELETE = _go
+            do_GET = do_POST = do_DELETE = _go  # noqa: N815 - the library's names
 
         return Requests
 
