@@ -9,17 +9,15 @@ import statistics
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from angelia.flow.dispatcher import JobOptions
 from angelia.flow.loop import run
 from angelia.house import House, now
 from angelia.instrument import Lent
 from angelia.instruments.function import FunctionInstrument, FunctionSettings
-from angelia.model.declaration import DeclaredProduct, Declaration, Limits, Parameter, ParameterKind
-from angelia.model.job import Job, JobChange, JobState, Principal, content_hash
+from angelia.model.declaration import Declaration, DeclaredProduct, Limits, Parameter, ParameterKind
+from angelia.model.job import Job, JobState, Principal, content_hash
 from angelia.model.moments import to_us
 from angelia.settings import load
 from angelia.store import JobQuery
@@ -81,7 +79,9 @@ async def flow(folder):
         declaration = Declaration(
             name="function", products=(DeclaredProduct("n"),), parameters=(Parameter("n", ParameterKind.FLOAT),), limits=Limits(seconds=60)
         )
-        house.dispatcher.instruments["function"] = FunctionInstrument(declaration, FunctionSettings("angelia_testing.functions:square", most_at_once=4), Lent())
+        house.dispatcher.instruments["function"] = FunctionInstrument(
+            declaration, FunctionSettings("angelia_testing.functions:square", most_at_once=4), Lent()
+        )
         stop = asyncio.Event()
         task = asyncio.create_task(run(house.dispatcher, house.hints["dispatcher"], now, stop))
         for instrument, product in (("echo", "echo"), ("function", "n")):

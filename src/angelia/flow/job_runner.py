@@ -146,7 +146,7 @@ class JobRunner:
             return CantTell(f"the instrument can't be asked: {error or type(error).__name__}")
 
     async def _given(self, held: Held, instrument: Instrument, work: Work, handle: Handle) -> Handle | None:
-        """It is there. Where its key is its handle nothing is lost by waiting a moment: many a job is over then, and its end is all there is to write."""
+        """It is there. Where its key is its handle nothing is lost by waiting a moment: many a job is over then, and only its end is written."""
         if handle == work.key:
             await self._rest(held, SOON)
             return handle
