@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from distributed import Client, Future, fire_and_forget
+import distributed
 
 from angelia.instrument import CantTell, Failed, Gone, Handle, Lent, NotStarted, Outcome, Progress, Work
 from angelia.model.declaration import Declaration
@@ -20,6 +20,7 @@ from angelia.sandbox.batch import CANCELLED, run_kept
 from angelia.sandbox.keeper import write_whole
 from angelia.sandbox.runs import kept_outcome, run_folder
 
+_dask: Any = distributed  # half of it is typed
 _CONNECTS_WITHIN = 10.0
 _LOOKS = 5
 
@@ -51,9 +52,9 @@ class DaskInstrument:
         self.declaration = declaration
         self.most_at_once, self.poll_seconds = settings.most_at_once, settings.poll_seconds
         self._settings = settings
-        self._client: Client | None = None
+        self._client: Any = None
         self._connecting = asyncio.Lock()
-        self._tasks: dict[str, Future] = {}
+        self._tasks: dict[str, Any] = {}
         self._looked: dict[str, int] = {}
 
     async def submit(self, work: Work) -> Handle:
@@ -66,7 +67,7 @@ class DaskInstrument:
         seconds = work.limits.seconds + 60
         task = client.submit(run_kept, request, seconds, key=work.key, pure=False)
         # The scheduler goes on with it when this hub is gone.
-        fire_and_forget(task)
+        _dask.fire_and_forget(task)
         task.add_done_callback(lambda _: work.changed())
         self._tasks[work.key] = task
         return work.key
@@ -121,11 +122,11 @@ class DaskInstrument:
         if client is not None:
             await client.close()
 
-    async def _connected(self) -> Client:
+    async def _connected(self) -> Any:
         async with self._connecting:
             if self._client is None:
                 try:
-                    self._client = await Client(self._settings.scheduler, asynchronous=True, timeout=_CONNECTS_WITHIN, set_as_default=False)
+                    self._client = await _dask.Client(self._settings.scheduler, asynchronous=True, timeout=_CONNECTS_WITHIN, set_as_default=False)
                 except (OSError, TimeoutError) as error:
                     raise CantTell(f"the scheduler can't be reached: {error}") from None
             return self._client
