@@ -64,7 +64,7 @@ class Slurm:
         self._env = os.environ | self.environment
         names = {"key-file": "key", "socket": "munge.socket", "pid-file": "pid", "seed-file": "seed", "log-file": "log"}
         files = [f"--{option}={munge / name}" for option, name in names.items()]
-        argv = ["runuser", "-u", "munge", "--", "munged", "-f", *files]
+        argv = ["runuser", "-u", "munge", "--", "munged", "--foreground", "--force", *files]
         self._servers = [Server("munged", argv, [], self.folder)]
         self._node = ["slurmd", "-D", "-f", str(config), "-N", host]
         self.start_controller()
