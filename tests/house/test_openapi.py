@@ -28,7 +28,8 @@ async def test_every_route_of_the_api_is_described(document, house):
     described = {(method.upper(), path) for path, operations in document["paths"].items() for method in operations}
     for route in routes_of(app_behind(house.app())):
         if route.path.startswith("/api/") and "openapi.json" not in route.path:
-            assert {(method, route.path) for method in route.methods} <= described, route.path
+            path = route.path.replace(":path}", "}")
+            assert {(method, path) for method in route.methods} <= described, path
     assert {("POST", "/api/v1/messages"), ("POST", "/api/v1/publish/{type}")} <= described
     for path, operations in document["paths"].items():
         for operation in operations.values():
