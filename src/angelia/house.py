@@ -5,7 +5,9 @@ import contextlib
 import fcntl
 import signal
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from time import monotonic
 
 import uvicorn
@@ -27,9 +29,11 @@ from angelia.directory import Directory
 from angelia.flow.announcer import Announcer
 from angelia.flow.clock import SteadyClock
 from angelia.flow.digester import Digester
+from angelia.flow.dispatcher import Dispatcher, JobPolicy
 from angelia.flow.inbox_feed import WithInboxes
 from angelia.flow.intake import Intake
 from angelia.flow.janitor import Chore, Janitor
+from angelia.flow.job_runner import JobPatience
 from angelia.flow.letters import Letters, Links
 from angelia.flow.loop import Hint, Stage, run
 from angelia.flow.outbox import Patience
@@ -44,12 +48,14 @@ from angelia.inlets.amqp import AmqpInlet, Binding, ExchangeInlet
 from angelia.inlets.http import HttpInlet
 from angelia.inlets.mapping import load_mapping
 from angelia.inlets.receiving import Receiver
+from angelia.instrument import Instrument, Lent
 from angelia.model.delivery import Sent
 from angelia.model.errors import BadSettings, StoreUnavailable
 from angelia.model.experiment import CleanUp
 from angelia.model.person import Address, Person
 from angelia.outbound import Outbound
-from angelia.plugins import agent_classes, provider_class, signed_tokens_class
+from angelia.parameters import load_declaration
+from angelia.plugins import agent_classes, instrument_class, provider_class, signed_tokens_class
 from angelia.settings import Settings, secret_of, section
 from angelia.stores.sql import SqlStore, open_store
 from angelia.web.app import make_api
@@ -70,8 +76,8 @@ from angelia.wire.socket import Socket
 from angelia.wire.traced import traced_accept, traced_app
 
 STATES_KEPT = timedelta(days=90)
-STAGES = ("planner", "digester", "relay", "janitor", "crier", "herald")
-"""The life of a message, in order; then what is done with reported transitions."""
+STAGES = ("planner", "digester", "relay", "janitor", "crier", "herald", "dispatcher")
+"""The life of a message, in order; then what is done with reported transitions, and jobs."""
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -101,6 +107,7 @@ class House:
         outgoing = settings.broker.outgoing
         self.announcer = Announcer(self.broker, outgoing, now) if outgoing else None
         self.intake = Intake(store, now.us, node, self._wake("planner", "messages"), self.announcer)
+        self.dispatcher = self._dispatcher()
         self.sources = WithInboxes(self.broker, store, lambda item: dumped(item_out(item)))
         self.streams = Streams(self.sources)
         self.task_watch = self._task_watch()
@@ -127,6 +134,7 @@ class House:
                     await house.announcer.close()
                 await house.broker.close()
                 await house.directory.close()
+                await house.dispatcher.close()
                 for provider in house.providers.values():
                     await provider.close()
             for agent in agents.values():
@@ -158,7 +166,7 @@ class House:
         letters = Letters(self.store, self.people, Links(self.settings.house.base_url, self.secret), seen_once=seen_once)
         wake_relay = self._wake("relay", "deliveries")
         retention = timedelta(days=self.settings.delivery.retention_days)
-        chores: list[Chore] = [self._forget_states, ForgetExperiments(self.store, retention)]
+        chores: list[Chore] = [self._forget_states, ForgetExperiments(self.store, retention), self.dispatcher.forget_old, self.dispatcher.count]
         if isinstance(self.broker, EmbeddedBroker):
             chores.append(self.broker.prune)
         outlets = make_outlets(self.settings)
@@ -171,6 +179,23 @@ class House:
             Janitor(self.store, retention, chores),
             Crier(self.store, self.broker, outlets),
             Herald(self.store, self.intake.accept, outlets),
+            self.dispatcher,
+        )
+
+    def _dispatcher(self) -> Dispatcher:
+        told, folder = self.settings.jobs, self.settings.data_dir.resolve()
+        patience = JobPatience(timedelta(seconds=told.unreachable_after), timedelta(seconds=told.silent_after))
+        return Dispatcher(
+            self.store,
+            make_instruments(self.settings, self.outbound),
+            self.intake.accept,
+            self.intake.new_id,
+            now,
+            folder=folder / "jobs",
+            base_url=self.settings.house.base_url,
+            secret=self.secret,
+            wake=self._wake("dispatcher", "jobs"),
+            policy=JobPolicy(most_waiting=told.most_waiting, most_bytes=told.most_bytes, keep=timedelta(days=told.keep_days), patience=patience),
         )
 
     async def _forget_states(self, at: datetime) -> None:
@@ -195,6 +220,7 @@ class House:
             title=self.settings.house.title,
             sessions=Sessions(self.store, now, self.settings.house.base_url),
             live=Live(self.store),
+            dispatcher=self.dispatcher,
             broker=self.broker,
             marked=self.announcer.marked if self.announcer is not None else lambda *_: None,
             providers=self.providers,
@@ -311,7 +337,7 @@ class House:
                 await self.refresh()
 
     async def _listen(self) -> None:
-        topics = {"messages": ("planner",), "deliveries": ("relay",), "transitions": ("crier", "herald"), "people": STAGES}
+        topics = {"messages": ("planner",), "deliveries": ("relay",), "transitions": ("crier", "herald"), "jobs": ("dispatcher",), "people": STAGES}
         async for topic in self.store.hints():
             for stage in topics.get(topic, STAGES):
                 self.hints[stage]()
@@ -340,6 +366,24 @@ def make_agents(settings: Settings, lent: Surroundings) -> dict[str, Agent]:
         table = dict(settings.agents.get(name, {}))
         agents[name] = kind(_rooted(section(kind.Settings, f"agents.{name}", table), settings), lent)
     return agents
+
+
+def make_instruments(settings: Settings, outbound: Outbound) -> dict[str, Instrument]:
+    """One for each table: what it computes is in a declaration file, or its adapter says it; what remains is for the adapter."""
+    instruments: dict[str, Instrument] = {}
+    for name, table in settings.instruments.items():
+        own = dict(table)
+        path, adapter = str(own.pop("declaration", "")), str(own.pop("adapter", ""))
+        declaration = load_declaration(Path(path)) if path else None
+        kind = instrument_class(adapter or (declaration.adapter if declaration is not None else name))
+        declaration = declaration or kind.declares
+        if declaration is None:
+            raise BadSettings(f"[instruments.{name}] needs a declaration: the path of a file that says what it computes")
+        declaration = replace(declaration, name=name)
+        made = None if kind.Settings is None else section(kind.Settings, f"instruments.{name}", {**declaration.settings, **own})
+        lent = Lent(outbound, settings.data_dir.resolve() / "instruments" / name)
+        instruments[name] = kind(declaration, made, lent)
+    return instruments
 
 
 def make_directory(settings: Settings, store: SqlStore, outbound: Outbound) -> Directory:

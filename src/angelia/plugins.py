@@ -7,6 +7,7 @@ from typing import Any
 from angelia.model.errors import BadSettings
 
 AGENTS = "angelia.agents"
+INSTRUMENTS = "angelia.instruments"
 # Loaded where a provider is configured, and only there: reading its library takes a tenth of a second of every start.
 _OIDC = EntryPoint("oidc", "angelia.web.signin.provider:OidcProvider", "angelia.providers")
 _SIGNED = EntryPoint("signed", "angelia.wire.signed_tokens:SignedTokens", "angelia.tokens")
@@ -21,6 +22,20 @@ def agent_classes() -> Mapping[str, Any]:
         except ImportError as error:
             raise BadSettings(f"agent {point.name!r} can't be loaded: {error}; install its extra or remove it") from error
     return classes
+
+
+def instrument_class(adapter: str) -> Any:
+    """The class of one kind of instruments. It has `Settings` (a frozen dataclass, or None) and `declares` (a declaration of its own, or None).
+
+    Only what is configured is loaded: some bring large libraries.
+    """
+    points = {point.name: point for point in entry_points(group=INSTRUMENTS)}
+    if adapter not in points:
+        raise BadSettings(f"there is no instrument adapter {adapter!r}; there are {', '.join(sorted(points))}")
+    try:
+        return points[adapter].load()
+    except ImportError as error:
+        raise BadSettings(f"instrument adapter {adapter!r} can't be loaded: {error}; install its extra or remove it") from error
 
 
 def provider_class() -> Any:

@@ -9,7 +9,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from datetime import timedelta
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 from angelia.broker import ExchangeSettings
@@ -109,6 +109,17 @@ class TransitionsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class JobSettings:
+    """Jobs of instruments. Lengths are in seconds."""
+
+    keep_days: int = say(30, "how long ended jobs and their results are kept")
+    most_waiting: int = say(200, "how many jobs of one person may be under way at once; 0 for any number")
+    most_bytes: int = say(0, "how many bytes the results of one person's jobs may take before she can ask for no more; 0 for any number")
+    silent_after: int = say(3_600, "how long an instrument that has a job may say nothing before the job counts as lost")
+    unreachable_after: int = say(43_200, "how long a job waits for an instrument that takes nothing before it fails")
+
+
+@dataclass(frozen=True, slots=True)
 class StreamSettings:
     """Live streams."""
 
@@ -119,7 +130,7 @@ class StreamSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings. `agents` holds a table for each agent, read by its own room; `directories` one for each relation source,
+    """All settings. `agents` holds a table for each agent, read by its own room, as is `instruments`; `directories` one for each relation source,
     `oidc` one for each sign-in provider, `exchanges` one for each exchange that the hub knows.
     """
 
@@ -132,8 +143,10 @@ class Settings:
     broker: BrokerSettings = BrokerSettings()
     transitions: TransitionsSettings = TransitionsSettings()
     streams: StreamSettings = StreamSettings()
+    jobs: JobSettings = JobSettings()
     brainlife: BrainlifeSettings = field(default_factory=BrainlifeSettings)
     agents: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    instruments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     directories: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     oidc: Mapping[str, OidcSettings] = field(default_factory=dict)
     exchanges: Mapping[str, ExchangeSettings] = field(default_factory=lambda: {EXCHANGE: ExchangeSettings(access="signed-in")})
@@ -179,11 +192,13 @@ _SECTIONS: Mapping[str, type] = {
     "broker": BrokerSettings,
     "transitions": TransitionsSettings,
     "streams": StreamSettings,
+    "jobs": JobSettings,
     "brainlife": BrainlifeSettings,
 }
 
 
-_ROOMS = ("agents", "directories", "oidc", "exchanges", "inlets")
+_ROOMS = ("agents", "instruments", "directories", "oidc", "exchanges", "inlets")
+_INSTRUMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _PROVIDER_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
 
@@ -196,13 +211,21 @@ def load(config: str = "", environment: Mapping[str, str] | None = None, overrid
     tables: dict[str, dict[str, Any]] = {}
     for layer in (_from_file(config or environment.get("ANGELIA_CONFIG", "")), _from_environment(environment), overrides or {}):
         _merge(tables, layer)
-    agents, directories, oidc, exchanges, inlets = (tables.pop(name, {}) for name in _ROOMS)
+    agents, instruments, directories, oidc, exchanges, inlets = (tables.pop(name, {}) for name in _ROOMS)
     for name in tables:
         if name not in _SECTIONS:
             raise BadSettings(f"there is no section [{name}]; there are {', '.join([*_SECTIONS, *_ROOMS])}")
     values = {name: section(kind, name, tables.get(name, {})) for name, kind in _SECTIONS.items()}
     known = _exchanges(exchanges) | _exchanges_of(values["transitions"], exchanges)
-    settings = Settings(**values, agents=agents, directories=directories, oidc=_providers(oidc), exchanges=known, amqp_inlets=_inlets(inlets))
+    settings = Settings(
+        **values,
+        agents=agents,
+        instruments=_instruments(instruments),
+        directories=directories,
+        oidc=_providers(oidc),
+        exchanges=known,
+        amqp_inlets=_inlets(inlets),
+    )
     _check(settings)
     return settings
 
@@ -215,6 +238,13 @@ def _providers(tables: Mapping[str, Any]) -> dict[str, OidcSettings]:
     if len({entry.issuer for entry in made.values()}) < len(made):
         raise BadSettings("oidc: two providers have the same issuer; people are told apart by it")
     return made
+
+
+def _instruments(tables: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    for name, table in tables.items():
+        if not _INSTRUMENT_NAME.fullmatch(name) or not isinstance(table, Mapping):
+            raise BadSettings(f"[instruments.{name}] is a table; its name has letters, digits, '_' and '-', at most 64")
+    return dict(tables)
 
 
 def _inlets(tables: Mapping[str, Any]) -> dict[str, AmqpInletSettings]:
@@ -278,6 +308,7 @@ def _converted(value: Any, kind: Any, path: str) -> Any:
             raise BadSettings(f"{path} is a number") from None
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    kind = get_origin(kind) or kind
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise BadSettings(f"{path} is of kind {kind.__name__}")
     return value
@@ -357,10 +388,18 @@ def _check(settings: Settings) -> None:
     _check_broker(settings)
     if settings.telemetry.otlp_endpoint and not settings.telemetry.otlp_endpoint.startswith(("http://", "https://")):
         raise BadSettings("telemetry.otlp_endpoint starts with http:// or https://")
+    _check_jobs(settings.jobs)
     if not 0 <= settings.delivery.seen_wait <= 86_400:
         raise BadSettings("delivery.seen_wait is 0 seconds to a day")
     if settings.delivery.lifetime <= 0 or settings.delivery.retention_days <= 0:
         raise BadSettings("delivery.lifetime and delivery.retention_days are above 0")
+
+
+def _check_jobs(jobs: JobSettings) -> None:
+    if min(jobs.keep_days, jobs.silent_after, jobs.unreachable_after) <= 0:
+        raise BadSettings("jobs.keep_days, jobs.silent_after and jobs.unreachable_after are above 0")
+    if min(jobs.most_waiting, jobs.most_bytes) < 0:
+        raise BadSettings("jobs.most_waiting and jobs.most_bytes are 0 or more")
 
 
 def _check_transitions(transitions: TransitionsSettings) -> None:
@@ -400,7 +439,13 @@ def described(settings: Settings, *, is_redacted: bool = True) -> Iterator[tuple
             yield f"{name}.{item.name}", _shown(item.name, getattr(part, item.name), is_redacted), item.metadata.get("help", "")
     providers = {name: asdict(entry) for name, entry in settings.oidc.items()}
     exchanges = {name: asdict(entry) for name, entry in settings.exchanges.items()}
-    tables = {"agents": settings.agents, "directories": settings.directories, "oidc": providers, "exchanges": exchanges}
+    tables = {
+        "agents": settings.agents,
+        "instruments": settings.instruments,
+        "directories": settings.directories,
+        "oidc": providers,
+        "exchanges": exchanges,
+    }
     tables["inlets.amqp"] = {name: asdict(entry) for name, entry in settings.amqp_inlets.items()}
     for kind, rooms in tables.items():
         for room, table in rooms.items():

@@ -39,6 +39,18 @@ inlet_events = Counter(
     "angelia_inlet_events_total", "Events that an inlet took from an exchange, by what became of them.", ["inlet", "result"], registry=registry
 )
 stage_failures = Counter("angelia_stage_failures_total", "Turns of a stage that raised.", ["stage"], registry=registry)
+jobs_submitted = Counter(
+    "angelia_jobs_submitted_total", "Jobs that were asked for, by how they came to be.", ["instrument", "result"], registry=registry
+)
+jobs_ended = Counter("angelia_jobs_ended_total", "Jobs that ended, by how and why.", ["instrument", "state", "reason"], registry=registry)
+jobs_in_state = Gauge("angelia_jobs_in_state", "Jobs that have not ended.", ["instrument", "state"], registry=registry)
+job_seconds = Histogram(
+    "angelia_job_seconds",
+    "From the request for a job to its end.",
+    ["instrument"],
+    buckets=(0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14_400, 86_400),
+    registry=registry,
+)
 build_info = Gauge("angelia_build_info", "The version that runs.", ["version"], registry=registry)
 build_info.labels(angelia.__version__).set(1)
 

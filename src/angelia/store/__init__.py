@@ -16,6 +16,7 @@ from angelia.store.document import Document
 from angelia.store.events import EventStore, ExchangeMark
 from angelia.store.experiments import Chore, ExperimentStore, TakenTransition
 from angelia.store.inbox import InboxGroup, InboxItem, InboxPage, InboxQuery, InboxStore
+from angelia.store.jobs import AddedJob, ClaimedJob, JobQuery, JobStore, Joined
 from angelia.store.ledger import LedgerRow, LedgerStore, RuleHits
 from angelia.store.messages import ClaimedMessage, FloodMark, MessageStore, NewMessage, ParkedMessage, Plan, RepeatMark
 from angelia.store.operation import AdministrationStore, OperationsStore, StatisticsStore, TemplateStore, TemplateVersion, Traffic
@@ -26,9 +27,11 @@ from angelia.store.site import Feed, SiteStore, Source, Token
 from angelia.store.upkeep import Upkeep
 
 __all__ = [
+    "AddedJob",
     "AdministrationStore",
     "Backlog",
     "Chore",
+    "ClaimedJob",
     "ClaimedMessage",
     "DeliveryStore",
     "Document",
@@ -42,6 +45,9 @@ __all__ = [
     "InboxPage",
     "InboxQuery",
     "InboxStore",
+    "JobQuery",
+    "JobStore",
+    "Joined",
     "LedgerRow",
     "LedgerStore",
     "MessageStore",
@@ -86,6 +92,7 @@ class Store(
     EventStore,
     RequestStore,
     ExperimentStore,
+    JobStore,
     Upkeep,
     Protocol,
 ):

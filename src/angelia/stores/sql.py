@@ -19,6 +19,7 @@ from angelia.stores.events import EventsMixin
 from angelia.stores.experiments import ExperimentsMixin
 from angelia.stores.groups import GroupsMixin
 from angelia.stores.inbox import InboxMixin
+from angelia.stores.jobs import JobsMixin
 from angelia.stores.ledger import LedgerMixin
 from angelia.stores.messages import MessagesMixin
 from angelia.stores.operations import OperationsMixin
@@ -49,6 +50,7 @@ class SqlStore(
     EventsMixin,
     ExperimentsMixin,
     RequestsMixin,
+    JobsMixin,
     UpkeepMixin,
 ):
     """`Store` on SQLite or PostgreSQL."""

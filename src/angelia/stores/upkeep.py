@@ -132,6 +132,7 @@ class UpkeepMixin:
         def work(connection: Connection) -> int:
             claimed = "UPDATE messages SET plan_due_us = 0 WHERE plan_state = 0 AND plan_error IS NULL AND plan_due_us > 0"
             sending = "UPDATE deliveries SET state = 2, fence = fence + 1 WHERE state = 3"
+            run(connection, "UPDATE jobs SET due_us = 0 WHERE state > 1 AND state < 10").close()
             run(connection, "UPDATE counters SET value = 0 WHERE name IN ('transitions.publish', 'transitions.tell')").close()
             return int(run(connection, claimed).rowcount) + int(run(connection, sending).rowcount)
 
@@ -146,10 +147,12 @@ class UpkeepMixin:
             "AND (first_tried_us > ? OR (attempts = 0 AND id > ? AND reason NOT IN ('quiet_hours', 'not_before')))"
         )
         claimed = "UPDATE messages SET plan_due_us = 0 WHERE plan_state = 0 AND plan_due_us > ?"
+        looked_after = "UPDATE jobs SET due_us = ? WHERE state < 10 AND due_us > ?"
 
         def work(connection: Connection) -> int:
             back = run(connection, due, (now_us, ahead_us, ahead_us, created)).rowcount + run(connection, claimed, (ahead_us,)).rowcount
             leases = "UPDATE deliveries SET state = 2, fence = fence + 1 WHERE state = 3 AND lease_us > ?"
+            run(connection, looked_after, (now_us, ahead_us)).close()
             return int(back + run(connection, leases, (ahead_us,)).rowcount)
 
         return await self.engine.write(work)
@@ -218,7 +221,7 @@ class UpkeepMixin:
         return count
 
 
-HEAD = "0010"
+HEAD = "0011"
 
 
 def mismatch(found: str) -> SchemaMismatch:

@@ -21,6 +21,7 @@ from angelia.web import (
     feeds,
     identities,
     inbox,
+    jobs,
     keys,
     messages,
     operations,
@@ -90,6 +91,7 @@ def make_api(context: Context) -> FastAPI:
         experiments,
         topics,
         events,
+        jobs,
     )
     # Feeds come last: their route takes any name, also that of the page /feeds/new.
     for room in (*api, *ROOMS, feeds):

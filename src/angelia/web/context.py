@@ -6,6 +6,7 @@ from datetime import datetime
 
 from angelia.agent import Agent
 from angelia.broker import Broker
+from angelia.flow.dispatcher import Dispatcher
 from angelia.inlet import Accept
 from angelia.model.experiment import CleanUp
 from angelia.model.person import Address, Person
@@ -35,6 +36,7 @@ class Context:
     title: str
     sessions: Sessions
     live: Live
+    dispatcher: Dispatcher
     broker: Broker
     marked: Callable[[str, str, int, Collection[int] | None], None]
     providers: Mapping[str, Provider]

@@ -1,0 +1,354 @@
+"""jobs -> instruments -> products: submit, look after, cancel; what is to be said of them goes through intake."""
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from angelia import telemetry
+from angelia.flow.job_files import JobFiles
+from angelia.flow.job_runner import Held, JobPatience, JobRunner, cancel_quietly
+from angelia.flow.job_voice import JobVoice
+from angelia.inlet import Accept
+from angelia.instrument import Instrument, Work
+from angelia.model.declaration import Declaration
+from angelia.model.errors import Conflict, Forbidden, IllegalStep, NotFound, StoreUnavailable
+from angelia.model.job import (
+    HistoryRow,
+    Job,
+    JobChange,
+    JobReason,
+    JobState,
+    Principal,
+    Product,
+    Report,
+    callback_secret,
+    content_hash,
+    is_callback_secret,
+)  # fmt: skip
+from angelia.model.moments import public_id
+from angelia.parameters import checked, missing_roles
+from angelia.store import JobQuery, JobStore, Joined
+
+LEASE = timedelta(seconds=30)
+RENEW_EVERY = 10.0
+"""Seconds: a lease survives two renewals that the store does not take."""
+AT_ONCE = 100
+"""Jobs that one turn takes."""
+FORGET_AT_ONCE = 200
+_REPORTABLE = frozenset({None, JobState.SUBMITTED, JobState.RUNNING, JobState.DONE, JobState.FAILED, JobState.CANCELLED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobOptions:
+    """How a job is wanted. `is_private`: its run is shared with nobody. `is_fresh`: a result that is there does not count. `seconds` to its
+    deadline. `alias` and `session` are a dialect's.
+    """
+
+    session: str = ""
+    alias: str = ""
+    is_private: bool = False
+    is_fresh: bool = False
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What came of a request: the job, how it came to be, and the names that were given and mean nothing here."""
+
+    job: Job
+    joined: Joined
+    unused: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobPolicy:
+    """`most_waiting`: jobs of one person that have not ended (0: any number); `keep`: how long ended ones are; `patience` as there."""
+
+    most_waiting: int = 0
+    keep: timedelta = timedelta(days=30)
+    most_bytes: int = 0
+    patience: JobPatience = field(default_factory=JobPatience)
+
+
+class Dispatcher:
+    """The stage of jobs, and what the API and dialects ask. Any number of them work on one store."""
+
+    name = "dispatcher"
+
+    def __init__(
+        self,
+        store: JobStore,
+        instruments: Mapping[str, Instrument],
+        accept: Accept,
+        new_id: Callable[[], int],
+        now: Callable[[], datetime],
+        *,
+        folder: Path,
+        base_url: str,
+        secret: bytes,
+        wake: Callable[[], None],
+        policy: JobPolicy | None = None,
+    ) -> None:
+        self._store, self.instruments, self._new_id, self._now = store, instruments, new_id, now
+        self._base_url, self._secret, self._wake = base_url, secret, wake
+        self._policy = policy or JobPolicy()
+        self.files = JobFiles(folder)
+        self._voice = JobVoice(store, accept, base_url, self._title)
+        self._runner = JobRunner(store, self.files, self._work, now, self._has_ended, self._policy.patience)
+        self._held: dict[int, Held] = {}
+        self._renewed_at = monotonic()
+
+    # What people and dialects ask
+
+    def declaration(self, instrument: str) -> Declaration:
+        """Of one instrument; NotFound names those that there are."""
+        found = self.instruments.get(instrument)
+        if found is None:
+            raise NotFound(f"there is no instrument {instrument!r}; there are {', '.join(sorted(self.instruments)) or 'none'}")
+        return found.declaration
+
+    def visible(self, principal: Principal) -> list[Declaration]:
+        """The instruments that she may use, by name."""
+        declared = [self.instruments[name].declaration for name in sorted(self.instruments)]
+        return [one for one in declared if principal.is_admin or set(one.roles) <= principal.roles]
+
+    async def submit(self, principal: Principal, instrument: str, product: str, given: Mapping[str, Any], options: JobOptions | None = None) -> Job:
+        """As `request`; the job alone."""
+        return (await self.request(principal, instrument, product, given, options)).job
+
+    async def request(
+        self, principal: Principal, instrument: str, product: str, given: Mapping[str, Any], options: JobOptions | None = None
+    ) -> Submission:
+        """Check, write down, answer; work goes on after. InvalidInput names what is wrong with the values, Forbidden the roles that she lacks."""
+        options = options or JobOptions()
+        declaration = self.declaration(instrument)
+        if lacking := set() if principal.is_admin else set(declaration.roles) - principal.roles:
+            raise Forbidden(f"this instrument needs the roles {', '.join(sorted(lacking))}")
+        found = checked(declaration, product, given)
+        if not principal.is_admin and (missing := missing_roles(declaration, product, found.values, principal.roles)):
+            raise Forbidden(f"what is asked needs the roles {', '.join(missing)}")
+        await self._check_room(principal)
+        now = self._now()
+        only_for = f"person {principal.login}" if options.is_private else ""
+        job = Job(
+            job_id=self._new_id(), owner=principal.login, instrument=instrument, product=product, values=found.values,
+            content_hash=content_hash(instrument, declaration.version, product, found.values, only_for), state=JobState.QUEUED,
+            created_at=now, changed_at=now, due_at=now, version=declaration.version, session=options.session, alias=options.alias,
+            deadline_at=None if options.seconds is None else now + timedelta(seconds=options.seconds),
+        )  # fmt: skip
+        most = 0 if principal.is_admin else self._policy.most_waiting
+        added = await self._store.add_job(job, now, is_fresh=options.is_fresh, most_waiting=most)
+        telemetry.jobs_submitted.labels(instrument, added.joined.value).inc()
+        if added.joined is not Joined.JOINED:
+            self._wake()
+        return Submission(added.job, added.joined, tuple(found.unused))
+
+    async def _check_room(self, principal: Principal) -> None:
+        most = self._policy.most_bytes
+        if most and not principal.is_admin and await self._store.kept_bytes(principal.login) >= most:
+            raise Forbidden(f"the results of your jobs take {most} bytes or more: that is all you may keep; they are forgotten in time")
+
+    async def job(self, principal: Principal, job_id: int) -> Job:
+        """One of hers. To others there is none."""
+        found = await self._store.job(job_id)
+        if found is None or not found.is_of(principal):
+            raise NotFound("there is no such job")
+        return found
+
+    async def job_by_alias(self, principal: Principal, alias: str) -> Job:
+        """One of hers by the id of a dialect."""
+        found = await self._store.job_by_alias(alias, None if principal.is_admin else principal.login)
+        if found is None or not found.is_of(principal):
+            raise NotFound("there is no such job")
+        return found
+
+    async def jobs(
+        self,
+        principal: Principal,
+        *,
+        states: Collection[JobState] = (),
+        instrument: str = "",
+        session: str = "",
+        before_id: int | None = None,
+        limit: int = 50,
+        of_all: bool = False,
+    ) -> list[Job]:
+        """Hers, the youngest first; of everybody for an administrator who asks for that."""
+        if of_all and not principal.is_admin:
+            raise Forbidden("the jobs of others are for administrators")
+        login = None if of_all else principal.login
+        query = JobQuery(login=login, states=states, instrument=instrument, session=session, before_id=before_id, limit=limit)
+        return await self._store.jobs(query)
+
+    async def history(self, principal: Principal, job_id: int) -> list[HistoryRow]:
+        """All that happened to one of hers."""
+        await self.job(principal, job_id)
+        return await self._store.job_history(job_id)
+
+    async def products(self, principal: Principal, job_id: int) -> list[Product]:
+        """What came of one of hers; while it runs, what there is."""
+        await self.job(principal, job_id)
+        return await self._store.job_products(job_id)
+
+    async def product(self, principal: Principal, job_id: int, name: str) -> tuple[Product, Path]:
+        """One product of hers, and its file."""
+        job = await self.job(principal, job_id)
+        for product in await self._store.job_products(job_id):
+            if product.name == name:
+                return product, self.files.path(job, product)
+        raise NotFound("there is no such product")
+
+    async def cancel(self, principal: Principal, job_id: int) -> Job:
+        """End it; where others want it, too, she only leaves it. Conflict where it has ended."""
+        job = await self.job(principal, job_id)
+        if job.state.is_final:
+            raise Conflict(f"this job is {job.state.label}; there is nothing to cancel")
+        is_hers = principal.login in job.people
+        if is_hers and not await self._store.leave_job(job_id, principal.login):
+            return replace(job, state=JobState.CANCELLED, owner=principal.login, shared_with=())
+        change = JobChange(by=principal.login or "nobody", state=JobState.CANCELLED, reason=JobReason.PERSON)
+        cancelled = await self._store.change_job(job_id, change, self._now())
+        if cancelled is None:
+            raise Conflict("this job has just ended")
+        self._has_ended(cancelled)
+        if job.state.is_at_instrument and (instrument := self.instruments.get(job.instrument)) is not None:
+            held = self._held.get(job_id)
+            handle = held.job.handle if held is not None else job.handle
+            await cancel_quietly(instrument, self._work(job), handle or "")
+        return cancelled
+
+    async def retry(self, principal: Principal, job_id: int) -> Job:
+        """Once more, under the same id. Conflict where it has not ended, or has a result."""
+        job = await self.job(principal, job_id)
+        now = self._now()
+        change = JobChange(by=principal.login or "nobody", state=JobState.QUEUED, attempt=job.attempt, due_at=now)
+        queued = await self._store.change_job(job_id, change, now) if job.state.is_final else None
+        if queued is None:
+            raise Conflict(f"this job is {job.state.label}; only one that failed, was cancelled or lost can be tried again")
+        self._wake()
+        return queued
+
+    async def call_back(self, job_id: int, secret: str, report: Report) -> bool:
+        """What an instrument says of its job. False where it changes nothing: late, twice, or after the end. Forbidden for a wrong secret,
+        be there such a job or not.
+        """
+        job = await self._store.job(job_id)
+        # The same work for a job that is not there: how long it takes says nothing.
+        asked = job or Job(
+            job_id=job_id, owner="", instrument="", product="", values={}, content_hash="", state=JobState.QUEUED, created_at=self._now(),
+            changed_at=self._now(),
+        )  # fmt: skip
+        if not is_callback_secret(self._secret, asked, secret) or job is None:
+            raise Forbidden("this secret does not open this job")
+        if report.state not in _REPORTABLE:
+            raise IllegalStep("an instrument can't say this of a job")
+        # Its end is looked at before it is believed: products must be there. Only that it failed needs no more than the word.
+        state = None if report.state in (JobState.DONE, JobState.SUBMITTED) else report.state
+        state = None if state is job.state else state
+        change = JobChange(
+            by="instrument", state=state, attempt=job.attempt, progress=report.progress, message=report.message or None, sequence=report.sequence,
+            report=report.body, reason=JobReason.INSTRUMENT if state is JobState.FAILED else None,
+        )  # fmt: skip
+        changed = await self._store.change_job(job_id, change, self._now())
+        if changed is None:
+            return False
+        if (held := self._held.get(job_id)) is not None:
+            held.job = replace(changed, fence=held.job.fence)
+            held.hurry.set()
+        if changed.state.is_final:
+            self._has_ended(changed)
+        return True
+
+    # The stage
+
+    async def turn(self, now: datetime) -> int:
+        """Say what is to be said; renew what is held; take what is due, as much as there is room for."""
+        said = await self._voice.say(now)
+        await self._renew(now)
+        rooms = self._rooms()
+        claimed = await self._store.claim_jobs(rooms, LEASE, now, AT_ONCE) if rooms else []
+        for claim in claimed:
+            if claim.job.job_id in self._held:
+                continue  # our own lease ran out while the store took nothing: the task that has it finds its fence old
+            held = Held(claim.job, claim.is_first, asyncio.Event())
+            held.task = asyncio.create_task(self._carry(held), name=f"job {claim.job.public_id}")
+            self._held[claim.job.job_id] = held
+        return len(claimed) + said
+
+    def _rooms(self) -> dict[str, int]:
+        used: dict[str, int] = {}
+        for held in self._held.values():
+            used[held.job.instrument] = used.get(held.job.instrument, 0) + 1
+        return {name: max(0, instrument.most_at_once - used.get(name, 0)) for name, instrument in self.instruments.items()}
+
+    async def _renew(self, now: datetime) -> None:
+        if not self._held or monotonic() - self._renewed_at < RENEW_EVERY:
+            return
+        self._renewed_at = monotonic()
+        ours = await self._store.renew_jobs({job_id: held.job.fence for job_id, held in self._held.items()}, now + LEASE)
+        for job_id, held in list(self._held.items()):
+            if job_id not in ours and held.task is not None:
+                # Ended or taken by somebody else: the next poll would find out; this is sooner.
+                held.hurry.set()
+
+    async def _carry(self, held: Held) -> None:
+        try:
+            await self._runner.carry(held, self.instruments[held.job.instrument])
+        except StoreUnavailable as error:
+            telemetry.log.warning("job_left", job=held.job.public_id, error=str(error))
+        except Exception:  # noqa: BLE001 - one job must not end the others; its lease brings it back
+            telemetry.log.exception("job_left", job=held.job.public_id)
+        finally:
+            self._held.pop(held.job.job_id, None)
+            self._wake()
+
+    async def drain(self) -> None:
+        """Leave all that is held to whoever comes next: it is due at once, and found by its key."""
+        tasks = [held.task for held in self._held.values() if held.task is not None]
+        held = {job_id: one.job.fence for job_id, one in self._held.items()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if held:
+            await self._store.renew_jobs(held, self._now())
+
+    async def close(self) -> None:
+        """Instruments give back what they hold."""
+        for instrument in self.instruments.values():
+            await instrument.close()
+
+    async def forget_old(self, at: datetime) -> None:
+        """A chore: ended jobs that are older than they are kept, and their files."""
+        while old := await self._store.old_jobs(at - self._policy.keep, FORGET_AT_ONCE):
+            for job_id in old:
+                await asyncio.to_thread(self.files.forget, job_id, public_id("job", job_id))
+            await self._store.forget_jobs(old)
+
+    async def count(self, at: datetime) -> None:
+        """A chore: the numbers that operators watch."""
+        counts = await self._store.job_counts()
+        telemetry.jobs_in_state.clear()
+        for (instrument, state), number in counts.items():
+            telemetry.jobs_in_state.labels(instrument, state.label).set(number)
+
+    def _title(self, instrument: str) -> str:
+        found = self.instruments.get(instrument)
+        return found.declaration.title if found is not None else ""
+
+    def _work(self, job: Job, changed: Callable[[], None] = lambda: None) -> Work:
+        declaration = self.instruments[job.instrument].declaration
+        return Work(
+            job_id=job.public_id, key=job.key, instrument=job.instrument, product=job.product, values=job.values, folder=self.files.folder(job),
+            limits=declaration.limits, callback_url=f"{self._base_url}/api/v1/jobs/{job.public_id}/callback",
+            callback_secret=callback_secret(self._secret, job), owner=job.owner, attempt=job.attempt, changed=changed,
+        )  # fmt: skip
+
+    def _has_ended(self, job: Job) -> None:
+        telemetry.jobs_ended.labels(job.instrument, job.state.label, str(job.reason)).inc()
+        if job.ended_at is not None:
+            telemetry.job_seconds.labels(job.instrument).observe((job.ended_at - job.created_at).total_seconds())
+        self._wake()

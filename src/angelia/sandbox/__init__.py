@@ -1,0 +1,1 @@
+"""Foreign code in processes of its own: limited, watched, and alive without the hub."""

@@ -1,0 +1,180 @@
+"""The hub's side: start runs through a forker, ask how they stand, end them. All that it knows of a run is in the run's folder."""
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from angelia import telemetry
+from angelia.instrument import CantTell, Done, Failed, Gone, Handle, NotStarted, Outcome, Progress, Work
+from angelia.products.output import read_progress
+from angelia.sandbox.keeper import ENDED, LOCK, PID, SPOKEN
+
+_STARTS_WITHIN = 30.0
+_PASSED_ON = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "LANG", "LD_LIBRARY_PATH")
+"""All that a run sees of the hub's environment, where secrets may stand."""
+_TAIL = 400
+
+
+def run_folder(work: Work) -> Path:
+    """Beside the folder of the products, so that nothing of it is taken for one."""
+    return work.folder.with_name(f"{work.folder.name}.run")
+
+
+class Runs:
+    """Runs of one instrument. `modules` are read by the forker before the first run, once for all."""
+
+    def __init__(self, modules: Sequence[str] = ()) -> None:
+        self._modules = modules
+        self._forker: asyncio.subprocess.Process | None = None
+        self._listening: asyncio.Task[None] | None = None
+        self._starting = asyncio.Lock()
+        self._waiting: dict[str, Callable[[], None]] = {}
+
+    async def start(self, work: Work, what: Mapping[str, Any]) -> Handle:
+        """Begin a run: `what` is a target and values, or an argument list. NotStarted where no forker can be had."""
+        forker = await self._a_forker()
+        request = {"key": work.key, "run": str(run_folder(work)), "folder": str(work.folder), "limits": asdict(work.limits), **what}
+        self._waiting[work.key] = work.changed
+        assert forker.stdin is not None
+        # One write: whatever happens to the hub, the forker has all of the request or nothing.
+        forker.stdin.write(json.dumps(request).encode() + b"\n")
+        try:
+            await forker.stdin.drain()
+        except (BrokenPipeError, ConnectionResetError):
+            raise CantTell("the program that starts runs has just ended") from None
+        return work.key
+
+    async def _a_forker(self) -> asyncio.subprocess.Process:
+        async with self._starting:
+            if self._forker is not None and self._forker.returncode is None:
+                return self._forker
+            environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+            try:
+                forker = await asyncio.create_subprocess_exec(
+                    sys.executable, "-m", "angelia.sandbox.forker", *self._modules,
+                    stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=environment, start_new_session=True,
+                )  # fmt: skip
+                assert forker.stdout is not None
+                async with asyncio.timeout(_STARTS_WITHIN):
+                    await forker.stdout.readline()
+            except (OSError, TimeoutError) as error:
+                raise NotStarted(f"no process can be started: {error}", retry_after=5) from None
+            self._forker = forker
+            self._listening = asyncio.create_task(self._listen(forker.stdout))
+            return forker
+
+    async def _listen(self, said: asyncio.StreamReader) -> None:
+        while line := await said.readline():
+            if (changed := self._waiting.pop(line.decode().strip(), None)) is not None:
+                changed()
+
+    def poll(self, work: Work) -> Progress | Outcome:
+        """How it stands, from its folder."""
+        run = run_folder(work)
+        if (ended := _ended(run)) is not None:
+            return _outcome(ended, run)
+        if _is_held(run):
+            fraction, message = read_progress(work.folder)
+            return Progress(fraction, message)
+        if (ended := _ended(run)) is not None:
+            return _outcome(ended, run)
+        if not run.is_dir():
+            # Its request is on the way to the forker; where that died, nobody will begin it.
+            if self._forker is not None and self._forker.returncode is None:
+                return Progress(None, "", is_running=False)
+            return Gone("it was never begun")
+        return Failed("its keeper was killed: the machine went down, or somebody did it", is_crash=True)
+
+    def find(self, work: Work) -> Handle | None:
+        """Was it begun? A request that a forker of a hub that died still has comes too late: a folder is made once."""
+        return work.key if run_folder(work).is_dir() else None
+
+    def kill(self, work: Work) -> None:
+        """End it, with all that it started."""
+        run = run_folder(work)
+        if _is_held(run):
+            with contextlib.suppress(OSError, ValueError):
+                os.kill(int((run / PID).read_text(encoding="ascii")), signal.SIGTERM)
+        elif not run.exists():
+            # One that comes later finds its place taken.
+            with contextlib.suppress(OSError):
+                run.mkdir()
+                (run / SPOKEN).touch()
+        self._waiting.pop(work.key, None)
+
+    async def close(self) -> None:
+        """The forker goes; runs go on, and the next hub finds them."""
+        forker, self._forker = self._forker, None
+        if forker is None:
+            return
+        assert forker.stdin is not None
+        forker.stdin.close()
+        try:
+            async with asyncio.timeout(3):
+                await forker.wait()
+        except TimeoutError:
+            telemetry.log.warning("forker_killed", pid=forker.pid)
+            forker.kill()
+            await forker.wait()
+        if self._listening is not None:
+            await self._listening
+            self._listening = None
+
+
+def _ended(run: Path) -> dict[str, Any] | None:
+    try:
+        ended: dict[str, Any] = json.loads((run / ENDED).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return ended
+
+
+def _is_held(run: Path) -> bool:
+    """Does its keeper live? The lock is the kernel's: it is free as soon as the keeper is gone, in whatever way."""
+    try:
+        lock = os.open(run / LOCK, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+def _outcome(ended: Mapping[str, Any], run: Path) -> Outcome:
+    said = str(ended.get("error", ""))
+    match ended.get("status"):
+        case "exit" if ended.get("code") == 0:
+            return Done()
+        case "exit":
+            is_limit = ended.get("kind") in ("memory", "size")
+            return Failed(said or f"it ended with status {ended.get('code')}{_tail(run)}", is_limit=is_limit, is_crash=bool(said) and not is_limit)
+        case "limit":
+            return Failed(str(ended.get("why")), is_limit=True)
+        case "cancelled":
+            return Failed("it was cancelled")
+        case _:
+            return Failed(f"{ended.get('why') or 'it ended strangely'}", is_crash=True)
+
+
+def _tail(run: Path) -> str:
+    """The last that it said, for who must find out why."""
+    try:
+        with (run / SPOKEN).open("rb") as file:
+            file.seek(max(0, (run / SPOKEN).stat().st_size - _TAIL))
+            text = file.read().decode(errors="replace").strip()
+    except OSError:
+        return ""
+    printable = "".join(letter if letter.isprintable() else " " for letter in text)
+    return f": {printable}" if printable else ""

@@ -1,0 +1,108 @@
+"""Jobs, their histories and products."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Protocol
+
+from angelia.model.job import HistoryRow, Job, JobChange, JobState, Product
+
+MOST_HISTORY = 1_000
+"""Rows kept of one job: beyond, mere progress is not."""
+
+
+class Joined(Enum):
+    """What became of a job that was to be added."""
+
+    NEW = "new"
+    JOINED = "joined"
+    """The same was asked before: its run, or its result, is this one's too."""
+    RETRIED = "retried"
+    """The same was asked before and came to no result: it runs again."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddedJob:
+    """The job as it is now, and how it came to be."""
+
+    job: Job
+    joined: Joined
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedJob:
+    """One that is this worker's until its lease ends. `is_first`: it was QUEUED, and nobody has given it to its instrument."""
+
+    job: Job
+    is_first: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobQuery:
+    """Which jobs, the youngest first. `login` None: of everybody. `before_id` is the last one of the page before."""
+
+    login: str | None = None
+    states: Collection[JobState] = ()
+    instrument: str = ""
+    session: str = ""
+    before_id: int | None = None
+    limit: int = 50
+
+
+class JobStore(Protocol):
+    """Jobs, their histories and products.
+
+    One content hash has one job that counts: two who ask the same at once get the same, and it is started once.
+    """
+
+    async def add_job(self, job: Job, now: datetime, *, is_fresh: bool = False, most_waiting: int = 0) -> AddedJob:
+        """Make it, or join the one of the same content hash. `is_fresh`: one that is done does not count, and a new one is made.
+
+        RateLimited where the owner has `most_waiting` jobs that have not ended (0: any number), and this would be one more.
+        """
+
+    async def job(self, job_id: int) -> Job | None:
+        """One by its id."""
+
+    async def job_by_alias(self, alias: str, login: str | None = None) -> Job | None:
+        """The youngest that has this alias, for this person where one is named."""
+
+    async def jobs(self, query: JobQuery) -> list[Job]:
+        """A page of them."""
+
+    async def claim_jobs(self, rooms: Mapping[str, int], lease: timedelta, now: datetime, limit: int) -> list[ClaimedJob]:
+        """Those that are due: of each instrument, `rooms` that wait to be started, and all that it has and nobody looks after."""
+
+    async def renew_jobs(self, held: Mapping[int, int], until: datetime) -> set[int]:
+        """Longer leases, by job id and fence; which of them are still this worker's."""
+
+    async def change_job(self, job_id: int, change: JobChange, now: datetime) -> Job | None:
+        """Apply `model.job.after` and write its row of history; the job after it, None where nothing was changed."""
+
+    async def leave_job(self, job_id: int, login: str) -> bool:
+        """She doesn't want it any more; False if others do, too, and True where she was the only one (then nothing is changed)."""
+
+    async def job_history(self, job_id: int) -> list[HistoryRow]:
+        """All that happened to it, oldest first."""
+
+    async def untold_jobs(self, limit: int) -> list[tuple[int, Job, HistoryRow]]:
+        """What people are still to be told, oldest first: its number, the job as it is now, and what happened. Jobs of nobody tell nothing."""
+
+    async def told_jobs(self, numbers: Collection[int]) -> None:
+        """They are said."""
+
+    async def job_products(self, job_id: int) -> list[Product]:
+        """What came of it, in the order in which it was listed."""
+
+    async def old_jobs(self, before: datetime, limit: int) -> list[int]:
+        """Those that ended before, the longest ended first."""
+
+    async def forget_jobs(self, job_ids: Collection[int]) -> None:
+        """With all that belongs to them."""
+
+    async def job_counts(self) -> dict[tuple[str, JobState], int]:
+        """How many have not ended, by instrument and state."""
+
+    async def kept_bytes(self, login: str) -> int:
+        """How much the products of the jobs that she asked for first take."""

@@ -1,0 +1,404 @@
+"""Jobs in SQL: made once for each content hash, held under leases, changed along the table of their states only."""
+
+import json
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, select
+
+from angelia.model.declaration import ProductKind
+from angelia.model.errors import RateLimited
+from angelia.model.job import HistoryRow, Job, JobChange, JobReason, JobState, Product, after, canonical
+from angelia.model.moments import from_us, to_us
+from angelia.store.jobs import MOST_HISTORY, AddedJob, ClaimedJob, JobQuery, Joined
+from angelia.stores import rows as shape
+from angelia.stores.engine import SqlEngine, run
+from angelia.stores.job_tables import job_history, job_people, job_products, jobs
+
+_j, _p, _h, _o = jobs.c, job_people.c, job_history.c, job_products.c
+_NAMES = (
+    "id", "owner", "instrument", "version", "product", "parameters", "content_hash", "state", "due_us", "fence", "attempt", "tries",
+    "created_us", "changed_us", "started_us", "ended_us", "deadline_us", "progress", "message", "reason", "session", "alias", "is_shared",
+    "handle", "report_sequence", "output_bytes",
+)  # fmt: skip
+_COLUMNS = ", ".join(_NAMES)
+_SELECT = tuple(_j[name] for name in _NAMES)
+_MAKE = (
+    "INSERT INTO jobs (" + _COLUMNS + ", is_current) VALUES (" + ", ".join("?" * len(_NAMES)) + ", 1) "
+    "ON CONFLICT (content_hash) WHERE is_current = 1 DO NOTHING"
+)  # fmt: skip
+_CURRENT = "SELECT " + _COLUMNS + " FROM jobs WHERE content_hash = ? AND is_current = 1"
+_ONE = "SELECT " + _COLUMNS + " FROM jobs WHERE id = ?"
+_RETIRE = "UPDATE jobs SET is_current = 0 WHERE id = ?"
+_SHARED = "UPDATE jobs SET is_shared = 1 WHERE id = ?"
+_TAKEN_OVER = "UPDATE jobs SET owner = ? WHERE id = ?"
+_WAITING = "SELECT count(*) FROM (SELECT 1 FROM job_people WHERE login = ? AND state < 10 LIMIT ?) AS waiting"
+_JOIN = (
+    "INSERT INTO job_people (job_id, login, state, alias, session, joined_us) VALUES (?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT (job_id, login) DO UPDATE SET alias = CASE WHEN excluded.alias = '' THEN job_people.alias ELSE excluded.alias END, "
+    "session = CASE WHEN excluded.session = '' THEN job_people.session ELSE excluded.session END"
+)
+_CHANGED = (
+    "UPDATE jobs SET state = ?, due_us = ?, fence = ?, attempt = ?, tries = ?, changed_us = ?, started_us = ?, ended_us = ?, deadline_us = ?, "
+    "progress = ?, message = ?, reason = ?, handle = ?, report_sequence = ?, output_bytes = ?, rows_kept = rows_kept + ? WHERE id = ?"
+)
+_PEOPLE_STATE = "UPDATE job_people SET state = ? WHERE job_id = ?"
+_HISTORY = (
+    "INSERT INTO job_history (job_id, at_us, state, by_whom, attempt, progress, message, reason, report, to_tell) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_LAST_REPORT = "SELECT report FROM job_history WHERE job_id = ? AND report <> '' ORDER BY id DESC LIMIT 1"
+_TOLD = "UPDATE job_history SET to_tell = 0 WHERE id = ?"
+_PRODUCT = (
+    "INSERT INTO job_products (job_id, name, position, kind, title, content_type, size, sha256, meta, path) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_NO_PRODUCTS = "DELETE FROM job_products WHERE job_id = ?"
+_WAITING_IDS = "SELECT id FROM jobs WHERE instrument = ? AND state = 1 AND due_us <= ? ORDER BY due_us, id LIMIT ?"
+_HELD_IDS = "SELECT id FROM jobs WHERE instrument = ? AND state > 1 AND state < 10 AND due_us <= ? ORDER BY due_us, id LIMIT ?"
+_TAKE = "UPDATE jobs SET due_us = ?, fence = fence + 1, changed_us = CASE WHEN state = 1 THEN ? ELSE changed_us END, state = CASE WHEN state = 1 THEN 2 ELSE state END WHERE id = ?"  # noqa: E501
+_RENEW = "UPDATE jobs SET due_us = ? WHERE id = ? AND fence = ? AND state > 1 AND state < 10 RETURNING id"
+_DISPATCHER = "dispatcher"
+
+
+class JobsMixin:
+    """JobStore in SQL."""
+
+    engine: SqlEngine
+
+    async def add_job(self, job: Job, now: datetime, *, is_fresh: bool = False, most_waiting: int = 0) -> AddedJob:
+        """See JobStore."""
+        row = _row(job)
+
+        def work(connection: Connection) -> AddedJob:
+            # Once more where the one that counted is forgotten, or retired, between two looks.
+            while True:
+                found = run(connection, _CURRENT + _lock(connection), (job.content_hash,)).first()
+                if found is None:
+                    _check_room(connection, job.owner, most_waiting)
+                    if run(connection, _MAKE, row).rowcount:
+                        _write_history(connection, job, job.owner, now, is_to_tell=True)
+                        run(connection, _JOIN, (job.job_id, job.owner, int(job.state), job.alias, job.session, to_us(now))).close()
+                        return AddedJob(job, Joined.NEW)
+                    continue
+                there = _job(found)
+                if is_fresh and there.state is JobState.DONE:
+                    run(connection, _RETIRE, (there.job_id,)).close()
+                    continue
+                return _join(connection, there, job, now, most_waiting)
+
+        return await self.engine.write(work)
+
+    async def job(self, job_id: int) -> Job | None:
+        """See JobStore."""
+        return await self.engine.read(lambda connection: _with_people(connection, run(connection, _ONE, (job_id,)).first()))
+
+    async def job_by_alias(self, alias: str, login: str | None = None) -> Job | None:
+        """See JobStore."""
+        statement = select(_p.job_id).where(_p.alias == alias, _p.alias != "").order_by(_p.job_id.desc()).limit(1)
+        if login is not None:
+            statement = statement.where(_p.login == login)
+
+        def work(connection: Connection) -> Job | None:
+            found = connection.scalar(statement)
+            return None if found is None else _with_people(connection, run(connection, _ONE, (found,)).first())
+
+        return await self.engine.read(work)
+
+    async def jobs(self, query: JobQuery) -> list[Job]:
+        """See JobStore."""
+        if query.login is None:
+            statement, ids = select(*_SELECT), _j.id
+            if query.states:
+                statement = statement.where(_j.state.in_(sorted(query.states)))
+        else:
+            statement, ids = select(*_SELECT).join(job_people, _p.job_id == _j.id).where(_p.login == query.login), _p.job_id
+            if query.states:
+                statement = statement.where(_p.state.in_(sorted(query.states)))
+            if query.session:
+                statement = statement.where(_p.session == query.session)
+        if query.instrument:
+            statement = statement.where(_j.instrument == query.instrument)
+        if query.before_id is not None:
+            statement = statement.where(ids < query.before_id)
+        statement = statement.order_by(ids.desc()).limit(query.limit)
+
+        def work(connection: Connection) -> list[Job]:
+            found = connection.execute(statement).all()
+            people = _people(connection, [row.id for row in found])
+            return [_job(row, people.get(row.id, ())) for row in found]
+
+        return await self.engine.read(work)
+
+    async def claim_jobs(self, rooms: Mapping[str, int], lease: timedelta, now: datetime, limit: int) -> list[ClaimedJob]:
+        """See JobStore."""
+        now_us = to_us(now)
+
+        def due(connection: Connection) -> bool:
+            return any(
+                (room > 0 and run(connection, _WAITING_IDS, (name, now_us, 1)).first()) or run(connection, _HELD_IDS, (name, now_us, 1)).first()
+                for name, room in rooms.items()
+            )
+
+        # Most looks find nothing: they cost no write.
+        if not rooms or not await self.engine.read(due):
+            return []
+
+        def work(connection: Connection) -> list[ClaimedJob]:
+            claimed: list[ClaimedJob] = []
+            skip = "" if connection.dialect.name == "sqlite" else " FOR UPDATE SKIP LOCKED"
+            for name, room in rooms.items():
+                held = run(connection, _HELD_IDS + skip, (name, now_us, limit)).scalars().all()
+                waiting = run(connection, _WAITING_IDS + skip, (name, now_us, min(room, limit))).scalars().all() if room > 0 else []
+                claimed += _taken(connection, held, waiting, now, lease)
+            return claimed
+
+        return await self.engine.write(work)
+
+    async def renew_jobs(self, held: Mapping[int, int], until: datetime) -> set[int]:
+        """See JobStore."""
+        until_us = to_us(until)
+
+        def work(connection: Connection) -> set[int]:
+            return {
+                job_id for job_id, fence in sorted(held.items()) if run(connection, _RENEW, (until_us, job_id, fence)).first() is not None
+            }  # fmt: skip
+
+        return await self.engine.write(work) if held else set()
+
+    async def change_job(self, job_id: int, change: JobChange, now: datetime) -> Job | None:
+        """See JobStore."""
+
+        def work(connection: Connection) -> Job | None:
+            found = run(connection, _ONE + _lock(connection), (job_id,)).first()
+            job = None if found is None else _job(found)
+            changed = None if job is None else after(job, change, now)
+            if job is None or changed is None:
+                return None
+            _write(connection, job, changed, change, now)
+            return _with_people(connection, run(connection, _ONE, (job_id,)).first())
+
+        return await self.engine.write(work)
+
+    async def leave_job(self, job_id: int, login: str) -> bool:
+        """See JobStore."""
+
+        def work(connection: Connection) -> bool:
+            run(connection, _ONE + _lock(connection), (job_id,)).close()
+            others = connection.scalars(select(_p.login).where(_p.job_id == job_id, _p.login != login).order_by(_p.joined_us, _p.login)).all()
+            if not others:
+                return True
+            connection.execute(delete(job_people).where(_p.job_id == job_id, _p.login == login))
+            connection.execute(jobs.update().where(_j.id == job_id, _j.owner == login).values(owner=others[0]))
+            return False
+
+        return await self.engine.write(work)
+
+    async def job_history(self, job_id: int) -> list[HistoryRow]:
+        """See JobStore."""
+        statement = select(job_history).where(_h.job_id == job_id).order_by(_h.id)
+        found = await self.engine.read(lambda connection: connection.execute(statement).all())
+        return [_history_row(number, row) for number, row in enumerate(found, 1)]
+
+    async def untold_jobs(self, limit: int) -> list[tuple[int, Job, HistoryRow]]:
+        """See JobStore."""
+        statement = select(job_history).where(_h.to_tell == 1).order_by(_h.id).limit(limit)
+
+        def work(connection: Connection) -> list[tuple[int, Job, HistoryRow]]:
+            found = connection.execute(statement).all()
+            ids = sorted({row.job_id for row in found})
+            people = _people(connection, ids)
+            there = {row.id: _job(row, people.get(row.id, ())) for row in connection.execute(select(*_SELECT).where(_j.id.in_(ids)))}
+            return [(row.id, there[row.job_id], _history_row(0, row)) for row in found if row.job_id in there]
+
+        return await self.engine.read(work)
+
+    async def told_jobs(self, numbers: Collection[int]) -> None:
+        """See JobStore."""
+        if numbers:
+            await self.engine.write(lambda connection: run(connection, _TOLD, [(number,) for number in sorted(numbers)]).close())
+
+    async def job_products(self, job_id: int) -> list[Product]:
+        """See JobStore."""
+        statement = select(job_products).where(_o.job_id == job_id).order_by(_o.position)
+        found = await self.engine.read(lambda connection: connection.execute(statement).all())
+        return [
+            Product(row.name, ProductKind(row.kind), row.title, row.content_type, row.size, row.sha256, json.loads(row.meta), row.path)
+            for row in found
+        ]  # fmt: skip
+
+    async def old_jobs(self, before: datetime, limit: int) -> list[int]:
+        """See JobStore."""
+        statement = select(_j.id).where(_j.state >= JobState.DONE.value, _j.ended_us < to_us(before)).order_by(_j.ended_us).limit(limit)
+        return await self.engine.read(lambda connection: list(connection.scalars(statement)))
+
+    async def forget_jobs(self, job_ids: Collection[int]) -> None:
+        """See JobStore."""
+
+        def work(connection: Connection) -> None:
+            for some in shape.chunks(sorted(job_ids), 1_000):
+                for column in (_h.job_id, _o.job_id, _p.job_id, _j.id):
+                    connection.execute(delete(column.table).where(column.in_(some)))
+
+        await self.engine.write(work)
+
+    async def job_counts(self) -> dict[tuple[str, JobState], int]:
+        """See JobStore."""
+        statement = select(_j.instrument, _j.state, func.count()).where(_j.state < JobState.DONE.value).group_by(_j.instrument, _j.state)
+        found = await self.engine.read(lambda connection: connection.execute(statement).all())
+        return {(row[0], JobState(row[1])): int(row[2]) for row in found}
+
+    async def kept_bytes(self, login: str) -> int:
+        """See JobStore."""
+        statement = select(func.coalesce(func.sum(_j.output_bytes), 0)).where(_j.owner == login)
+        return await self.engine.read(lambda connection: int(connection.scalar(statement) or 0))
+
+
+def _lock(connection: Connection) -> str:
+    return "" if connection.dialect.name == "sqlite" else " FOR UPDATE"
+
+
+def _check_room(connection: Connection, login: str, most: int) -> None:
+    if most and run(connection, _WAITING, (login, most)).scalar_one() >= most:
+        raise RateLimited(f"{most} jobs of yours have not ended yet; submit again when one has", retry_after=30)
+
+
+def _join(connection: Connection, there: Job, asked: Job, now: datetime, most_waiting: int) -> AddedJob:
+    """The run of one that was asked before; where it came to no result, it runs again."""
+    joined = Joined.JOINED
+    # Those who cancelled it don't want to hear of it again.
+    is_unwanted = there.state is JobState.CANCELLED
+    if is_unwanted:
+        run(connection, "DELETE FROM job_people WHERE job_id = ?", (there.job_id,)).close()
+    if there.state in (JobState.FAILED, JobState.CANCELLED, JobState.LOST):
+        _check_room(connection, asked.owner, most_waiting)
+        change = JobChange(by=asked.owner, state=JobState.QUEUED, due_at=now, deadline_at=asked.deadline_at)
+        again = after(there, change, now)
+        assert again is not None
+        _write(connection, there, again, change, now)
+        there, joined = again, Joined.RETRIED
+    run(connection, _JOIN, (there.job_id, asked.owner, int(there.state), asked.alias, asked.session, to_us(now))).close()
+    if asked.owner != there.owner:
+        run(connection, *((_TAKEN_OVER, (asked.owner, there.job_id)) if is_unwanted else (_SHARED, (there.job_id,)))).close()
+    found = _with_people(connection, run(connection, _ONE, (there.job_id,)).first())
+    assert found is not None
+    return AddedJob(found, joined)
+
+
+def _taken(connection: Connection, held: Collection[int], waiting: Collection[int], now: datetime, lease: timedelta) -> list[ClaimedJob]:
+    ids = [*held, *waiting]
+    if not ids:
+        return []
+    run(connection, _TAKE, [(to_us(now + lease), to_us(now), job_id) for job_id in ids]).close()
+    if waiting:
+        run(connection, _PEOPLE_STATE, [(int(JobState.SUBMITTING), job_id) for job_id in waiting]).close()
+    found = connection.execute(select(*_SELECT).where(_j.id.in_(ids))).all()
+    people, first = _people(connection, ids), frozenset(waiting)
+    return [ClaimedJob(_job(row, people.get(row.id, ())), row.id in first) for row in found]
+
+
+def _write(connection: Connection, old: Job, new: Job, change: JobChange, now: datetime) -> None:
+    is_step = new.state is not old.state
+    report = canonical(dict(change.report)) if change.report else ""
+    if report and not change.sequence and not is_step and run(connection, _LAST_REPORT, (old.job_id,)).scalar() == report:
+        report = ""  # the sender does not count, and says the same again
+    says_something = bool(report) or is_step or (new.progress, new.message) != (old.progress, old.message)
+    is_kept = is_step or (says_something and _kept(connection, old.job_id) < MOST_HISTORY)
+    run(connection, _CHANGED, (
+        int(new.state), to_us(new.due_at) if new.due_at else 0, new.fence, new.attempt, new.tries, to_us(new.changed_at),
+        shape.stamp(new.started_at), shape.stamp(new.ended_at), shape.stamp(new.deadline_at), new.progress, new.message, str(new.reason),
+        new.handle, new.report_sequence, new.output_bytes, int(is_kept), new.job_id,
+    )).close()  # fmt: skip
+    if is_step:
+        run(connection, _PEOPLE_STATE, (int(new.state), new.job_id)).close()
+    if change.products is not None or new.attempt != old.attempt:
+        run(connection, _NO_PRODUCTS, (new.job_id,)).close()
+    if change.products:
+        run(connection, _PRODUCT, [
+            (new.job_id, product.name, position, product.kind.value, product.title, product.content_type, product.size, product.sha256,
+             canonical(dict(product.meta)), product.path)
+            for position, product in enumerate(change.products)
+        ]).close()  # fmt: skip
+    if is_kept:
+        # What certainly did not start and waits again is no news.
+        is_news = is_step and (new.state.is_final or (new.state is JobState.QUEUED and old.state is not JobState.SUBMITTING))
+        _write_history(connection, new, change.by, now, report, is_to_tell=is_news)
+
+
+def _kept(connection: Connection, job_id: int) -> int:
+    return int(run(connection, "SELECT rows_kept FROM jobs WHERE id = ?", (job_id,)).scalar() or 0)
+
+
+def _write_history(connection: Connection, job: Job, by: str, now: datetime, report: str = "", *, is_to_tell: bool = False) -> None:
+    row = (
+        job.job_id, to_us(now), int(job.state), by, job.attempt, job.progress, job.message, str(job.reason), report,
+        int(is_to_tell and any(job.people)),
+    )  # fmt: skip
+    run(connection, _HISTORY, row).close()
+
+
+def _history_row(number: int, row: Any) -> HistoryRow:
+    return HistoryRow(
+        number,
+        from_us(row.at_us),
+        JobState(row.state),
+        row.by_whom,
+        row.attempt,
+        row.progress,
+        row.message,
+        JobReason(row.reason),
+        json.loads(row.report) if row.report else {},
+    )
+
+
+def _people(connection: Connection, ids: Collection[int]) -> dict[int, tuple[str, ...]]:
+    people: dict[int, tuple[str, ...]] = {}
+    for some in shape.chunks(sorted(ids), 1_000):
+        for row in connection.execute(select(_p.job_id, _p.login).where(_p.job_id.in_(some)).order_by(_p.joined_us, _p.login)):
+            people[row.job_id] = (*people.get(row.job_id, ()), row.login)
+    return people
+
+
+def _with_people(connection: Connection, row: Any) -> Job | None:
+    return None if row is None else _job(row, _people(connection, [row.id]).get(row.id, ()))
+
+
+def _row(job: Job) -> tuple[Any, ...]:
+    return (
+        job.job_id, job.owner, job.instrument, job.version, job.product, canonical(dict(job.values)), job.content_hash, int(job.state),
+        to_us(job.due_at) if job.due_at else 0, job.fence, job.attempt, job.tries, to_us(job.created_at), to_us(job.changed_at),
+        shape.stamp(job.started_at), shape.stamp(job.ended_at), shape.stamp(job.deadline_at), job.progress, job.message, str(job.reason),
+        job.session, job.alias, int(job.is_shared), job.handle, job.report_sequence, job.output_bytes,
+    )  # fmt: skip
+
+
+def _job(row: Any, people: tuple[str, ...] = ()) -> Job:
+    return Job(
+        job_id=row.id,
+        owner=row.owner,
+        instrument=row.instrument,
+        version=row.version,
+        product=row.product,
+        values=json.loads(row.parameters),
+        content_hash=row.content_hash,
+        state=JobState(row.state),
+        due_at=from_us(row.due_us),
+        fence=row.fence,
+        attempt=row.attempt,
+        tries=row.tries,
+        created_at=from_us(row.created_us),
+        changed_at=from_us(row.changed_us),
+        started_at=shape.moment(row.started_us),
+        ended_at=shape.moment(row.ended_us),
+        deadline_at=shape.moment(row.deadline_us),
+        progress=row.progress,
+        message=row.message,
+        reason=JobReason(row.reason),
+        session=row.session,
+        alias=row.alias,
+        is_shared=bool(row.is_shared),
+        shared_with=tuple(login for login in people if login != row.owner),
+        handle=row.handle,
+        report_sequence=row.report_sequence,
+        output_bytes=row.output_bytes,
+    )

@@ -1,0 +1,251 @@
+"""Jobs over the API: what there is to compute, ask for it, follow it, take its products; and the call-backs of instruments."""
+
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Header, Query, Response
+from fastapi.responses import FileResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from angelia.flow.dispatcher import JobOptions
+from angelia.flow.rights import principals
+from angelia.model.declaration import Declaration
+from angelia.model.errors import Forbidden, InvalidInput, NotAuthenticated
+from angelia.model.job import MESSAGE_LENGTH, STATES, HistoryRow, Job, Principal, Product, Report
+from angelia.model.moments import public_id, to_text
+from angelia.parameters import schema_of
+from angelia.web.access import House, Known
+from angelia.web.context import Context
+from angelia.web.forms import Limit, number
+from angelia.wire.callers import Caller
+
+router = APIRouter(prefix="/api/v1", tags=["jobs"])
+Body = dict[str, Any]
+_MOST_REPORT = 65_536
+
+
+class JobIn(BaseModel):
+    """A request to an instrument. `parameters` are checked against its declaration; `seconds` from now it must have ended."""
+
+    model_config = ConfigDict(extra="forbid")
+    instrument: str = Field(max_length=64)
+    product: str = Field(max_length=200)
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    private: bool = False
+    fresh: bool = False
+    session: str = Field(default="", max_length=64, pattern=r"^[A-Za-z0-9_-]*$")
+    seconds: float | None = Field(default=None, gt=0, le=31_536_000)
+
+
+class ReportIn(BaseModel):
+    """A call-back: how a job stands, as its instrument says. `sequence` counts from 1; leave it out if you don't count."""
+
+    model_config = ConfigDict(extra="allow")
+    state: str = ""
+    progress: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
+    message: str = Field(default="", max_length=MESSAGE_LENGTH)
+    sequence: int = Field(default=0, ge=0, lt=1 << 62)
+
+
+class ProductFile(FileResponse):
+    """A file in large pieces; whatever its kind, a browser saves it and runs nothing of it."""
+
+    chunk_size = 1 << 20
+
+
+async def principal_of(caller: Caller, house: Context, *, is_change: bool = False) -> Principal:
+    """Who asks, with her groups as roles."""
+    if caller.person is None:
+        if caller.is_trusted:
+            return Principal("", is_admin=True)
+        raise Forbidden("jobs are a person's: this token is not one")
+    if not caller.scopes & ({"write", "admin"} if is_change else {"read", "write", "admin"}):
+        raise Forbidden(f"this token lacks the scope {'write' if is_change else 'read'}")
+    names = await principals(house.store, caller.person.person_id)
+    return Principal(caller.person.login, frozenset(name[6:] for name in names if name.startswith("group:")), caller.is_admin)
+
+
+@router.get("/instruments")
+async def instruments(caller: Known, house: House) -> Body:
+    """The instruments that she may use, with their products."""
+    principal = await principal_of(caller, house)
+    return {"items": [_instrument_out(one) for one in house.dispatcher.visible(principal)]}
+
+
+@router.get("/instruments/{name}")
+async def instrument(name: str, caller: Known, house: House) -> Body:
+    """One of them; each product has a JSON Schema of its parameters."""
+    principal = await principal_of(caller, house)
+    declaration = next((one for one in house.dispatcher.visible(principal) if one.name == name), None) or house.dispatcher.declaration("")
+    shown = _instrument_out(declaration)
+    for product in shown["products"]:
+        product["schema"] = schema_of(declaration, product["name"])
+    return shown
+
+
+@router.post("/jobs", status_code=202)
+async def submit(asked: JobIn, caller: Known, house: House) -> Body:
+    """Ask for a product. Answers at once; the same request of before shares its run, or its result."""
+    principal = await principal_of(caller, house, is_change=True)
+    options = JobOptions(session=asked.session, is_private=asked.private, is_fresh=asked.fresh, seconds=asked.seconds)
+    done = await house.dispatcher.request(principal, asked.instrument, asked.product, asked.parameters, options)
+    return job_out(done.job, principal) | {"result": done.joined.value, "unused": list(done.unused)}
+
+
+@router.get("/jobs")
+async def jobs(
+    caller: Known,
+    house: House,
+    state: str = "",
+    instrument: Annotated[str, Query(max_length=64)] = "",
+    session: Annotated[str, Query(max_length=64)] = "",
+    everybody: bool = False,
+    after: str = "",
+    limit: Limit = 50,
+) -> Body:
+    """Hers, the youngest first; with `everybody` those of all, for administrators."""
+    if state and state not in STATES:
+        raise InvalidInput(f"a state is one of {', '.join(STATES)}", "state")
+    principal = await principal_of(caller, house)
+    found = await house.dispatcher.jobs(
+        principal,
+        states=[STATES[state]] if state else (),
+        instrument=instrument,
+        session=session,
+        before_id=number("job", after) if after else None,
+        limit=limit,
+        of_all=everybody,
+    )
+    following = found[-1].public_id if len(found) == limit else None
+    return {"items": [job_out(job, principal) for job in found], "next": following}
+
+
+@router.get("/jobs/{job_id}")
+async def job(job_id: str, caller: Known, house: House) -> Body:
+    """One of hers, with its history and what came of it."""
+    principal = await principal_of(caller, house)
+    found = await house.dispatcher.job(principal, number("job", job_id))
+    history = await house.dispatcher.history(principal, found.job_id)
+    products = await house.dispatcher.products(principal, found.job_id)
+    return job_out(found, principal) | {
+        "history": [_row_out(row, found, principal) for row in history],
+        "products": [_product_out(found, product) for product in products],
+    }
+
+
+@router.post("/jobs/{job_id}/cancel")
+async def cancel(job_id: str, caller: Known, house: House) -> Body:
+    """End it. Where others asked for the same it goes on for them."""
+    principal = await principal_of(caller, house, is_change=True)
+    return job_out(await house.dispatcher.cancel(principal, number("job", job_id)), principal)
+
+
+@router.post("/jobs/{job_id}/retry")
+async def retry(job_id: str, caller: Known, house: House) -> Body:
+    """Once more, where it failed, was cancelled or lost."""
+    principal = await principal_of(caller, house, is_change=True)
+    return job_out(await house.dispatcher.retry(principal, number("job", job_id)), principal)
+
+
+@router.get("/jobs/{job_id}/products")
+async def products(job_id: str, caller: Known, house: House) -> Body:
+    """What came of it."""
+    principal = await principal_of(caller, house)
+    found = await house.dispatcher.job(principal, number("job", job_id))
+    return {"items": [_product_out(found, product) for product in await house.dispatcher.products(principal, found.job_id)]}
+
+
+@router.get("/jobs/{job_id}/products/{name:path}")
+async def product(job_id: str, name: str, caller: Known, house: House) -> Response:
+    """The bytes of one product; ranges are answered."""
+    principal = await principal_of(caller, house)
+    found, path = await house.dispatcher.product(principal, number("job", job_id), name)
+    return product_file(found, str(path))
+
+
+@router.post("/jobs/{job_id}/callback")
+async def call_back(job_id: str, report: ReportIn, house: House, authorization: Annotated[str, Header()] = "") -> Body:
+    """What an instrument says of a job, with the secret that it was given for this attempt: `Authorization: Bearer <secret>`."""
+    kind, _, secret = authorization.partition(" ")
+    if kind.lower() != "bearer" or not secret:
+        raise NotAuthenticated("this needs the secret of the job: Authorization: Bearer ...")
+    if report.state and report.state not in STATES:
+        raise InvalidInput(f"a state is one of {', '.join(STATES)}", "state")
+    body = report.model_dump(exclude_defaults=True)
+    if len(report.model_dump_json()) > _MOST_REPORT:
+        raise InvalidInput(f"a report has at most {_MOST_REPORT} bytes")
+    told = Report(STATES.get(report.state), report.progress, report.message, report.sequence, body)
+    return {"taken": await house.dispatcher.call_back(number("job", job_id), secret.strip(), told)}
+
+
+def product_file(product: Product, path: str) -> Response:
+    """A file of a job as an answer."""
+    name = product.path.rpartition("/")[2]
+    return ProductFile(
+        path,
+        media_type=product.content_type,
+        headers={
+            "content-disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
+            "content-security-policy": "sandbox; default-src 'none'",
+            "x-sha256": product.sha256,
+        },
+    )
+
+
+def job_out(job: Job, principal: Principal) -> Body:
+    """A job as JSON. Who else asked for the same is nobody's business."""
+    return {
+        "id": job.public_id,
+        "instrument": job.instrument,
+        "version": job.version,
+        "product": job.product,
+        "owner": job.owner if principal.is_admin else principal.login,
+        "state": job.state.label,
+        "progress": job.progress,
+        "message": job.message,
+        "reason": str(job.reason),
+        "attempt": job.attempt,
+        "parameters": dict(job.values),
+        "session": job.session if principal.is_admin or principal.login == job.owner else "",
+        "created_at": to_text(job.created_at),
+        "changed_at": to_text(job.changed_at),
+        "started_at": to_text(job.started_at) if job.started_at else None,
+        "ended_at": to_text(job.ended_at) if job.ended_at else None,
+        "deadline_at": to_text(job.deadline_at) if job.deadline_at else None,
+    }
+
+
+def _row_out(row: HistoryRow, job: Job, principal: Principal) -> Body:
+    is_known = row.by in ("dispatcher", "instrument", principal.login) or principal.is_admin
+    return {
+        "at": to_text(row.at),
+        "state": row.state.label,
+        "by": row.by if is_known else "somebody else",
+        "attempt": row.attempt,
+        "progress": row.progress,
+        "message": row.message,
+        "reason": str(row.reason),
+    }
+
+
+def _product_out(job: Job, product: Product) -> Body:
+    return {
+        "name": product.name,
+        "kind": product.kind.value,
+        "title": product.title,
+        "content_type": product.content_type,
+        "size": product.size,
+        "sha256": product.sha256,
+        "meta": dict(product.meta),
+        "url": f"/api/v1/jobs/{public_id('job', job.job_id)}/products/{quote(product.name, safe='')}",
+    }
+
+
+def _instrument_out(declaration: Declaration) -> Body:
+    return {
+        "name": declaration.name,
+        "version": declaration.version,
+        "title": declaration.title,
+        "help": declaration.help,
+        "products": [{"name": product.name, "title": product.title, "help": product.help} for product in declaration.products],
+    }

@@ -1,0 +1,113 @@
+"""What a function instrument may be given: one that computes, and all that misbehave (fault F41)."""
+
+import ctypes
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from angelia.products.output import Output
+
+
+def run(values: Mapping[str, Any], out: Output) -> None:
+    """Do what `what` says; `beside` is a file that the test reads."""
+    _DEEDS[str(values["what"])](values, out)
+
+
+def _compute(values: Mapping[str, Any], out: Output) -> None:
+    with Path(str(values["beside"])).open("a", encoding="utf-8") as file:
+        file.write("computed\n")
+    out.progress(0.5, "half way")
+    time.sleep(float(values["seconds"]))
+    out.json("square", {"square": float(values["n"]) ** 2})
+    out.text("words", "as computed")
+
+
+def _raise(values: Mapping[str, Any], out: Output) -> None:
+    raise ValueError("no such star")
+
+
+def _exit(values: Mapping[str, Any], out: Output) -> None:
+    sys.exit(3)
+
+
+def _vanish(values: Mapping[str, Any], out: Output) -> None:
+    os._exit(0)
+
+
+def _segfault(values: Mapping[str, Any], out: Output) -> None:
+    ctypes.string_at(0)
+
+
+def _hog(values: Mapping[str, Any], out: Output) -> None:
+    while True:
+        pass
+
+
+def _hang(values: Mapping[str, Any], out: Output) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(600)
+
+
+def _fork(values: Mapping[str, Any], out: Output) -> None:
+    """Children that leave the group, ignore signals, and outlive their parent."""
+    pids = []
+    for _ in range(3):
+        child = os.fork()
+        if child == 0:
+            os.setsid()
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            time.sleep(600)
+            os._exit(0)
+        pids.append(child)
+    Path(str(values["beside"])).write_text(" ".join(map(str, pids)), encoding="utf-8")
+    out.text("pids", "left behind")
+
+
+def _write(values: Mapping[str, Any], out: Output) -> None:
+    with Path("much").open("wb") as file:
+        while True:
+            file.write(bytes(1 << 20))
+            file.flush()
+
+
+def _litter(values: Mapping[str, Any], out: Output) -> None:
+    number = 0
+    while True:
+        number += 1
+        Path(f"litter{number}").touch()
+
+
+def _eat(values: Mapping[str, Any], out: Output) -> None:
+    eaten = [bytearray(64 << 20) for _ in range(1_000)]
+    out.text("eaten", str(len(eaten)))
+
+
+def _call(values: Mapping[str, Any], out: Output) -> None:
+    with socket.create_connection(("127.0.0.1", int(values["n"])), timeout=5):
+        out.text("called", "it answered")
+
+
+def _see(values: Mapping[str, Any], out: Output) -> None:
+    out.json("environment", dict(os.environ))
+
+
+_DEEDS = {
+    "compute": _compute,
+    "raise": _raise,
+    "exit": _exit,
+    "vanish": _vanish,
+    "segfault": _segfault,
+    "hog": _hog,
+    "hang": _hang,
+    "fork": _fork,
+    "write": _write,
+    "litter": _litter,
+    "eat": _eat,
+    "call": _call,
+    "see": _see,
+}
