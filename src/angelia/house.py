@@ -22,6 +22,7 @@ from angelia.dialects.brainlife import BrainlifeDialect
 from angelia.dialects.brainlife_http import NotificationRequests
 from angelia.dialects.brainlife_requests import TaskWatch
 from angelia.dialects.hermes import HermesDialect
+from angelia.dialects.oda import OdaDialect
 from angelia.directories.http import HttpDirectory, HttpDirectorySettings
 from angelia.directories.local import LocalDirectory
 from angelia.directories.together import TogetherDirectory
@@ -236,7 +237,11 @@ class House:
         api = make_api(context)
         bonfire = BonfireDialect(api, self.store, callers, now, self._wake_transitions, web.max_body)
         hermes = HermesDialect(bonfire, accept, callers, self.store, now)
-        inlet = HttpInlet(hermes, accept, callers, now, web.max_body)
+        analyses = OdaDialect(
+            hermes, self.dispatcher, self.store, accept, now, self._changed,
+            settings=self.settings.oda, base_url=self.settings.house.base_url, folder=self.settings.data_dir.resolve() / "oda", most=web.max_body,
+        )  # fmt: skip
+        inlet = HttpInlet(analyses, accept, callers, now, web.max_body)
         gate = self._gate(inlet, callers, context.sessions)
         return traced_app(gate) if tracing.is_on() else gate
 

@@ -1,0 +1,115 @@
+"""The ODA dialect's callers: whom a token names, what she may, and how the hub comes to know her."""
+
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from angelia.dialects.oda_wire import Asked, RoleMissing, not_authorized
+from angelia.model.claims import Claims, read_claims
+from angelia.model.errors import Conflict, NotAuthenticated
+from angelia.model.job import Principal
+from angelia.model.person import Address, AddressState, Person
+from angelia.store import PersonStore
+from angelia.wire.site_tokens import Expired, SiteTokens
+
+EXPIRED = (
+    "The token provided is expired, please try to logout and login again. If already logged out, please clean the cookies, and resubmit you request."
+)
+INVALID = "The token provided is not valid, please try to logout and login again."
+NO_LOGIN = "The token provided names nobody: it has neither sub nor email."
+_MAIL = re.compile(r"[^@\s,;<>\"()]{1,64}@[^@\s,;<>\"()]{1,190}")
+_MOST_KNOWN = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """Who asks. `claims` is None for the public."""
+
+    principal: Principal
+    claims: Claims | None = None
+    token: str = ""
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """None of them where the token says nothing of roles."""
+        return self.principal.roles
+
+
+PUBLIC = Guest(Principal(""))
+
+
+class OdaPeople:
+    """Reads tokens. Without a secret of the site every token is none of ours."""
+
+    def __init__(self, store: PersonStore, tokens: SiteTokens | None, now: Callable[[], datetime], changed: Callable[[str], None]) -> None:
+        self._store, self._tokens, self._now, self._changed = store, tokens, now, changed
+        self._known: set[str] = set()
+
+    @property
+    def tokens(self) -> SiteTokens:
+        """What signs; NotAuthenticated where the site has no secret."""
+        if self._tokens is None:
+            raise NotAuthenticated(INVALID)
+        return self._tokens
+
+    def guest(self, asked: Asked) -> Guest:
+        """The public where no token is given; an error in the envelope of exceptions for a bad one."""
+        token = asked.text("token")
+        if token in ("", "None"):
+            return PUBLIC
+        try:
+            return self._read(token)
+        except Expired:
+            raise not_authorized(EXPIRED) from None
+        except NotAuthenticated as error:
+            raise not_authorized(NO_LOGIN if str(error) == NO_LOGIN else INVALID) from None
+
+    def with_roles(self, asked: Asked, action: str = "", roles: Collection[str] = ()) -> Guest:
+        """Somebody with all these roles; RoleMissing says in plain text what lacks."""
+        token = asked.text("token")
+        if token in ("", "None"):
+            raise RoleMissing("A token must be provided.")
+        try:
+            guest = self._read(token)
+        except Expired:
+            raise RoleMissing("The token provided is expired.") from None
+        except NotAuthenticated:
+            raise RoleMissing("The token provided is not valid.") from None
+        if missing := sorted(set(roles) - guest.roles):
+            raise RoleMissing(
+                f"Unfortunately, your privileges are not sufficient to {action}.\n"
+                f"Your privilege roles include {sorted(guest.roles)}, but the following roles are missing: {', '.join(missing)}."
+            )
+        return guest
+
+    def _read(self, token: str) -> Guest:
+        claims = read_claims(self.tokens.read(token, self._now()))
+        login = claims.login.strip()
+        if not login or len(login) > 255 or not login.isprintable():
+            raise NotAuthenticated(NO_LOGIN)
+        return Guest(Principal(login, claims.roles or frozenset()), claims, token)
+
+    async def introduce(self, guest: Guest) -> None:
+        """The site vouches for her and for her mail address: from now on she can be told."""
+        claims = guest.claims
+        if claims is None or guest.principal.login in self._known:
+            return
+        login = guest.principal.login
+        person = await self._store.person(login)
+        if person is None:
+            try:
+                person = await self._store.put_person(Person(person_id=0, login=login, name=claims.name[:200]))
+            except Conflict:  # she asked twice at once
+                return
+            if _MAIL.fullmatch(login):
+                await self._store.add_address(
+                    Address(
+                        address_id=0, person_id=person.person_id, agent="mail", value=login, state=AddressState.OK, origin="directory",
+                        verified_at=self._now(),
+                    )
+                )  # fmt: skip
+            self._changed("people")
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known.add(login)
