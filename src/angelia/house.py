@@ -55,7 +55,7 @@ from angelia.model.errors import BadSettings, StoreUnavailable
 from angelia.model.experiment import CleanUp
 from angelia.model.person import Address, Person
 from angelia.outbound import Outbound
-from angelia.parameters import load_declaration
+from angelia.parameters.reading import read_declaration
 from angelia.plugins import agent_classes, instrument_class, provider_class, signed_tokens_class
 from angelia.settings import Settings, secret_of, section
 from angelia.stores.sql import SqlStore, open_store
@@ -379,7 +379,7 @@ def make_instruments(settings: Settings, outbound: Outbound) -> dict[str, Instru
     for name, table in settings.instruments.items():
         own = dict(table)
         path, adapter = str(own.pop("declaration", "")), str(own.pop("adapter", ""))
-        declaration = load_declaration(Path(path)) if path else None
+        declaration = read_declaration(Path(path)) if path else None
         kind = instrument_class(adapter or (declaration.adapter if declaration is not None else name))
         declaration = declaration or kind.declares
         if declaration is None:

@@ -18,7 +18,7 @@ from angelia.instruments.echo import EchoInstrument
 from angelia.instruments.function import FunctionInstrument, FunctionSettings
 from angelia.instruments.skeleton import DECLARATION as SKELETON
 from angelia.instruments.skeleton import SkeletonInstrument, SkeletonSettings
-from angelia.model.declaration import DeclaredProduct, Declaration, Limits
+from angelia.model.declaration import Declaration, DeclaredProduct, Limits
 from angelia.model.errors import BadSettings
 from angelia.sandbox.runs import run_folder
 from angelia_testing.suites.instrument import Bed, InstrumentSuite, outcome_of

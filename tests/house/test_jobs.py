@@ -1,46 +1,448 @@
-"""Jobs from the request to the result: over the API, with the stages of one house running, on instruments that really compute."""
+"""Jobs from the request to the result: over the API, with the stages of one house running; and all that can go wrong (P12, F41-F44)."""
 
 import asyncio
 import json
+from datetime import timedelta
 
 import pytest
 
+from angelia.flow import job_runner
+from angelia.flow.dispatcher import JobPolicy
+from angelia.flow.job_runner import JobPatience
+from angelia.instrument import CantTell, Done, Failed, Gone, NotStarted, Rejected
+from angelia.model.job import STATES, JobState, callback_secret
 from angelia.settings import load
+from angelia_testing.scripted import ScriptedInstrument
 
-HERE = "angelia_testing.functions"
+SCRIPTED = {"instrument": "scripted", "product": "one"}
 
 
 @pytest.fixture
 def settings(tmp_path):
-    instruments = {"echo": {}, "skeleton": {}}
-    return load(environment={}, overrides={"house": {"data_dir": str(tmp_path)}, "instruments": instruments})
+    return load(environment={}, overrides={"house": {"data_dir": str(tmp_path)}, "instruments": {"echo": {}}})
 
 
 @pytest.fixture
-async def working(bench, house):
-    """The stages run; alice and bob are there."""
-    for login in ("alice", "bob"):
-        await bench.person(login)
-    task = asyncio.create_task(house.work())
+def scripted(house):
+    made = ScriptedInstrument()
+    house.dispatcher.instruments["scripted"] = made
+    return made
+
+
+@pytest.fixture
+async def working(bench, house, scripted, outside):
+    """The dispatcher runs; alice, bob and root are there."""
+    patience = JobPatience(first_pause=0.02)
+    house.dispatcher._runner._patience = patience
+    house.dispatcher._policy = JobPolicy(patience=patience, most_waiting=50)
+    bench.bearers, bench.outside = {}, outside
+    for login in ("alice", "bob", "root"):
+        await bench.person(login, is_admin=login == "root")
+        scopes = ["read", "write"] + (["admin"] if login == "root" else [])
+        token = await bench.call("POST", f"/api/v1/people/{login}/tokens", {"scopes": scopes}, 201)
+        bench.bearers[login] = {"Authorization": f"Bearer {token['secret']}"}
+    stop, stages = asyncio.Event(), [house.dispatcher]
+    tasks = [asyncio.create_task(job_loop(stage, house, stop)) for stage in stages]
     yield bench
-    house.stop()
-    await task
+    stop.set()
+    house.hints["dispatcher"]()
+    await asyncio.gather(*tasks)
 
 
-async def ended(bench, job_id, seconds=20):
+async def job_loop(stage, house, stop):
+    from angelia.flow.loop import run
+    from angelia.house import now
+
+    await run(stage, house.hints["dispatcher"], now, stop)
+
+
+async def ask(bench, login, method, path, body=None, status=None):
+    answer = await bench.outside.request(method, path, json=body, headers=bench.bearers[login])
+    assert status is None or answer.status_code == status, answer.text
+    return answer.json() if "json" in answer.headers["content-type"] else answer.text
+
+
+async def submitted(bench, login="alice", n=0.0, status=202, **more):
+    return await ask(bench, login, "POST", "/api/v1/jobs", SCRIPTED | {"parameters": {"n": n}} | more, status)
+
+
+async def until(bench, job_id, test=lambda job: job["ended_at"], login="alice", seconds=10):
     async with asyncio.timeout(seconds):
-        while True:
-            job = await bench.call("GET", f"/api/v1/jobs/{job_id}")
-            if job["ended_at"]:
-                return job
-            await asyncio.sleep(0.02)
+        while not test(job := await ask(bench, login, "GET", f"/api/v1/jobs/{job_id}", None, 200)):
+            await asyncio.sleep(0.01)
+    return job
+
+
+def is_at(state):
+    return lambda job: job["state"] == state
 
 
 async def test_a_job_is_submitted_runs_and_gives_its_product(working):
     asked = {"instrument": "echo", "product": "echo", "parameters": {"text": "hello", "number": 2, "nonsense": 1}}
-    submitted = await working.call("POST", "/api/v1/jobs", asked, 202)
-    assert submitted["result"] == "new"
-    assert submitted["unused"] == ["nonsense"]
-    job = await ended(working, submitted["id"])
-    print(job)
+    job = await ask(working, "alice", "POST", "/api/v1/jobs", asked, 202)
+    assert (job["result"], job["unused"], job["state"]) == ("new", ["nonsense"], "queued")
+    job = await until(working, job["id"])
+    assert (job["state"], job["progress"], job["parameters"]) == ("done", 1.0, {"text": "hello", "number": 2.0})
+    (product,) = job["products"]
+    answer = await working.outside.get(product["url"], headers=working.bearers["alice"])
+    assert answer.json()["values"] == {"text": "hello", "number": 2.0}
+    assert "attachment" in answer.headers["content-disposition"]
+    part = await working.outside.get(product["url"], headers=working.bearers["alice"] | {"Range": "bytes=2-8"})
+    assert (part.status_code, part.content) == (206, answer.content[2:9])
+    (listed,) = (await ask(working, "alice", "GET", "/api/v1/jobs?state=done"))["items"]
+    assert listed["id"] == job["id"]
+    names = [one["name"] for one in (await ask(working, "alice", "GET", "/api/v1/instruments"))["items"]]
+    assert names == ["echo", "scripted"]
+
+
+async def test_the_end_is_told_to_her_and_to_nobody_else(working):
+    job = await submitted(working)
+    await until(working, job["id"])
+    async with asyncio.timeout(10):
+        while not (found := (await working.call("GET", "/api/v1/messages?type=job"))["items"]):
+            await asyncio.sleep(0.02)
+    (message,) = found
+    assert message["type"] == "job.scripted.done"
+    shown = json.dumps(await working.call("GET", f"/api/v1/messages/{message['id']}"))
+    assert job["id"] in shown
+    assert '"restricted": true' in shown
+    assert '"alice"' in shown and "bob" not in shown
+
+
+async def test_a_long_one_is_told_of_when_it_begins_too(working, scripted):
+    scripted.is_done = False
+    job = await submitted(working)
+    async with asyncio.timeout(10):
+        while not (found := (await working.call("GET", "/api/v1/messages?type=job"))["items"]):
+            await asyncio.sleep(0.05)
+    assert [one["type"] for one in found] == ["job.scripted.submitted"]
+    await ask(working, "alice", "POST", f"/api/v1/jobs/{job['id']}/cancel", None, 200)
+
+
+async def test_nobody_sees_the_jobs_of_others(working):
+    job = await submitted(working)
+    await until(working, job["id"])
+    for path in ("", "/products", "/products/words"):
+        await ask(working, "bob", "GET", f"/api/v1/jobs/{job['id']}{path}", None, 404)
+        await ask(working, "root", "GET", f"/api/v1/jobs/{job['id']}{path}", None, 200)
+    for path in ("/cancel", "/retry"):
+        await ask(working, "bob", "POST", f"/api/v1/jobs/{job['id']}{path}", None, 404)
+    assert (await ask(working, "bob", "GET", "/api/v1/jobs"))["items"] == []
+    await ask(working, "bob", "GET", "/api/v1/jobs?everybody=true", None, 403)
+    assert len((await ask(working, "root", "GET", "/api/v1/jobs?everybody=true", None, 200))["items"]) == 1
+
+
+async def test_two_who_ask_the_same_share_a_run_and_know_nothing_of_each_other(working, scripted):
+    scripted.is_done = False
+    first = await submitted(working, "alice")
+    second = await submitted(working, "bob")
+    assert (second["id"], second["result"], second["owner"]) == (first["id"], "joined", "bob")
+    private = await submitted(working, "bob", private=True)
+    assert private["id"] != first["id"]
+    gone = await ask(working, "alice", "POST", f"/api/v1/jobs/{first['id']}/cancel", None, 200)
+    assert gone["state"] == "cancelled"
+    await ask(working, "alice", "GET", f"/api/v1/jobs/{first['id']}", None, 404)
+    scripted.is_done = True
+    job = await until(working, first["id"], login="bob")
     assert job["state"] == "done"
+    assert "alice" not in json.dumps(job)
+    again = await submitted(working, "alice")
+    assert (again["state"], again["result"]) == ("done", "joined")
+    assert sorted(scripted.started.values()) == [1, 1]
+    fresh = await submitted(working, "alice", fresh=True)
+    assert fresh["id"] != first["id"]
+
+
+async def test_roles_are_asked_for(working):
+    await submitted(working, product="secret", status=403)
+    await working.call("PUT", "/api/v1/groups/insider", {"members": ["alice"]}, 200)
+    await submitted(working, product="secret")
+    await submitted(working, "bob", product="secret", status=403)
+    await submitted(working, instrument="nothing", status=404)
+    await submitted(working, n="no number", status=422)
+
+
+async def test_a_submit_whose_answer_was_lost_is_not_repeated(working, scripted):  # F42
+    def lost(work):
+        scripted.start(work)
+        raise CantTell("the connection broke")
+
+    scripted.on_submit = lost
+    job = await until(working, (await submitted(working))["id"])
+    assert job["state"] == "done"
+    assert list(scripted.started.values()) == [1]
+
+
+async def test_a_submit_that_did_not_arrive_is_repeated(working, scripted):
+    calls = []
+
+    def lost(work):
+        calls.append(work.key)
+        if len(calls) < 3:
+            raise TimeoutError
+
+    scripted.on_submit = lost
+    job = await until(working, (await submitted(working))["id"])
+    assert job["state"] == "done"
+    assert (len(calls), len(set(calls)), list(scripted.started.values())) == (3, 1, [1])
+
+
+async def test_an_instrument_that_is_down_gets_the_job_when_it_is_back(working, scripted):
+    calls = []
+
+    def down(work):
+        calls.append(work.key)
+        if len(calls) < 3:
+            raise NotStarted("down", retry_after=0.05)
+
+    scripted.on_submit = down
+    job = await until(working, (await submitted(working))["id"])
+    assert (job["state"], job["attempt"], len(calls)) == ("done", 1, 3)
+
+
+async def test_an_instrument_that_can_not_be_asked_is_asked_until_it_can(working, scripted):
+    asked = []
+
+    def lost(work):
+        scripted.start(work)
+        raise CantTell("the connection broke")
+
+    def down(work):
+        asked.append(work.key)
+        if len(asked) < 3:
+            raise CantTell("down")
+
+    scripted.on_submit, scripted.on_find = lost, down
+    job = await until(working, (await submitted(working))["id"])
+    assert (job["state"], list(scripted.started.values()), len(asked)) == ("done", [1], 3)
+
+
+@pytest.mark.parametrize("is_repeatable", [True, False])
+async def test_what_nobody_can_tell_is_begun_again_only_where_it_may_be(working, house, is_repeatable):
+    scripted = house.dispatcher.instruments["scripted"] = ScriptedInstrument(is_repeatable=is_repeatable)
+    calls = []
+
+    def lost(work):
+        calls.append(work.key)
+        if len(calls) == 1:
+            raise CantTell("the connection broke")
+
+    def never(work):
+        raise CantTell("it keeps no list", is_for_good=True)
+
+    scripted.on_submit, scripted.on_find = lost, never
+    job = await until(working, (await submitted(working))["id"])
+    assert job["state"] == ("done" if is_repeatable else "lost")
+    assert len(calls) == (2 if is_repeatable else 1)
+
+
+@pytest.mark.parametrize("is_repeatable", [True, False])
+async def test_what_an_instrument_lost_is_begun_again_only_where_it_may_be(working, house, is_repeatable):
+    scripted = house.dispatcher.instruments["scripted"] = ScriptedInstrument(is_repeatable=is_repeatable)
+    scripted.on_poll = lambda work: Gone("restarted") if work.attempt == 1 else None
+    job = await until(working, (await submitted(working))["id"])
+    assert (job["state"], job["attempt"]) == (("done", 2) if is_repeatable else ("lost", 1))
+
+
+def broken(work):
+    raise KeyError("a bug")
+
+
+def garbage(work):
+    (work.folder / "products.json").write_text("{nonsense")
+    return Done()
+
+
+def lying(work):
+    (work.folder / "products.json").write_text('{"products": [{"name": "x", "kind": "text", "path": "../../../../secret"}]}')
+    return Done()
+
+
+def linked(work):
+    (work.folder / "x").symlink_to("/etc/passwd")
+    (work.folder / "products.json").write_text('{"products": [{"name": "x", "kind": "text", "path": "x"}]}')
+    return Done()
+
+
+async def hanging():
+    await asyncio.sleep(3600)
+
+
+@pytest.mark.parametrize(
+    ("on_submit", "on_poll", "reason"),
+    [
+        (None, broken, "crash"),
+        (broken, None, "crash"),
+        (None, garbage, "crash"),
+        (None, lying, "crash"),
+        (None, linked, "crash"),
+        (None, lambda work: Done(), "crash"),
+        (None, lambda work: Failed("no such star"), "instrument"),
+        (None, lambda work: Failed("too much", is_limit=True), "limit"),
+        (lambda work: (_ for _ in ()).throw(Rejected("not you")), None, "refused"),
+    ],
+)
+async def test_an_instrument_that_breaks_ends_only_that_job(working, scripted, on_submit, on_poll, reason):  # F41
+    scripted.on_submit, scripted.on_poll = on_submit, on_poll
+    job = await until(working, (await submitted(working))["id"])
+    assert (job["state"], job["reason"]) == ("failed", reason)
+    assert job["message"]
+    assert job["products"] == []
+    scripted.on_submit = scripted.on_poll = None
+    well = await until(working, (await submitted(working, n=1))["id"])
+    assert well["state"] == "done"
+
+
+async def test_an_instrument_that_hangs_holds_up_only_that_job(working, scripted, monkeypatch):
+    monkeypatch.setattr(job_runner, "LONGEST_CALL", 0.1)
+    scripted.on_poll = lambda work: hanging() if work.values["n"] == 1 else None
+    hung = await submitted(working, n=1)
+    await until(working, hung["id"], is_at("submitted"))
+    assert (await until(working, (await submitted(working, n=2))["id"]))["state"] == "done"
+    scripted.on_poll = None
+    assert (await until(working, hung["id"]))["state"] == "done"
+
+
+async def test_a_deadline_ends_it(working, scripted):
+    scripted.is_done = False
+    job = await until(working, (await submitted(working, seconds=0.3))["id"])
+    assert (job["state"], job["reason"]) == ("failed", "deadline")
+    assert scripted.cancelled == list(scripted.started)
+
+
+async def test_silence_is_the_end_at_last(working, house, scripted):
+    house.dispatcher._runner._patience = JobPatience(first_pause=0.02, silent=timedelta(seconds=0.2))
+    scripted.on_poll = lambda work: (_ for _ in ()).throw(CantTell("down"))
+    job = await until(working, (await submitted(working))["id"])
+    assert (job["state"], job["reason"]) == ("lost", "silent")
+    scripted.on_poll = None
+    await ask(working, "alice", "POST", f"/api/v1/jobs/{job['id']}/retry", None, 200)
+    job = await until(working, job["id"])
+    assert (job["state"], job["attempt"]) == ("done", 2)
+
+
+async def test_cancel_and_retry(working, scripted):
+    scripted.is_done = False
+    job = await submitted(working)
+    await until(working, job["id"], is_at("running"))
+    cancelled = await ask(working, "alice", "POST", f"/api/v1/jobs/{job['id']}/cancel", None, 200)
+    assert (cancelled["state"], cancelled["reason"]) == ("cancelled", "person")
+    assert set(scripted.cancelled) == set(scripted.started)
+    await ask(working, "alice", "POST", f"/api/v1/jobs/{job['id']}/cancel", None, 409)
+    scripted.is_done = True
+    await ask(working, "alice", "POST", f"/api/v1/jobs/{job['id']}/retry", None, 200)
+    job = await until(working, job["id"])
+    assert (job["state"], job["attempt"]) == ("done", 2)
+    await ask(working, "alice", "POST", f"/api/v1/jobs/{job['id']}/retry", None, 409)
+
+
+async def test_call_backs_are_taken_once_in_order_and_only_with_the_secret(working, house, scripted):  # F43, D2
+    scripted.is_done = False
+    job = await submitted(working)
+    await until(working, job["id"], is_at("running"))
+    (work,) = scripted.works.values()
+    assert work.callback_url.endswith(f"/api/v1/jobs/{job['id']}/callback")
+
+    async def say(report, secret=work.callback_secret, status=200):
+        headers = {"Authorization": f"Bearer {secret}"} if secret else {}
+        return await working.call("POST", f"/api/v1/jobs/{job['id']}/callback", report, status, headers=headers)
+
+    assert await say({"state": "running", "progress": 0.7, "sequence": 2, "node": "a"}) == {"taken": True}
+    assert await say({"state": "running", "progress": 0.7, "sequence": 2, "node": "a"}) == {"taken": False}
+    assert await say({"state": "running", "progress": 0.6, "sequence": 1}) == {"taken": False}
+    other = await submitted(working, n=1)
+    await until(working, other["id"], is_at("running"))
+    await say({"state": "failed"}, scripted.works[next(key for key in scripted.works if key != work.key)].callback_secret, 403)
+    await say({"state": "failed"}, "wrong", 403)
+    await say({"state": "failed"}, "", 403)
+    await say({"state": "nonsense"}, status=422)
+    await say({"state": "failed", "progress": 7}, status=422)
+    job = await until(working, job["id"], lambda job: job["progress"] == 0.7)
+    assert job["state"] == "running"
+    # That it is done is looked at, not believed; that it failed is.
+    assert await say({"state": "done", "sequence": 3}) == {"taken": True}
+    assert await say({"state": "failed", "sequence": 4, "message": "no star"}) == {"taken": True}
+    job = await until(working, job["id"])
+    assert (job["state"], job["message"]) == ("failed", "no star")
+    assert await say({"state": "done", "sequence": 5}) == {"taken": False}
+    history = await house.store.job_history(number(job["id"]))
+    assert [row.report.get("sequence") for row in history if row.report] == [2, 3, 4]
+
+
+def number(job_id):
+    from angelia.model.moments import number_of
+
+    return number_of("job", job_id)
+
+
+async def test_a_call_back_hurries_the_look_at_the_result(working, scripted):
+    scripted.poll_seconds, scripted.is_done = 3600, False
+    job = await submitted(working)
+    await until(working, job["id"], is_at("running"))
+    (work,) = scripted.works.values()
+    scripted.is_done = True
+    headers = {"Authorization": f"Bearer {work.callback_secret}"}
+    await working.call("POST", f"/api/v1/jobs/{job['id']}/callback", {"state": "done"}, 200, headers=headers)
+    assert (await until(working, job["id"]))["state"] == "done"
+
+
+async def test_the_secret_is_that_of_one_attempt(working, house, scripted):
+    scripted.on_poll = lambda work: Failed("no")
+    job = await until(working, (await submitted(working))["id"])
+    stored = await house.store.job(number(job["id"]))
+    (work,) = scripted.works.values()
+    assert work.callback_secret == callback_secret(house.secret, stored)
+    await ask(working, "alice", "POST", f"/api/v1/jobs/{job['id']}/retry", None, 200)
+    headers = {"Authorization": f"Bearer {work.callback_secret}"}
+    await working.call("POST", f"/api/v1/jobs/{job['id']}/callback", {"state": "failed"}, 403, headers=headers)
+
+
+async def test_what_is_in_hand_at_a_stop_is_taken_up_by_the_next(working, house, scripted):
+    scripted.is_done = False
+    job = await submitted(working)
+    await until(working, job["id"], is_at("running"))
+    await house.dispatcher.drain()
+    scripted.is_done = True
+    house.hints["dispatcher"]()
+    job = await until(working, job["id"])
+    assert (job["state"], list(scripted.started.values())) == ("done", [1])
+
+
+async def test_only_so_many_run_at_once_and_so_many_may_wait(working, house, scripted):
+    scripted.most_at_once, scripted.is_done = 2, False
+    house.dispatcher._policy = JobPolicy(most_waiting=4)
+    jobs = [await submitted(working, n=n) for n in range(4)]
+    await submitted(working, n=9, status=429)
+    await submitted(working, "bob", n=9)
+    await until(working, jobs[1]["id"], is_at("running"))
+    assert len(scripted.started) == 2
+    scripted.is_done = True
+    for job in jobs:
+        assert (await until(working, job["id"]))["state"] == "done"
+    await submitted(working, n=10)
+
+
+async def test_old_ones_are_forgotten_with_their_files(working, house, scripted):
+    from angelia.house import now
+
+    job = await until(working, (await submitted(working))["id"])
+    folder = scripted.works.popitem()[1].folder
+    assert folder.is_dir()
+    await house.dispatcher.forget_old(now() + timedelta(days=29))
+    assert folder.is_dir()
+    await house.dispatcher.forget_old(now() + timedelta(days=31))
+    assert not folder.parent.exists()
+    await ask(working, "alice", "GET", f"/api/v1/jobs/{job['id']}", None, 404)
+
+
+async def test_numbers_for_operators(working, house, scripted):
+    from angelia.house import now
+
+    scripted.is_done = False
+    job = await submitted(working)
+    await until(working, job["id"], is_at("running"))
+    await house.dispatcher.count(now())
+    shown = await working.call("GET", "/metrics")
+    assert 'angelia_jobs_in_state{instrument="scripted",state="running"} 1.0' in shown
+    assert 'angelia_jobs_submitted_total{instrument="scripted",result="new"}' in shown
+    assert {state.label for state in JobState} == set(STATES)

@@ -9,6 +9,7 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
+from angelia.settings import load
 from angelia_testing.walk import app_behind, routes_of
 
 # The first line that fits counts: a method or *, the beginning of the path as the router writes it (all of it, with $ at the end), and a kind.
@@ -52,6 +53,11 @@ GET /api/v1/types                       known
 POST /api/v1/messages$                  post
 POST /api/v1/publish/                   post
 POST /api/v1/transitions$               report
+GET /api/v1/instruments                 known
+GET /api/v1/jobs$                       known
+POST /api/v1/jobs$                      known
+POST /api/v1/jobs/{job_id}/callback$    secret
+* /api/v1/jobs/{job_id}                 his
 GET /api/v1/experiments$                known
 GET /api/v1/experiments/{experiment_id}$ his
 GET /hermes/alice/                      hers
@@ -146,6 +152,11 @@ class World:
 
 
 @pytest.fixture
+def settings(tmp_path):
+    return load(environment={}, overrides={"house": {"data_dir": str(tmp_path)}, "instruments": {"echo": {}}})
+
+
+@pytest.fixture
 async def world(bench, house):
     """Four people with something each, tokens and sessions of all roles, and an app of the world's view."""
     house.app_for_test = house.app()
@@ -178,6 +189,9 @@ async def world(bench, house):
         # Tokens are marked as used now, so that no reading does it later.
         for role in ("alice", "bob", "root", "reader", "revoked", "inactive"):
             assert (await client.get("/api/v1/site", headers={"Authorization": f"Bearer {made.bearers[role]}"})).status_code == 200
+        job = {"instrument": "echo", "product": "echo"}
+        answer = await client.post("/api/v1/jobs", json=job, headers={"Authorization": f"Bearer {made.bearers['alice']}"})
+        made.values["job_id"] = answer.json()["id"]
         await client.post("/sign-out", headers={"Cookie": f"angelia={made.cookies['revoked']}", "Sec-Fetch-Site": "same-origin"})
     await bench.call("DELETE", f"/api/v1/people/alice/tokens/{lost['id']}", status=204)
     await bench.call("PATCH", "/api/v1/people/carol", {"is_active": False}, 200)

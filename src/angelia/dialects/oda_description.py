@@ -99,9 +99,11 @@ def _unless_declared(declaration: Declaration) -> Iterator[Parameter]:
 
 
 def _query(name: str, parameters: Iterable[Parameter], more: Described | None = None) -> list[Described]:
-    entries = (entry for parameter in parameters for entry in _described(parameter))
-    once = {entry["name"]: entry for entry in reversed(list(entries))}
-    return [{"query_name": name}, *([more] if more else []), *reversed(once.values())]
+    once: dict[str, Described] = {}
+    for parameter in parameters:
+        for entry in _described(parameter):
+            once.setdefault(entry["name"], entry)
+    return [{"query_name": name}, *([more] if more else []), *once.values()]
 
 
 def _described(parameter: Parameter) -> Iterator[Described]:

@@ -268,7 +268,7 @@ def _check_once(names: list[str], at: str, faults: list[str]) -> None:
             faults.append(f"{at}.{name}: there are two of this name")
         if name and not _is_free_name(name):
             faults.append(
-                f"{at}.{name}.name: begins with a letter, has letters, digits, '_', '.', '-', and is none of {', '.join(sorted(_NOT_FREE))}"
+                f"{at}.{name}.name: should be letters, digits, '_', '.' and '-', and none of {', '.join(sorted(_NOT_FREE))}"
             )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 from astropy import units as u
 from astropy.time import Time
 
@@ -54,7 +55,13 @@ def _by_light(source: str, old: Any, target: str, new: Any) -> Callable[[float],
         old.to(new, 1.0, equivalencies=way)
     except u.UnitConversionError:
         raise ValueError(f"{source or 'a bare number'} can't be converted to {target or 'a bare number'}") from None
-    return lambda number: _rounded(float(old.to(new, number, equivalencies=way)))
+
+    def change(number: float) -> float:
+        # No light has the wavelength 0: it becomes infinite, and is refused as that.
+        with np.errstate(all="ignore"):
+            return _rounded(float(old.to(new, number, equivalencies=way)))
+
+    return change
 
 
 def _rounded(number: float) -> float:
@@ -63,19 +70,27 @@ def _rounded(number: float) -> float:
     return float(f"{number:.{_DIGITS}g}")
 
 
-@lru_cache(maxsize=1024)
 def _unit(text: str) -> Any:
-    """Only short texts of plain letters are read at all: a caller's text goes through a grammar here."""
+    if (unit := _read(text)) is None:
+        raise ValueError(f"{text[:MOST_UNIT]} is no unit")
+    return unit
+
+
+@lru_cache(maxsize=1024)
+def _read(text: str) -> Any:
+    """None for what is no unit. Only short texts of plain letters are read at all: a caller's text goes through a grammar here."""
     if text in _PSEUDO:
         return u.def_unit(text)
     if not _UNIT.fullmatch(text) or _NUMBER_OF_EXPONENTS.search(text):
-        raise ValueError("this is no unit")
+        return None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return u.Unit(text)
-    except (ValueError, TypeError, OverflowError, ZeroDivisionError):
-        raise ValueError(f"{text} is no unit") from None
+            # Silent: a text that is no unit is compared with all that there are otherwise, which takes a tenth of a second.
+            unit = u.Unit(text, parse_strict="silent")
+    except (ValueError, TypeError, ArithmeticError):
+        return None
+    return None if isinstance(unit, u.UnrecognizedUnit) else unit
 
 
 def time_in(value: Any, source: str, target: str) -> str | float:
