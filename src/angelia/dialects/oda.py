@@ -107,7 +107,7 @@ class OdaDialect:
             answer = as_json({"error_message": "this method is not for this endpoint", "error": "MethodNotAllowed():"}, 405)
             return replace(answer, headers=(*answer.headers, (b"allow", methods.replace(" ", ", ").encode())))
         try:
-            return await endpoint(await read_request(scope, receive, self._most))
+            return await self._ask(endpoint, await read_request(scope, receive, self._most))
         except RoleMissing as error:
             return as_text(str(error), 403)
         except NotUnderstood as error:
@@ -120,6 +120,13 @@ class OdaDialect:
         except Exception as error:  # noqa: BLE001 - whatever it is, clients read its envelope
             telemetry.log.exception("request_failed", path=path)
             return told(NotUnderstood("request not valid", "InternalError", 500, type(error).__name__), self._installed())
+
+    async def _ask(self, endpoint: Endpoint, asked: Asked) -> Answer:
+        try:
+            return await endpoint(asked)
+        finally:
+            for file in asked.files.values():
+                await file.close()
 
     def _installed(self) -> list[str]:
         return instr_list((found.declaration for found in self._dispatcher.instruments.values()), frozenset())
