@@ -303,7 +303,8 @@ async def test_files_go_to_their_owner_alone(client):
     )
     assert (part.status_code, part.content) == (206, plain.content[:4])
     several = await client.get("download_products", file_list=",".join(names), **given)
-    assert tarfile.open(fileobj=io.BytesIO(several.content)).getnames() == names
+    with tarfile.open(fileobj=io.BytesIO(several.content)) as archive:
+        assert archive.getnames() == names
     for bad in ("nofile", "../products.json", "/etc/passwd", "products.json", ""):
         refused = await client.get("download_products", 403, file_list=bad, **given)
         assert refused["exit_status"]["message"] == "No such file"

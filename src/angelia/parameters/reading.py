@@ -267,9 +267,7 @@ def _check_once(names: list[str], at: str, faults: list[str]) -> None:
         if names.count(name) > 1:
             faults.append(f"{at}.{name}: there are two of this name")
         if name and not _is_free_name(name):
-            faults.append(
-                f"{at}.{name}.name: should be letters, digits, '_', '.' and '-', and none of {', '.join(sorted(_NOT_FREE))}"
-            )
+            faults.append(f"{at}.{name}.name: should be letters, digits, '_', '.' and '-', and none of {', '.join(sorted(_NOT_FREE))}")
 
 
 def _is_free_name(name: str) -> bool:
