@@ -1,10 +1,19 @@
 """The decision tables: which step of a job is told by mail and by chat, and which is not, and why."""
 
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
 import pytest
 
 from angelia.model.claims import Claims, read_claims
 from angelia.model.delivery import Reason
+from angelia.model.errors import InvalidInput
+from angelia.model.message import Message, Recipient, Sender
+from angelia.model.person import Person
+from angelia.model.preference import Site
+from angelia.planning.document import parse_wants
 from angelia.planning.job_news import Fact, Link, NewsDefaults, Step, link_for, news
+from angelia.planning.resolve import Profile, Standing, Verdict, resolve
 
 MAIL = NewsDefaults(interval=60)
 CHAT = NewsDefaults(interval=5)
@@ -130,3 +139,50 @@ def test_the_site_speaks_where_she_does_not() -> None:
 )
 def test_a_link_is_as_short_as_it_must_be(length: int, link: Link) -> None:
     assert link_for(length) is link
+
+
+def message(state: str, seconds: float = 0.0, **more: str) -> Message:
+    at = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    params = {"state": state, "seconds": str(seconds), "attempt": "1", "submitted_at": str(at.timestamp() - 5), **more}
+    return Message(
+        message_id=1, source="angelia", type=f"job.echo.{state}", received_at=at, occurred_at=at, sender=Sender("angelia"),
+        recipients=(Recipient("alice"),), subject="x", params=params,
+    )  # fmt: skip
+
+
+def decided(said: Message, **document: object) -> tuple[Verdict, Reason]:
+    wants = parse_wants({"preferences": {"job": {"mail": "now"}}, **document})
+    profile = Profile(Person(person_id=1, login="alice"), wants, ZoneInfo("UTC"), frozenset({"mail"}))
+    resolution = resolve(said, profile, Standing(), Site(), said.received_at)
+    (decision,) = [one for one in resolution.decisions if one.agent == "mail"]
+    return decision.verdict, decision.reason
+
+
+LONG = {"mail": {"threshold": 600, "on_submit": False}}
+
+
+def test_wishes_on_jobs_are_part_of_what_a_person_wants() -> None:
+    assert decided(message("done", 10)) == (Verdict.NOW, YES)
+    assert decided(message("done", 10), jobs=LONG) == (Verdict.SUPPRESSED, SHORT)
+    assert decided(message("done", 601), jobs=LONG) == (Verdict.NOW, YES)
+    assert decided(message("queued"), jobs=LONG) == (Verdict.SUPPRESSED, OFF)
+    assert decided(message("failed", 1), jobs=LONG) == (Verdict.NOW, YES)
+    assert decided(message("lost", 1), jobs={"mail": {"on_failure": False}}) == (Verdict.SUPPRESSED, OFF)
+    assert decided(message("done", 10), jobs={"chat": {"on_done": False}}) == (Verdict.NOW, YES)
+    assert decided(message("queued", attempt="2"), jobs={"mail": {}}) == (Verdict.SUPPRESSED, TOLD)
+    assert decided(message("queued", attempt="2"), jobs={"mail": {"interval": 1}}) == (Verdict.NOW, YES)
+
+
+def test_what_she_says_herself_wins_over_her_token() -> None:
+    token = {"mail": {"threshold": 0, "on_failure": False}}
+    assert decided(message("done", 10), jobs_by_token=token) == (Verdict.NOW, YES)
+    assert decided(message("done", 10), jobs_by_token=token, jobs=LONG) == (Verdict.SUPPRESSED, SHORT)
+    assert decided(message("failed"), jobs_by_token=token, jobs=LONG) == (Verdict.SUPPRESSED, OFF)
+
+
+@pytest.mark.parametrize(
+    "bad", [{"mail": {"tem": 1}}, {"mail": {"threshold": -1}}, {"mail": {"threshold": "x"}}, {"mail": {"on_done": 1}}, {"mail": 1}, 1]
+)
+def test_a_wish_that_means_nothing_is_refused(bad: object) -> None:
+    with pytest.raises(InvalidInput):
+        parse_wants({"jobs": bad})

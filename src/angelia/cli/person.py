@@ -60,7 +60,7 @@ def mark(reach: Reach, login: str, change: str, ids: tuple[str, ...], subtree: s
 @click.group(invoke_without_command=True)
 @token_group
 @click.pass_context
-def token(context: click.Context, **said: Any) -> None:
+def token(context: click.Context, /, **said: Any) -> None:
     """Tokens of a person; inspect, modify and new are for those that the site signs for jobs."""
     del said
     if context.invoked_subcommand is None:

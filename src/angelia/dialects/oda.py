@@ -221,7 +221,7 @@ class OdaDialect:
         digest = blake2b(payload.encode(), digest_size=16).digest()
         key = blake2b(f"{job.public_id} {guest.principal.login} {content}".encode(), digest_size=16).hexdigest()
         await self._accept(HOUSE, [Draft(message.type, payload, f"incident {key}", digest)])
-        reports = {"res_content_incident_reports": [], "res_content_incident_reports_failed": []}
+        reports: dict[str, list[object]] = {"res_content_incident_reports": [], "res_content_incident_reports_failed": []}
         return as_json(
             {
                 "email_report_status": SENT,

@@ -83,7 +83,8 @@ async def read_request(scope: Scope, receive: Receive, most: int) -> Asked:
     """The union of query string and body; a field of the body wins."""
     try:
         query = _pairs(scope["query_string"].decode("latin-1"))
-        values, files = dict(query), {}
+        values: dict[str, str] = dict(query)
+        files: dict[str, UploadFile] = {}
         if scope["method"] == "POST":
             headers = headers_of(scope)
             if kind_of(headers) == b"multipart/form-data":

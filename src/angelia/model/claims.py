@@ -1,7 +1,7 @@
 """Claims, NewsWish: what a person's token for jobs says of her, and how she wants to be told."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,6 +28,12 @@ class NewsWish:
     is_end_timed: bool | None = None
     interval: float | None = None
     threshold: float | None = None
+
+
+def over(first: NewsWish, second: NewsWish) -> NewsWish:
+    """What `first` says, and where it says nothing, what `second` does."""
+    said = {item.name: getattr(first, item.name) for item in fields(NewsWish) if getattr(first, item.name) is not None}
+    return replace(second, **said)
 
 
 @dataclass(frozen=True, slots=True)

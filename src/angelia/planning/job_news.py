@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from angelia.model.claims import NewsWish
 from angelia.model.delivery import Reason
+from angelia.model.message import Message
 
 
 class Step(StrEnum):
@@ -88,6 +89,29 @@ def _failed(fact: Fact, wish: NewsWish) -> Reason:
 
 def _said(said: bool | None, is_default: bool) -> bool:
     return is_default if said is None else said
+
+
+def fact_of(message: Message) -> Fact | None:
+    """What a message of the dispatcher says; None for all other messages. A second start counts from the first word."""
+    state = message.params.get("state")
+    if not message.type.startswith("job.") or not isinstance(state, str) or state not in _STEPS:
+        return None
+    seconds = _number(message.params.get("seconds"))
+    begun = _number(message.params.get("submitted_at"))
+    since = None
+    if begun is not None and message.params.get("attempt", "1") != "1" and message.occurred_at is not None:
+        since = message.occurred_at.timestamp() - begun
+    return Fact(_STEPS[state], elapsed=seconds, since_told=since)
+
+
+_STEPS = {"queued": Step.SUBMITTED, "done": Step.DONE, "failed": Step.FAILED, "lost": Step.FAILED, "cancelled": Step.FAILED}
+
+
+def _number(text: object) -> float | None:
+    try:
+        return float(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
 
 
 class Link(StrEnum):
