@@ -240,6 +240,7 @@ class House:
         analyses = OdaDialect(
             hermes, self.dispatcher, self.store, accept, now, self._changed,
             settings=self.settings.oda, base_url=self.settings.house.base_url, folder=self.settings.data_dir.resolve() / "oda", most=web.max_body,
+            site=lambda: self.people.site, agents=frozenset(self.agents),
         )  # fmt: skip
         inlet = HttpInlet(analyses, accept, callers, now, web.max_body)
         gate = self._gate(inlet, callers, context.sessions)

@@ -370,10 +370,28 @@ async def test_an_incident_is_told_to_those_who_look_after_them(client, bench):
     assert foreign.status_code == 403
 
 
-async def test_who_has_a_token_is_known_to_the_hub_from_her_first_job_on(client, bench):
-    await client.run(token=token("dora@example.org"), n=8, query_type="Dummy")
+async def test_who_has_a_token_is_known_to_the_hub_and_told_as_it_says(client, bench):
+    dora = token("dora@example.org", mssub=False, tem=0, mxroomid="!r:example.org")
+    await client.run(token=dora, n=8, query_type="Dummy")
     (address,) = (await bench.call("GET", "/api/v1/people/dora@example.org/addresses"))["items"]
     assert (address["agent"], address["value"]) == ("mail", "dora@example.org")
+    said = await bench.call("GET", "/api/v1/people/dora@example.org/preferences")
+    assert said["jobs_by_token"]["mail"] == {"on_submit": False, "threshold": 0.0}
+    assert said["preferences"] == {"job": {"mail": "now"}}
+    assert await mail_of(bench, "dora@example.org", 1) == "chosen"
+    quiet = {"jobs": {"mail": {"threshold": 3600}}, "jobs_by_token": said["jobs_by_token"], "preferences": said["preferences"]}
+    await bench.call("PUT", "/api/v1/people/dora@example.org/preferences", quiet, 200)
+    await client.run(token=dora, n=9, query_type="Dummy")
+    assert await mail_of(bench, "dora@example.org", 2) == "job_short"
+
+
+async def mail_of(bench, login, count):
+    """Why the newest of so many messages was told by mail, or not."""
+    async with asyncio.timeout(10):
+        while len(items := (await bench.call("GET", f"/api/v1/people/{login}/inbox"))["items"]) < count:
+            await asyncio.sleep(0.05)
+    why = await bench.why(items[0]["message"]["id"], login)
+    return why["agents"]["mail"]["reason"]
 
 
 async def test_pages_of_the_named_sites_may_ask(client):

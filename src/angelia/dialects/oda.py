@@ -1,7 +1,7 @@
 """The ODA dialect: an analysis service as its unmodified clients know it, under /dispatch-data/."""
 
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 from datetime import datetime
 from hashlib import blake2b
@@ -35,7 +35,8 @@ from angelia.model.declaration import Declaration
 from angelia.model.errors import AngeliaError, Forbidden, InvalidInput, NotAuthenticated, NotFound, StoreUnavailable, TooLarge
 from angelia.model.message import HOUSE, Message, Recipient, Sender, Severity
 from angelia.model.payload import payload_of
-from angelia.store import PersonStore
+from angelia.model.preference import Site
+from angelia.store import Store
 from angelia.wire.asgi import App, Receive, Scope, Send, headers_of, respond
 from angelia.wire.problems import Header
 from angelia.wire.site_tokens import Expired, SiteTokens
@@ -51,14 +52,15 @@ class OdaDialect:
     """Answers below its prefix, and gives everything else to the app behind it."""
 
     def __init__(
-        self, behind: App, dispatcher: Dispatcher, store: PersonStore, accept: Accept, now: Callable[[], datetime], changed: Callable[[str], None],
-        *, settings: OdaSettings, base_url: str, folder: Path, most: int,
+        self, behind: App, dispatcher: Dispatcher, store: Store, accept: Accept, now: Callable[[], datetime], changed: Callable[[str], None],
+        *, settings: OdaSettings, base_url: str, folder: Path, most: int, site: Callable[[], Site],
+        agents: Collection[str],
     ) -> None:  # fmt: skip
         self._behind, self._dispatcher, self._accept, self._now, self._most = behind, dispatcher, accept, now, most
         self._settings = settings
         self._products_url = (settings.products_url or base_url).rstrip("/")
         tokens = SiteTokens(settings.secret, settings.longest_refresh) if settings.secret else None
-        self._people = OdaPeople(store, tokens, now, changed)
+        self._people = OdaPeople(store, tokens, now, changed, site=site, agents=agents)
         self._runs = OdaRuns(dispatcher, self._people, now, self._products_url)
         self._looking = OdaLooking(dispatcher, self._people, now, self._products_url)
         self._files = OdaFiles(dispatcher, self._people, now, folder, self._products_url)

@@ -2,15 +2,19 @@
 
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any
 
 from angelia.dialects.oda_wire import Asked, RoleMissing, not_authorized
-from angelia.model.claims import Claims, read_claims
+from angelia.flow.wants import change_wants
+from angelia.model.claims import Claims, NewsWish, read_claims
 from angelia.model.errors import Conflict, NotAuthenticated
 from angelia.model.job import Principal
 from angelia.model.person import Address, AddressState, Person
-from angelia.store import PersonStore
+from angelia.model.preference import Site
+from angelia.store import Store
 from angelia.wire.site_tokens import Expired, SiteTokens
 
 EXPIRED = (
@@ -19,6 +23,9 @@ EXPIRED = (
 INVALID = "The token provided is not valid, please try to logout and login again."
 NO_LOGIN = "The token provided names nobody: it has neither sub nor email."
 _MAIL = re.compile(r"[^@\s,;<>\"()]{1,64}@[^@\s,;<>\"()]{1,190}")
+_ROOM = re.compile(r"![^\s:]{1,200}(:[^\s]{1,200})?")
+MAIL, CHAT = "mail", "matrix"
+"""The two agents of which tokens speak."""
 _MOST_KNOWN = 10_000
 
 
@@ -42,9 +49,13 @@ PUBLIC = Guest(Principal(""))
 class OdaPeople:
     """Reads tokens. Without a secret of the site every token is none of ours."""
 
-    def __init__(self, store: PersonStore, tokens: SiteTokens | None, now: Callable[[], datetime], changed: Callable[[str], None]) -> None:
+    def __init__(
+        self, store: Store, tokens: SiteTokens | None, now: Callable[[], datetime], changed: Callable[[str], None], *,
+        site: Callable[[], Site], agents: Collection[str],
+    ) -> None:  # fmt: skip
         self._store, self._tokens, self._now, self._changed = store, tokens, now, changed
-        self._known: set[str] = set()
+        self._site, self._agents = site, agents
+        self._known: dict[str, Claims] = {}
 
     @property
     def tokens(self) -> SiteTokens:
@@ -91,25 +102,48 @@ class OdaPeople:
         return Guest(Principal(login, claims.roles or frozenset()), claims, token)
 
     async def introduce(self, guest: Guest) -> None:
-        """The site vouches for her and for her mail address: from now on she can be told."""
+        """The site vouches for her and for her addresses: from now on she can be told, and as her token says where she says nothing herself."""
         claims = guest.claims
-        if claims is None or guest.principal.login in self._known:
+        if claims is None or self._known.get(guest.principal.login) == claims:
             return
         login = guest.principal.login
         person = await self._store.person(login)
+        is_new = person is None
         if person is None:
             try:
                 person = await self._store.put_person(Person(person_id=0, login=login, name=claims.name[:200]))
             except Conflict:  # she asked twice at once
                 return
-            if _MAIL.fullmatch(login):
-                await self._store.add_address(
-                    Address(
-                        address_id=0, person_id=person.person_id, agent="mail", value=login, state=AddressState.OK, origin="directory",
-                        verified_at=self._now(),
-                    )
-                )  # fmt: skip
-            self._changed("people")
+        if is_new and _MAIL.fullmatch(login):
+            await self._add_address(person, MAIL, login)
+        if _ROOM.fullmatch(claims.room):
+            await self._add_address(person, CHAT, claims.room)
+        await self._take_wishes(claims, login)
+        self._changed("people")
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
-        self._known.add(login)
+        self._known[login] = claims
+
+    async def _add_address(self, person: Person, agent: str, value: str) -> None:
+        held = await self._store.addresses(person.person_id)
+        if agent in self._agents and all(address.agent != agent or address.value != value for address in held):
+            made = Address(
+                address_id=0, person_id=person.person_id, agent=agent, value=value, state=AddressState.OK, origin="directory", verified_at=self._now()
+            )  # fmt: skip
+            with suppress(Conflict):
+                await self._store.add_address(made)
+
+    async def _take_wishes(self, claims: Claims, login: str) -> None:
+        wishes = {agent: _said(wish) for agent, wish in ((MAIL, claims.mail), (CHAT, claims.chat)) if agent in self._agents}
+
+        def change(document: dict[str, Any]) -> None:
+            document["jobs_by_token"] = wishes
+            # A token asks to be told at all; she may have said otherwise, of jobs or of everything.
+            if not document.get("preferences"):
+                document["preferences"] = {"job": dict.fromkeys(wishes, "now")}
+
+        await change_wants(self._store, login, change, self._site(), self._now())
+
+
+def _said(wish: NewsWish) -> dict[str, Any]:
+    return {name: value for name, value in asdict(wish).items() if value is not None}
