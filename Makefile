@@ -40,9 +40,10 @@ bench: $(VENV)/test.stamp ## Run the benchmarks (see benchmarks/README.md)
 
 lock: $(VENV)/test.stamp ## Write the lock files anew
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --group build --generate-hashes --no-header --no-annotate --python-version 3.11 --upgrade --quiet --output-file requirements/run.txt
+	$(BIN)/uv pip compile pyproject.toml --group build --extra science --generate-hashes --no-header --no-annotate --python-version 3.11 --upgrade --quiet --output-file requirements/run.txt
 	$(BIN)/uv pip compile pyproject.toml --group test --generate-hashes --no-header --no-annotate --python-version 3.11 --upgrade --quiet --output-file requirements/test.txt
 	echo matrix-synapse | $(BIN)/uv pip compile - --generate-hashes --no-header --no-annotate --python-version 3.11 --upgrade --quiet --output-file requirements/synapse.txt
+	echo oda-api | $(BIN)/uv pip compile - --generate-hashes --no-header --no-annotate --python-version 3.11 --upgrade --quiet --output-file requirements/oda-client.txt
 
 clean: ## Remove what was made
 	rm -rf $(VENV) .peers node_modules tests/browser/node_modules src/angelia/web/static build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

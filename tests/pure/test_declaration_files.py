@@ -1,7 +1,9 @@
 """Declarations in files: what is read, and what is said of what is wrong, by file and key."""
 
+from pathlib import Path
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from angelia.instruments.samples import FOLDER
@@ -79,7 +81,7 @@ def minimal(**parameter):
 
 @pytest.mark.parametrize(("fields", "says"), [
     ([], "probe.toml: is no table"),
-    ({"name": "probe", "products": [{"name": "p"}]}, "adapter: is needed"),
+    ({"adapter": "function", "products": [{"name": "p"}]}, "name: is needed"),
     (minimal() | {"name": "A/B"}, "name: should have"),
     (minimal() | {"adaptor": "x"}, "adaptor: there is no such key; is adapter meant?"),
     (minimal() | {"products": []}, "products: at least one is needed"),
@@ -157,6 +159,7 @@ KEYS = st.sampled_from(
 )
 
 
+@settings(max_examples=50)
 @given(
     st.dictionaries(KEYS, JUNK | st.sampled_from([kind.value for kind in ParameterKind])),
     st.dictionaries(st.sampled_from(["name", "adapter", "limits", "settings", "roles", "products", "parameters"]), JUNK),
@@ -169,3 +172,12 @@ def test_junk_is_bad_settings_or_a_declaration_that_works(parameter, more):
         return
     for product in declaration.products:
         schema_of(declaration, product.name)
+
+
+def test_the_example_of_the_how_to_can_be_used(tmp_path):
+    text = (Path(__file__).parents[2] / "docs/how-to/declare-an-instrument.md").read_text()
+    path = tmp_path / "example.toml"
+    path.write_text(text.split("```toml\n")[1].split("```")[0])
+    found = read_declaration(path)
+    assert checked(found, "spectrum", {"energy": "6 MeV"}).values == {"T1": "2026-03-01T00:00:00.000", "energy": 6000.0, "T_format": "isot"}
+    assert all(f"`{kind}`" in text for kind in ParameterKind)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import subprocess
 import sys
 
 import jsonschema_rs
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from angelia.model.declaration import Declaration, DeclaredProduct, Parameter, ParameterKind, RoleRange
 from angelia.model.errors import InvalidInput, NotFound
 from angelia.parameters import BadParameters, checked, missing_roles, needed_roles, schema_of
+from angelia.wire.problems import problem_of
 
 K = ParameterKind
 ISOT = "2017-03-06T13:26:48.000"
@@ -127,6 +129,15 @@ def test_each_kind_refuses_what_it_should(kind, given):
     refused(Parameter("x", kind), given)
 
 
+def test_a_caller_of_the_api_sees_all_faults():
+    declaration = of(Parameter("a", K.INTEGER, default=1), Parameter("b", K.ENERGY, default=1.0))
+    with pytest.raises(BadParameters) as caught:
+        checked(declaration, "p", {"a": "x", "b": "1 kg"})
+    status, body, _ = problem_of(caught.value)
+    assert status == 422
+    assert [error["field"] for error in json.loads(body)["errors"]] == ["a", "b"]
+
+
 def test_unset_is_for_optional_ones_only():
     parameter = Parameter("x", K.FLOAT, default=5.0, is_optional=True)
     assert one(parameter, "\0") is None
@@ -229,8 +240,28 @@ def test_what_the_schema_lets_pass_is_taken(kind, data, is_optional):
         checked(declaration, "p", {"x": value})
 
 
-def test_nothing_heavy_is_loaded_before_it_is_needed():
-    import subprocess
+def outcome(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True).stdout.strip()
 
-    code = "import sys, angelia.parameters, angelia.parameters.reading, angelia.products.output, angelia.dialects.oda_description, angelia.dialects.oda_encoding; sys.exit(bool({'numpy', 'astropy', 'jsonschema_rs'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+def test_nothing_heavy_is_loaded_before_it_is_needed():
+    rooms = "angelia.parameters.reading, angelia.products.output, angelia.dialects.oda_description, angelia.dialects.oda_encoding"
+    assert outcome(f"import sys, {rooms}; print({{'numpy', 'astropy', 'jsonschema_rs', 'yaml'}} & set(sys.modules))") == "set()"
+
+
+def test_what_must_be_installed_is_said():
+    """Plain kinds need nothing; the first unit says what is missing."""
+    code = """
+import sys
+sys.modules["astropy"] = None
+from angelia.model.errors import BadSettings
+from angelia.parameters.reading import declaration_of
+table = {"name": "x", "products": [{"name": "p", "parameters": [{"name": "a", "kind": "integer", "default": 1}]}]}
+declaration_of(table, "x.toml")
+table["products"][0]["parameters"][0]["kind"] = "energy"
+try:
+    declaration_of(table, "x.toml")
+except BadSettings as error:
+    print(error)
+"""
+    assert "pip install 'angelia[science]'" in outcome(code)

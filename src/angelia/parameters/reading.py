@@ -171,7 +171,7 @@ def _declaration(table: _Table) -> Declaration:
         parameters=tuple(_parameter(item) for item in table.tables("parameters")),
         products=tuple(_product(item) for item in table.tables("products")),
         roles=table.texts("roles"),
-        adapter=table.text("adapter", is_needed=True),
+        adapter=table.text("adapter"),
         settings=dict(table.table("settings")),
         limits=_limits(_Table(table.table("limits"), "limits", table.faults)),
         is_repeatable=table.flag("is_repeatable"),

@@ -12,6 +12,7 @@ from astropy import units as u
 from astropy.time import Time
 
 MOST_UNIT = 40
+MOST_TIME = 64
 _UNIT = re.compile(r"[A-Za-z0-9 .*/^()+-]{0,40}", re.ASCII)
 _NUMBER_OF_EXPONENTS = re.compile(r"\d{4,}")
 _PSEUDO = frozenset({"sigma"})
@@ -97,16 +98,7 @@ def time_in(value: Any, source: str, target: str) -> str | float:
     """A moment, in UTC, in another format: `value` is a text or a number in the format `source`. ValueError where it is none."""
     if source not in FORMATS or target not in FORMATS:
         raise ValueError("this is no format of a time")
-    if source in TEXT_FORMATS:
-        if not isinstance(value, str) or len(value) > 64:
-            raise ValueError("a time in this format is a text")
-        given = value.removesuffix("Z") if source != "yday" else value
-    else:
-        if isinstance(value, bool) or not isinstance(value, (int, float, str)) or len(str(value)) > 64:
-            raise ValueError("a time in this format is a number")
-        given = float(value)
-        if not math.isfinite(given):
-            raise ValueError("a time is a finite number")
+    given = _text_of_time(value, source) if source in TEXT_FORMATS else _number_of_time(value)
     with warnings.catch_warnings():
         # Dates far from today are "dubious" for leap seconds, and still good dates.
         warnings.simplefilter("ignore")
@@ -115,11 +107,23 @@ def time_in(value: Any, source: str, target: str) -> str | float:
     return result if isinstance(result, str) else _number(result)
 
 
+def _text_of_time(value: Any, source: str) -> str:
+    if not isinstance(value, str) or len(value) > MOST_TIME:
+        raise ValueError("a time in this format is a text")
+    return value if source == "yday" else value.removesuffix("Z")
+
+
+def _number_of_time(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)) or len(str(value)) > MOST_TIME:
+        raise ValueError("a time in this format is a number")
+    return _number(value)
+
+
 _OTHER_SCALES = frozenset({"TimeGPS", "TimeCxcSec", "TimeUnixTai", "TimeGalexSec"})
 """Formats that count in a scale of their own."""
 
 
 def _number(result: Any) -> float:
     if not math.isfinite(number := float(result)):
-        raise ValueError("this time has no number in that format")
+        raise ValueError("this time is no finite number")
     return number

@@ -9,10 +9,11 @@ from functools import lru_cache
 from typing import Any
 
 from angelia.model.declaration import NUMBERS, Parameter, ParameterKind
-from angelia.products.plain import MOST_DEEP
+from angelia.model.errors import BadSettings
 
 MOST_TEXT = 65_536
 MOST_JSON = 4_194_304
+MOST_DEEP = 64
 UNSET = "\0"
 """The one-letter text by which a form says: this optional value is none at all."""
 _TRUE, _FALSE = frozenset({"true", "yes", "1"}), frozenset({"false", "no", "0"})
@@ -28,7 +29,14 @@ class BadValue(ValueError):
 
 def units() -> Any:
     """The room of units. Loaded with the first value that needs it: its library takes half a second."""
-    return importlib.import_module("angelia.parameters.units")
+    return _of_science("angelia.parameters.units")
+
+
+def _of_science(module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise BadSettings(f"instruments with units, times or schemas need more: pip install 'angelia[science]' ({error})") from None
 
 
 def read_value(parameter: Parameter, given: Any, unit: str = "") -> tuple[Any, Any]:
@@ -209,7 +217,7 @@ _READERS: Mapping[ParameterKind, Callable[[Any], Any]] = {
 @lru_cache(maxsize=256)
 def validator(schema: str) -> Any:
     """What checks values against a JSON schema, given as its text. ValueError for a schema that is none; it fetches nothing from anywhere."""
-    library = importlib.import_module("jsonschema_rs")
+    library = _of_science("jsonschema_rs")
     try:
         return library.validator_for(json.loads(schema), retriever=_fetch_nothing)
     except (library.ValidationError, library.ReferencingError, ValueError) as error:

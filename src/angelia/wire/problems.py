@@ -73,6 +73,8 @@ def problem_of(error: AngeliaError, status: int = 0) -> tuple[int, bytes, list[H
     name = next((slug for kind, _, slug in _STATUS if isinstance(error, kind)), "error")
     detail = str(error) if status < 500 or isinstance(error, StoreUnavailable | BrokerUnavailable) else "an operator will find it in the log"
     document = problem(status, detail, kind=f"urn:angelia:{name}", field=getattr(error, "field", ""))
+    if faults := getattr(error, "faults", ()):
+        document["errors"] = [{"field": fault.field, "detail": fault.text} for fault in faults]
     return status, json.dumps(document).encode(), [*PROBLEM_HEADERS, *_retry(error), *_challenge(status)]
 
 
