@@ -111,3 +111,8 @@ _DEEDS = {
     "call": _call,
     "see": _see,
 }
+
+
+def square(values: Mapping[str, Any], out: Output) -> None:
+    """The smallest job that computes something."""
+    out.json("square", float(values["n"]) ** 2)

@@ -38,7 +38,8 @@ class ScriptedInstrument:
         """Count, then as the script says."""
         self.works[work.key] = work
         if self.on_submit is not None and (said := self.on_submit(work)) is not None:
-            return await _said(said)
+            handle: Handle = await _said(said)
+            return handle
         self.start(work)
         return f"h-{work.key}"
 
@@ -49,7 +50,8 @@ class ScriptedInstrument:
     async def poll(self, work: Work, handle: Handle) -> Progress | Outcome:
         """As the script says, or done as soon as `is_done`."""
         if self.on_poll is not None and (said := self.on_poll(work)) is not None:
-            return await _said(said)
+            answer: Progress | Outcome = await _said(said)
+            return answer
         if not self.is_done:
             return Progress(0.5, "computing")
         out = Output(work.folder)

@@ -267,7 +267,11 @@ class Dispatcher:
 
     async def turn(self, now: datetime) -> int:
         """Say what is to be said; renew what is held; take what is due, as much as there is room for."""
-        said = await self._voice.say(now)
+        # Side by side: what waits for one commit goes into it together.
+        said, taken = await asyncio.gather(self._voice.say(now), self._take(now))
+        return said + taken
+
+    async def _take(self, now: datetime) -> int:
         await self._renew(now)
         rooms = self._rooms()
         claimed = await self._store.claim_jobs(rooms, LEASE, now, AT_ONCE) if rooms else []
@@ -277,7 +281,7 @@ class Dispatcher:
             held = Held(claim.job, claim.is_first, asyncio.Event())
             held.task = asyncio.create_task(self._carry(held), name=f"job {claim.job.public_id}")
             self._held[claim.job.job_id] = held
-        return len(claimed) + said
+        return len(claimed)
 
     def _rooms(self) -> dict[str, int]:
         used: dict[str, int] = {}

@@ -18,6 +18,8 @@ LONGEST_CALL = 60.0
 """Seconds in which an instrument must answer: one that hangs ends only its own job."""
 MOST_STARTS = 3
 """So many times is a job begun anew by itself, where it may be."""
+SOON = 0.05
+"""Seconds in which a short job is over."""
 PROGRESS_EVERY = 0.5
 """Seconds between two words of progress that are written down."""
 
@@ -144,8 +146,9 @@ class JobRunner:
             return CantTell(f"the instrument can't be asked: {error or type(error).__name__}")
 
     async def _given(self, held: Held, instrument: Instrument, work: Work, handle: Handle) -> Handle | None:
-        """It is there. Where its key is its handle, and it may be over already, the next word says so."""
-        if handle == work.key and held.hurry.is_set():
+        """It is there. Where its key is its handle nothing is lost by waiting a moment: many a job is over then, and only its end is written."""
+        if handle == work.key:
+            await self._rest(held, SOON)
             return handle
         return handle if await self._note(held, instrument, work, state=JobState.SUBMITTED, handle=handle) else None
 

@@ -129,6 +129,13 @@ class Runs:
             self._listening = None
 
 
+def kept_outcome(work: Work) -> Outcome | None:
+    """The last word of a run's keeper; None while there is none."""
+    run = run_folder(work)
+    ended = _ended(run)
+    return None if ended is None else _outcome(ended, run)
+
+
 def _ended(run: Path) -> dict[str, Any] | None:
     try:
         ended: dict[str, Any] = json.loads((run / ENDED).read_bytes())
