@@ -59,6 +59,8 @@ _ACTIONS: Mapping[str, JobState] = {
 _SECRETS = frozenset({"token", "secret", "work_dir", "file_name"})
 """What a call-back may hold and nobody is shown."""
 MOST_REPORT = 65_536
+MOST_KEPT = 10_000
+"""Jobs whose reports are kept in memory between polls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +87,11 @@ class Run:
 
 
 class OdaRuns:
-    """`products_url` is where people see results; `clock` in epoch seconds."""
+    """`products_url` is where people see results."""
 
     def __init__(self, dispatcher: Dispatcher, people: OdaPeople, now: Callable[[], datetime], products_url: str) -> None:
         self._dispatcher, self._people, self._now, self._products_url = dispatcher, people, now, products_url
+        self._kept: dict[int, tuple[datetime, list[dict[str, Any]]]] = {}
 
     async def run_analysis(self, asked: Asked) -> Answer:
         """New jobs, polls, results: section 3.2."""
@@ -223,8 +226,7 @@ class OdaRuns:
     async def _reply(self, run: Run, job: Job, query_status: str, status: str, **more: Any) -> Answer:
         if "products" not in more and run.query_status == "new":
             more["products"] = self._described(run, job)
-        history = await self._dispatcher.history(run.guest.principal, job.job_id)
-        reports = [{"message": row.message, **row.report} for row in history if row.report]
+        reports = await self._reports(run.guest.principal, job)
         document = reply(
             query_status,
             wire_id(job.job_id),
@@ -236,6 +238,18 @@ class OdaRuns:
             **more,
         )
         return as_json(document)
+
+    async def _reports(self, principal: Principal, job: Job) -> list[dict[str, Any]]:
+        """What its back end said, oldest first. Most polls find a job that has not changed since the last one."""
+        kept = self._kept.get(job.job_id)
+        if kept is not None and kept[0] == job.changed_at:
+            return kept[1]
+        history = await self._dispatcher.history(principal, job.job_id)
+        reports = [{"message": row.message, **row.report} for row in history if row.report]
+        if len(self._kept) >= MOST_KEPT:
+            self._kept.clear()
+        self._kept[job.job_id] = job.changed_at, reports
+        return reports
 
     async def _products(self, run: Run, job: Job) -> dict[str, Any]:
         principal = run.guest.principal

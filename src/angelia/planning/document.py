@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, time
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import re2
 
@@ -83,8 +83,9 @@ def _jobs(document: Document) -> dict[str, NewsWish]:
 def _news(value: object, path: str) -> NewsWish:
     table = _table(value, path)
     _only(table, frozenset({*_NEWS_FLAGS, *_NEWS_LENGTHS}), path)
-    flags = {name: _flag(table[name], f"{path}.{name}") for name in _NEWS_FLAGS if name in table}
-    return NewsWish(**flags, **{name: _seconds(table[name], f"{path}.{name}") for name in _NEWS_LENGTHS if name in table})
+    said: dict[str, Any] = {name: _flag(table[name], f"{path}.{name}") for name in _NEWS_FLAGS if name in table}
+    said |= {name: _seconds(table[name], f"{path}.{name}") for name in _NEWS_LENGTHS if name in table}
+    return NewsWish(**said)
 
 
 def _seconds(value: object, path: str) -> float:
