@@ -201,6 +201,14 @@ async def test_roles_and_owners_are_looked_at(client):
     assert (await client.run(403, query_status="ready", job_id="0" * 16))["exit_status"]["message"] == "Request not authorized"
 
 
+async def test_a_token_that_was_good_ends_all_the_same(client):
+    mine = token(exp=datetime.now(UTC).timestamp() + 1.5)
+    assert await client.get("instr-list", token=mine) == ["echo", "squares"]
+    async with asyncio.timeout(10):
+        while (await client.api.get("/dispatch-data/instr-list", params={"token": mine})).status_code != 403:
+            await asyncio.sleep(0.1)
+
+
 async def test_instruments_are_listed_and_described(client):
     assert await client.get("api/instr-list", instrument="mock", token="") == ["echo", "squares"]
     assert await client.get("instr-list") == ["echo", "squares"]
