@@ -45,6 +45,10 @@ def converter(source: str, target: str) -> Callable[[float], float]:
         factor = float(old.to(new))
     except u.UnitConversionError:
         return _by_light(source, old, target, new)
+    except (TypeError, ArithmeticError):
+        raise ValueError(f"{source} is too far from {target}") from None
+    if not math.isfinite(factor) or factor == 0.0:
+        raise ValueError(f"{source} is too far from {target}")
     if factor == 1.0:
         return float
     return lambda number: _rounded(number * factor)
@@ -54,7 +58,7 @@ def _by_light(source: str, old: Any, target: str, new: Any) -> Callable[[float],
     way = u.spectral()
     try:
         old.to(new, 1.0, equivalencies=way)
-    except u.UnitConversionError:
+    except (u.UnitConversionError, TypeError, ArithmeticError):
         raise ValueError(f"{source or 'a bare number'} can't be converted to {target or 'a bare number'}") from None
 
     def change(number: float) -> float:
