@@ -24,6 +24,7 @@ from angelia.dialects.brainlife_requests import TaskWatch
 from angelia.dialects.hermes import HermesDialect
 from angelia.dialects.ntfy import Hub as NtfyHub
 from angelia.dialects.ntfy import NtfyDialect
+from angelia.dialects.oda import OdaDialect
 from angelia.directories.http import HttpDirectory, HttpDirectorySettings
 from angelia.directories.local import LocalDirectory
 from angelia.directories.together import TogetherDirectory
@@ -239,7 +240,12 @@ class House:
         api = make_api(context)
         bonfire = BonfireDialect(api, self.store, callers, now, self._wake_transitions, web.max_body)
         hermes = HermesDialect(bonfire, accept, callers, self.store, now)
-        inlet = HttpInlet(hermes, accept, callers, now, web.max_body)
+        analyses = OdaDialect(
+            hermes, self.dispatcher, self.store, accept, now, self._changed,
+            settings=self.settings.oda, base_url=self.settings.house.base_url, folder=self.settings.data_dir.resolve() / "oda", most=web.max_body,
+            site=lambda: self.people.site, agents=frozenset(self.agents),
+        )  # fmt: skip
+        inlet = HttpInlet(analyses, accept, callers, now, web.max_body)
         gate: App = self._gate(inlet, callers, context.sessions)
         base_url = self.settings.house.base_url
         gate = NtfyDialect(gate, NtfyHub(self.store, self.sources, self.streams, accept, callers, now, _shown, base_url, web.max_body))

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from angelia.broker import ExchangeSettings
 from angelia.dialects.brainlife_requests import BrainlifeSettings
+from angelia.dialects.oda_settings import OdaSettings
 from angelia.inlets.bindings import AmqpInletSettings
 from angelia.model.errors import BadSettings
 from angelia.model.setting import say
@@ -145,6 +146,7 @@ class Settings:
     streams: StreamSettings = StreamSettings()
     jobs: JobSettings = JobSettings()
     brainlife: BrainlifeSettings = field(default_factory=BrainlifeSettings)
+    oda: OdaSettings = field(default_factory=OdaSettings)
     agents: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     instruments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     directories: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -194,6 +196,7 @@ _SECTIONS: Mapping[str, type] = {
     "streams": StreamSettings,
     "jobs": JobSettings,
     "brainlife": BrainlifeSettings,
+    "oda": OdaSettings,
 }
 
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2] / "src/angelia"
 NEVER_ON_PAGES = (
     "parameters/", "products/", "instruments/samples/", "agents/", "amqp.py", "broker.py", "flow/streams.py", "model/event.py", "model/experiment.py", "watch/", "web/events.py", "web/experiments.py", "web/stream/", "brokers/", "cli/", "client.py", "dialects/", "directories/", "directory.py", "house.py", "inlets/", "model/delivery.py",
     "outbound.py", "plugins.py", "rendering/", "settings.py", "stores/upkeep.py", "stores/sql.py", "tracing.py", "web/signin/provider.py", "web/signin/providers.py",
-    "web/signin/claims.py", "wire/", "flow/dispatcher.py", "flow/job_", "instrument.py", "instruments/", "model/job.py", "sandbox/", "stores/jobs.py", "web/jobs.py",
+    "web/signin/claims.py", "wire/", "flow/dispatcher.py", "flow/job_", "instrument.py", "instruments/", "model/job.py", "model/claims.py", "sandbox/", "stores/jobs.py", "web/jobs.py",
 )  # fmt: skip
 ONLY_OVER_THE_API = {
     "If-Match holds the ETag that the preferences came with",

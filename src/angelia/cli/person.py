@@ -1,10 +1,12 @@
 """inbox, token, feed: what belongs to one person."""
 
+from typing import Any
 from urllib.parse import quote
 
 import click
 
 from angelia.cli.reach import Reach
+from angelia.cli.site_tokens import inspect_token, modify_at_once, modify_token, new_token, token_group
 
 
 def _path(login: str, rest: str) -> str:
@@ -55,9 +57,18 @@ def mark(reach: Reach, login: str, change: str, ids: tuple[str, ...], subtree: s
     reach.show(reach.call("POST", _path(login, "inbox/mark"), json=body, params={"type": subtree}))
 
 
-@click.group()
-def token() -> None:
-    """Tokens of a person."""
+@click.group(invoke_without_command=True)
+@token_group
+@click.pass_context
+def token(context: click.Context, /, **said: Any) -> None:
+    """Tokens of a person; inspect, modify and new are for those that the site signs for jobs."""
+    del said
+    if context.invoked_subcommand is None:
+        modify_at_once(context)
+
+
+for command in (inspect_token, modify_token, new_token):
+    token.add_command(command)
 
 
 @token.command("add")

@@ -80,6 +80,10 @@ class Reason(StrEnum):
     HOLD_SILENT = "hold_silent"
     TEST_TRAFFIC = "test_traffic"
     REPEAT_FOLDED = "repeat_folded"
+    JOB_STEP = "job_step"
+    JOB_SHORT = "job_short"
+    JOB_TOLD = "job_told"
+    JOB_TIME_UNKNOWN = "job_time_unknown"
 
     UNSUBSCRIBED = "unsubscribed"
     ACCESS_LOST = "access_lost"

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from angelia.model.claims import NewsWish
 from angelia.model.message import Severity
 from angelia.model.schedule import QuietHours, Schedule
 
@@ -111,7 +112,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wants:
-    """All that one person has settled: her document, checked. Mutes are object refs; one that ends in `/` is a prefix."""
+    """All that one person has settled: her document, checked. Mutes are object refs; one that ends in `/` is a prefix. `jobs` is per agent."""
 
     preferences: Mapping[str, Statements] = field(default_factory=dict)
     unknown: Statements = field(default_factory=dict)
@@ -124,6 +125,7 @@ class Wants:
     quiet: QuietHours | None = None
     schedules: Mapping[str, Schedule] = field(default_factory=dict)
     takes_tests: bool = False
+    jobs: Mapping[str, NewsWish] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,10 +3,11 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, time
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import re2
 
+from angelia.model.claims import NewsWish, over
 from angelia.model.errors import InvalidInput
 from angelia.model.message import Severity, checked_type
 from angelia.model.preference import (
@@ -32,6 +33,9 @@ MAX_SCOPES = 2_000
 MAX_VALUES = 1_000
 FORMS = frozenset({"full", "short"})
 T = TypeVar("T")
+_JOB_KEYS = ("jobs", "jobs_by_token")
+_NEWS_FLAGS = ("on_submit", "on_done", "on_failure", "is_end_timed")
+_NEWS_LENGTHS = ("interval", "threshold")
 _UNFIT = re.compile("[\x00\ud800-\udfff]")
 Document = Mapping[str, object]
 
@@ -60,10 +64,34 @@ def parse_wants(document: Document, *, known_schedules: Iterable[str] | None = (
         quiet=_optional(document.get("quiet"), "quiet", _quiet),
         schedules=schedules,
         takes_tests=_flag(document.get("takes_tests", False), "takes_tests"),
+        jobs=_jobs(document),
     )
 
 
-_WANTS_KEYS = frozenset(["preferences", "unknown", "rules", "mutes", "follows", "paused", "groups", "hold", "quiet", "schedules", "takes_tests"])
+_WANTS_KEYS = frozenset(
+    ["preferences", "unknown", "rules", "mutes", "follows", "paused", "groups", "hold", "quiet", "schedules", "takes_tests", *_JOB_KEYS]
+)
+
+
+def _jobs(document: Document) -> dict[str, NewsWish]:
+    """Per agent, what she says herself before what a token of hers says."""
+    own, by_token = ({agent: _news(said, f"{key}.{agent}") for agent, said in _table(document.get(key, {}), key).items()} for key in _JOB_KEYS)
+    silent = NewsWish()
+    return {agent: over(own.get(agent, silent), by_token.get(agent, silent)) for agent in {**by_token, **own}}
+
+
+def _news(value: object, path: str) -> NewsWish:
+    table = _table(value, path)
+    _only(table, frozenset({*_NEWS_FLAGS, *_NEWS_LENGTHS}), path)
+    said: dict[str, Any] = {name: _flag(table[name], f"{path}.{name}") for name in _NEWS_FLAGS if name in table}
+    said |= {name: _seconds(table[name], f"{path}.{name}") for name in _NEWS_LENGTHS if name in table}
+    return NewsWish(**said)
+
+
+def _seconds(value: object, path: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 31_536_000:
+        raise InvalidInput("a length in seconds, at most a year", path)
+    return float(value)
 
 
 def parse_site(document: Document) -> Site:

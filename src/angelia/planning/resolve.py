@@ -29,6 +29,7 @@ from angelia.model.preference import (
     Wants,
 )
 from angelia.model.schedule import Schedule, ends_at, next_slot
+from angelia.planning.job_news import NewsDefaults, fact_of, news
 from angelia.planning.topic import matches
 
 
@@ -344,6 +345,8 @@ def _decide(case: _Case, agent: str, treatment: Treatment, decided_by: str, drop
         return Decision(agent, Verdict.SUPPRESSED, reason, decided_by)
     if dropped is not None:
         return Decision(agent, Verdict.SUPPRESSED, dropped[0], dropped[1])
+    if (silence := _untold(case, agent)) is not None:
+        return Decision(agent, Verdict.SUPPRESSED, silence, "jobs")
     stopped = _channel(case, agent, decided_by)
     if stopped is not None:
         return stopped
@@ -354,6 +357,16 @@ def _decide(case: _Case, agent: str, treatment: Treatment, decided_by: str, drop
         return Decision(agent, Verdict.SKIPPED, Reason.NO_VERIFIED_ADDRESS, decided_by, address=treatment.address)
     form = treatment.form_in(is_digest=verdict in _IN_DIGEST)
     return Decision(agent, verdict, reason, decided_by, due_at, schedule, treatment.address, form)
+
+
+def _untold(case: _Case, agent: str) -> Reason | None:
+    """Why a step of a job is not told by an agent for which she, or a token of hers, has wishes on jobs; None where it is told."""
+    wish = case.profile.wants.jobs.get(agent)
+    fact = fact_of(case.message) if wish is not None else None
+    if wish is None or fact is None:
+        return None
+    reason = news(fact, wish, NewsDefaults())
+    return None if reason is Reason.CHOSEN else reason
 
 
 def _channel(case: _Case, agent: str, decided_by: str) -> Decision | None:

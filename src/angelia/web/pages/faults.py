@@ -57,6 +57,7 @@ TEXTS = (
     N_("must be a table (an object with named entries)"),
     N_("must be a text of at most 1,024 characters, without NUL and half characters"),
     N_("must be a time such as 2026-03-20T08:00:00+01:00"),
+    N_("a length in seconds, at most a year"),
     N_("must be a whole number from %(low)s to %(high)s"),
     N_("must be an IANA time zone such as Europe/Berlin"),
     N_("must be an object with named entries"),

@@ -1,0 +1,144 @@
+"""Looking at jobs in the ODA dialect: inspect-state, inspect-user-state, and addresses that lead back to a request."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from angelia.dialects.oda_people import OdaPeople
+from angelia.dialects.oda_runs import JOB_STATUS
+from angelia.dialects.oda_wire import Answer, Asked, NotUnderstood, as_json, job_number, redirect, wire_id
+from angelia.flow.dispatcher import Dispatcher
+from angelia.model.errors import NotFound
+from angelia.model.job import HistoryRow, Job, JobState, Principal
+
+ACTION = "inspect the state for a given job_id"
+ROLE = "job manager"
+RECENT_DAYS = 3.0
+PAGE = 200
+MOST_LOOKED_AT = 2_000
+"""Jobs that one look without an id goes through."""
+_RESOLVED = ("job_id", "session_id", "token")
+
+
+class OdaLooking:
+    """What became of jobs, for their owners and for those who look after them."""
+
+    def __init__(self, dispatcher: Dispatcher, people: OdaPeople, now: Callable[[], datetime], products_url: str) -> None:
+        self._dispatcher, self._people, self._now, self._products_url = dispatcher, people, now, products_url
+
+    async def inspect_state(self, asked: Asked) -> Answer:
+        """Everybody's jobs, for job managers."""
+        guest = self._people.with_roles(asked, ACTION, [ROLE])
+        return await self._inspect(asked, Principal(guest.principal.login, guest.roles, is_admin=True))
+
+    async def inspect_user_state(self, asked: Asked) -> Answer:
+        """Her own."""
+        return await self._inspect(asked, self._people.with_roles(asked).principal)
+
+    async def _inspect(self, asked: Asked, principal: Principal) -> Answer:
+        jobs = await self._found(asked, principal)
+        is_grouped, has_parameters = asked.is_true("group_by_job"), not asked.is_true("exclude_analysis_parameters")
+        records = []
+        for job in jobs:
+            content = await self._content(job, principal, has_parameters=has_parameters)
+            records.append(_grouped(job, content) if is_grouped else _flat(job, content))
+        return as_json({"records": records})
+
+    async def _found(self, asked: Asked, principal: Principal) -> list[Job]:
+        """By the first eight digits of an id, or all of it; the recent ones where none is given."""
+        wanted = asked.text("job_id")
+        if (number := job_number(wanted)) is not None:
+            try:
+                return [await self._dispatcher.job(principal, number)]
+            except NotFound:
+                return []
+        since = self._now() - timedelta(days=_days(asked.text("recent_days")))
+        found: list[Job] = []
+        before = None
+        for _ in range(MOST_LOOKED_AT // PAGE):
+            page = await self._dispatcher.jobs(principal, before_id=before, limit=PAGE, of_all=principal.is_admin)
+            found += [job for job in page if job.changed_at >= since and wire_id(job.job_id).startswith(wanted[:16])]
+            if len(page) < PAGE or page[-1].created_at < since:
+                break
+            before = page[-1].job_id
+        return found
+
+    async def _content(self, job: Job, principal: Principal, *, has_parameters: bool) -> dict[str, Any]:
+        history = await self._dispatcher.history(principal, job.job_id)
+        products = await self._dispatcher.products(principal, job.job_id)
+        names = [product.path for product in products]
+        content: dict[str, Any] = {
+            "file_list": names,
+            "fits_files": [name for name in names if name.endswith((".fits", ".fits.gz"))],
+            "email_history": [],
+            "matrix_message_history": [],
+            "job_monitor": [_monitor(job, row) for row in history],
+        }
+        if has_parameters:
+            parameters = {**job.values, "instrument": job.instrument, "product_type": job.product, "session_id": job.session}
+            content["analysis_parameters"] = parameters | {"token": {"sub": job.owner} if job.owner else None}
+        return content
+
+    async def resolve_job_url(self, asked: Asked) -> Answer:
+        """From the short address of a job to the request with all its parameters."""
+        if set(asked.values) != set(_RESOLVED):
+            extra = sorted(set(asked.values) - set(_RESOLVED))
+            return self._failed(f"found unexpected parameters: {extra}, expected only and only these {list(_RESOLVED)}", 400)
+        try:
+            guest = self._people.guest(asked)
+            number = job_number(asked.text("job_id"))
+            job = await self._dispatcher.job(guest.principal, -1 if number is None else number)
+        except NotUnderstood as error:
+            return self._failed(str(error), error.status)
+        except NotFound:
+            return self._failed("Request not authorized", 403)
+        return redirect(whole_address(job, self._products_url))
+
+    def _failed(self, text: str, status: int) -> Answer:
+        return redirect(f"{self._products_url}?{urlencode({'error_message': text, 'status_code': status})}")
+
+
+def whole_address(job: Job, products_url: str) -> str:
+    """With all parameters, sorted: it asks for the same again."""
+    given = {name: value for name, value in job.values.items() if value is not None}
+    given |= {"instrument": job.instrument, "product_type": job.product, "query_status": "new", "query_type": "Real", "use_scws": "no"}
+    return f"{products_url}?{urlencode(sorted(given.items()))}"
+
+
+def _flat(job: Job, content: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "mtime": job.changed_at.timestamp(),
+        "ctime": job.created_at.timestamp(),
+        "session_id": job.session,
+        "job_id": wire_id(job.job_id),
+        "request_completed": job.state is JobState.DONE,
+        "aliased_marker": "",
+        **content,
+    }
+
+
+def _grouped(job: Job, content: dict[str, Any]) -> dict[str, Any]:
+    folder = f"scratch_sid_{job.session}_jid_{wire_id(job.job_id)}"
+    status = {"request_completed": job.state is JobState.DONE, "scratch_dir_fn": folder, "scratch_dir_content": content}
+    return {"job_id": wire_id(job.job_id), "job_status_data": [status]}
+
+
+def _monitor(job: Job, row: HistoryRow) -> dict[str, Any]:
+    status = JOB_STATUS[row.state]
+    said: dict[str, Any] = {"job_id": wire_id(job.job_id), "session_id": job.session, "status": status, "message": row.message}
+    if row.report:
+        said["full_report_dict"] = dict(row.report)
+    return {
+        "ctime": row.at.timestamp(),
+        "ctime_isot": row.at.strftime("%Y-%m-%dT%H:%M:%S"),
+        "fn": f"job_monitor_{row.number}.json",
+        "job_monitor_content": said,
+    }
+
+
+def _days(text: str) -> float:
+    try:
+        return min(max(float(text), 0.0), 36_500.0) if text else RECENT_DAYS
+    except ValueError:
+        raise NotUnderstood("recent_days is a number") from None

@@ -1,0 +1,320 @@
+"""run_analysis and call_back of the ODA dialect: a job is asked for, followed, reported on."""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from angelia.dialects.oda_encoding import encoded
+from angelia.dialects.oda_people import Guest, OdaPeople
+from angelia.dialects.oda_wire import (
+    Answer,
+    Asked,
+    NotUnderstood,
+    as_json,
+    job_number,
+    not_authorized,
+    refusal,
+    reply,
+    session_of,
+    wire_id,
+)
+from angelia.flow.dispatcher import Dispatcher, JobOptions
+from angelia.model.declaration import Declaration
+from angelia.model.errors import Forbidden, IllegalStep, InvalidInput, NotFound
+from angelia.model.job import Job, JobState, Principal, Report
+from angelia.parameters import checked, missing_roles
+
+CONTROL = frozenset(
+    {
+        "instrument", "product_type", "query_type", "query_status", "job_id", "session_id", "token", "run_asynch", "async_dispatcher",
+        "return_progress", "allow_unknown_args", "dry_run", "verbose", "off_line", "client-name", "api", "oda_api_version", "use_scws", "scw_list",
+        "user_scw_list_file", "user_catalog_file",
+    }
+)  # fmt: skip
+ALWAYS_KNOWN = frozenset({"p_list", "selected_catalog", "catalog_selected_objects", "user_catalog"})
+"""Clients send these to every instrument."""
+WAITS = frozenset({"submitted", "progress", "unaccessible", "unknown"})
+LONGEST_WAIT = 60.0
+"""Seconds that a request for an answer at once waits for it; its client asks again after."""
+LOOK_EVERY = 0.05
+JOB_STATUS: Mapping[JobState, str] = {
+    JobState.QUEUED: "submitted",
+    JobState.SUBMITTING: "submitted",
+    JobState.SUBMITTED: "submitted",
+    JobState.RUNNING: "progress",
+    JobState.DONE: "done",
+    JobState.FAILED: "failed",
+    JobState.CANCELLED: "failed",
+    JobState.LOST: "failed",
+}
+_ACTIONS: Mapping[str, JobState] = {
+    "submitted": JobState.SUBMITTED,
+    "done": JobState.DONE,
+    "failed": JobState.FAILED,
+}
+"""All other actions say that it is under way."""
+_SECRETS = frozenset({"token", "secret", "work_dir", "file_name"})
+"""What a call-back may hold and nobody is shown."""
+MOST_REPORT = 65_536
+MOST_KEPT = 10_000
+"""Jobs whose reports are kept in memory between polls."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What run_analysis was asked for."""
+
+    asked: Asked
+    guest: Guest
+    session: str
+    declaration: Declaration
+    product: str
+    query_status: str
+    job_id: str
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The instrument's parameters."""
+        return {name: value for name, value in self.asked.values.items() if name not in CONTROL}
+
+    @property
+    def is_answered_at_once(self) -> bool:
+        """Does the client want to wait in this request?"""
+        return self.asked.text("run_asynch") == "False" or self.asked.text("query_type") == "Dummy"
+
+
+class OdaRuns:
+    """`products_url` is where people see results."""
+
+    def __init__(self, dispatcher: Dispatcher, people: OdaPeople, now: Callable[[], datetime], products_url: str) -> None:
+        self._dispatcher, self._people, self._now, self._products_url = dispatcher, people, now, products_url
+        self._kept: dict[int, tuple[datetime, list[dict[str, Any]]]] = {}
+
+    async def run_analysis(self, asked: Asked) -> Answer:
+        """New jobs, polls, results: section 3.2."""
+        run = self._read(asked)
+        if run.query_status == "new":
+            return await self._start(run)
+        job = await self._job(run)
+        if job is None:
+            return self._refusal(run, "Request not authorized", f"The provided job_id={run.job_id} does not belong to your user account")
+        return await self._answer(run, job)
+
+    async def call_back(self, asked: Asked) -> Answer:
+        """What a back end says of its job, with the secret of this job. What comes late or twice changes nothing, and is no error."""
+        begun = self._now()
+        job_id = asked.text("job_id")
+        if not job_id:
+            raise NotUnderstood("job_id must be present during a call_back")
+        original = asked.text("time_original_request")
+        if original and not _is_number(original):
+            raise NotUnderstood("time_original_request is a number of seconds")
+        number = job_number(job_id)
+        action = asked.text("action")
+        body = {name: value for name, value in asked.values.items() if name not in _SECRETS}
+        if len(json.dumps(body)) > MOST_REPORT:
+            raise NotUnderstood(f"a call_back has at most {MOST_REPORT} bytes")
+        report = Report(_ACTIONS.get(action, JobState.RUNNING), _progress(asked), asked.text("message"), 0, body)
+        try:
+            await self._dispatcher.call_back(0 if number is None else number, asked.text("secret"), report)
+        except (Forbidden, IllegalStep) as error:
+            raise not_authorized(str(error)) from None
+        return as_json({"time_spent_s": (self._now() - begun).total_seconds()})
+
+    def _read(self, asked: Asked) -> Run:
+        session = session_of(asked)
+        guest = self._people.guest(asked)
+        declaration = self.declaration(asked, guest)
+        query_status = asked.text("query_status")
+        if not query_status:
+            raise NotUnderstood(f"[ InstrumentQueryBackEnd : {declaration.name} ] constructor failed: 'query_status'")
+        for name in ("query_type", "product_type"):
+            if not asked.text(name):
+                raise NotUnderstood(f"KeyError('{name}')", "MissingRequestParameter")
+        product = asked.text("product_type")
+        if declaration.product(product) is None:
+            names = {found.name: f"{found.name}_query" for found in declaration.products}
+            raise NotUnderstood(
+                f"[ InstrumentQueryBackEnd : {declaration.name} ] constructor failed: product type {product[:100]} not in query_dictionary {names}"
+            )
+        job_id = asked.text("job_id")
+        if query_status != "new" and not job_id:
+            raise NotUnderstood(f'job_id must be present if query_status != "new" (it is "{query_status[:20]}")')
+        return Run(asked, guest, session, declaration, product, query_status, job_id)
+
+    def declaration(self, asked: Asked, guest: Guest) -> Declaration:
+        """Of the instrument that is asked for, if she may use it."""
+        name = asked.text("instrument")
+        if not name:
+            raise NotUnderstood(f"have parameters: {[key for key in (*asked.values, 'session_id') if key != 'token']} ", "NoInstrumentSpecified")
+        try:
+            declaration = self._dispatcher.declaration(name)
+        except NotFound:
+            known = [found.name for found in self._dispatcher.visible(guest.principal)]
+            raise NotUnderstood(f'instrument: "{name[:100]}", known: {known}', "InstrumentNotRecognized") from None
+        if not set(declaration.roles) <= guest.roles:
+            raise not_authorized(
+                "Unfortunately, your priviledges are not sufficient to make the request for this instrument.\n"
+                f"Your priviledge roles include {sorted(guest.roles)}, but the following roles are missing: "
+                f"{', '.join(sorted(set(declaration.roles) - guest.roles))}."
+            )
+        return declaration
+
+    async def _start(self, run: Run) -> Answer:
+        principal = run.guest.principal
+        try:
+            found = checked(run.declaration, run.product, run.given)
+        except InvalidInput as error:
+            raise NotUnderstood(str(error)) from None
+        if missing := missing_roles(run.declaration, run.product, found.values, principal.roles):
+            return self._refusal(run, _lacking(run.guest, missing))
+        if run.job_id:
+            await self._check_needless_id(run, found.values)
+        await self._people.introduce(run.guest)
+        try:
+            done = await self._dispatcher.request(principal, run.declaration.name, run.product, run.given, JobOptions(session=run.session))
+        except Forbidden as error:
+            return self._refusal(run, str(error))
+        job = await self._ended(principal, done.job, LONGEST_WAIT) if run.is_answered_at_once else done.job
+        return await self._answer(run, job)
+
+    async def _check_needless_id(self, run: Run, values: Mapping[str, Any]) -> None:
+        job = await self._job(run)
+        if job is None or dict(job.values) != dict(values) or job.product != run.product:
+            raise NotUnderstood(
+                f'during query_status == "new", provided (unnecessarily) job_id {run.job_id[:64]} did not match the job computed from request'
+            )
+
+    async def _job(self, run: Run) -> Job | None:
+        """Hers, and of this instrument."""
+        number = job_number(run.job_id)
+        if number is None:
+            return None
+        try:
+            job = await self._dispatcher.job(run.guest.principal, number)
+        except NotFound:
+            return None
+        return job if job.instrument == run.declaration.name else None
+
+    async def _ended(self, principal: Principal, job: Job, seconds: float) -> Job:
+        """The job once it ended, or as it is when the time is over."""
+        try:
+            async with asyncio.timeout(seconds):
+                while not job.state.is_final:
+                    await asyncio.sleep(LOOK_EVERY)
+                    job = await self._dispatcher.job(principal, job.job_id)
+        except TimeoutError:
+            pass
+        return job
+
+    async def _answer(self, run: Run, job: Job) -> Answer:
+        status = JOB_STATUS[job.state]
+        comment = _comment(run)
+        if status == "failed" or run.query_status == "failed":
+            why = job.message or f"failed: the job was {job.state.label}"
+            return await self._reply(run, job, "failed", status, message=why, error=str(job.reason), comment=comment, failed=True)
+        if status != "done":
+            return await self._reply(run, job, status, status, comment=comment, message=job.message)
+        if run.query_status in WAITS:
+            return await self._reply(run, job, "ready", "ready", comment=comment)
+        products = await self._products(run, job)
+        return await self._reply(run, job, "done", "done", comment=comment, message=job.message, products=products)
+
+    async def _reply(self, run: Run, job: Job, query_status: str, status: str, **more: Any) -> Answer:
+        if "products" not in more and run.query_status == "new":
+            more["products"] = self._described(run, job)
+        reports = await self._reports(run.guest.principal, job)
+        document = reply(
+            query_status,
+            wire_id(job.job_id),
+            job.session or run.session,
+            run.session,
+            self._now().timestamp(),
+            status=status,
+            reports=reports,
+            **more,
+        )
+        return as_json(document)
+
+    async def _reports(self, principal: Principal, job: Job) -> list[dict[str, Any]]:
+        """What its back end said, oldest first. Most polls find a job that has not changed since the last one."""
+        kept = self._kept.get(job.job_id)
+        if kept is not None and kept[0] == job.changed_at:
+            return kept[1]
+        history = await self._dispatcher.history(principal, job.job_id)
+        reports = [{"message": row.message, **row.report} for row in history if row.report]
+        if len(self._kept) >= MOST_KEPT:
+            self._kept.clear()
+        self._kept[job.job_id] = job.changed_at, reports
+        return reports
+
+    async def _products(self, run: Run, job: Job) -> dict[str, Any]:
+        principal = run.guest.principal
+        listed = await self._dispatcher.products(principal, job.job_id)
+        files = [(product, self._dispatcher.files.path(job, product)) for product in listed]
+        made = await asyncio.to_thread(encoded, files)
+        answer = {**made.products, **self._described(run, job), "session_id": run.session, "job_id": wire_id(job.job_id)}
+        names = [path.name for _, path in files]
+        return answer | {
+            "input_prod_list": [],
+            "file_name": names,
+            "download_file_name": f"{run.product}.tar.gz" if len(names) != 1 else f"{names[0]}.gz",
+            "left_out": list(made.left_out),
+        }
+
+    def _described(self, run: Run, job: Job) -> dict[str, Any]:
+        """The parameters as they are used, and the code that asks for the same: without any token in it."""
+        parameters = {**job.values, "instrument": job.instrument, "product_type": job.product, "query_status": run.query_status}
+        parameters |= {"query_type": run.asked.text("query_type"), "session_id": run.session}
+        return {"analysis_parameters": parameters, "api_code": api_code(job, self._products_url)}
+
+    def _refusal(self, run: Run, text: str, debug: str = "") -> Answer:
+        return refusal(text, run.job_id, run.session, self._now().timestamp(), debug)
+
+
+def api_code(job: Job, products_url: str) -> str:
+    """Python that makes the same request."""
+    given = {**job.values, "instrument": job.instrument, "product": job.product, "product_type": "Real"}
+    lines = "".join(f"    {json.dumps(name)}: {value!r},\n" for name, value in sorted(given.items()) if value is not None)
+    return (
+        "from oda_api.api import DispatcherAPI\n"
+        f"disp = DispatcherAPI(url={products_url + '/dispatch-data'!r}, token_discovery_methods=None)\n\n"
+        f"par_dict = {{\n{lines}}}\n\n"
+        "data_collection = disp.get_product(**par_dict)\n"
+    )
+
+
+def _lacking(guest: Guest, missing: tuple[str, ...]) -> str:
+    roles = "".join(f"\n- {role}" for role in missing)
+    return (
+        "Unfortunately, your priviledges are not sufficient to make the request for this particular product and parameter combination.\n"
+        f"- Your priviledge roles include {sorted(guest.roles)}\n- You are lacking all of the following roles:{roles}\n"
+        "You can request support if you think you should be able to make this request."
+    )
+
+
+def _comment(run: Run) -> str:
+    parameters = run.declaration.parameters_of(run.declaration.product(run.product) or run.declaration.products[0])
+    known = {name for parameter in parameters for name in (parameter.name, parameter.unit_name)} | ALWAYS_KNOWN
+    unused = sorted(name for name in run.given if name not in known)
+    if not unused:
+        return ""
+    return f"Please note that argument{'s' if len(unused) > 1 else ''} {', '.join(unused)} {'are' if len(unused) > 1 else 'is'} not used"
+
+
+def _progress(asked: Asked) -> float | None:
+    """The share that a reporter gives as `progress` of `progress_max`."""
+    done, most = asked.text("progress"), asked.text("progress_max", "100")
+    if not _is_number(done) or not _is_number(most) or float(most) <= 0:
+        return None
+    return min(1.0, max(0.0, float(done) / float(most)))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return abs(float(text)) < 1e300
+    except ValueError:
+        return False

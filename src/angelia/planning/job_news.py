@@ -1,0 +1,136 @@
+"""Is a step of a job told by one channel? The decision tables for submissions and ends, and how a message links to the results. Pure."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from angelia.model.claims import NewsWish
+from angelia.model.delivery import Reason
+from angelia.model.message import Message
+
+
+class Step(StrEnum):
+    """What has become of a job. `OTHER` is all that is never told for itself: progress, waiting, products being made."""
+
+    SUBMITTED = "submitted"
+    DONE = "done"
+    FAILED = "failed"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class NewsDefaults:
+    """What the site says where a person says nothing; lengths in seconds."""
+
+    on_submit: bool = True
+    interval: float = 60.0
+    is_end_timed: bool = True
+    threshold: float = 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One step of one job for one person by one channel; lengths in seconds.
+
+    `elapsed` runs from the first request, None where that is not known. `since_told` is how long ago the last word on a submission of the
+    same job by her left by this channel, whatever the session; one that did not leave is none. `is_repeat`: the same end was told.
+    """
+
+    step: Step
+    elapsed: float | None = None
+    since_told: float | None = None
+    is_repeat: bool = False
+    is_person_known: bool = True
+    has_channel: bool = True
+
+
+def news(fact: Fact, wish: NewsWish, defaults: NewsDefaults) -> Reason:
+    """CHOSEN where it is told; every other Reason says why it is not."""
+    if not fact.is_person_known:
+        return Reason.NOT_STATED
+    if not fact.has_channel:
+        return Reason.NO_VERIFIED_ADDRESS
+    match fact.step:
+        case Step.SUBMITTED:
+            return _submitted(fact, wish, defaults)
+        case Step.DONE:
+            return _done(fact, wish, defaults)
+        case Step.FAILED:
+            return _failed(fact, wish)
+        case Step.OTHER:
+            return Reason.JOB_STEP
+
+
+def _submitted(fact: Fact, wish: NewsWish, defaults: NewsDefaults) -> Reason:
+    if not _said(wish.on_submit, defaults.on_submit):
+        return Reason.OFF
+    interval = defaults.interval if wish.interval is None else wish.interval
+    if fact.since_told is not None and fact.since_told <= interval and interval > 0:
+        return Reason.JOB_TOLD
+    return Reason.CHOSEN
+
+
+def _done(fact: Fact, wish: NewsWish, defaults: NewsDefaults) -> Reason:
+    if fact.elapsed is None:
+        return Reason.JOB_TIME_UNKNOWN
+    if fact.is_repeat:
+        return Reason.JOB_TOLD
+    if not _said(wish.on_done, is_default=True) or not _said(wish.is_end_timed, defaults.is_end_timed):
+        return Reason.OFF
+    threshold = defaults.threshold if wish.threshold is None else wish.threshold
+    return Reason.CHOSEN if fact.elapsed > threshold else Reason.JOB_SHORT
+
+
+def _failed(fact: Fact, wish: NewsWish) -> Reason:
+    """Whatever it took: a failure is for her to act on. But the same failure is told once."""
+    if not _said(wish.on_failure, is_default=True):
+        return Reason.OFF
+    return Reason.JOB_TOLD if fact.is_repeat else Reason.CHOSEN
+
+
+def _said(said: bool | None, is_default: bool) -> bool:
+    return is_default if said is None else said
+
+
+def fact_of(message: Message) -> Fact | None:
+    """What a message of the dispatcher says; None for all other messages. A second start counts from the first word."""
+    state = message.params.get("state")
+    if not message.type.startswith("job.") or not isinstance(state, str) or state not in _STEPS:
+        return None
+    seconds = _number(message.params.get("seconds"))
+    begun = _number(message.params.get("submitted_at"))
+    since = None
+    if begun is not None and message.params.get("attempt", "1") != "1" and message.occurred_at is not None:
+        since = message.occurred_at.timestamp() - begun
+    return Fact(_STEPS[state], elapsed=seconds, since_told=since)
+
+
+_STEPS = {"queued": Step.SUBMITTED, "done": Step.DONE, "failed": Step.FAILED, "lost": Step.FAILED, "cancelled": Step.FAILED}
+
+
+def _number(text: object) -> float | None:
+    try:
+        return float(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+
+
+class Link(StrEnum):
+    """How a message leads to the results."""
+
+    WHOLE = "whole"
+    """The address with all parameters; it lasts."""
+    SHORT = "short"
+    """An address that names the job; it lasts as long as the job is kept."""
+    NONE = "none"
+    """Too long for any mail program: the text says how to ask again."""
+
+
+LONGEST_WHOLE = 600
+LONGEST_SHORT = 2000
+
+
+def link_for(length: int) -> Link:
+    """By the number of characters that the address with all parameters has."""
+    if length <= LONGEST_WHOLE:
+        return Link.WHOLE
+    return Link.SHORT if length <= LONGEST_SHORT else Link.NONE

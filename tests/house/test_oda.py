@@ -1,0 +1,425 @@
+"""The analysis service as its clients see it: replies, codes and texts, on instruments that really compute."""
+
+import asyncio
+import gzip
+import io
+import json
+import tarfile
+from datetime import UTC, datetime
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from angelia.dialects.oda_wire import job_number, wire_id
+from angelia.model.job import callback_secret
+from angelia.settings import load
+from angelia.wire.site_tokens import SiteTokens
+
+SECRET = "secretkey_test"
+DECLARATION = """
+name = "squares"
+title = "Squares"
+adapter = "function"
+is_repeatable = true
+[settings]
+target = "angelia_testing.functions:run"
+[[parameters]]
+name = "what"
+kind = "string"
+default = "compute"
+[[parameters]]
+name = "beside"
+kind = "string"
+default = "/dev/null"
+[[parameters]]
+name = "seconds"
+kind = "time_interval"
+default = 0
+[[parameters]]
+name = "n"
+kind = "float"
+unit = "keV"
+default = 2
+minimum = 0
+maximum = 800
+[[products]]
+name = "square"
+[[products]]
+name = "secret_square"
+roles = ["unige-hpc-full"]
+"""
+
+
+@pytest.fixture
+def settings(tmp_path):
+    path = tmp_path / "squares.toml"
+    path.write_text(DECLARATION)
+    instruments = {"echo": {}, "squares": {"declaration": str(path)}}
+    oda = {"secret": SECRET, "incidents_to": "carol", "cors_origins": "https://portal.example.org", "products_url": "https://see.example.org"}
+    return load(environment={}, overrides={"house": {"data_dir": str(tmp_path)}, "instruments": instruments, "oda": oda})
+
+
+@pytest.fixture
+async def client(bench, house, outside):
+    await bench.person("carol")
+    task = asyncio.create_task(house.work())
+    yield Client(outside)
+    house.stop()
+    await task
+
+
+def token(login="alice@example.org", roles="general", **more):
+    return SiteTokens(SECRET).sign({"sub": login, "name": login, "roles": roles, "exp": datetime.now(UTC).timestamp() + 600, **more})
+
+
+class Client:
+    def __init__(self, api):
+        self.api = api
+
+    async def get(self, path, status=200, **params):
+        answer = await self.api.get(f"/dispatch-data/{path}", params=params)
+        assert answer.status_code == status, answer.text
+        return answer.json() if "json" in answer.headers["content-type"] else answer
+
+    async def run(self, status=200, *, product="square", instrument="squares", query_status="new", query_type="Real", **params):
+        given = {"instrument": instrument, "product_type": product, "query_type": query_type, "query_status": query_status, **params}
+        return await self.get("run_analysis", status, **given)
+
+    async def until_done(self, reply, **params):
+        """As the client does: it sends what it was told last."""
+        seen = [reply["query_status"]]
+        async with asyncio.timeout(20):
+            while reply["query_status"] not in ("done", "failed"):
+                await asyncio.sleep(0.02)
+                monitor = reply["job_monitor"]
+                reply = await self.run(query_status=reply["query_status"], job_id=monitor["job_id"], session_id=monitor["session_id"], **params)
+                if reply["query_status"] != seen[-1]:
+                    seen.append(reply["query_status"])
+        return reply, seen
+
+
+async def test_a_job_goes_the_way_that_clients_know(client):
+    mine = token()
+    reply = await client.run(token=mine, n="0.003", nonsense=1, seconds=0.2, session_id="ABCDEFGHIJKLMNOP")
+    assert reply["query_status"] == "submitted"
+    assert reply["session_id"] == reply["job_monitor"]["session_id"] == "ABCDEFGHIJKLMNOP"
+    assert reply["exit_status"]["comment"] == "Please note that argument nonsense is not used"
+    assert reply["products"]["analysis_parameters"]["n"] == 0.003
+    assert len(reply["job_monitor"]["job_id"]) == 16
+    done, seen = await client.until_done(reply, token=mine)
+    assert seen[-2:] == ["ready", "done"]
+    assert done["exit_status"]["status"] == 0
+    texts = {entry["name"]: entry["value"] for entry in done["products"]["text_product_list"]}
+    assert texts == {"square": {"square": pytest.approx(9e-6)}, "words": "as computed"}
+    assert mine not in json.dumps(done)
+    assert "NaN" not in json.dumps(done)
+
+
+async def test_dummy_requests_are_answered_at_once(client):
+    reply = await client.run(query_type="Dummy", n=3)
+    assert (reply["query_status"], reply["job_status"]) == ("done", "done")
+    again = await client.run(query_type="Dummy", n=3)
+    assert again["job_monitor"]["job_id"] == reply["job_monitor"]["job_id"]
+    other = await client.run(query_type="Dummy", n=30)
+    assert other["job_monitor"]["job_id"] != reply["job_monitor"]["job_id"]
+
+
+async def test_anagrams_are_different_jobs(client):
+    """Values of the same digits once had one id."""
+    first, second = await client.run(n=12), await client.run(n=21)
+    assert first["job_monitor"]["job_id"] != second["job_monitor"]["job_id"]
+
+
+async def test_a_failure_is_a_good_answer_that_says_why(client):
+    reply = await client.run(query_type="Dummy", what="raise")
+    assert reply["query_status"] == "failed"
+    assert reply["exit_status"]["status"] == 1
+    assert "no such star" in reply["exit_status"]["message"]
+
+
+REFUSED = [
+    ({}, 400, "NoInstrumentSpecified()", "have parameters: "),
+    ({"instrument": "nope"}, 400, "InstrumentNotRecognized()", "known: ['echo', 'squares']"),
+    ({"instrument": "echo", "query_type": "Real", "product_type": "echo"}, 400, "RequestNotUnderstood()", "constructor failed: 'query_status'"),
+    ({"instrument": "echo", "query_status": "new", "product_type": "echo"}, 400, "MissingRequestParameter()", "KeyError('query_type')"),
+    ({"instrument": "echo", "query_status": "new", "query_type": "Real"}, 400, "MissingRequestParameter()", "KeyError('product_type')"),
+    (
+        {"instrument": "echo", "query_status": "new", "query_type": "Real", "product_type": "x"},
+        400,
+        "RequestNotUnderstood()",
+        "not in query_dictionary",
+    ),
+    (
+        {"instrument": "echo", "query_status": "ready", "query_type": "Real", "product_type": "echo"},
+        400,
+        "RequestNotUnderstood()",
+        "job_id must be present",
+    ),
+    (
+        {"instrument": "echo", "query_status": "new", "query_type": "Real", "product_type": "echo", "job_id": "else"},
+        400,
+        "RequestNotUnderstood()",
+        "unnecessarily",
+    ),
+    ({"instrument": "squares", "query_status": "new", "query_type": "Real", "product_type": "square", "n": 1000}, 400, "RequestNotUnderstood()", "n"),
+    ({"instrument": "squares", "query_status": "new", "query_type": "Real", "product_type": "square", "n": "x"}, 400, "RequestNotUnderstood()", "n"),
+    (
+        {"instrument": "squares", "query_status": "new", "query_type": "Real", "product_type": "square", "n": "\0"},
+        400,
+        "RequestNotUnderstood()",
+        "Non-optional",
+    ),
+    ({"instrument": "echo", "session_id": "../x"}, 400, "RequestNotUnderstood()", "session_id"),
+    ({"instrument": "echo", "token": "rubbish"}, 403, "RequestNotAuthorized()", "The token provided is not valid"),
+    ({"instrument": "echo", "token": token(exp=5)}, 403, "RequestNotAuthorized()", "The token provided is expired, please try to logout"),
+    ({"instrument": "echo", "token": token(login="")}, 403, "RequestNotAuthorized()", "names nobody"),
+]
+
+
+async def test_what_is_wrong_is_told_in_the_envelope_that_clients_read(client):
+    for given, status, name, text in REFUSED:
+        reply = await client.get("run_analysis", status, **given)
+        assert reply["error"].startswith(name), given
+        assert text in reply["error_message"], reply
+        assert reply["error"] == f"{name}:{reply['error_message']}"
+        assert reply["installed_instruments"] == ["echo", "squares"]
+        assert reply["config"] == {}
+
+
+async def test_roles_and_owners_are_looked_at(client):
+    lacking = await client.run(403, product="secret_square")
+    assert lacking["query_status"] == "failed"
+    assert lacking["status_code"] == 403
+    assert "unige-hpc-full" in lacking["exit_status"]["message"]
+    mine = token(roles="unige-hpc-full")
+    reply = await client.run(product="secret_square", token=mine, query_type="Dummy")
+    job_id = reply["job_monitor"]["job_id"]
+    for other in (token("bob@example.org"), ""):
+        refused = await client.run(403, product="secret_square", token=other, query_status="submitted", job_id=job_id)
+        assert refused["exit_status"]["message"] == "Request not authorized"
+        assert refused["job_monitor"]["job_id"] == job_id
+    assert (await client.run(403, query_status="ready", job_id="0" * 16))["exit_status"]["message"] == "Request not authorized"
+
+
+async def test_a_token_that_was_good_ends_all_the_same(client):
+    mine = token(exp=datetime.now(UTC).timestamp() + 1.5)
+    assert await client.get("instr-list", token=mine) == ["echo", "squares"]
+    async with asyncio.timeout(10):
+        while (await client.api.get("/dispatch-data/instr-list", params={"token": mine})).status_code != 403:
+            await asyncio.sleep(0.1)
+
+
+async def test_instruments_are_listed_and_described(client):
+    assert await client.get("api/instr-list", instrument="mock", token="") == ["echo", "squares"]
+    assert await client.get("instr-list") == ["echo", "squares"]
+    described = await client.get("api/meta-data", instrument="squares", product_type="square")
+    assert described[0][0] == {"instrumet": "squares"}
+    assert described[0][1]["prod_dict"] == {"square": "square_query", "secret_square": "secret_square_query"}
+    names = await client.get("api/par-names", instrument="squares", product_type="square")
+    assert {"what", "n", "token"} <= set(names)
+    assert (await client.get("api/par-names", 400))["error"].startswith("NoInstrumentSpecified()")
+    assert (await client.get("meta-data", 400, instrument="squares", product_type="x"))["error"].startswith("RequestNotUnderstood()")
+    echoed = await client.get("api/parameters", instrument="empty", x=3, y="[1, 2]", selected_catalog="[1]")
+    assert len(echoed.pop("session_id")) == 16
+    assert echoed == {"instrument": "empty", "x": "3", "y": [1, 2], "selected_catalog": "[1]"}
+
+
+async def test_a_call_back_needs_the_secret_of_its_job(client, house):
+    mine = token()
+    reply = await client.run(token=mine, seconds=5, n=7)
+    job_id = reply["job_monitor"]["job_id"]
+    async with asyncio.timeout(10):
+        while (job := await house.store.job(job_number(job_id))).state.label != "running":
+            await asyncio.sleep(0.02)
+    secret = callback_secret(house.secret, job)
+    assert (await client.get("call_back", 400, action="done"))["error_message"] == "job_id must be present during a call_back"
+    for bad in ("", "x", mine):
+        assert (await client.get("call_back", 403, job_id=job_id, action="failed", secret=bad))["error"].startswith("RequestNotAuthorized()")
+    assert (await client.get("call_back", 403, job_id="f" * 16, action="failed", token=mine))["error"].startswith("RequestNotAuthorized()")
+    await client.get("call_back", 400, job_id=job_id, action="done", secret=secret, time_original_request="soon")
+    told = await client.get(
+        "call_back", job_id=job_id, action="progress", secret=secret, token=token(exp=5), message="half", progress=50, stage="fit"
+    )
+    assert told["time_spent_s"] >= 0
+    polled = await client.run(token=mine, query_status="submitted", job_id=job_id)
+    assert polled["query_status"] == "progress"
+    report = polled["job_monitor"]["full_report_dict_list"][-1]
+    assert (report["message"], report["stage"]) == ("half", "fit")
+    assert "token" not in report
+    assert "secret" not in report
+    await client.get("call_back", job_id=job_id, action="failed", secret=secret, message="the disk is full")
+    failed = await client.run(token=mine, query_status="progress", job_id=job_id)
+    assert failed["query_status"] == "failed"
+    assert failed["exit_status"]["message"] == "the disk is full"
+    await client.get("call_back", job_id=job_id, action="failed", secret=secret, message="twice")
+
+
+async def test_jobs_are_inspected_by_those_who_may(client):
+    reply = await client.run(token=token(), n=5, query_type="Dummy")
+    job_id = reply["job_monitor"]["job_id"]
+    assert (await client.get("inspect-state", 403)).text == "A token must be provided."
+    assert (await client.get("inspect-state", 403, token=token(exp=5))).text == "The token provided is expired."
+    assert (await client.get("inspect-state", 403, token="x")).text == "The token provided is not valid."
+    assert (await client.get("inspect-state", 403, token=token())).text == (
+        "Unfortunately, your privileges are not sufficient to inspect the state for a given job_id.\n"
+        "Your privilege roles include ['general'], but the following roles are missing: job manager."
+    )
+    manager = token("carol", "general, job manager")
+    grouped = await client.get("inspect-state", token=manager, job_id=job_id[:8], group_by_job="True")
+    (record,) = grouped["records"]
+    assert record["job_id"] == job_id
+    (status,) = record["job_status_data"]
+    assert status["request_completed"] is True
+    assert status["scratch_dir_content"]["analysis_parameters"]["token"] == {"sub": "alice@example.org"}
+    (flat,) = (await client.get("inspect-user-state", token=token()))["records"]
+    assert flat["job_id"] == job_id
+    assert flat["job_monitor"][-1]["job_monitor_content"]["status"] == "done"
+    assert (await client.get("inspect-user-state", token=token("bob@example.org")))["records"] == []
+    assert (await client.get("inspect-user-state", token=token("bob@example.org"), job_id=job_id))["records"] == []
+
+
+async def test_tokens_are_refreshed_and_their_wishes_changed(client):
+    tokens = SiteTokens(SECRET)
+    mine = token(roles="refresh-tokens", tem=5)
+    fresh = (await client.get("refresh_token", token=mine, query_status="new", refresh_interval=100)).text
+    assert tokens.read_any(fresh)["exp"] == int(tokens.read_any(mine)["exp"] + 100) or tokens.read_any(fresh)["exp"] > tokens.read_any(mine)["exp"]
+    assert (await client.get("refresh_token", 403, token=token(), query_status="new")).text.endswith("missing: refresh-tokens.")
+    too_long = await client.get("refresh_token", 403, token=mine, query_status="new", refresh_interval=1_000_000)
+    assert too_long["error_message"] == "Request not authorized"
+    assert "604800" in too_long["debug_message"]
+    await client.get("refresh_token", 400, token=mine)
+    changed = (await client.get("update_token_email_options", token=mine, query_status="new", msfail="False", mxsub="False", tmx="7")).text
+    assert {"msfail": False, "mxsub": False, "tmx": 7.0, "tem": 5}.items() <= tokens.read_any(changed).items()
+    unknown = await client.get("update_token_email_options", 400, token=mine, query_status="new", k=1)
+    assert "An error occurred while validating the following fields: {'k': ['Unknown field.']}" in unknown["error_message"]
+    assert (await client.get("update_token_email_options", 403, query_status="new")).text == "A token must be provided."
+
+
+async def test_files_go_to_their_owner_alone(client):
+    mine = token()
+    reply = await client.run(token=mine, n=9, query_type="Dummy")
+    job_id = reply["job_monitor"]["job_id"]
+    names = reply["products"]["file_name"]
+    given = {"job_id": job_id, "query_status": "ready", "token": mine}
+    packed = await client.get("download_products", file_list=names[0], download_file_name="x.gz", **given)
+    assert packed.headers["content-type"] == "application/x-gzip-compressed"
+    assert json.loads(gzip.decompress(packed.content)) == {"square": 81.0}
+    plain = await client.api.get("/dispatch-data/download_products", params={**given, "file_list": names[0], "return_archive": "False"})
+    assert plain.json() == {"square": 81.0}
+    part = await client.api.get(
+        "/dispatch-data/download_products", params={**given, "file_list": names[0], "return_archive": "False"}, headers={"range": "bytes=0-3"}
+    )
+    assert (part.status_code, part.content) == (206, plain.content[:4])
+    several = await client.get("download_products", file_list=",".join(names), **given)
+    with tarfile.open(fileobj=io.BytesIO(several.content)) as archive:
+        assert archive.getnames() == names
+    for bad in ("nofile", "../products.json", "/etc/passwd", "products.json", ""):
+        refused = await client.get("download_products", 403, file_list=bad, **given)
+        assert refused["exit_status"]["message"] == "No such file"
+    foreign = await client.get("download_products", 403, file_list=names[0], **given | {"token": token("bob@example.org")})
+    assert foreign["exit_status"]["message"] == "Request not authorized"
+
+
+async def test_an_upload_becomes_a_parameter_and_stays_its_owners(client):
+    mine = token()
+    form = {"instrument": "echo", "product_type": "echo", "query_type": "Dummy", "query_status": "new", "token": mine}
+    answer = await client.api.post("/dispatch-data/run_analysis", data=form, files={"text": ("a.txt", b"two stars")})
+    address = answer.json()["products"]["analysis_parameters"]["text"]
+    assert address.startswith("https://see.example.org/dispatch-data/download_file?file_list=")
+    query = {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
+    moved = await client.get("download_file", 302, **query)
+    onward = {name: values[0] for name, values in parse_qs(urlsplit(moved.headers["location"]).query).items()}
+    assert onward["from_request_files_dir"] == "True"
+    found = await client.api.get("/dispatch-data/download_products", params={**onward, "token": mine})
+    assert found.content == b"two stars"
+    for other in ("", token("bob@example.org")):
+        assert (await client.get("download_products", 403, **onward, token=other)).text == "User cannot access the file"
+    again = await client.api.post(
+        "/dispatch-data/run_analysis", data=form | {"token": token("bob@example.org")}, files={"text": ("b.txt", b"two stars")}
+    )
+    assert again.json()["products"]["analysis_parameters"]["text"] == address
+    assert (await client.api.get("/dispatch-data/download_products", params={**onward, "token": token("bob@example.org")})).content == b"two stars"
+
+
+async def test_a_short_address_leads_to_the_whole_request(client):
+    mine = token()
+    reply = await client.run(token=mine, n=4, query_type="Dummy")
+    given = {"job_id": reply["job_monitor"]["job_id"], "session_id": reply["session_id"], "token": mine}
+    whole = urlsplit((await client.get("resolve-job-url", 302, **given)).headers["location"])
+    assert whole.netloc == "see.example.org"
+    assert {"n": ["4.0"], "instrument": ["squares"], "use_scws": ["no"]}.items() <= parse_qs(whole.query).items()
+    assert "token" not in whole.query
+    extra = parse_qs(urlsplit((await client.get("resolve-job-url", 302, **given, scw_list=1)).headers["location"]).query)
+    assert extra == {
+        "error_message": ["found unexpected parameters: ['scw_list'], expected only and only these ['job_id', 'session_id', 'token']"],
+        "status_code": ["400"],
+    }
+    for bad in (token(exp=5), token("bob@example.org")):
+        assert "status_code=403" in (await client.get("resolve-job-url", 302, **given | {"token": bad})).headers["location"]
+
+
+async def test_an_incident_is_told_to_those_who_look_after_them(client, bench):
+    mine = token()
+    reply = await client.run(token=mine, n=6, query_type="Dummy")
+    form = {
+        "job_id": reply["job_monitor"]["job_id"],
+        "session_id": reply["session_id"],
+        "incident_content": "it is too square",
+        "scratch_dir": "../../x",
+    }
+    answer = await client.api.post("/dispatch-data/report_incident", params={"token": mine}, data=form)
+    assert answer.json()["email_report_status"] == "incident report email successfully sent"
+    async with asyncio.timeout(10):
+        while not (items := (await bench.call("GET", "/api/v1/people/carol/inbox"))["items"]):
+            await asyncio.sleep(0.05)
+    assert "job.incident" in json.dumps(items[0])
+    assert (await client.api.post("/dispatch-data/report_incident", data=form)).text == "A token must be provided."
+    foreign = await client.api.post("/dispatch-data/report_incident", params={"token": token("bob@example.org")}, data=form)
+    assert foreign.status_code == 403
+
+
+async def test_who_has_a_token_is_known_to_the_hub_and_told_as_it_says(client, bench):
+    dora = token("dora@example.org", mssub=False, tem=0, mxroomid="!r:example.org")
+    await client.run(token=dora, n=8, query_type="Dummy")
+    (address,) = (await bench.call("GET", "/api/v1/people/dora@example.org/addresses"))["items"]
+    assert (address["agent"], address["value"]) == ("mail", "dora@example.org")
+    said = await bench.call("GET", "/api/v1/people/dora@example.org/preferences")
+    assert said["jobs_by_token"]["mail"] == {"on_submit": False, "threshold": 0.0}
+    assert said["preferences"] == {"job": {"mail": "now"}}
+    assert await mail_of(bench, "dora@example.org", 1) == "chosen"
+    quiet = {"jobs": {"mail": {"threshold": 3600}}, "jobs_by_token": said["jobs_by_token"], "preferences": said["preferences"]}
+    await bench.call("PUT", "/api/v1/people/dora@example.org/preferences", quiet, 200)
+    await client.run(token=dora, n=9, query_type="Dummy")
+    assert await mail_of(bench, "dora@example.org", 2) == "job_short"
+
+
+async def mail_of(bench, login, count):
+    """Why the newest of so many messages was told by mail, or not."""
+    async with asyncio.timeout(10):
+        while len(items := (await bench.call("GET", f"/api/v1/people/{login}/inbox"))["items"]) < count:
+            await asyncio.sleep(0.05)
+    why = await bench.why(items[0]["message"]["id"], login)
+    return why["agents"]["mail"]["reason"]
+
+
+async def test_pages_of_the_named_sites_may_ask(client):
+    answer = await client.api.get("/dispatch-data/instr-list", headers={"origin": "https://portal.example.org"})
+    assert answer.headers["access-control-allow-origin"] == "https://portal.example.org"
+    assert (
+        "access-control-allow-origin"
+        not in (await client.api.get("/dispatch-data/instr-list", headers={"origin": "https://evil.example.org"})).headers
+    )
+    assert (await client.api.options("/dispatch-data/run_analysis", headers={"origin": "https://portal.example.org"})).status_code == 204
+    assert (await client.api.get("/dispatch-data/nothing")).status_code == 404
+    assert (await client.api.get("/dispatch-data/report_incident")).status_code == 405
+
+
+@pytest.mark.parametrize("number", [1, 2, 12345678901234567, (1 << 63) - 1])
+def test_ids_on_the_wire_lead_back(number):
+    assert job_number(wire_id(number)) == number
+    assert job_number(wire_id(number).upper() + "x") is None
+
+
+def test_neighbours_differ_from_the_first_digits_on():
+    begin = 7_000_000_000_000_000
+    assert len({wire_id(begin + step)[:8] for step in range(2_000)}) > 1_990

@@ -1,0 +1,188 @@
+"""The decision tables: which step of a job is told by mail and by chat, and which is not, and why."""
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from angelia.model.claims import Claims, read_claims
+from angelia.model.delivery import Reason
+from angelia.model.errors import InvalidInput
+from angelia.model.message import Message, Recipient, Sender
+from angelia.model.person import Person
+from angelia.model.preference import Site
+from angelia.planning.document import parse_wants
+from angelia.planning.job_news import Fact, Link, NewsDefaults, Step, link_for, news
+from angelia.planning.resolve import Profile, Standing, Verdict, resolve
+
+MAIL = NewsDefaults(interval=60)
+CHAT = NewsDefaults(interval=5)
+YES, OFF, TOLD, SHORT, STEP = Reason.CHOSEN, Reason.OFF, Reason.JOB_TOLD, Reason.JOB_SHORT, Reason.JOB_STEP
+
+
+def submitted(since_told: float | None = None, **more: object) -> Fact:
+    return Fact(Step.SUBMITTED, since_told=since_told, **more)
+
+
+def done(elapsed: float | None, **more: object) -> Fact:
+    return Fact(Step.DONE, elapsed, **more)
+
+
+def failed(elapsed: float | None, **more: object) -> Fact:
+    return Fact(Step.FAILED, elapsed, **more)
+
+
+OTHER = Fact(Step.OTHER, 9999)
+AFTER_SUBMIT = [
+    ("S1", submitted(is_person_known=False), {}, Reason.NOT_STATED),
+    ("S2", submitted(), {"mssub": True}, YES),
+    ("S3", submitted(), {"mssub": False}, OFF),
+    ("S4", submitted(), {}, YES),
+    ("S5", submitted(0), {"mssub": True, "intsub": 4}, TOLD),
+    ("S5b other session", submitted(0), {"mssub": True, "intsub": 4}, TOLD),
+    ("S6", submitted(4.3), {"mssub": True, "intsub": 4}, YES),
+    ("S7 progress", OTHER, {"mssub": True}, STEP),
+    ("S8 done at once", OTHER, {"mssub": True}, STEP),
+    ("S9 failed at once", OTHER, {"mssub": True}, STEP),
+    ("S10", submitted(0), {"mssub": True, "intsub": 0}, YES),
+    ("S11", submitted(0), {"mssub": True}, TOLD),
+    ("S12 another user's word is none of hers", submitted(), {"mssub": True, "intsub": 60}, YES),
+    ("S13b one that did not leave is none", submitted(), {"mssub": True, "intsub": 60}, YES),
+    ("S14", submitted(), {"sub": None, "email": "alice@example.org", "mssub": True}, YES),
+]
+AFTER_CALL_BACK = [
+    ("C1", done(5000, is_person_known=False), {}, Reason.NOT_STATED),
+    ("C2", done(10), {"tem": 0, "mstout": True}, YES),
+    ("C3", done(10), {"tem": 1800, "mstout": True}, SHORT),
+    ("C4", done(1790), {}, SHORT),
+    ("C4b", done(1810), {}, YES),
+    ("strictly longer", done(1800), {}, SHORT),
+    ("C6", done(9999), {"tem": 0, "mstout": False}, OFF),
+    ("C7", done(9999), {"tem": 0}, YES),
+    ("C8", done(9999), {"tem": 0, "msdone": False}, OFF),
+    ("C9b", done(10, is_repeat=True), {"tem": 0}, TOLD),
+    ("C9c other session", done(10, is_repeat=True), {"tem": 0}, TOLD),
+    ("C10", failed(1), {"tem": 1800}, YES),
+    ("C10b told once: a deviation", failed(1, is_repeat=True), {}, TOLD),
+    ("C10c", failed(9999), {"msfail": False}, OFF),
+    ("C10d told all the same: a deviation", failed(None), {}, YES),
+    ("C10e", failed(1), {"mstout": False, "msdone": False}, YES),
+    ("C11", OTHER, {"tem": 0}, STEP),
+    ("C12", done(None), {"tem": 0}, Reason.JOB_TIME_UNKNOWN),
+    ("C13 the end of a token is no reason: a deviation", done(10), {"tem": 0, "exp": 5}, YES),
+    ("C16b", done(10), {"tem": 0}, YES),
+    ("C17 no action", OTHER, {}, STEP),
+]
+CHAT_AFTER_SUBMIT = [
+    ("M1", submitted(is_person_known=False), {}, Reason.NOT_STATED),
+    ("M2", submitted(), {"mxsub": True}, YES),
+    ("M3", submitted(), {"mxsub": False}, OFF),
+    ("M4", submitted(), {}, YES),
+    ("M5 no room", submitted(has_channel=False), {"mxsub": True}, Reason.NO_VERIFIED_ADDRESS),
+    ("M7", submitted(0), {"mxsub": True, "mxintsub": 4}, TOLD),
+    ("M7b", submitted(4.3), {"mxsub": True, "mxintsub": 4}, YES),
+    ("M8 a failed one does not count: a deviation", submitted(), {"mxsub": True, "mxintsub": 60}, YES),
+    ("no server", submitted(has_channel=False), {}, Reason.NO_VERIFIED_ADDRESS),
+]
+CHAT_AFTER_CALL_BACK = [
+    ("M9", done(10), {"tmx": 0, "mxstout": True}, YES),
+    ("M9b", done(10, is_repeat=True), {"tmx": 0, "mxstout": True}, TOLD),
+    ("M10", done(10), {}, SHORT),
+    ("M10b", done(1810), {}, YES),
+    ("M11", done(9999), {"tmx": 0, "mxstout": False}, OFF),
+    ("M12", done(9999), {"tmx": 0, "mxdone": False}, OFF),
+    ("M13", failed(1), {}, YES),
+    ("M13b told once: a deviation", failed(1, is_repeat=True), {}, TOLD),
+    ("M14", failed(1), {"mxfail": False}, OFF),
+    ("M15", OTHER, {"tmx": 0}, STEP),
+    ("M17", done(None), {"tmx": 0}, Reason.JOB_TIME_UNKNOWN),
+]
+
+
+def named(rows: list[tuple]) -> list:
+    return [pytest.param(*row[1:], id=row[0]) for row in rows]
+
+
+def claims(given: dict[str, object]) -> Claims:
+    return read_claims({"sub": "alice@example.org", **given})
+
+
+@pytest.mark.parametrize(("fact", "given", "reason"), named(AFTER_SUBMIT + AFTER_CALL_BACK))
+def test_mail(fact: Fact, given: dict[str, object], reason: Reason) -> None:
+    assert claims(given).login == "alice@example.org"
+    assert news(fact, claims(given).mail, MAIL) is reason
+
+
+@pytest.mark.parametrize(("fact", "given", "reason"), named(CHAT_AFTER_SUBMIT + CHAT_AFTER_CALL_BACK))
+def test_chat(fact: Fact, given: dict[str, object], reason: Reason) -> None:
+    assert news(fact, claims(given).chat, CHAT) is reason
+
+
+@pytest.mark.parametrize(("fact", "reason"), [(done(10), YES), (failed(1), YES)], ids=["B1", "B2"])
+def test_the_channels_know_nothing_of_each_other(fact: Fact, reason: Reason) -> None:
+    both = claims({"tem": 0, "tmx": 0})
+    assert (news(fact, both.mail, MAIL), news(fact, both.chat, CHAT)) == (reason, reason)
+    one = claims({"tem": 0, "mxdone": False, "mxfail": False})
+    assert (news(fact, one.mail, MAIL), news(fact, one.chat, CHAT)) == (reason, OFF)
+
+
+def test_the_site_speaks_where_she_does_not() -> None:
+    silent = NewsDefaults(on_submit=False, is_end_timed=False)
+    assert news(submitted(), claims({}).mail, silent) is OFF
+    assert news(submitted(), claims({"mssub": True}).mail, silent) is YES
+    assert news(done(9999), claims({}).mail, silent) is OFF
+    assert news(done(9999), claims({"mstout": True}).mail, silent) is YES
+
+
+@pytest.mark.parametrize(
+    ("length", "link"), [(0, Link.WHOLE), (600, Link.WHOLE), (601, Link.SHORT), (1999, Link.SHORT), (2000, Link.SHORT), (2001, Link.NONE)]
+)
+def test_a_link_is_as_short_as_it_must_be(length: int, link: Link) -> None:
+    assert link_for(length) is link
+
+
+def message(state: str, seconds: float = 0.0, **more: str) -> Message:
+    at = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    params = {"state": state, "seconds": str(seconds), "attempt": "1", "submitted_at": str(at.timestamp() - 5), **more}
+    return Message(
+        message_id=1, source="angelia", type=f"job.echo.{state}", received_at=at, occurred_at=at, sender=Sender("angelia"),
+        recipients=(Recipient("alice"),), subject="x", params=params,
+    )  # fmt: skip
+
+
+def decided(said: Message, **document: object) -> tuple[Verdict, Reason]:
+    wants = parse_wants({"preferences": {"job": {"mail": "now"}}, **document})
+    profile = Profile(Person(person_id=1, login="alice"), wants, ZoneInfo("UTC"), frozenset({"mail"}))
+    resolution = resolve(said, profile, Standing(), Site(), said.received_at)
+    (decision,) = [one for one in resolution.decisions if one.agent == "mail"]
+    return decision.verdict, decision.reason
+
+
+LONG = {"mail": {"threshold": 600, "on_submit": False}}
+
+
+def test_wishes_on_jobs_are_part_of_what_a_person_wants() -> None:
+    assert decided(message("done", 10)) == (Verdict.NOW, YES)
+    assert decided(message("done", 10), jobs=LONG) == (Verdict.SUPPRESSED, SHORT)
+    assert decided(message("done", 601), jobs=LONG) == (Verdict.NOW, YES)
+    assert decided(message("queued"), jobs=LONG) == (Verdict.SUPPRESSED, OFF)
+    assert decided(message("failed", 1), jobs=LONG) == (Verdict.NOW, YES)
+    assert decided(message("lost", 1), jobs={"mail": {"on_failure": False}}) == (Verdict.SUPPRESSED, OFF)
+    assert decided(message("done", 10), jobs={"chat": {"on_done": False}}) == (Verdict.NOW, YES)
+    assert decided(message("queued", attempt="2"), jobs={"mail": {}}) == (Verdict.SUPPRESSED, TOLD)
+    assert decided(message("queued", attempt="2"), jobs={"mail": {"interval": 1}}) == (Verdict.NOW, YES)
+
+
+def test_what_she_says_herself_wins_over_her_token() -> None:
+    token = {"mail": {"threshold": 0, "on_failure": False}}
+    assert decided(message("done", 10), jobs_by_token=token) == (Verdict.NOW, YES)
+    assert decided(message("done", 10), jobs_by_token=token, jobs=LONG) == (Verdict.SUPPRESSED, SHORT)
+    assert decided(message("failed"), jobs_by_token=token, jobs=LONG) == (Verdict.SUPPRESSED, OFF)
+
+
+@pytest.mark.parametrize(
+    "bad", [{"mail": {"tem": 1}}, {"mail": {"threshold": -1}}, {"mail": {"threshold": "x"}}, {"mail": {"on_done": 1}}, {"mail": 1}, 1]
+)
+def test_a_wish_that_means_nothing_is_refused(bad: object) -> None:
+    with pytest.raises(InvalidInput):
+        parse_wants({"jobs": bad})
