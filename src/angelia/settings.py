@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from angelia.broker import ExchangeSettings
 from angelia.dialects.brainlife_requests import BrainlifeSettings
 from angelia.inlets.bindings import AmqpInletSettings
+from angelia.inlets.mail import MailInletSettings
 from angelia.model.errors import BadSettings
 from angelia.model.setting import say
 from angelia.web.signin.providers import OidcSettings
@@ -138,6 +139,7 @@ class Settings:
     oidc: Mapping[str, OidcSettings] = field(default_factory=dict)
     exchanges: Mapping[str, ExchangeSettings] = field(default_factory=lambda: {EXCHANGE: ExchangeSettings(access="signed-in")})
     amqp_inlets: Mapping[str, AmqpInletSettings] = field(default_factory=dict)
+    mail_inlet: MailInletSettings = field(default_factory=MailInletSettings)
 
     @property
     def data_dir(self) -> Path:
@@ -202,7 +204,15 @@ def load(config: str = "", environment: Mapping[str, str] | None = None, overrid
             raise BadSettings(f"there is no section [{name}]; there are {', '.join([*_SECTIONS, *_ROOMS])}")
     values = {name: section(kind, name, tables.get(name, {})) for name, kind in _SECTIONS.items()}
     known = _exchanges(exchanges) | _exchanges_of(values["transitions"], exchanges)
-    settings = Settings(**values, agents=agents, directories=directories, oidc=_providers(oidc), exchanges=known, amqp_inlets=_inlets(inlets))
+    mail_inlet = section(MailInletSettings, "inlets.mail", inlets.pop("mail", {}))
+    rooms: dict[str, Any] = {
+        "agents": agents,
+        "directories": directories,
+        "oidc": _providers(oidc),
+        "exchanges": known,
+        "amqp_inlets": _inlets(inlets),
+    }
+    settings = Settings(**values | rooms, mail_inlet=mail_inlet)
     _check(settings)
     return settings
 
@@ -219,7 +229,7 @@ def _providers(tables: Mapping[str, Any]) -> dict[str, OidcSettings]:
 
 def _inlets(tables: Mapping[str, Any]) -> dict[str, AmqpInletSettings]:
     if other := set(tables) - {"amqp"}:
-        raise BadSettings(f"there are no inlets.{', '.join(sorted(other))}; there is [inlets.amqp.<name>]")
+        raise BadSettings(f"there are no inlets.{', '.join(sorted(other))}; there are [inlets.amqp.<name>] and [inlets.mail]")
     made = {}
     for name, table in tables.get("amqp", {}).items():
         if not _PROVIDER_NAME.fullmatch(name):
