@@ -412,6 +412,7 @@ def described(settings: Settings, *, is_redacted: bool = True) -> Iterator[tuple
     exchanges = {name: asdict(entry) for name, entry in settings.exchanges.items()}
     tables = {"agents": settings.agents, "directories": settings.directories, "oidc": providers, "exchanges": exchanges}
     tables["inlets.amqp"] = {name: asdict(entry) for name, entry in settings.amqp_inlets.items()}
+    tables["inlets"] = {"mail": asdict(settings.mail_inlet)}
     for kind, rooms in tables.items():
         for room, table in rooms.items():
             for key, value in table.items():
