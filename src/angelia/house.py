@@ -49,6 +49,7 @@ from angelia.flow.verification import code_letter, verification_link
 from angelia.flow.voice import Voice
 from angelia.inlets.amqp import AmqpInlet, Binding, ExchangeInlet
 from angelia.inlets.http import HttpInlet
+from angelia.inlets.mail import MailInlet
 from angelia.inlets.mapping import load_mapping
 from angelia.inlets.receiving import Receiver
 from angelia.instrument import Instrument, Lent
@@ -107,7 +108,7 @@ class House:
         self.directory = make_directory(settings, store, self.outbound)
         self.providers = make_providers(settings)
         self.broker = make_broker(settings, store)
-        self.inlets = make_inlets(settings, store, self.broker)
+        self.inlets = make_inlets(settings, store, self.broker, self.secret)
         outgoing = settings.broker.outgoing
         self.announcer = Announcer(self.broker, outgoing, now) if outgoing else None
         self.intake = Intake(store, now.us, node, self._wake("planner", "messages"), self.announcer)
@@ -435,9 +436,11 @@ def make_broker(settings: Settings, store: SqlStore) -> Broker:
     return EmbeddedBroker(store, settings.exchanges, now)
 
 
-def make_inlets(settings: Settings, store: SqlStore, broker: Broker) -> list[AmqpInlet | ExchangeInlet]:
+def make_inlets(settings: Settings, store: SqlStore, broker: Broker, secret: bytes) -> list[AmqpInlet | ExchangeInlet | MailInlet]:
     """One for each table: on a queue of a broker, or on an exchange of the hub's own."""
-    inlets: list[AmqpInlet | ExchangeInlet] = []
+    inlets: list[AmqpInlet | ExchangeInlet | MailInlet] = []
+    if settings.mail_inlet.port:
+        inlets.append(MailInlet(settings.mail_inlet, store, secret, now))
     for name, entry in settings.amqp_inlets.items():
         mapping = load_mapping(entry.mapping) if entry.mapping else None
         receiver = Receiver(name, entry.source or name, mapping, store, now)

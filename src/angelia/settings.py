@@ -16,6 +16,7 @@ from angelia.broker import ExchangeSettings
 from angelia.dialects.brainlife_requests import BrainlifeSettings
 from angelia.dialects.oda_settings import OdaSettings
 from angelia.inlets.bindings import AmqpInletSettings
+from angelia.inlets.mail import MailInletSettings
 from angelia.model.errors import BadSettings
 from angelia.model.setting import say
 from angelia.web.signin.providers import OidcSettings
@@ -153,6 +154,7 @@ class Settings:
     oidc: Mapping[str, OidcSettings] = field(default_factory=dict)
     exchanges: Mapping[str, ExchangeSettings] = field(default_factory=lambda: {EXCHANGE: ExchangeSettings(access="signed-in")})
     amqp_inlets: Mapping[str, AmqpInletSettings] = field(default_factory=dict)
+    mail_inlet: MailInletSettings = field(default_factory=MailInletSettings)
 
     @property
     def data_dir(self) -> Path:
@@ -220,15 +222,16 @@ def load(config: str = "", environment: Mapping[str, str] | None = None, overrid
             raise BadSettings(f"there is no section [{name}]; there are {', '.join([*_SECTIONS, *_ROOMS])}")
     values = {name: section(kind, name, tables.get(name, {})) for name, kind in _SECTIONS.items()}
     known = _exchanges(exchanges) | _exchanges_of(values["transitions"], exchanges)
-    settings = Settings(
-        **values,
-        agents=agents,
-        instruments=_instruments(instruments),
-        directories=directories,
-        oidc=_providers(oidc),
-        exchanges=known,
-        amqp_inlets=_inlets(inlets),
-    )
+    mail_inlet = section(MailInletSettings, "inlets.mail", inlets.pop("mail", {}))
+    rooms: dict[str, Any] = {
+        "agents": agents,
+        "instruments": _instruments(instruments),
+        "directories": directories,
+        "oidc": _providers(oidc),
+        "exchanges": known,
+        "amqp_inlets": _inlets(inlets),
+    }
+    settings = Settings(**values | rooms, mail_inlet=mail_inlet)
     _check(settings)
     return settings
 
@@ -252,7 +255,7 @@ def _instruments(tables: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 def _inlets(tables: Mapping[str, Any]) -> dict[str, AmqpInletSettings]:
     if other := set(tables) - {"amqp"}:
-        raise BadSettings(f"there are no inlets.{', '.join(sorted(other))}; there is [inlets.amqp.<name>]")
+        raise BadSettings(f"there are no inlets.{', '.join(sorted(other))}; there are [inlets.amqp.<name>] and [inlets.mail]")
     made = {}
     for name, table in tables.get("amqp", {}).items():
         if not _PROVIDER_NAME.fullmatch(name):
@@ -450,6 +453,7 @@ def described(settings: Settings, *, is_redacted: bool = True) -> Iterator[tuple
         "exchanges": exchanges,
     }
     tables["inlets.amqp"] = {name: asdict(entry) for name, entry in settings.amqp_inlets.items()}
+    tables["inlets"] = {"mail": asdict(settings.mail_inlet)}
     for kind, rooms in tables.items():
         for room, table in rooms.items():
             for key, value in table.items():

@@ -129,6 +129,7 @@ def test_no_room_names_anothers_technology(word):
         f"agents/{SPREAD[word]}",
         f"dialects/{SPREAD[word]}",
         "agents/__init__",
+        "inlets/mail",
         "angelia/house",
         "watch/",
     }  # the watcher has roads of its own, for where there is no hub

@@ -8,6 +8,7 @@ from angelia.agents.mail.road import MaildirRoad, Road, SmtpRoad
 from angelia.agents.mail.settings import MailSettings
 from angelia.model.delivery import Outcome, Refused
 from angelia.model.person import Address
+from angelia.model.return_path import return_path
 from angelia.rendering.render import footer_of, render_digest, render_message
 
 # One plain addr-spec of RFC 5321: no comments, no quotes, no lists, a domain with a dot. Names outside ASCII must come as punycode.
@@ -30,6 +31,7 @@ class MailAgent:
     def __init__(self, settings: MailSettings, house: Surroundings | None = None) -> None:
         self._settings = settings
         self._templates = (house or Surroundings()).templates
+        self._secret = (house or Surroundings()).secret
         self._road: Road = MaildirRoad(settings.maildir) if settings.maildir is not None else SmtpRoad(settings)
         self.concurrency = settings.concurrency
 
@@ -60,7 +62,9 @@ class MailAgent:
         else:
             content = render_digest(letter, self.name, self._templates)
         envelope = build(letter, content, footer_of(letter), sender=settings.sender, sender_name=settings.sender_name, domain=settings.domain)
-        return await self._road.send(settings.sender, envelope, letter.delivery.delivery_id)
+        delivery_id = letter.delivery.delivery_id
+        back = return_path(settings.return_path, self._secret, delivery_id) if settings.return_path else settings.sender
+        return await self._road.send(back, envelope, delivery_id)
 
     async def close(self) -> None:
         """Close the road."""

@@ -1,5 +1,6 @@
 """How mail leaves: one URL for the road, and who signs."""
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -7,17 +8,20 @@ from urllib.parse import unquote, urlsplit
 from angelia.model.errors import BadSettings
 
 _PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
+_RETURN_PATH = re.compile(r"[A-Za-z0-9._-]{1,32}@[A-Za-z0-9.-]{1,190}")
 
 
 @dataclass(frozen=True, slots=True)
 class MailSettings:
     """`url`: `smtp://host:25` (plain, for a relay on this machine), `smtp+starttls://user:password@host:587`, `smtps://user:password@host:465`, or
     `maildir:/path` for a machine without a mail server. `domain` stands in Message-IDs and List-Ids. Time limits are in seconds.
+    `return_path`: where mail that fails comes back, as in bounce@example.org; each letter adds a signed part to it. Empty means `sender`.
     """
 
     url: str = "maildir:mail"
     sender: str = "angelia@localhost"
     sender_name: str = "Angelia"
+    return_path: str = ""
     domain: str = "localhost"
     ca_file: str = ""
     concurrency: int = 20
@@ -35,6 +39,8 @@ class MailSettings:
             raise BadSettings("agents.mail.url needs a host, as in smtp://mail.example.org:25")
         if "@" not in self.sender or any(sign in self.sender for sign in " \r\n<>,"):
             raise BadSettings("agents.mail.sender is one plain address, as in angelia@example.org")
+        if self.return_path and not _RETURN_PATH.fullmatch(self.return_path):
+            raise BadSettings("agents.mail.return_path is one plain address with at most 32 letters before its @, as in bounce@example.org")
         if not self.domain.replace(".", "").replace("-", "").isalnum():
             raise BadSettings("agents.mail.domain is a host name")
         if self.concurrency < 1:

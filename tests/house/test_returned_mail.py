@@ -1,0 +1,152 @@
+"""Mail that comes back: a report to a signed return path ends its address; what is forged, huge or no report changes nothing."""
+
+import asyncio
+import smtplib
+from dataclasses import replace
+
+import pytest
+
+from angelia.agent import Surroundings
+from angelia.agents.mail import MailAgent
+from angelia.agents.mail.settings import MailSettings
+from angelia.house import make_inlets
+from angelia.inlets.mail import MOST_BYTES, MailInlet, MailInletSettings, failure_in
+from angelia.model.delivery import Sent, State
+from angelia.model.errors import BadSettings
+from angelia.model.person import AddressState
+from angelia.model.return_path import delivery_of, return_path
+
+BASE = "bounce@example.org"
+REPORT = """From: MAILER-DAEMON@example.org
+Subject: Undelivered
+Auto-Submitted: auto-replied
+MIME-Version: 1.0
+Content-Type: multipart/report; report-type=delivery-status; boundary="b"
+
+--b
+Content-Type: text/plain
+
+It failed.
+--b
+Content-Type: message/delivery-status
+
+Reporting-MTA: dns; mx.example.org
+
+Final-Recipient: rfc822; alice@example.org
+Action: {action}
+Status: {status}
+Diagnostic-Code: smtp; 550 5.1.1 no such user
+
+--b--
+"""
+FAILED = REPORT.format(action="failed", status="5.1.1")
+
+
+@pytest.fixture
+async def inlet(bench):
+    made = MailInlet(MailInletSettings(), bench.store, bench.house.secret, lambda: bench.now)
+    running = asyncio.create_task(made.run(bench.house.intake.accept))
+    async with asyncio.timeout(10):
+        while not made.port:
+            await asyncio.sleep(0.01)
+    yield made
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+@pytest.fixture
+async def sent(bench):
+    """The delivery of a mail to alice, and its return path."""
+    await bench.person("alice")
+    await bench.post(to=["alice"], subject="done")
+    await bench.work()
+    (delivery,) = await bench.store.list_deliveries(states=[State.DELIVERED], agent="mail")
+    return return_path(BASE, bench.house.secret, delivery.delivery_id)
+
+
+async def bring(inlet, to, text):
+    def work():
+        with smtplib.LMTP("127.0.0.1", inlet.port, timeout=10) as server:
+            return server.sendmail("", [to], text.encode())
+
+    return await asyncio.to_thread(work)
+
+
+async def state(bench):
+    person = await bench.store.person("alice")
+    return (await bench.store.addresses(person.person_id))[0].state
+
+
+async def test_a_report_of_failure_ends_the_address_and_its_owner_hears_of_it(bench, inlet, sent):
+    await bring(inlet, sent, FAILED)
+    await bring(inlet, sent, FAILED)  # the same again changes nothing
+    assert await state(bench) is AddressState.BOUNCING
+    await bench.work()
+    inbox = await bench.call("GET", "/api/v1/people/alice/inbox", status=200)
+    assert str(inbox).count("Your mail address does not work") == 1
+
+
+@pytest.mark.parametrize(
+    "text", [REPORT.format(action="delayed", status="4.4.1"), "Subject: I am away\nAuto-Submitted: auto-replied\n\nBack on Monday.\n"]
+)
+async def test_delays_and_absence_notes_are_taken_and_forgotten(bench, inlet, sent, text):
+    await bring(inlet, sent, text)
+    assert await state(bench) is AddressState.OK
+
+
+async def test_a_forged_return_path_is_refused(bench, inlet, sent):
+    forged = sent.replace("@", "x@") if sent[sent.index("@") - 1] != "x" else sent.replace("@", "y@")
+    for path in (forged, BASE, return_path(BASE, b"another", delivery_of(sent, bench.house.secret)), "bounce+ключ-ложь@example.org"):
+        assert delivery_of(path, bench.house.secret) is None
+    with pytest.raises(smtplib.SMTPRecipientsRefused):
+        await bring(inlet, forged, FAILED)
+    assert await state(bench) is AddressState.OK
+
+
+async def test_huge_mail_is_refused(bench, inlet, sent):
+    with pytest.raises(smtplib.SMTPResponseException) as refused:
+        await bring(inlet, sent, FAILED + "x" * 70 + "\n" + ("y" * 70 + "\n") * (MOST_BYTES // 70))
+    assert refused.value.smtp_code == 552
+    assert await state(bench) is AddressState.OK
+
+
+@pytest.mark.parametrize("raw", [b"", b"\xff\0", b"Content-Type: multipart/report\n\nnothing", FAILED.encode()[:300]])
+def test_a_broken_report_says_nothing(raw):
+    assert failure_in(raw) == ""
+
+
+def test_a_return_path_survives_a_server_that_changes_its_case():
+    path = return_path(BASE, b"secret", 1 << 60)
+    assert len(path.partition("@")[0]) <= 64
+    assert delivery_of(path.upper(), b"secret") == 1 << 60
+
+
+def test_a_return_path_is_one_plain_address():
+    for wrong in ("bounce", "a b@example.org", f"{'a' * 33}@example.org", "a+b@example.org"):
+        with pytest.raises(BadSettings):
+            MailAgent(MailSettings(return_path=wrong))
+
+
+async def test_each_letter_leaves_with_its_own_return_path(bench):
+    paths = {}
+
+    class Road:
+        async def send(self, sender, envelope, key):
+            paths[key] = sender
+            return Sent("ok")
+
+    bench.mail = MailAgent(MailSettings(return_path=BASE), Surroundings(secret=bench.house.secret))
+    bench.mail._road = Road()
+    bench.relay._lanes["mail"].agent = bench.mail
+    await bench.person("alice")
+    for number in range(2):
+        await bench.post(to=["alice"], subject=str(number))
+    await bench.work()
+    assert len(paths) == 2
+    assert all(delivery_of(path, bench.house.secret) == key for key, path in paths.items())
+
+
+async def test_the_house_takes_mail_where_a_port_is_set(house):
+    settings = replace(house.settings, mail_inlet=MailInletSettings(port=2525))
+    assert [made.name for made in make_inlets(settings, house.store, house.broker, house.secret)] == ["mail"]
+    assert make_inlets(house.settings, house.store, house.broker, house.secret) == []
