@@ -43,7 +43,8 @@ from angelia.flow.voice import Voice
 from angelia.inlets.amqp import AmqpInlet, Binding, ExchangeInlet
 from angelia.inlets.http import HttpInlet
 from angelia.inlets.mapping import load_mapping
-from angelia.inlets.receiving import Receiver
+from angelia.inlets.receiving import Receiver, Receiving
+from angelia.inlets.transitions import TransitionReceiver
 from angelia.model.delivery import Sent
 from angelia.model.errors import BadSettings, StoreUnavailable
 from angelia.model.experiment import CleanUp
@@ -97,7 +98,7 @@ class House:
         self.directory = make_directory(settings, store, self.outbound)
         self.providers = make_providers(settings)
         self.broker = make_broker(settings, store)
-        self.inlets = make_inlets(settings, store, self.broker)
+        self.inlets = make_inlets(settings, store, self.broker, self._wake_transitions)
         outgoing = settings.broker.outgoing
         self.announcer = Announcer(self.broker, outgoing, now) if outgoing else None
         self.intake = Intake(store, now.us, node, self._wake("planner", "messages"), self.announcer)
@@ -375,12 +376,16 @@ def make_broker(settings: Settings, store: SqlStore) -> Broker:
     return EmbeddedBroker(store, settings.exchanges, now)
 
 
-def make_inlets(settings: Settings, store: SqlStore, broker: Broker) -> list[AmqpInlet | ExchangeInlet]:
+def make_inlets(settings: Settings, store: SqlStore, broker: Broker, wake: Callable[[], None]) -> list[AmqpInlet | ExchangeInlet]:
     """One for each table: on a queue of a broker, or on an exchange of the hub's own."""
     inlets: list[AmqpInlet | ExchangeInlet] = []
     for name, entry in settings.amqp_inlets.items():
         mapping = load_mapping(entry.mapping) if entry.mapping else None
-        receiver = Receiver(name, entry.source or name, mapping, store, now)
+        source = entry.source or name
+        plain = Receiver(name, source, mapping, store, now)
+        receiver: Receiving = plain
+        if entry.transitions:
+            receiver = TransitionReceiver(name, source, plain if mapping else None, store, now, wake)
         binding = Binding(entry.exchange, entry.patterns, entry.queue.replace("{name}", name), entry.declare, entry.prefetch)
         url = entry.url or settings.broker.url
         inlets.append(AmqpInlet(receiver, url, binding) if url else ExchangeInlet(receiver, broker, binding, store))

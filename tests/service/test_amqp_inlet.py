@@ -10,6 +10,7 @@ from angelia.inlet import Receipt, Taken
 from angelia.inlets.amqp import DEAD, AmqpInlet, Binding
 from angelia.inlets.mapping import load_mapping
 from angelia.inlets.receiving import LARGEST, Receiver
+from angelia.inlets.transitions import TransitionReceiver
 from angelia.model.errors import StoreUnavailable
 from angelia_testing.peers.rabbitmq import Wire
 
@@ -222,3 +223,22 @@ async def test_a_queue_of_other_arguments_is_told(running, wire, vhost, sqlite_s
     await until(lambda: "inequivalent" in inlet.fault)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_transitions_are_stored_as_if_they_were_posted(vhost, sqlite_store, intake, wire):
+    receiver = TransitionReceiver("t", "testbed", None, sqlite_store, lambda: NOW, lambda: None)
+    task = asyncio.create_task(AmqpInlet(receiver, vhost.url, Binding("x", ("#",), "q", True, 100)).run(intake.accept))
+    try:
+        await until(lambda: wire.has_queue("q"))
+        await until(lambda: wire.consumers("q"))
+        for word in ("running", "ready", "stopped"):
+            said = {"timestamp": 1_370_860_773, "type": "experiment", "status": word, "path": "/experiments/1"}
+            await wire.publish("x", "res-mng.experiment.state", json.dumps(said).encode())
+        (dead,) = await wire.get(DEAD, 1)
+        assert "is running; what may follow" in dead.header.properties.headers["x-angelia-reason"]
+        await until(lambda: wire.is_empty("q"))
+        (experiment,) = await sqlite_store.list_experiments()
+        assert experiment.state.label == "stopped" and experiment.reporter == "testbed"
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
