@@ -102,7 +102,8 @@ class House:
         outgoing = settings.broker.outgoing
         self.announcer = Announcer(self.broker, outgoing, now) if outgoing else None
         self.intake = Intake(store, now.us, node, self._wake("planner", "messages"), self.announcer)
-        self.sources = WithInboxes(self.broker, store, lambda item: dumped(item_out(item)))
+        self.live = Live(store)
+        self.sources = WithInboxes(self.broker, store, lambda item: dumped(item_out(item)), self.live.forget)
         self.streams = Streams(self.sources)
         self.task_watch = self._task_watch()
         self.stages = self._stages()
@@ -166,7 +167,7 @@ class House:
         if self.task_watch is not None:
             chores.append(self.task_watch.prune)
         return (
-            Planner(self.store, self.people, self.directory, self.intake, wake_relay, patience),
+            Planner(self.store, self.people, self.directory, self.intake, wake_relay, patience, self._look_at_inboxes),
             Digester(self.store, self.people, self.intake, wake_relay, seen_once=seen_once),
             Relay(self.store, self.agents, letters, Voice(self.intake.accept), now, lifetimes, self.hints["relay"], self.announcer),
             Janitor(self.store, retention, chores),
@@ -195,7 +196,7 @@ class House:
             base_url=self.settings.house.base_url,
             title=self.settings.house.title,
             sessions=Sessions(self.store, now, self.settings.house.base_url),
-            live=Live(self.store),
+            live=self.live,
             broker=self.broker,
             marked=self.announcer.marked if self.announcer is not None else lambda *_: None,
             providers=self.providers,
@@ -238,6 +239,10 @@ class House:
         self.hints["crier"]()
         self.hints["herald"]()
         self.store.wake("transitions")
+
+    def _look_at_inboxes(self) -> None:
+        self.sources.look()
+        self.store.wake("inboxes")
 
     def _changed(self, topic: str) -> None:
         for hint in self.hints.values():
@@ -290,7 +295,7 @@ class House:
             telemetry.log.warning("clock_went_back", due_now=back)
         jobs = [asyncio.create_task(run(stage, self.hints[stage.name], now, self._stop), name=stage.name) for stage in self.stages]
         jobs.append(asyncio.create_task(self._keep_fresh()))
-        listening = asyncio.create_task(self._listen())
+        listening = asyncio.create_task(self.listen())
         taking = [asyncio.create_task(inlet.run(self.intake.accept), name=f"inlet {inlet.name}") for inlet in self.inlets]
         if self.task_watch is not None:
             taking.append(asyncio.create_task(self.task_watch.run(), name="task watch"))
@@ -311,9 +316,13 @@ class House:
             with contextlib.suppress(StoreUnavailable):
                 await self.refresh()
 
-    async def _listen(self) -> None:
+    async def listen(self) -> None:
+        """Pass on what other processes hint at, until cancelled."""
         topics = {"messages": ("planner",), "deliveries": ("relay",), "transitions": ("crier", "herald"), "people": STAGES}
         async for topic in self.store.hints():
+            if topic == "inboxes":
+                self.sources.look()
+                continue
             for stage in topics.get(topic, STAGES):
                 self.hints[stage]()
 
@@ -405,7 +414,7 @@ async def serve(settings: Settings, *, roles: Iterable[str] = ("web", "work"), r
         raise BadSettings(f"refusing to listen on {web.host} without a proxy in front: set web.allow_public_bind to say that there is one")
     if settings.telemetry.otlp_endpoint:
         tracing.start(settings.telemetry.otlp_endpoint)
-    async with House.open(settings) as house:
+    async with House.open(settings) as house, _hints_for(house, roles):
         loop = asyncio.get_running_loop()
         tasks: list[asyncio.Task[None]] = []
         server = Server(_uvicorn(house, settings)) if "web" in roles else None
@@ -432,6 +441,18 @@ async def serve(settings: Settings, *, roles: Iterable[str] = ("web", "work"), r
             stop()
             tracing.stop()
         telemetry.log.info("stopped")
+
+
+@contextlib.asynccontextmanager
+async def _hints_for(house: House, roles: Iterable[str]) -> AsyncIterator[None]:
+    """Where this process does no work, it still hears what those that do tell those who watch."""
+    listening = asyncio.create_task(house.listen()) if "work" not in roles else None
+    try:
+        yield
+    finally:
+        if listening is not None:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
 
 
 def _uvicorn(house: House, settings: Settings) -> uvicorn.Config:
