@@ -105,6 +105,7 @@ class House:
         self.live = Live(store)
         self.sources = WithInboxes(self.broker, store, lambda item: dumped(item_out(item)), self.live.forget)
         self.streams = Streams(self.sources)
+        store.hear(lambda topic: self.sources.look() if topic == "inboxes" else None)
         self.task_watch = self._task_watch()
         self.stages = self._stages()
 
@@ -295,7 +296,7 @@ class House:
             telemetry.log.warning("clock_went_back", due_now=back)
         jobs = [asyncio.create_task(run(stage, self.hints[stage.name], now, self._stop), name=stage.name) for stage in self.stages]
         jobs.append(asyncio.create_task(self._keep_fresh()))
-        listening = asyncio.create_task(self.listen())
+        listening = asyncio.create_task(self._listen())
         taking = [asyncio.create_task(inlet.run(self.intake.accept), name=f"inlet {inlet.name}") for inlet in self.inlets]
         if self.task_watch is not None:
             taking.append(asyncio.create_task(self.task_watch.run(), name="task watch"))
@@ -316,13 +317,9 @@ class House:
             with contextlib.suppress(StoreUnavailable):
                 await self.refresh()
 
-    async def listen(self) -> None:
-        """Pass on what other processes hint at, until cancelled."""
-        topics = {"messages": ("planner",), "deliveries": ("relay",), "transitions": ("crier", "herald"), "people": STAGES}
+    async def _listen(self) -> None:
+        topics = {"messages": ("planner",), "deliveries": ("relay",), "transitions": ("crier", "herald"), "people": STAGES, "inboxes": ()}
         async for topic in self.store.hints():
-            if topic == "inboxes":
-                self.sources.look()
-                continue
             for stage in topics.get(topic, STAGES):
                 self.hints[stage]()
 
@@ -414,7 +411,7 @@ async def serve(settings: Settings, *, roles: Iterable[str] = ("web", "work"), r
         raise BadSettings(f"refusing to listen on {web.host} without a proxy in front: set web.allow_public_bind to say that there is one")
     if settings.telemetry.otlp_endpoint:
         tracing.start(settings.telemetry.otlp_endpoint)
-    async with House.open(settings) as house, _hints_for(house, roles):
+    async with House.open(settings) as house:
         loop = asyncio.get_running_loop()
         tasks: list[asyncio.Task[None]] = []
         server = Server(_uvicorn(house, settings)) if "web" in roles else None
@@ -441,18 +438,6 @@ async def serve(settings: Settings, *, roles: Iterable[str] = ("web", "work"), r
             stop()
             tracing.stop()
         telemetry.log.info("stopped")
-
-
-@contextlib.asynccontextmanager
-async def _hints_for(house: House, roles: Iterable[str]) -> AsyncIterator[None]:
-    """Where this process does no work, it still hears what those that do tell those who watch."""
-    listening = asyncio.create_task(house.listen()) if "work" not in roles else None
-    try:
-        yield
-    finally:
-        if listening is not None:
-            listening.cancel()
-            await asyncio.gather(listening, return_exceptions=True)
 
 
 def _uvicorn(house: House, settings: Settings) -> uvicorn.Config:
