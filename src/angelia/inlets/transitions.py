@@ -67,8 +67,9 @@ class TransitionReceiver:
     def _said_at(self, event: Event) -> datetime:
         """For a body without a time the broker's: it is the same when the event comes again, so that a repeat is known."""
         seconds = event.properties.get("timestamp")
-        is_time = isinstance(seconds, int) and not isinstance(seconds, bool) and 0 < seconds < _LATEST
-        return datetime.fromtimestamp(seconds, UTC) if is_time else self.now()
+        if isinstance(seconds, int) and not isinstance(seconds, bool) and 0 < seconds < _LATEST:
+            return datetime.fromtimestamp(seconds, UTC)
+        return self.now()
 
     async def _store_all(self, reported: list[tuple[int, Transition]], outcomes: list[Outcome]) -> None:
         """All at once; one that has no place in the life of its experiment is put aside, and the others are tried again without it."""
