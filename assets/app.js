@@ -83,7 +83,28 @@ document.addEventListener("keydown", (event) => {
 // After a part was swapped in, the place in the list stays.
 document.addEventListener("htmx:after:swap", () => { if (place >= 0 && rows().length) { place = Math.min(place, rows().length - 1); rows()[place].classList.add("is-at"); } });
 
-// While she looks at a page it asks for news every two seconds; a page in the background asks when it is looked at again.
-function look() { if (!document.hidden && document.getElementById("unread")) document.body.dispatchEvent(new Event("look")); }
-setInterval(look, 2000);
-document.addEventListener("visibilitychange", look);
+// While she looks at a page her own stream tells it at once what is new. Where there is no stream it asks every two seconds; with one now and then,
+// for what she does elsewhere. A page in the background lets its stream go, and asks when it is looked at again. It is a WebSocket, as
+// browsers allow few event streams to one site, and many pages may be open.
+let socket = null, isFollowing = false, askedAt = 0, triedAt = -Infinity;
+const isWatched = () => !document.hidden && document.getElementById("unread");
+function look() { if (isWatched()) { askedAt = performance.now(); document.body.dispatchEvent(new Event("look")); } }
+let looking = 0;
+function lookSoon() { looking ||= setTimeout(() => { looking = 0; look(); }, 100); }
+function follow() {
+  if (socket || !isWatched() || performance.now() - triedAt < 10000) return;
+  triedAt = performance.now();
+  const made = socket = new WebSocket(`${location.origin.replace(/^http/, "ws")}/api/v1/stream`, "angelia.v1");
+  made.onopen = () => made.send(JSON.stringify({ id: 1, bind: { exchange: "me", key: "#" } }));
+  made.onmessage = ({ data }) => {
+    const told = JSON.parse(data);
+    if (told.bound) { isFollowing = true; look(); }
+    if (told.event || told.gap) lookSoon();
+  };
+  // Within ten seconds again: not all pages at once, where the hub was started anew.
+  made.onclose = () => { if (socket === made) { socket = null; isFollowing = false; triedAt = performance.now() - 10000 * Math.random(); } };
+}
+function letGo() { const old = socket; socket = null; isFollowing = false; triedAt = -Infinity; old?.close(); }
+setInterval(() => { if (!isFollowing || performance.now() - askedAt > 15000) look(); follow(); }, 2000);
+document.addEventListener("visibilitychange", () => { if (document.hidden) letGo(); else { look(); follow(); } });
+follow();

@@ -51,7 +51,8 @@ from angelia.inlets.amqp import AmqpInlet, Binding, ExchangeInlet
 from angelia.inlets.http import HttpInlet
 from angelia.inlets.mail import MailInlet
 from angelia.inlets.mapping import load_mapping
-from angelia.inlets.receiving import Receiver
+from angelia.inlets.receiving import Receiver, Receiving
+from angelia.inlets.transitions import TransitionReceiver
 from angelia.instrument import Instrument, Lent
 from angelia.model.delivery import Sent
 from angelia.model.errors import BadSettings, StoreUnavailable
@@ -108,13 +109,15 @@ class House:
         self.directory = make_directory(settings, store, self.outbound)
         self.providers = make_providers(settings)
         self.broker = make_broker(settings, store)
-        self.inlets = make_inlets(settings, store, self.broker, self.secret)
+        self.inlets = make_inlets(settings, store, self.broker, self.secret, self._wake_transitions)
         outgoing = settings.broker.outgoing
         self.announcer = Announcer(self.broker, outgoing, now) if outgoing else None
         self.intake = Intake(store, now.us, node, self._wake("planner", "messages"), self.announcer)
         self.dispatcher = self._dispatcher()
-        self.sources = WithInboxes(self.broker, store, _shown)
+        self.live = Live(store)
+        self.sources = WithInboxes(self.broker, store, _shown, self.live.forget)
         self.streams = Streams(self.sources)
+        store.hear(lambda topic: self.sources.look() if topic == "inboxes" else None)
         self.task_watch = self._task_watch()
         self.stages = self._stages()
 
@@ -178,7 +181,7 @@ class House:
         if self.task_watch is not None:
             chores.append(self.task_watch.prune)
         return (
-            Planner(self.store, self.people, self.directory, self.intake, wake_relay, patience),
+            Planner(self.store, self.people, self.directory, self.intake, wake_relay, patience, self._look_at_inboxes),
             Digester(self.store, self.people, self.intake, wake_relay, seen_once=seen_once),
             Relay(self.store, self.agents, letters, Voice(self.intake.accept), now, lifetimes, self.hints["relay"], self.announcer),
             Janitor(self.store, retention, chores),
@@ -224,7 +227,7 @@ class House:
             base_url=self.settings.house.base_url,
             title=self.settings.house.title,
             sessions=Sessions(self.store, now, self.settings.house.base_url),
-            live=Live(self.store),
+            live=self.live,
             dispatcher=self.dispatcher,
             broker=self.broker,
             marked=self.announcer.marked if self.announcer is not None else lambda *_: None,
@@ -275,6 +278,10 @@ class House:
         self.hints["crier"]()
         self.hints["herald"]()
         self.store.wake("transitions")
+
+    def _look_at_inboxes(self) -> None:
+        self.sources.look()
+        self.store.wake("inboxes")
 
     def _changed(self, topic: str) -> None:
         for hint in self.hints.values():
@@ -349,7 +356,14 @@ class House:
                 await self.refresh()
 
     async def _listen(self) -> None:
-        topics = {"messages": ("planner",), "deliveries": ("relay",), "transitions": ("crier", "herald"), "jobs": ("dispatcher",), "people": STAGES}
+        topics = {
+            "messages": ("planner",),
+            "deliveries": ("relay",),
+            "transitions": ("crier", "herald"),
+            "jobs": ("dispatcher",),
+            "people": STAGES,
+            "inboxes": (),
+        }
         async for topic in self.store.hints():
             for stage in topics.get(topic, STAGES):
                 self.hints[stage]()
@@ -436,14 +450,20 @@ def make_broker(settings: Settings, store: SqlStore) -> Broker:
     return EmbeddedBroker(store, settings.exchanges, now)
 
 
-def make_inlets(settings: Settings, store: SqlStore, broker: Broker, secret: bytes) -> list[AmqpInlet | ExchangeInlet | MailInlet]:
+def make_inlets(
+    settings: Settings, store: SqlStore, broker: Broker, secret: bytes, wake: Callable[[], None]
+) -> list[AmqpInlet | ExchangeInlet | MailInlet]:
     """One for each table: on a queue of a broker, or on an exchange of the hub's own."""
     inlets: list[AmqpInlet | ExchangeInlet | MailInlet] = []
     if settings.mail_inlet.port:
         inlets.append(MailInlet(settings.mail_inlet, store, secret, now))
     for name, entry in settings.amqp_inlets.items():
         mapping = load_mapping(entry.mapping) if entry.mapping else None
-        receiver = Receiver(name, entry.source or name, mapping, store, now)
+        source = entry.source or name
+        plain = Receiver(name, source, mapping, store, now)
+        receiver: Receiving = plain
+        if entry.transitions:
+            receiver = TransitionReceiver(name, source, plain if mapping else None, store, now, wake)
         binding = Binding(entry.exchange, entry.patterns, entry.queue.replace("{name}", name), entry.declare, entry.prefetch)
         url = entry.url or settings.broker.url
         inlets.append(AmqpInlet(receiver, url, binding) if url else ExchangeInlet(receiver, broker, binding, store))

@@ -375,6 +375,10 @@ def _check_broker(settings: Settings) -> None:
     for name, entry in settings.amqp_inlets.items():
         if not (entry.url or settings.broker.url) and entry.exchange not in settings.exchanges:
             raise BadSettings(f'inlets.amqp.{name}.exchange is one that has a table [exchanges."<name>"], or needs a broker')
+        is_ours = entry.url in ("", settings.broker.url) and entry.exchange in (settings.transitions.experiments, settings.transitions.usage)
+        if entry.transitions and is_ours:
+            # It would take what it publishes itself, again and again.
+            raise BadSettings(f"inlets.amqp.{name}: transitions are published on {entry.exchange}; take them from another, or publish elsewhere")
     if settings.broker.url and not settings.broker.url.startswith(("amqp://", "amqps://")):
         raise BadSettings("broker.url starts with amqp:// or amqps://")
 

@@ -1,5 +1,6 @@
 """The inbox as people live in it: read, archive many and take it back, by keyboard, and what comes by itself."""
 
+import asyncio
 import re
 
 from playwright.async_api import expect
@@ -77,6 +78,33 @@ async def test_what_comes_appears_by_itself(page, hub):
     hub.post(type="reading.live", subject="Just now", to=["alice"])
     await expect(page.get_by_role("link", name="Just now")).to_be_visible(timeout=15_000)
     assert await page.evaluate("window.isTheSamePage") is True
+
+
+async def test_what_comes_appears_at_once_and_nothing_is_asked_meanwhile(page, hub):
+    """The stream of her own deliveries tells it: without it the page asks every two seconds."""
+    sockets, frames, asked = [], [], []
+
+    def opened(socket):
+        sockets.append(socket.url)
+        socket.on("framereceived", lambda frame: frames.append(str(frame)))
+
+    page.on("websocket", opened)
+    await page.goto("/inbox?type=reading.stream&group=none")
+    async with asyncio.timeout(15):
+        while not any('"bound"' in frame for frame in frames):
+            await asyncio.sleep(0.05)
+    page.on("request", lambda request: asked.append(request.url) if "/inbox/live" in request.url else None)
+    hub.post(type="reading.stream", subject="Streamed", to=["alice"])
+    await expect(page.get_by_role("link", name="Streamed")).to_be_visible(timeout=10_000)
+    assert any("Streamed" in frame for frame in frames)
+    assert len(asked) <= 3 and len(sockets) == 1
+
+
+async def test_without_a_stream_the_page_asks(page, hub):
+    await page.route_web_socket("**/api/v1/stream", lambda socket: socket.close())
+    await page.goto("/inbox?type=reading.poll&group=none")
+    hub.post(type="reading.poll", subject="Asked for", to=["alice"])
+    await expect(page.get_by_role("link", name="Asked for")).to_be_visible(timeout=15_000)
 
 
 async def test_a_phone(hub, visit):

@@ -1,12 +1,15 @@
 """The brainlife dialect over real sockets, against what clients of brainlife/event rely on; and none of its faults."""
 
+import ast
 import asyncio
 import base64
 import contextlib
 import hmac
 import json
+import re
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -19,6 +22,7 @@ from angelia.dialects import brainlife
 from angelia.dialects.brainlife_requests import BrainlifeSettings
 from angelia.model.errors import BrokerUnavailable
 from angelia.model.event import Event
+from angelia.planning.topic import matches
 from angelia.settings import OutboundSettings, StreamSettings
 from angelia.wire import admission
 from angelia_testing.live import following, served
@@ -477,3 +481,79 @@ async def test_what_the_auth_service_holds_up_is_tried_again(asking, house, benc
     assert await house.task_watch.speak() == 0
     auth.answer = answer
     assert await house.task_watch.speak() == 1 and await house.task_watch.speak() == 0
+
+
+# ---- transcripts of the original ------------------------------------------------------------------------------------------------
+
+TRANSCRIPTS = Path(__file__).parent / "transcripts"
+_STEP = re.compile(r" *[\d.]+ (C>|P>|S<) (.*)")
+_PUBLISHED = re.compile(r"ex=(\S+) key=(\S+) content_type=(.*?) props=(\{.*?\}) body=(b['\"].*)")
+_NOT_OURS = ("queue", "deliveryTag", "consumerTag")
+"""What no client reads, and what is another each time."""
+_FAULTS = ("'b': True", "'big': ", "'nested': ")
+"""Headers that the original's library read wrongly, with all that follows them: these frames are compared in what clients read."""
+
+_TOLD = {'{"bind": {"ex": "warehouse", "key": "comment_project.*.*.okp1"}}': '{"error":"Access denided warehouse"}'}
+"""Where the original said nothing, we refuse aloud: a key that its rule can't read left the page waiting for ever."""
+
+
+def steps(name):
+    """Of one connection: (who, what, how many frames the original answered before the next step)."""
+    found = []
+    for line in (TRANSCRIPTS / f"{name}.txt").read_text().splitlines():
+        step = _STEP.match(line)
+        if step is None or step[2].startswith(("CONNECT", "101")):
+            continue
+        if step[1] == "S<":
+            found[-1][2].append(step[2])
+        else:
+            found.append((step[1], step[2], [_TOLD[step[2]]] if step[2] in _TOLD else []))
+    return found
+
+
+def relied_on(frame, *, is_faulty):
+    """What stands in a frame and is the same for everybody; of a faulty one what clients read."""
+    if "error" in frame:
+        return frame
+    about = {name: value for name, value in frame["dinfo"].items() if name not in _NOT_OURS}
+    if is_faulty:
+        return {"exchange": about["exchange"], "routingKey": about["routingKey"], "msg": frame["msg"]}
+    return {"headers": frame["headers"], "dinfo": list(about.items()), "msg": frame["msg"]}
+
+
+def published(text):
+    exchange, key, content_type, properties, body = _PUBLISHED.fullmatch(text).groups()
+    given = ast.literal_eval(properties)
+    headers = given.pop("headers", {})
+    return Event(exchange, key, ast.literal_eval(body), "" if content_type == "None" else content_type, headers, given)
+
+
+@pytest.mark.parametrize("name, most", [("receive", 19), ("denied", 7), ("unknown", 0), ("noise", 1), ("repeated", 3)])
+async def test_a_transcript_is_answered_as_by_the_original(port, house, publish, name, most):
+    """Whole conversations, in order: a frame too many or too few shows at the next one."""
+    count = 0
+    async with old(port) as client:
+        for who, what, expected in steps(name):
+            if who == "C>":
+                await client.say(ast.literal_eval(what) if what.startswith("b'") else what)
+            else:
+                event = published(what)
+                # The original's clients waited half a second and hoped.
+                await eventually(lambda event=event, expected=expected: matching(house, event) >= len(expected))
+                await house.broker.publish([event])
+            is_faulty = any(fault in what for fault in _FAULTS)
+            for line in expected:
+                if line.startswith("CLOSED"):
+                    assert (await client.closed())[0] == 1006
+                    return
+                answer = await client.next()
+                assert relied_on(answer, is_faulty=is_faulty) == relied_on(json.loads(line), is_faulty=is_faulty), what
+                count += 1
+        assert count == most
+        await bound(client, house, "public", "probe.#")
+        await notices_nothing(client, publish)
+
+
+def matching(house, event):
+    bindings = [pair for listener in house.streams._listeners.values() for pair in listener.bindings.items()]
+    return sum(count for (exchange, pattern), count in bindings if exchange == event.exchange and matches(pattern, event.routing_key))

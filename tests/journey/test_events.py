@@ -89,6 +89,7 @@ def test_settings_that_can_not_work(folder):
         ('[inlets.amqp.a]\nexchange = "x"', "exchanges"),
         ("[inlets.http.a]", "inlets.amqp"),
         ('[inlets.amqp.a]\nexchange = "events"\nprefetch = 0', "prefetch"),
+        ('[inlets.amqp.a]\nexchange = "resourceUsage"\ntransitions = true', "take them from another"),
     ):
         (folder / "angelia.toml").write_text(text + "\n")
         refused = angelia(folder, "--config", str(folder / "angelia.toml"), "config", "check")

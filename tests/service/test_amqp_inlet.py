@@ -10,6 +10,7 @@ from angelia.inlet import Receipt, Taken
 from angelia.inlets.amqp import DEAD, AmqpInlet, Binding
 from angelia.inlets.mapping import load_mapping
 from angelia.inlets.receiving import LARGEST, Receiver
+from angelia.inlets.transitions import TransitionReceiver
 from angelia.model.errors import StoreUnavailable
 from angelia_testing.peers.rabbitmq import Wire
 
@@ -222,3 +223,47 @@ async def test_a_queue_of_other_arguments_is_told(running, wire, vhost, sqlite_s
     await until(lambda: "inequivalent" in inlet.fault)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_delivery_that_takes_too_long_is_taken_once(rabbitmq, running, intake, wire):
+    """The broker closes the channel of a consumer that acknowledges too late (fault F19): the inlet comes back, and nothing is doubled."""
+    short = "application:set_env(rabbit, consumer_timeout, 1000), application:set_env(rabbit, channel_tick_interval, 500)."
+    usual = "application:set_env(rabbit, consumer_timeout, 1800000), application:set_env(rabbit, channel_tick_interval, 60000)."
+    await asyncio.to_thread(rabbitmq.ctl, "eval", short)
+    try:
+        intake.gate.clear()
+        inlet = await running()
+        for number in range(3):
+            await wire.publish("x", "k", body(number), message_id=f"m{number}")
+
+        async def is_cut_off():
+            return intake.asked and await wire.consumers("q") == 0
+
+        await until(is_cut_off)
+    finally:
+        await asyncio.to_thread(rabbitmq.ctl, "eval", usual)
+    intake.gate.set()
+    await until(lambda: wire.consumers("q"))
+    await wire.publish("x", "k", body(3), message_id="m3")
+    await until(lambda: len(intake.kept) == 4)
+    await until(lambda: wire.is_empty("q"))
+    assert intake.types() == ["a.b"] * 4 and inlet.fault == ""
+
+
+async def test_transitions_are_stored_as_if_they_were_posted(vhost, sqlite_store, intake, wire):
+    receiver = TransitionReceiver("t", "testbed", None, sqlite_store, lambda: NOW, lambda: None)
+    task = asyncio.create_task(AmqpInlet(receiver, vhost.url, Binding("x", ("#",), "q", True, 100)).run(intake.accept))
+    try:
+        await until(lambda: wire.has_queue("q"))
+        await until(lambda: wire.consumers("q"))
+        for word in ("running", "ready", "stopped"):
+            said = {"timestamp": 1_370_860_773, "type": "experiment", "status": word, "path": "/experiments/1"}
+            await wire.publish("x", "res-mng.experiment.state", json.dumps(said).encode())
+        (dead,) = await wire.get(DEAD, 1)
+        assert "is running; what may follow" in dead.header.properties.headers["x-angelia-reason"]
+        await until(lambda: wire.is_empty("q"))
+        (experiment,) = await sqlite_store.list_experiments()
+        assert experiment.state.label == "stopped" and experiment.reporter == "testbed"
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

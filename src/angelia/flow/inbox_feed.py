@@ -4,6 +4,7 @@ Nothing is kept twice: replay reads the inbox. Positions are the ids of deliveri
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -23,12 +24,19 @@ _EPOCH = "inbox"
 class WithInboxes:
     """A Broker whose exchanges `me/<person id>` are inboxes; all others are those of the broker within."""
 
-    def __init__(self, broker: Broker, store: Store, body_of: Callable[[InboxItem], bytes]) -> None:
+    def __init__(self, broker: Broker, store: Store, body_of: Callable[[InboxItem], bytes], is_new: Callable[[int], None] = lambda _: None) -> None:
+        self._is_new = is_new  # told the person before those who follow her are: what was remembered of her inbox is old
         self.name = broker.name
         self.exchanges: Mapping[str, ExchangeSettings] = broker.exchanges
         self._broker = broker
         self._store = store
         self._body_of = body_of
+        self._hint = asyncio.Event()
+
+    def look(self) -> None:
+        """A hint: something was delivered. All who follow an inbox look at once."""
+        self._hint.set()
+        self._hint = asyncio.Event()
 
     async def publish(self, events: Sequence[Event]) -> None:
         """See Broker."""
@@ -50,16 +58,22 @@ class WithInboxes:
         at = since or await self.head(exchange)
         stamp = ""
         while True:
+            hint = self._hint  # before the look: a hint that comes meanwhile counts
             try:
                 seen = await self._store.inbox_stamp(int(exchange[len(PREFIX) :]))
-                if seen != stamp:
+                while seen != stamp:
                     replay = await self.replay(exchange, at)
-                    stamp, at = seen, replay.until
+                    at = replay.until
+                    if len(replay.events) < PAGE:
+                        stamp = seen
                     if replay.events:
+                        self._is_new(int(exchange[len(PREFIX) :]))
                         yield replay.events
             except (StoreUnavailable, BrokerUnavailable):
                 pass
-            await asyncio.sleep(POLL)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POLL):
+                    await hint.wait()
 
     async def replay(self, exchange: str, since: Position, limit: int = 10_000) -> Replay:
         """See Broker."""

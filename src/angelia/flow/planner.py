@@ -44,9 +44,17 @@ class Planner:
     name = "planner"
 
     def __init__(
-        self, store: Store, people: People, directory: Directory, intake: Intake, wake: Callable[[], None], patience: Patience | None = None
+        self,
+        store: Store,
+        people: People,
+        directory: Directory,
+        intake: Intake,
+        wake: Callable[[], None],
+        patience: Patience | None = None,
+        planned: Callable[[], None] = lambda: None,
     ) -> None:
         self._patience = patience
+        self._planned = planned  # what is read in an inbox is delivered by that
         self._store = store
         self._people = people
         self._directory = directory
@@ -178,6 +186,7 @@ class Planner:
         plans = outbox.plans(chunks, flood, repeats)
         await self._store.record_plans(plans, outbox.flood_marks, outbox.repeat_marks, now)
         outbox.count()
+        self._planned()
         if outbox.is_anything_due:
             self._wake()
         if outbox.notices:

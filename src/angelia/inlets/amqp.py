@@ -13,7 +13,7 @@ from angelia import telemetry
 from angelia.amqp import Link, asked, event_of, pause, shut
 from angelia.broker import Broker, Gap
 from angelia.inlet import Accept
-from angelia.inlets.receiving import MOST_TRIES, Outcome, Receiver, Result
+from angelia.inlets.receiving import MOST_TRIES, Outcome, Receiving, Result
 from angelia.model.errors import BrokerUnavailable, StoreUnavailable
 from angelia.model.event import Event, Position
 from angelia.planning.topic import matches
@@ -39,7 +39,7 @@ class Binding:
 class AmqpInlet:
     """`Inlet` on a queue of RabbitMQ. At most `prefetch` deliveries are in hand; whatever waits is stored in one go."""
 
-    def __init__(self, receiver: Receiver, url: str, binding: Binding) -> None:
+    def __init__(self, receiver: Receiving, url: str, binding: Binding) -> None:
         self.name = receiver.name
         self.fault = ""
         self._receiver = receiver
@@ -153,7 +153,7 @@ class AmqpInlet:
 class ExchangeInlet:
     """`Inlet` on an exchange that the hub follows itself. Where it stands is stored after what it took: a crash repeats, and repeats are known."""
 
-    def __init__(self, receiver: Receiver, broker: Broker, binding: Binding, store: EventStore) -> None:
+    def __init__(self, receiver: Receiving, broker: Broker, binding: Binding, store: EventStore) -> None:
         self.name = receiver.name
         self.fault = ""
         self._receiver = receiver

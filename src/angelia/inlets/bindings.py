@@ -17,6 +17,7 @@ class AmqpInletSettings:
     declare: bool = say(True, "make and bind the queue where it is missing; off where its owner does")
     mapping: str = say("", "amaretti, bonfire, fedora, obs, openqa, or a .toml file; empty means that bodies are messages or CloudEvents already")
     source: str = say("", "source that its messages come from; empty means the name of this table")
+    transitions: bool = say(False, "are a testbed's transitions taken as if they were posted? What is none goes by the mapping, or is passed over")
     prefetch: int = say(100, "how many deliveries may be in hand at once")
 
     def checked(self, name: str) -> "AmqpInletSettings":

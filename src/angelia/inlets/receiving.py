@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from angelia import telemetry
 from angelia.inlet import Accept, Draft, Taken
@@ -37,6 +37,16 @@ class Outcome(NamedTuple):
 
 
 _TAKEN = Outcome(Result.TAKEN)
+
+
+class Receiving(Protocol):
+    """Whoever takes the events of an inlet."""
+
+    name: str
+    now: Callable[[], datetime]
+
+    async def take(self, events: Sequence[Event], accept: Accept) -> list[Outcome]:
+        """One outcome an event, in order; when it returns, what was taken is durable. StoreUnavailable: try the same again."""
 
 
 class Receiver:
