@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import aiormq
@@ -33,7 +34,7 @@ from angelia_testing.peers.rabbitmq import RabbitMQ
 from angelia_testing.peers.xmpp import Prosody
 from angelia_testing.suites.agent import Bench
 
-COUNT, AT_ONCE, ROUNDS = 1_000, 20, 3
+COUNT, AT_ONCE, ROUNDS = 500, 20, 5
 BODY = "ld: cannot find -lpoppler\n" * 10
 YES = b'{"ok": true, "room_id": "!a:b", "event_id": "$1", "result": {"message_id": 1}}'
 
@@ -60,22 +61,19 @@ async def receive(port: int) -> None:
     await server.serve_forever()
 
 
-async def rate(one: Callable[[int], Awaitable[Any]], count: int = COUNT) -> float:
-    """The best of some rounds: the machine has other things to do."""
-    best = 0.0
-    for _ in range(ROUNDS):
-        began = time.perf_counter()
+async def rate(one: Callable[[int], Awaitable[Any]]) -> float:
+    began = time.perf_counter()
 
-        async def some(start: int) -> None:
-            for number in range(start, count, AT_ONCE):
-                await one(number)
+    async def some(start: int) -> None:
+        for number in range(start, COUNT, AT_ONCE):
+            await one(number)
 
-        await asyncio.gather(*(some(start) for start in range(AT_ONCE)))
-        best = max(best, count / (time.perf_counter() - began))
-    return best
+    await asyncio.gather(*(some(start) for start in range(AT_ONCE)))
+    return COUNT / (time.perf_counter() - began)
 
 
-async def of_agent(agent: Any, address: str) -> float:
+async def compare(agent: Any, address: str, bare: Callable[[int], Awaitable[Any]]) -> None:
+    """In turns, since the machine has other things to do; the middle of the rounds counts."""
     bench = Bench(agent, address)
     letters = [bench.letter(number, subject=f"okular {number} failed", body=BODY) for number in range(COUNT)]
 
@@ -84,9 +82,10 @@ async def of_agent(agent: Any, address: str) -> float:
         assert isinstance(outcome, Sent), outcome
 
     await one(0)  # connected, joined
-    found = await rate(one)
+    rounds = [(await rate(one), await rate(bare)) for _ in range(ROUNDS)]
     await agent.close()
-    return found
+    ours, theirs = (median(column) for column in zip(*rounds, strict=True))
+    print(f"{agent.name:10} {ours:8.0f} letters/s   bare {theirs:8.0f}   {ours / theirs:.2f} x", flush=True)
 
 
 async def http(names: list[str]) -> None:
@@ -111,7 +110,7 @@ async def http(names: list[str]) -> None:
                     assert answer.status == 200
 
                 made, address = kinds[name]
-                show(name, await of_agent(made(), address), await rate(bare))
+                await compare(made(), address, bare)
     finally:
         await outbound.close()
         receiver.stop()
@@ -123,7 +122,6 @@ async def amqp() -> None:
         vhost = node.vhost()
         for queue in ("alice", "bare"):
             node.api("PUT", f"/queues/{vhost.name}/{queue}", {"durable": True})
-        ours = await of_agent(AmqpAgent(AmqpSettings(url=vhost.url)), "alice")
         connection = await aiormq.connect(vhost.url)
         channel = await connection.channel(publisher_confirms=True)
         properties = spec.Basic.Properties(delivery_mode=2)
@@ -131,7 +129,7 @@ async def amqp() -> None:
         async def bare(_: int) -> None:
             await channel.basic_publish(BODY.encode(), routing_key="bare", properties=properties, mandatory=True)
 
-        show("amqp", ours, await rate(bare))
+        await compare(AmqpAgent(AmqpSettings(url=vhost.url)), "alice", bare)
         await connection.close()
     finally:
         await asyncio.to_thread(node.stop)
@@ -144,7 +142,7 @@ async def xmpp() -> None:
         alice = server.user("alice")
         settings = {"password": "secret", "server": server.server, "ca_file": server.ca_file}
         # She reads nothing: what is measured is what the server takes, and keeps for her.
-        ours = await of_agent(XmppAgent(XmppSettings(jid="hub@test.example", **settings)), alice)
+        agent = XmppAgent(XmppSettings(jid="hub@test.example", **settings))
         client = slixmpp.ClientXMPP("hub@test.example", "secret", ssl_context=ssl.create_default_context(cafile=server.ca_file))
         client.enable_direct_tls = False
         client.register_plugin("xep_0199")
@@ -158,15 +156,11 @@ async def xmpp() -> None:
             client.send_message(mto=slixmpp.JID(alice), mbody=BODY, mtype="chat")
             await client.plugin["xep_0199"].send_ping(server_itself)
 
-        show("xmpp", ours, await rate(bare))
+        await compare(agent, alice, bare)
         with suppress(TimeoutError):
             await client.disconnect(1.0)
     finally:
         server.stop()
-
-
-def show(name: str, ours: float, bare: float) -> None:
-    print(f"{name:10} {ours:8.0f} letters/s   bare {bare:8.0f}   {ours / bare:.2f} x", flush=True)
 
 
 async def main(names: list[str]) -> None:

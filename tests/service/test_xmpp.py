@@ -131,6 +131,17 @@ async def test_nobody_of_that_name_ends_the_address_and_others_get_theirs(agent,
     await eventually(lambda: alice.got)
 
 
+async def test_an_error_after_the_acknowledgement_is_told_by_the_next_letter(agent, alice):
+    """Some servers do so (ejabberd); this one does not, so what they say comes from here."""
+    assert isinstance(await agent.deliver(letter_to(alice.jid, 1)), Sent)
+    late = alice.client.make_message(mto=f"hub@{DOMAIN}", mfrom=alice.jid, mtype="error")
+    late["id"] = "dlv_0000000000001"
+    late["error"]["type"], late["error"]["condition"] = "cancel", "service-unavailable"
+    agent._connection._client.event("message_error", late)
+    assert await agent.deliver(letter_to(alice.jid, 2)) == Refused("the server refuses: service-unavailable", is_address_bad=True)
+    assert isinstance(await agent.deliver(letter_to(alice.jid, 3)), Sent)
+
+
 async def test_who_is_away_finds_it_when_she_comes(agent, prosody):
     jid = prosody.user(f"bob{next(_numbers)}")
     assert isinstance(await agent.deliver(letter_to(jid)), Sent)

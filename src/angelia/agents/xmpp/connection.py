@@ -16,6 +16,7 @@ from slixmpp.exceptions import IqError, IqTimeout
 
 _ASK = "<r xmlns='urn:xmpp:sm:3'/>"
 _NEVER = 1_000_000_000
+_MOST_LATE = 1_000
 _IT_IS_WE = 110
 _BUSY = frozenset({"away", "dnd", "xa"})
 
@@ -65,6 +66,7 @@ class Connection:
         self._pending: dict[str, asyncio.Future[Failure | None]] = {}
         self._rooms: dict[str, asyncio.Lock] = {}
         self._joined: set[str] = set()
+        self._late: dict[str, Failure] = {}
         self._why = ""
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._client = self._made()
@@ -119,7 +121,12 @@ class Connection:
             raise
 
     async def send(self, to: str, body: str, key: str, *, is_room: bool) -> Failure | None:
-        """One message; None once the server has taken it. ConnectionError if the session is lost before."""
+        """One message; None once the server has taken it. ConnectionError if the session is lost before.
+
+        Some servers acknowledge first and refuse then: the next message to the same place is refused in its stead.
+        """
+        if (late := self._late.pop(to, None)) is not None:
+            return late
         message = self._client.make_message(mto=slixmpp.JID(to), mbody=body, mtype="groupchat" if is_room else "chat")
         message["id"] = message["origin_id"]["id"] = key
         # The same letter may be tried twice at once by who had lost its lease: each waits for its own answer.
@@ -229,7 +236,12 @@ class Connection:
 
     def _refused(self, stanza: Any) -> None:
         error = stanza["error"]
-        self._settle(stanza["id"], Failure(error["type"], error["condition"], error["text"]))
+        failure = Failure(error["type"], error["condition"], error["text"])
+        answer = self._pending.get(stanza["id"])
+        if answer is not None and not answer.done():
+            answer.set_result(failure)
+        elif failure.kind != "wait" and len(self._late) < _MOST_LATE:
+            self._late[stanza["from"].bare] = failure
 
     def _shown(self, stanza: Any) -> None:
         if stanza["from"].bare in self._joined and stanza["from"].resource == self._access.nick:
