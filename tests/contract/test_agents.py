@@ -13,6 +13,7 @@ import pytest
 from angelia.agents.feed import FeedAgent
 from angelia.agents.mail import MailAgent
 from angelia.agents.mail.settings import MailSettings
+from angelia.agents.skeleton import SkeletonAgent, SkeletonSettings
 from angelia.agents.web import WebAgent
 from angelia.model.delivery import Sent
 from angelia_testing.peers.process import free_port
@@ -99,6 +100,19 @@ class TestRecording(AgentSuite):
             return [Arrival(str(letter.delivery.delivery_id), (letter.address.value,)) for letter in agent.letters]
 
         return Bench(agent, arrived=arrived)
+
+
+class TestSkeleton(AgentSuite):
+    @pytest.fixture
+    def bench(self, tmp_path):
+        async def arrived():
+            found = [(path.stem, json.loads(line)) for path in tmp_path.glob("*.jsonl") for line in path.read_text().splitlines()]
+            return [Arrival(line["id"], (stem,), tuple(line)) for stem, line in found]
+
+        return Bench(SkeletonAgent(SkeletonSettings(str(tmp_path))), "alice", arrived, SkeletonAgent(SkeletonSettings(str(tmp_path / "missing"))))
+
+    def test_a_name_is_no_path(self, bench):
+        assert not any(map(bench.agent.check_address, ("../alice", "a/b", ".", "Alice", "a.b")))
 
 
 class Gateway:

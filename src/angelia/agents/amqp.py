@@ -1,0 +1,153 @@
+"""AMQP: letters as JSON into a queue or an exchange of the person's or system's own, on the site's broker; confirmed, kept on disk."""
+
+import asyncio
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from aiormq.abc import AbstractChannel
+from aiormq.exceptions import AMQPError, ChannelAccessRefused, ChannelNotFoundEntity, PublishError
+from pamqp import commands as spec
+
+from angelia.agent import Letter, Surroundings
+from angelia.amqp import Link, is_gone, shut, told
+from angelia.model.delivery import Later, Outcome, Refused, Sent
+from angelia.model.errors import BadSettings, BrokerUnavailable
+from angelia.model.moments import public_id, to_text
+from angelia.model.person import Address
+from angelia.rendering.render import render_digest, render_message
+
+_NAME = r"[A-Za-z0-9_.:-]{1,200}"
+_ADDRESS = re.compile(rf"({_NAME})|({_NAME})/({_NAME})")
+_NO_KEY = re.compile(r"[^A-Za-z0-9_.:-]")
+
+
+@dataclass(frozen=True, slots=True)
+class AmqpSettings:
+    """`url` of the broker (`amqp://` or `amqps://`). `prefix` is how names of queues and exchanges must start, so that nobody writes into what is not
+    meant for it; empty means any. `timeout` in seconds.
+    """
+
+    url: str = ""
+    prefix: str = ""
+    timeout: float = 10.0
+    concurrency: int = 50
+
+    def __post_init__(self) -> None:
+        """Say at the start what would fail at night."""
+        if not self.url.startswith(("amqp://", "amqps://")):
+            raise BadSettings("agents.amqp.url is the URL of the broker: it starts with amqp:// or amqps://")
+        if _NO_KEY.search(self.prefix):
+            raise BadSettings("agents.amqp.prefix is made of letters, digits and _ . : -")
+        if self.timeout <= 0 or self.concurrency < 1:
+            raise BadSettings("agents.amqp: timeout and concurrency are above 0")
+
+
+class AmqpAgent:
+    """Publishes over one connection. Queues and exchanges belong to their owners: the hub makes none."""
+
+    name = "amqp"
+    is_pull = False
+    is_interruptive = False
+    is_opt_in = True
+    Settings = AmqpSettings
+
+    def __init__(self, settings: AmqpSettings, house: Surroundings | None = None) -> None:
+        self._settings, self._templates = settings, (house or Surroundings()).templates
+        self.concurrency = settings.concurrency
+        self.address_example = f"{settings.prefix}alice"
+        self._link = Link(settings.url, "angelia tells")
+        # A channel ends with the first name that is missing: those to other places must not end with it.
+        self._channels: dict[str, AbstractChannel] = {}
+        self._opening = asyncio.Lock()
+
+    def check_address(self, value: str) -> str | None:
+        """The name of a queue, or `exchange/routing.key`."""
+        return value if _ADDRESS.fullmatch(value) and value.startswith(self._settings.prefix) and not value.startswith("amq.") else None
+
+    def note(self, address: Address) -> str:
+        """There is nothing to know."""
+        del address
+        return ""
+
+    def destination(self, letter: Letter) -> str:
+        """All hang on the broker."""
+        del letter
+        parts = urlsplit(self._settings.url)
+        return f"{parts.hostname}:{parts.port or (5671 if parts.scheme == 'amqps' else 5672)}"
+
+    async def deliver(self, letter: Letter) -> Outcome:
+        """Publish, and wait for the broker to say that it has it; nothing bound there is an address that is gone."""
+        if letter.address is None or self.check_address(letter.address.value) is None:
+            return Refused("this is no queue", is_address_bad=True)
+        value = letter.address.value
+        exchange, _, key = value.rpartition("/")
+        try:
+            async with asyncio.timeout(self._settings.timeout):
+                channel = await self._channel(exchange)
+                await channel.basic_publish(
+                    self._body(letter), exchange=exchange, routing_key=key, properties=self._properties(letter), mandatory=True, timeout=None
+                )
+        except PublishError:
+            return Refused("nothing takes letters there: no such queue, or nothing is bound", is_address_bad=True)
+        except ChannelNotFoundEntity as error:
+            # The same code stands for a node that is starting.
+            return Refused("there is no such exchange", is_address_bad=True) if is_gone(error) else Later(told(error))
+        except ChannelAccessRefused:
+            return Refused("the hub may not write there", is_address_bad=True)
+        except TimeoutError:
+            return Later(f"the broker confirmed nothing within {self._settings.timeout:g} s: is it blocked by an alarm?")
+        except BrokerUnavailable as error:
+            return Later(str(error))
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            # The library cancels what waits when it loses its connection; that is no wish of ours.
+            if task is not None and task.cancelling():
+                raise
+            return Later("the connection to the broker was lost")
+        except (AMQPError, OSError, RuntimeError) as error:
+            return Later(told(error))
+        return Sent(public_id("dlv", letter.delivery.delivery_id))
+
+    async def _channel(self, exchange: str) -> AbstractChannel:
+        async with self._opening:
+            channel = self._channels.get(exchange)
+            if channel is None or channel.is_closed:
+                channel = self._channels[exchange] = await self._link.channel(confirms=True)
+            return channel
+
+    def _properties(self, letter: Letter) -> spec.Basic.Properties:
+        kind = letter.message.type if letter.message is not None else "digest"
+        key = public_id("dlv", letter.delivery.delivery_id)
+        return spec.Basic.Properties(content_type="application/json", delivery_mode=2, message_id=key, message_type=kind[:200], app_id="angelia")
+
+    def _body(self, letter: Letter) -> bytes:
+        message = letter.message
+        if message is None:
+            content = render_digest(letter, self.name, self._templates)
+            said: dict[str, Any] = {"type": "digest", "timestamp": to_text(letter.slot_at or letter.delivery.due_at)}
+        else:
+            content = render_message(letter, self.name, letter.delivery.form, self._templates)
+            said = {
+                "type": message.type,
+                "timestamp": to_text(message.occurred_at),
+                "message_id": public_id("msg", message.message_id),
+                "severity": message.severity.label,
+                "source": message.source,
+                "object": message.object,
+                "object_url": message.object_url,
+                "tags": [[name, value] for name, value in message.tags],
+                "params": dict(message.params),
+                "because": list(letter.because),
+            }
+        said |= {"subject": content.subject, "text": content.text, "person": letter.person.login, "attempt": letter.attempt, "url": letter.web_url}
+        return json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+
+    async def close(self) -> None:
+        """Give back the connection."""
+        for channel in self._channels.values():
+            await shut(channel)
+        self._channels.clear()
+        await self._link.close()
