@@ -148,5 +148,5 @@ async def test_each_letter_leaves_with_its_own_return_path(bench):
 
 async def test_the_house_takes_mail_where_a_port_is_set(house):
     settings = replace(house.settings, mail_inlet=MailInletSettings(port=2525))
-    assert [made.name for made in make_inlets(settings, house.store, house.broker, house.secret)] == ["mail"]
-    assert make_inlets(house.settings, house.store, house.broker, house.secret) == []
+    assert [made.name for made in make_inlets(settings, house.store, house.broker, house.secret, lambda: None)] == ["mail"]
+    assert make_inlets(house.settings, house.store, house.broker, house.secret, lambda: None) == []

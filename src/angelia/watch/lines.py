@@ -148,7 +148,7 @@ class Lines:
         """The unfinished line as it is, where there is one; then nothing waits any more."""
         rest, end = self._rest, self.offset + len(self._rest) + self._dropped
         text = rest if is_wide(self.encoding) else rest.rstrip(b"\r")
-        line = Line(self.offset, end, text[: self.max_line], self._dropped > 0)
+        line = Line(self.offset, end, text[: self.max_line], self._dropped > 0 or len(text) > self.max_line)
         self._rest, self._dropped, self.offset = b"", 0, end
         seen = rest.decode(self.encoding, "ignore").encode() if is_wide(self.encoding) else rest
         return line if seen.strip(b"\0\r\n ") else None
