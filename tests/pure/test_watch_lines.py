@@ -60,7 +60,7 @@ def test_lines_of_two_bytes_a_letter(text, sizes, encoding):
 
 
 @given(st.integers(0, 300), st.lists(st.integers(1, 40)), st.booleans())
-@example(51, [], False)  # noqa: FBT003
+@example(51, [], False)
 def test_an_endless_line_is_cut_and_marked_and_the_next_is_whole(length, sizes, has_end):
     data = b"before\n" + b"x" * length + (b"\nafter\n" if has_end else b"")
     got = all_lines(cut_up(data, sizes), max_line=50)
