@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PORT ?= 8080
 BROWSER := tests/browser/node_modules/.package-lock.json
 DATA ?= var
-WORKERS ?= 2
+WORKERS ?= 4
 STATIC := src/angelia/web/static/manifest.json
 
 .PHONY: help run test check soak lint lock assets bench clean peers messages pictures
