@@ -74,5 +74,5 @@ def _status(error: AngeliaError) -> int:
 
 
 def _form(request: Request, visitor: Visitor, declaration: Declaration, found: DeclaredProduct, **values: Any) -> Response:
-    usual = {"problem": "", "wrong": "", "options": JobOptions(), "is_again": False}
+    usual: dict[str, Any] = {"problem": "", "wrong": "", "options": JobOptions(), "is_again": False}
     return page(request, visitor, "instrument.html", declaration=declaration, product=found, **(usual | values))
