@@ -8,6 +8,7 @@ import pytest
 from angelia_testing.browser import chromium, filled, hub, page, root_page, shown_hub, visit
 from angelia_testing.peers.process import missing
 from angelia_testing.places import tour
+from angelia_testing.waiting import wait_until
 
 __all__ = ["chromium", "filled", "hub", "page", "root_page", "shown_hub", "visit"]
 HERE = Path(__file__).parent
@@ -33,5 +34,8 @@ def axe():
 
 @pytest.fixture(scope="session")
 def tours(shown_hub):
-    """Who sees what: pages by the pattern of their route."""
+    """Who sees what: pages by the pattern of their route. Alice has a job, with what came of it."""
+    asked = {"instrument": "smoothing", "product": "image", "parameters": {"size": 32}}
+    place = f"/api/v1/jobs/{shown_hub.call('POST', '/api/v1/jobs', asked, as_whom='alice')['id']}"
+    wait_until(lambda: shown_hub.call("GET", place, as_whom="alice")["ended_at"], 30, 0.1, "the end of the job")
     return {login: tour(shown_hub, login) for login in ("alice", "root", None)}

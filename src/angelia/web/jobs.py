@@ -215,12 +215,17 @@ def job_out(job: Job, principal: Principal) -> Body:
     }
 
 
-def _row_out(row: HistoryRow, job: Job, principal: Principal) -> Body:
+def told_by(row: HistoryRow, principal: Principal) -> str:
+    """Who did it, as she may know it."""
     is_known = row.by in ("dispatcher", "instrument", principal.login) or principal.is_admin
+    return row.by if is_known else "somebody else"
+
+
+def _row_out(row: HistoryRow, job: Job, principal: Principal) -> Body:
     return {
         "at": to_text(row.at),
         "state": row.state.label,
-        "by": row.by if is_known else "somebody else",
+        "by": told_by(row, principal),
         "attempt": row.attempt,
         "progress": row.progress,
         "message": row.message,

@@ -127,6 +127,7 @@ def page(request: Request, visitor: Visitor | None, template: str, status: int =
         "title": house.title,
         "path": request.url.path,
         "query": request.query_params,
+        "has_instruments": bool(house.dispatcher.instruments),
         "is_part": "hx-request" in request.headers,
         "now": house.now(),
     }

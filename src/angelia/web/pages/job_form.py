@@ -1,0 +1,104 @@
+"""The form of a product as values: a field for each parameter of its declaration, what was typed as a request, an old request as what was typed."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from angelia.model.declaration import Declaration, DeclaredProduct, Parameter, ParameterKind
+from angelia.parameters import Fault
+from angelia.parameters.values import UNSET, units
+
+PREFIX = "p."
+"""Before the name of a parameter in the form: no parameter can then be taken for an option of the job."""
+_LONG = frozenset({ParameterKind.STRUCTURED, ParameterKind.CATALOGUE, ParameterKind.PRODUCT_LIST})
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One parameter as it is shown. `shape` is line, area, switch or choice; `options` are texts to choose from; `fault` is what is wrong."""
+
+    parameter: Parameter
+    shape: str
+    text: str
+    options: tuple[str, ...] = ()
+    fault: str = ""
+
+    @property
+    def name(self) -> str:
+        """As the form calls it."""
+        return PREFIX + self.parameter.name
+
+    @property
+    def is_required(self) -> bool:
+        """True where it must not be left empty."""
+        return self.parameter.default is None and not self.parameter.is_optional
+
+
+def fields_of(
+    declaration: Declaration, product: DeclaredProduct, typed: Mapping[str, str] | None = None, faults: Iterable[Fault] = ()
+) -> list[Field]:
+    """All fields with their defaults, or with what was `typed` (by the names of parameters)."""
+    wrong = {fault.field: fault.text for fault in faults}
+    return [_field(parameter, typed, wrong.get(parameter.name, "")) for parameter in declaration.parameters_of(product)]
+
+
+def _field(parameter: Parameter, typed: Mapping[str, str] | None, fault: str) -> Field:
+    text = _text(parameter.default) if typed is None or parameter.name not in typed else typed[parameter.name]
+    if parameter.allowed:
+        return Field(parameter, "choice", text, tuple(map(_text, parameter.allowed)), fault)
+    if parameter.kind is ParameterKind.BOOLEAN:
+        return Field(parameter, "switch", text, ("true", "false"), fault)
+    return Field(parameter, "area" if parameter.kind in _LONG else "line", text, (), fault)
+
+
+def _text(value: Any) -> str:
+    """A value as somebody would type it."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (list, tuple)) and all(isinstance(item, str) and not set(item) & set(",[") for item in value):
+        return ", ".join(value)
+    return json.dumps(value, ensure_ascii=False)
+
+
+def typed_in(parameters: Iterable[Parameter], form: Mapping[str, Any]) -> dict[str, str]:
+    """What a form says of these parameters. A browser sends the ends of lines as CR LF."""
+    names = [parameter.name for parameter in parameters]
+    return {name: str(form[PREFIX + name]).replace("\r\n", "\n") for name in names if PREFIX + name in form}
+
+
+def request_of(parameters: Iterable[Parameter], typed: Mapping[str, str]) -> dict[str, Any]:
+    """The values to ask for. An empty field is no value where there may be none, an empty text where a text has a default; else it is not given."""
+    given: dict[str, Any] = {}
+    for parameter in parameters:
+        text = typed.get(parameter.name)
+        if text is None:
+            continue
+        if text.strip():
+            given[parameter.name] = _chosen(parameter, text)
+        elif parameter.is_optional:
+            given[parameter.name] = UNSET
+        elif parameter.kind is ParameterKind.STRING and parameter.default is not None and not parameter.allowed:
+            given[parameter.name] = ""
+    return given
+
+
+def _chosen(parameter: Parameter, text: str) -> Any:
+    """Of a choice the value itself: a text would not be the number that is allowed."""
+    return next((value for value in parameter.allowed if _text(value) == text), text)
+
+
+def typed_of(parameters: Iterable[Parameter], values: Mapping[str, Any]) -> dict[str, str]:
+    """The values of an old job as somebody would have typed them, in the units of the form."""
+    return {parameter.name: _text(_in_own_unit(parameter, values[parameter.name])) for parameter in parameters if parameter.name in values}
+
+
+def _in_own_unit(parameter: Parameter, value: Any) -> Any:
+    own, out = parameter.in_unit, parameter.out_unit
+    if value is None or own == out:
+        return value
+    if parameter.kind is ParameterKind.TIME:
+        return units().time_in(value, out, own)
+    return units().converter(out, own)(value)
