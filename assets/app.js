@@ -104,7 +104,13 @@ function follow() {
   // Within ten seconds again: not all pages at once, where the hub was started anew.
   made.onclose = () => { if (socket === made) { socket = null; isFollowing = false; triedAt = performance.now() - 10000 * Math.random(); } };
 }
-function letGo() { const old = socket; socket = null; isFollowing = false; triedAt = -Infinity; old?.close(); }
+// One that is being opened is closed once it is open: browsers complain otherwise.
+function letGo() {
+  const old = socket;
+  socket = null; isFollowing = false; triedAt = -Infinity;
+  if (old?.readyState === WebSocket.CONNECTING) old.onopen = () => old.close();
+  else old?.close();
+}
 setInterval(() => { if (!isFollowing || performance.now() - askedAt > 15000) look(); follow(); }, 2000);
 document.addEventListener("visibilitychange", () => { if (document.hidden) letGo(); else { look(); follow(); } });
 follow();

@@ -40,7 +40,8 @@ class Watch:
     def __init__(self, home: str) -> None:
         self.faults: list[str] = []
         self._home = home
-        self._expected: list[re.Pattern[str]] = []
+        # Chromium says so where a page is left while it connects.
+        self._expected: list[re.Pattern[str]] = [re.compile("WebSocket is closed before the connection is established")]
         self._answers: set[asyncio.Task[None]] = set()
         self.is_agreeing = False
         self.is_reporting = False

@@ -18,7 +18,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if HERE not in item.path.parents:
             continue
-        item.add_marker(pytest.mark.xdist_group(item.path.stem))
+        # Two processes at most: each has a browser, and a site that is filled first. Those who look at all pages share one tour.
+        item.add_marker(pytest.mark.xdist_group("looking" if "shown_hub" in getattr(item, "fixturenames", ()) else "acting"))
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
