@@ -13,20 +13,13 @@ import tempfile
 import time
 from pathlib import Path
 
-import uvicorn
 import uvloop
 
 from angelia.broker import ExchangeSettings
 from angelia.brokers.rabbitmq import RabbitMQBroker
-from angelia.flow.streams import Streams
 from angelia.model.event import Event
 from angelia.stores.sql import make_store, upgrade
-from angelia.web.stream.entry import Entry
-from angelia.web.stream.gate import StreamGate
-from angelia.web.stream.native import Room
-from angelia.wire.admission import Admission
-from angelia.wire.server import Limits, Server, protocol
-from angelia.wire.socket import Socket
+from angelia_testing.live import open_streams, served
 from angelia_testing.memory_broker import MemoryBroker
 from angelia_testing.peers.process import free_port
 from angelia_testing.peers.rabbitmq import RabbitMQ
@@ -61,33 +54,19 @@ async def broker_of(url):
 async def serve(port, url):
     """Publishes what a line on standard input asks for: how many, in lists of, every so many seconds. Answers with the processor time it took."""
 
-    class _Nobody:
-        async def of(self, authorization):
-            return None
-
     async with broker_of(url) as broker:
-        streams = Streams(broker)
-        entry = Entry(Admission(EXCHANGES, _Nobody(), None, time.time), None, frozenset())
-        app = StreamGate(None, Room(streams, entry, time.time), broker)
-        config = uvicorn.Config(
-            app, host="127.0.0.1", port=port, http=protocol(Limits()), ws=Socket, lifespan="off", log_config=None, access_log=False, backlog=4096
-        )
-        server = Server(config)
-        task = asyncio.create_task(server.serve())
-        while not server.started:
-            await asyncio.sleep(0.01)
-        print("ready", flush=True)
-        loop = asyncio.get_running_loop()
-        while line := await loop.run_in_executor(None, sys.stdin.readline):
-            count, at_once, every = json.loads(line)
-            began = due = time.perf_counter()
-            for _ in range(count // at_once):
-                await broker.publish([event() for _ in range(at_once)])
-                due += every
-                await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            print(json.dumps({"seconds": time.perf_counter() - began}), flush=True)
-        server.should_exit = True
-        await task
+        app, streams = open_streams(EXCHANGES, broker)
+        async with served(app, port, backlog=4096):
+            print("ready", flush=True)
+            loop = asyncio.get_running_loop()
+            while line := await loop.run_in_executor(None, sys.stdin.readline):
+                count, at_once, every = json.loads(line)
+                began = due = time.perf_counter()
+                for _ in range(count // at_once):
+                    await broker.publish([event() for _ in range(at_once)])
+                    due += every
+                    await asyncio.sleep(max(0.0, due - time.perf_counter()))
+                print(json.dumps({"seconds": time.perf_counter() - began}), flush=True)
         await streams.close()
 
 

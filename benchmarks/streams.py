@@ -14,19 +14,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import uvicorn
 import uvloop
 
 from angelia.broker import ExchangeSettings
-from angelia.flow.streams import Streams
 from angelia.model.event import Event, Position
-from angelia.web.stream.entry import Entry
 from angelia.web.stream.forms import SocketForm
-from angelia.web.stream.gate import StreamGate
-from angelia.web.stream.native import Room
-from angelia.wire.admission import Admission
-from angelia.wire.server import Limits, Server, protocol
-from angelia.wire.socket import Socket
+from angelia_testing.live import open_streams, served
 from angelia_testing.memory_broker import MemoryBroker
 from angelia_testing.peers.process import free_port
 
@@ -51,31 +44,16 @@ server.on("listening", () => console.log("ready"));
 async def serve(port: int) -> None:
     exchanges = {"news": ExchangeSettings(access="public")}
     broker = MemoryBroker(exchanges, first=1_000_000)
-    streams = Streams(broker)
-
-    class _Nobody:
-        async def of(self, authorization):
-            return None
-
-    entry = Entry(Admission(exchanges, _Nobody(), None, time.time), None, frozenset())
-    app = StreamGate(None, Room(streams, entry, time.time), broker)
-    config = uvicorn.Config(
-        app, host="127.0.0.1", port=port, http=protocol(Limits()), ws=Socket, lifespan="off", log_config=None, access_log=False, backlog=4096
-    )
-    server = Server(config)
-    task = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
-    print("ready", flush=True)
-    loop = asyncio.get_running_loop()
-    while line := await loop.run_in_executor(None, sys.stdin.readline):
-        for _ in range(int(line) // 10):
-            await broker.publish([Event("news", "build.done", BODY, "application/json")] * 10)
-            await asyncio.sleep(0)
-            while streams._paused:
+    app, streams = open_streams(exchanges, broker)
+    async with served(app, port, backlog=4096):
+        print("ready", flush=True)
+        loop = asyncio.get_running_loop()
+        while line := await loop.run_in_executor(None, sys.stdin.readline):
+            for _ in range(int(line) // 10):
+                await broker.publish([Event("news", "build.done", BODY, "application/json")] * 10)
                 await asyncio.sleep(0)
-    server.should_exit = True
-    await task
+                while streams._paused:
+                    await asyncio.sleep(0)
     await streams.close()
 
 

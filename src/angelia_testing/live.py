@@ -3,22 +3,29 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import uvicorn
 from websockets.asyncio.client import ClientConnection, connect
 
-from angelia.wire.asgi import App
+from angelia.broker import Broker, ExchangeSettings
+from angelia.flow.streams import Streams
+from angelia.web.stream.entry import Entry
+from angelia.web.stream.gate import StreamGate
+from angelia.web.stream.native import Room
+from angelia.wire.admission import Admission
+from angelia.wire.asgi import App, Receive, Scope, Send
 from angelia.wire.server import Limits, Server, protocol
 from angelia.wire.socket import Socket
 from angelia_testing.peers.process import free_port
 
 
 @contextlib.asynccontextmanager
-async def served(app: App) -> AsyncIterator[int]:
-    """Serve an app as the hub does; the port."""
-    port = free_port()
+async def served(app: App, port: int = 0, *, backlog: int = 2_048) -> AsyncIterator[int]:
+    """Serve an app as the hub does, on a free port where none is given; the port."""
+    port = port or free_port()
     config = uvicorn.Config(
         app,
         host="127.0.0.1",
@@ -28,6 +35,7 @@ async def served(app: App) -> AsyncIterator[int]:
         lifespan="off",
         log_config=None,
         access_log=False,
+        backlog=backlog,
         timeout_graceful_shutdown=1,
     )
     server = Server(config)
@@ -40,6 +48,24 @@ async def served(app: App) -> AsyncIterator[int]:
     finally:
         server.should_exit = True
         await task
+
+
+class _Nobody:
+    async def of(self, authorization: str | None) -> None:
+        return None
+
+
+def open_streams(exchanges: Mapping[str, ExchangeSettings], broker: Broker) -> tuple[App, Streams]:
+    """The native streams of a broker alone, for whoever asks, without a house: to measure them. Close the streams at the end."""
+    streams = Streams(broker)
+    nobody: Any = _Nobody()
+    nothing: Any = None  # no exchange is asked about elsewhere, and nobody has a session
+    entry = Entry(Admission(exchanges, nobody, nothing, time.time), nothing, frozenset())
+    return StreamGate(_nothing, Room(streams, entry, time.time), broker), streams
+
+
+async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    raise AssertionError("there is nothing but streams")
 
 
 class LiveClient:

@@ -22,12 +22,11 @@ from angelia.stores.tables import metadata
 from angelia.stores.upkeep import HEAD
 from angelia_testing.faults.migration import killed_upgrades
 from angelia_testing.peers.process import free_port
+from angelia_testing.soak import IS_SOAK
 
 _config = Config()
 _config.set_main_option("script_location", str(Path(angelia.stores.sql.__file__).parent / "migrations"))
 REVISIONS = [step.revision for step in reversed(list(ScriptDirectory.from_config(_config).walk_revisions()))]
-IS_SOAK = os.environ.get("ANGELIA_SOAK") == "1"
-"""Each old schema, killed at each statement; else from nothing and from the last one."""
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -118,6 +117,7 @@ def test_the_steps_make_what_the_tables_say(url, tmp_path, request):
     assert on(url, version) == REVISIONS[-1] == HEAD
 
 
+# In the long run from each old schema, killed at each statement; else from nothing and from the last one.
 @pytest.mark.parametrize("start", ["", *(REVISIONS[:-1] if IS_SOAK else REVISIONS[-2:-1])])
 def test_a_killed_upgrade_leaves_the_old_schema(url, start):  # F52
     if start:

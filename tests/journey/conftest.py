@@ -1,14 +1,12 @@
 """What the journeys share: a furnished folder that each starts from, a hub in it, a receiver of mail, and the size of the run."""
 
-import os
 import shutil
 
 import pytest
 
 from angelia_testing.hub import Hub, furnish
 from angelia_testing.peers.smtp_sink import SmtpSink
-
-IS_SOAK = os.environ.get("ANGELIA_SOAK") == "1"
+from angelia_testing.soak import IS_SOAK
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from angelia.model.delivery import Later, Outcome, Refused, Sent
 from angelia.model.errors import BadSettings, BrokerUnavailable
 from angelia.model.moments import public_id, to_text
 from angelia.model.person import Address
+from angelia.rendering.facts import facts_of
 from angelia.rendering.render import render_digest, render_message
 
 _NAME = r"[A-Za-z0-9_.:-]{1,200}"
@@ -130,18 +131,7 @@ class AmqpAgent:
             said: dict[str, Any] = {"type": "digest", "timestamp": to_text(letter.slot_at or letter.delivery.due_at)}
         else:
             content = render_message(letter, self.name, letter.delivery.form, self._templates)
-            said = {
-                "type": message.type,
-                "timestamp": to_text(message.occurred_at),
-                "message_id": public_id("msg", message.message_id),
-                "severity": message.severity.label,
-                "source": message.source,
-                "object": message.object,
-                "object_url": message.object_url,
-                "tags": [[name, value] for name, value in message.tags],
-                "params": dict(message.params),
-                "because": list(letter.because),
-            }
+            said = {"type": message.type, "timestamp": to_text(message.occurred_at)} | facts_of(message, letter.because)
         said |= {"subject": content.subject, "text": content.text, "person": letter.person.login, "attempt": letter.attempt, "url": letter.web_url}
         return json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
 

@@ -15,6 +15,7 @@ from angelia.model.errors import BadSettings
 from angelia.model.moments import public_id, to_text
 from angelia.model.person import Address
 from angelia.outbound import MOST_URL, Request, host_of, outcome_of
+from angelia.rendering.facts import facts_of
 from angelia.rendering.render import render_digest, render_message
 
 
@@ -89,18 +90,7 @@ class WebhookAgent:
             data: dict[str, Any] = {"subject": content.subject, "text": content.text, "schedule": letter.delivery.schedule}
             return {"type": "digest", "timestamp": to_text(letter.slot_at or letter.delivery.due_at), "data": data | self._for_whom(letter)}
         content = render_message(letter, self.name, letter.delivery.form, self._templates)
-        data = {
-            "message_id": public_id("msg", message.message_id),
-            "subject": content.subject,
-            "text": content.text,
-            "severity": message.severity.label,
-            "source": message.source,
-            "object": message.object,
-            "object_url": message.object_url,
-            "tags": [[name, value] for name, value in message.tags],
-            "params": dict(message.params),
-            "because": list(letter.because),
-        }
+        data = {"subject": content.subject, "text": content.text} | facts_of(message, letter.because)
         return {"type": message.type, "timestamp": to_text(message.occurred_at), "data": data | self._for_whom(letter)}
 
     def _for_whom(self, letter: Letter) -> dict[str, Any]:

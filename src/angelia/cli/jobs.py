@@ -65,12 +65,16 @@ def list_jobs(reach: Reach, state: str, instrument: str, everybody: bool, limit:
     reach.show(reach.call("GET", "/api/v1/jobs", params=asked), "id", "created_at", "instrument", "product", "state", "progress", "message")
 
 
+def _place(job_id: str) -> str:
+    return f"/api/v1/jobs/{quote(job_id, safe='')}"
+
+
 @job.command("show")
 @click.argument("job_id")
 @click.pass_obj
 def show(reach: Reach, job_id: str) -> None:
     """One job: its history, and what came of it."""
-    reach.show(reach.call("GET", f"/api/v1/jobs/{quote(job_id, safe='')}"))
+    reach.show(reach.call("GET", _place(job_id)))
 
 
 @job.command("cancel")
@@ -78,7 +82,7 @@ def show(reach: Reach, job_id: str) -> None:
 @click.pass_obj
 def cancel(reach: Reach, job_id: str) -> None:
     """End a job."""
-    reach.show(reach.call("POST", f"/api/v1/jobs/{quote(job_id, safe='')}/cancel"))
+    reach.show(reach.call("POST", _place(job_id) + "/cancel"))
 
 
 @job.command("retry")
@@ -86,7 +90,7 @@ def cancel(reach: Reach, job_id: str) -> None:
 @click.pass_obj
 def retry(reach: Reach, job_id: str) -> None:
     """Try one again that came to no result."""
-    reach.show(reach.call("POST", f"/api/v1/jobs/{quote(job_id, safe='')}/retry"))
+    reach.show(reach.call("POST", _place(job_id) + "/retry"))
 
 
 commands = {"job": job}

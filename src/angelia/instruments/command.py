@@ -15,7 +15,7 @@ from angelia.model.errors import BadSettings
 from angelia.model.setting import say
 from angelia.products.output import PROGRESS, write_manifest
 from angelia.sandbox.keeper import SPOKEN
-from angelia.sandbox.runs import Runs, run_folder
+from angelia.sandbox.runs import RunInstrument, Runs, run_folder
 
 VALUES = "parameters.json"
 """All values, as a file in the program's folder, for what an argument can't hold."""
@@ -43,18 +43,17 @@ class CommandSettings:
             raise BadSettings("most_at_once is 1 or more")
 
 
-class CommandInstrument:
+class CommandInstrument(RunInstrument):
     """A value is one argument, or a part of one, whatever is in it. What the program writes into its folder are the products."""
 
     Settings = CommandSettings
     declares: Declaration | None = None
-    poll_seconds = 0.5
 
     def __init__(self, declaration: Declaration, settings: CommandSettings, lent: Lent) -> None:
         self.declaration = declaration
         self.most_at_once = settings.most_at_once
         self._argv = tuple(settings.argv)
-        self._runs = Runs()
+        super().__init__(Runs())
 
     async def submit(self, work: Work) -> Handle:
         """See Instrument."""
@@ -64,22 +63,10 @@ class CommandInstrument:
 
     async def poll(self, work: Work, handle: Handle) -> Progress | Outcome:
         """See Instrument."""
-        outcome = self._runs.poll(work)
+        outcome = await super().poll(work, handle)
         if isinstance(outcome, Done) and not (work.folder / MANIFEST).is_file():
             await asyncio.to_thread(list_products, work)
         return outcome
-
-    async def cancel(self, work: Work, handle: Handle) -> None:
-        """See Instrument."""
-        self._runs.kill(work)
-
-    async def find(self, work: Work) -> Handle | None:
-        """See Instrument."""
-        return self._runs.find(work)
-
-    async def close(self) -> None:
-        """See Instrument."""
-        await self._runs.close()
 
 
 def arguments(argv: tuple[str, ...], values: Mapping[str, Any]) -> list[str]:

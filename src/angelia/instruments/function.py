@@ -3,11 +3,11 @@
 import re
 from dataclasses import dataclass
 
-from angelia.instrument import Handle, Lent, Outcome, Progress, Work
+from angelia.instrument import Handle, Lent, Work
 from angelia.model.declaration import Declaration
 from angelia.model.errors import BadSettings
 from angelia.model.setting import say
-from angelia.sandbox.runs import Runs
+from angelia.sandbox.runs import RunInstrument, Runs
 
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
@@ -28,36 +28,19 @@ class FunctionSettings:
             raise BadSettings("most_at_once is 1 or more")
 
 
-class FunctionInstrument:
+class FunctionInstrument(RunInstrument):
     """Each job is a process that is forked from one that has its libraries loaded; it lives on when the hub does not."""
 
     Settings = FunctionSettings
     declares: Declaration | None = None
-    poll_seconds = 0.5
 
     def __init__(self, declaration: Declaration, settings: FunctionSettings, lent: Lent) -> None:
         self.declaration = declaration
         self.most_at_once = settings.most_at_once
         self._target = settings.target
         modules = [settings.target.partition(":")[0], *(part.strip() for part in settings.preload.split(",") if part.strip())]
-        self._runs = Runs(modules)
+        super().__init__(Runs(modules))
 
     async def submit(self, work: Work) -> Handle:
         """See Instrument."""
         return await self._runs.start(work, {"target": self._target, "values": dict(work.values)})
-
-    async def poll(self, work: Work, handle: Handle) -> Progress | Outcome:
-        """See Instrument."""
-        return self._runs.poll(work)
-
-    async def cancel(self, work: Work, handle: Handle) -> None:
-        """See Instrument."""
-        self._runs.kill(work)
-
-    async def find(self, work: Work) -> Handle | None:
-        """See Instrument."""
-        return self._runs.find(work)
-
-    async def close(self) -> None:
-        """See Instrument."""
-        await self._runs.close()

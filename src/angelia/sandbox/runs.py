@@ -28,6 +28,31 @@ def run_folder(work: Work) -> Path:
     return work.folder.with_name(f"{work.folder.name}.run")
 
 
+class RunInstrument:
+    """What instruments share whose jobs are runs: only how one begins is their own."""
+
+    poll_seconds = 0.5
+
+    def __init__(self, runs: "Runs") -> None:
+        self._runs = runs
+
+    async def poll(self, work: Work, handle: Handle) -> Progress | Outcome:
+        """See Instrument."""
+        return self._runs.poll(work)
+
+    async def cancel(self, work: Work, handle: Handle) -> None:
+        """See Instrument."""
+        self._runs.kill(work)
+
+    async def find(self, work: Work) -> Handle | None:
+        """See Instrument."""
+        return self._runs.find(work)
+
+    async def close(self) -> None:
+        """See Instrument."""
+        await self._runs.close()
+
+
 class Runs:
     """Runs of one instrument. `modules` are read by the forker before the first run, once for all."""
 
