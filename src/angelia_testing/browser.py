@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page, Request, WebError, async_playwright
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page, Request, WebError, async_playwright, expect
 
 from angelia_testing.peers.hub import SampleHub
 from angelia_testing.peers.process import missing
@@ -25,7 +25,8 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
-PATIENCE = 10_000.0  # milliseconds
+PATIENCE = 45_000.0  # milliseconds; it only bounds how long a failure takes
+expect.set_options(timeout=PATIENCE)
 WIDE, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 800}
 # What hostile texts try to set, and what the browser says of the content policy before the report has gone.
 _CANARY = """
@@ -187,8 +188,8 @@ def furnish(hub: SampleHub) -> None:
     ]
     hub.call("POST", "/api/v1/messages", tests, as_whom="build-service")
     hub.post(type="obs.build.fail", subject="okular failed again", object="KDE/okular", params={"project": "KDE"})
-    wait_until(lambda: hub.call("GET", "/api/v1/people/alice/inbox/counts")["total"] >= 7, 20)
-    wait_until(lambda: hub.call("GET", f"/api/v1/messages/{news}/why?login=alice")["is_candidate"], 20)
+    wait_until(lambda: hub.call("GET", "/api/v1/people/alice/inbox/counts")["total"] >= 7, 60)
+    wait_until(lambda: hub.call("GET", f"/api/v1/messages/{news}/why?login=alice")["is_candidate"], 60)
 
 
 @pytest.fixture(scope="session")

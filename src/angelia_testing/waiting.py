@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 
-def wait_until(is_true: Callable[[], object], seconds: float = 15.0, every: float = 0.05, what: object = "") -> None:
+def wait_until(is_true: Callable[[], object], seconds: float = 60.0, every: float = 0.05, what: object = "") -> None:
     """Look again and again, for so long at most; what is asked may be any value that can be true. `what` is named where it never came."""
     deadline = time.monotonic() + seconds
     while not is_true():
@@ -13,7 +13,7 @@ def wait_until(is_true: Callable[[], object], seconds: float = 15.0, every: floa
         time.sleep(every)
 
 
-async def eventually(is_true: Callable[[], object], seconds: float = 15.0, every: float = 0.02, what: object = "") -> None:
+async def eventually(is_true: Callable[[], object], seconds: float = 60.0, every: float = 0.02, what: object = "") -> None:
     """The same, while the loop goes on."""
     deadline = time.monotonic() + seconds
     while not is_true():

@@ -76,7 +76,7 @@ def told(hub, login):
 @pytest.mark.parametrize("login", ["alice", "root"])
 async def test_foreign_text_is_text_on_every_page(attacked_hub, visit, login):
     hub = attacked_hub
-    wait_until(lambda: told(hub, login) >= 3 * len(ATTACKS), 20)
+    wait_until(lambda: told(hub, login) >= 3 * len(ATTACKS), 60)
     page = await visit(hub, login)
     # The preview of a letter stands in a frame; alone it has no icon.
     page.watch.expect("favicon.ico")
@@ -122,7 +122,7 @@ Promise.allSettled(tries).then((results) => { window.results = results.map((one)
 async def test_pages_of_others_can_do_nothing(hub, visit, address):
     """From another site her cookie does not come along; from another port of this address it does, and the hub itself refuses."""
     page = await visit(hub, "alice")
-    wait_until(lambda: told(hub, "alice") >= 2, 20)
+    wait_until(lambda: told(hub, "alice") >= 2, 60)
     before = hub.call("GET", "/api/v1/people/alice/inbox/counts")
     stranger = ScriptedHttp(
         lambda _: Reply(body=STRANGER.replace("HUB", hub.url).encode(), headers={"Content-Type": "text/html; charset=utf-8"}), host=address

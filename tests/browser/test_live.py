@@ -83,7 +83,7 @@ async def test_a_page_made_for_brainlife_shows_the_life_of_a_task(brainlife, chr
     try:
         await page.goto(peer.url)
         seen = page.locator("#seen li")
-        await expect(seen).to_have_text(["Access denided wf.instance"], timeout=15_000)
+        await expect(seen).to_have_text(["Access denided wf.instance"], timeout=60_000)
         for status in ("requested", "running", "finished"):
             hub.call("POST", "/api/v1/events/wf.task", {"key": "ok1.7", "body": {"_id": "7", "status": status}})
         await expect(seen).to_have_text(["Access denided wf.instance", *(f"wf.task 7 {status}" for status in ("requested", "running", "finished"))])

@@ -50,7 +50,7 @@ async def shown(page):
 
 
 async def until_shown(page, tag):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not any(notice["tag"] == tag for notice in await shown(page)):
             await asyncio.sleep(0.05)
 

@@ -11,7 +11,7 @@ from angelia_testing.waiting import wait_until
 
 
 def code_sent_to(hub, address):
-    wait_until(lambda: hub.mails(address), 20)
+    wait_until(lambda: hub.mails(address), 60)
     text = message_from_string(hub.mails(address)[-1], policy=default).get_body(("plain",)).get_content()
     return re.search(r"\b(\d{6})\b", text).group(1)
 
@@ -32,7 +32,7 @@ async def test_an_address_is_added_verified_tested_paused_and_deleted(page, hub)
     sent = len(hub.mails("work@example.org"))
     await place.get_by_role("button", name="Send me a test").click()
     await expect(page.get_by_role("status").filter(has_text="A test is on its way")).to_be_visible()
-    wait_until(lambda: len(hub.mails("work@example.org")) == sent + 1, 20)
+    wait_until(lambda: len(hub.mails("work@example.org")) == sent + 1, 60)
     await place.get_by_role("button", name="Pause").click()
     await expect(place).to_contain_text("paused")
     await place.get_by_role("link", name="Delete").click()
@@ -46,7 +46,7 @@ async def test_a_feed_is_made_read_and_revoked(page, hub):
     await page.get_by_label("Name").fill("News for me")
     await page.get_by_role("button", name="Make the feed").click()
     atom = await page.locator("#atom").inner_text()
-    wait_until(lambda: "Something for the feed" in httpx2.get(atom).text, 20)
+    wait_until(lambda: "Something for the feed" in httpx2.get(atom).text, 60)
     # The address is shown once.
     await page.goto("/feeds")
     await expect(page.locator("#atom")).to_have_count(0)
@@ -70,7 +70,7 @@ async def test_a_token_is_made_used_and_revoked(page, hub):
     await row.get_by_role("link", name="Revoke").click()
     await page.get_by_role("button", name="Revoke it").click()
     await expect(page.get_by_text("it is refused within seconds")).to_be_visible()
-    wait_until(lambda: asked().status_code == 401, 6)
+    wait_until(lambda: asked().status_code == 401, 60)
 
 
 async def test_other_sessions_are_ended(hub, visit):

@@ -8,7 +8,7 @@ from angelia_testing.waiting import wait_until
 
 
 def decided(hub, message, login="alice"):
-    wait_until(lambda: hub.call("GET", f"/api/v1/messages/{message}/why?login={login}")["is_candidate"], 20)
+    wait_until(lambda: hub.call("GET", f"/api/v1/messages/{message}/why?login={login}")["is_candidate"], 60)
     return hub.call("GET", f"/api/v1/messages/{message}/why?login={login}")["agents"]
 
 
@@ -90,7 +90,7 @@ async def test_rules_are_put_in_order_by_dragging(hub, visit):
         if await page.locator("ol.rules h2 a").nth(0).text_content() == "third":
             break
     await expect(page.locator("ol.rules h2 a").nth(0)).to_have_text("third")
-    wait_until(lambda: hub.call("GET", "/api/v1/people/root/rules")["items"][0]["name"] == "third", 20)
+    wait_until(lambda: hub.call("GET", "/api/v1/people/root/rules")["items"][0]["name"] == "third", 60)
 
 
 async def test_quiet_hours_and_a_schedule(page, hub):
@@ -147,4 +147,4 @@ async def test_one_type_is_settled_in_the_tree(page, hub):
     when = page.get_by_label("When by Mail").first
     await when.select_option("weekly")
     await expect(page.locator("#saved")).to_contain_text("Saved.")
-    wait_until(lambda: "weekly" in str(hub.call("GET", "/api/v1/people/alice/preferences")["preferences"]), 20)
+    wait_until(lambda: "weekly" in str(hub.call("GET", "/api/v1/people/alice/preferences")["preferences"]), 60)

@@ -54,7 +54,7 @@ def event(number, key="k", exchange="x"):
 
 
 async def types(store, count):
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len(found := await store.list_messages(person_id=None)) < count:
             await asyncio.sleep(0.02)
     return sorted(message.type for message in found)

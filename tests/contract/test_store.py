@@ -51,7 +51,7 @@ async def test_hints_reach_other_processes(postgresql_url):
     await two.open()
     hints = two.hints()
     one.wake("messages")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert await anext(hints) == "messages"
     await one.close()
     await two.close()

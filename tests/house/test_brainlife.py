@@ -453,7 +453,7 @@ async def test_when_the_task_ends_a_mail_goes_out_once(asking, house, bench, pub
         await publish("wf.task", "ok64f0.64f0", json.dumps(TASK).encode())
     watch = asyncio.create_task(house.task_watch.run())
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not any("trigger_date" in entry for entry in (await asking.get("/notification")).json()["notifications"]):
                 await asyncio.sleep(0.05)
     finally:

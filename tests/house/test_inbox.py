@@ -333,7 +333,7 @@ async def test_open_pages_hear_of_news_and_of_marks_in_other_tabs(filled, browse
 
 
 async def _until_news(client, seen):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while (answer := await client.get(f"/inbox/live?seen={seen}")).status_code == 204:
             await asyncio.sleep(0.05)
     return answer

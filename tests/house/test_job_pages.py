@@ -59,7 +59,7 @@ async def working(house, camera):
 
 
 async def until(browser, place, text):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while text not in (page := await browser.get(place)):
             await asyncio.sleep(0.02)
     return page
@@ -129,7 +129,7 @@ async def test_while_it_runs_the_page_shows_progress_and_asks_for_what_is_new(wo
     page = await until(alice, place, "a quarter")
     assert 'value="25"' in page and ">running<" in page
     part = re.search(r'hx-get="([^"]+)"', page.partition('id="state"')[2])[1].replace("&amp;", "&")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while (answer := await alice.api.get(part, headers={"HX-Request": "true"})).status_code != 204:
             part = re.search(r'hx-get="([^"]+seen[^"]+)"', answer.text)[1].replace("&amp;", "&")
     working.on_poll = lambda work: Progress(0.5, "half")

@@ -66,7 +66,7 @@ async def submitted(bench, login="alice", n=0.0, status=202, **more):
     return await ask(bench, login, "POST", "/api/v1/jobs", SCRIPTED | {"parameters": {"n": n}} | more, status)
 
 
-async def until(bench, job_id, test=lambda job: job["ended_at"], login="alice", seconds=10):
+async def until(bench, job_id, test=lambda job: job["ended_at"], login="alice", seconds=60):
     async with asyncio.timeout(seconds):
         while not test(job := await ask(bench, login, "GET", f"/api/v1/jobs/{job_id}", None, 200)):
             await asyncio.sleep(0.01)
@@ -98,7 +98,7 @@ async def test_a_job_is_submitted_runs_and_gives_its_product(working):
 async def test_the_end_is_told_to_her_and_to_nobody_else(working):
     job = await submitted(working)
     await until(working, job["id"])
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (found := (await working.call("GET", "/api/v1/messages?type=job"))["items"]):
             await asyncio.sleep(0.02)
     (message,) = found
@@ -112,7 +112,7 @@ async def test_the_end_is_told_to_her_and_to_nobody_else(working):
 async def test_a_long_one_is_told_of_when_it_begins_too(working, scripted):
     scripted.is_done = False
     job = await submitted(working)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (found := (await working.call("GET", "/api/v1/messages?type=job"))["items"]):
             await asyncio.sleep(0.05)
     assert [one["type"] for one in found] == ["job.scripted.submitted"]
@@ -331,7 +331,7 @@ async def test_cancel_and_retry(working, scripted):
     await ask(working, "alice", "POST", f"/api/v1/jobs/{job['id']}/cancel", None, 409)
     scripted.is_done = True
     await ask(working, "alice", "POST", f"/api/v1/jobs/{job['id']}/retry", None, 200)
-    job = await until(working, job["id"])
+    job = await until(working, job["id"], seconds=25)  # sooner than a lease ends
     assert (job["state"], job["attempt"]) == ("done", 2)
     await ask(working, "alice", "POST", f"/api/v1/jobs/{job['id']}/retry", None, 409)
 

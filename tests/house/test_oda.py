@@ -88,7 +88,7 @@ class Client:
     async def until_done(self, reply, **params):
         """As the client does: it sends what it was told last."""
         seen = [reply["query_status"]]
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while reply["query_status"] not in ("done", "failed"):
                 await asyncio.sleep(0.02)
                 monitor = reply["job_monitor"]
@@ -171,13 +171,15 @@ REFUSED = [
     ),
     ({"instrument": "echo", "session_id": "../x"}, 400, "RequestNotUnderstood()", "session_id"),
     ({"instrument": "echo", "token": "rubbish"}, 403, "RequestNotAuthorized()", "The token provided is not valid"),
-    ({"instrument": "echo", "token": token(exp=5)}, 403, "RequestNotAuthorized()", "The token provided is expired, please try to logout"),
-    ({"instrument": "echo", "token": token(login="")}, 403, "RequestNotAuthorized()", "names nobody"),
+    ({"instrument": "echo", "token": {"exp": 5}}, 403, "RequestNotAuthorized()", "The token provided is expired, please try to logout"),
+    ({"instrument": "echo", "token": {"login": ""}}, 403, "RequestNotAuthorized()", "names nobody"),
 ]
 
 
 async def test_what_is_wrong_is_told_in_the_envelope_that_clients_read(client):
     for given, status, name, text in REFUSED:
+        # Signed here, not at import: a long run outlives a token.
+        given = {key: token(**value) if isinstance(value, dict) else value for key, value in given.items()}
         reply = await client.get("run_analysis", status, **given)
         assert reply["error"].startswith(name), given
         assert text in reply["error_message"], reply
@@ -204,7 +206,7 @@ async def test_roles_and_owners_are_looked_at(client):
 async def test_a_token_that_was_good_ends_all_the_same(client):
     mine = token(exp=datetime.now(UTC).timestamp() + 1.5)
     assert await client.get("instr-list", token=mine) == ["echo", "squares"]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await client.api.get("/dispatch-data/instr-list", params={"token": mine})).status_code != 403:
             await asyncio.sleep(0.1)
 
@@ -228,7 +230,7 @@ async def test_a_call_back_needs_the_secret_of_its_job(client, house):
     mine = token()
     reply = await client.run(token=mine, seconds=5, n=7)
     job_id = reply["job_monitor"]["job_id"]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (job := await house.store.job(job_number(job_id))).state.label != "running":
             await asyncio.sleep(0.02)
     secret = callback_secret(house.secret, job)
@@ -369,7 +371,7 @@ async def test_an_incident_is_told_to_those_who_look_after_them(client, bench):
     }
     answer = await client.api.post("/dispatch-data/report_incident", params={"token": mine}, data=form)
     assert answer.json()["email_report_status"] == "incident report email successfully sent"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (items := (await bench.call("GET", "/api/v1/people/carol/inbox"))["items"]):
             await asyncio.sleep(0.05)
     assert "job.incident" in json.dumps(items[0])
@@ -395,7 +397,7 @@ async def test_who_has_a_token_is_known_to_the_hub_and_told_as_it_says(client, b
 
 async def mail_of(bench, login, count):
     """Why the newest of so many messages was told by mail, or not."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(items := (await bench.call("GET", f"/api/v1/people/{login}/inbox"))["items"]) < count:
             await asyncio.sleep(0.05)
     why = await bench.why(items[0]["message"]["id"], login)

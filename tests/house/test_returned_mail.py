@@ -46,7 +46,7 @@ FAILED = REPORT.format(action="failed", status="5.1.1")
 async def inlet(bench):
     made = MailInlet(MailInletSettings(), bench.store, bench.house.secret, lambda: bench.now)
     running = asyncio.create_task(made.run(bench.house.intake.accept))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not made.port:
             await asyncio.sleep(0.01)
     yield made

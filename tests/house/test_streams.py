@@ -135,7 +135,7 @@ async def test_a_client_goes_on_from_its_cursor_on_all_three_ways(port, publish)
 async def read_sse(api, query, headers, count):
     """Bodies of events, and the last id."""
     seen, last = [], ""
-    async with api.stream("GET", f"/api/v1/stream?{query}", headers=headers) as answer, asyncio.timeout(10):
+    async with api.stream("GET", f"/api/v1/stream?{query}", headers=headers) as answer, asyncio.timeout(60):
         assert answer.headers["content-type"] == "text/event-stream"
         async for line in answer.aiter_lines():
             if line.startswith("id: "):
@@ -376,7 +376,7 @@ async def test_an_event_stream_ends_with_its_rights(port, bench, token, monkeypa
     monkeypatch.setattr(sse, "RECHECK", 0.3)
     headers = {"Authorization": f"Bearer {token['secret']}"}
     async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers) as api:
-        async with api.stream("GET", "/api/v1/stream?exchange=inner") as answer, asyncio.timeout(10):
+        async with api.stream("GET", "/api/v1/stream?exchange=inner") as answer, asyncio.timeout(60):
             lines = answer.aiter_lines()
             while not (await anext(lines)).startswith("event: bound"):
                 pass
@@ -387,7 +387,7 @@ async def test_an_event_stream_ends_with_its_rights(port, bench, token, monkeypa
 
 async def test_text_of_an_enemy_stays_in_its_data_line(port, house):
     async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as api:
-        async with api.stream("GET", "/api/v1/stream?exchange=open") as answer, asyncio.timeout(10):
+        async with api.stream("GET", "/api/v1/stream?exchange=open") as answer, asyncio.timeout(60):
             lines = answer.aiter_lines()
             while not (await anext(lines)).startswith("data: "):
                 pass

@@ -128,7 +128,7 @@ def test_many_at_once_are_sent_once(bot, tmp_path, api):
     threads = [threading.Thread(target=bot.send_message, args=(f"more {number}",), kwargs={"limit": 5}) for number in range(4)]
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
-    wait_until(lambda: not waiting(tmp_path), 20)
+    wait_until(lambda: not waiting(tmp_path), 60)
     assert sorted(api.messages) == sorted([f"text {number}" for number in range(10)] + [f"more {number}" for number in range(4)])
 
 

@@ -34,7 +34,7 @@ def test_the_clock_jumps_to_and_fro(tmp_path):  # figure R10, fault F34, promise
             assert post(hub, f"waits-{number}") == 201
         assert post(hub, "held", "rare") == 201
         began = time.monotonic()
-        wait_until(lambda: hub.count("SELECT count(*) FROM deliveries WHERE attempts > 0 AND state = 2") == 20, 20)
+        wait_until(lambda: hub.count("SELECT count(*) FROM deliveries WHERE attempts > 0 AND state = 2") == 20, 60)
         for number, setting in enumerate(["+1h", "-1h", "+1d", "-1d", "+0"]):
             clock.set(setting)
             time.sleep(0.3)
@@ -66,12 +66,12 @@ def test_the_end_of_32_bits(tmp_path):  # figure R10
     try:
         assert post(hub, "before") == 201
         # The hub's clock goes on evenly, so this one waits for the moment itself: it is started again after it.
-        wait_until(lambda: len(list(hub.folder.glob("mail/alice@example.org/new/*"))) == 1, 20)
+        wait_until(lambda: len(list(hub.folder.glob("mail/alice@example.org/new/*"))) == 1, 60)
         clock.set("@2038-01-19 03:14:08")
         hub.stop()
         hub.start()
         assert post(hub, "after") == 201
-        wait_until(lambda: len(list(hub.folder.glob("mail/alice@example.org/new/*"))) == 2, 20)
+        wait_until(lambda: len(list(hub.folder.glob("mail/alice@example.org/new/*"))) == 2, 60)
         before, after = (row[0] for row in hub.rows("SELECT received_us FROM messages ORDER BY id"))
         assert before < 2**31 * 1_000_000 <= after
         assert hub.faults() == []
@@ -88,7 +88,7 @@ def test_a_hub_that_starts_after_the_clock_went_back_has_nothing_stuck(tmp_path)
     try:
         for number in range(8):
             assert post(hub, f"s{number}") == 201
-        wait_until(lambda: hub.count("SELECT count(*) FROM deliveries WHERE state = 2 AND last_error != ''") == 8, 20)
+        wait_until(lambda: hub.count("SELECT count(*) FROM deliveries WHERE state = 2 AND last_error != ''") == 8, 60)
     finally:
         hub.stop()
     sink = Sink()
@@ -96,7 +96,7 @@ def test_a_hub_that_starts_after_the_clock_went_back_has_nothing_stuck(tmp_path)
     clock.set("+0")
     hub = Hub(tmp_path / "hub", ANGELIA__AGENTS__MAIL__URL=f"smtp://127.0.0.1:{sink.port}", **clock.environment)
     try:
-        wait_until(lambda: len(sink.mails) == 8, 40)
+        wait_until(lambda: len(sink.mails) == 8, 60)
         assert hub.faults() == []
     finally:
         hub.stop()

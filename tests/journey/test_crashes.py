@@ -68,7 +68,7 @@ def test_the_checker_sees_a_hub_that_acknowledges_before_it_stores(folder):
         lost = 0
         for _ in range(10):
             had = len(load.acknowledged())
-            wait_until(lambda: len(load.acknowledged()) > had + 100, 30)
+            wait_until(lambda: len(load.acknowledged()) > had + 100, 60)
             hub.kill()
             hub.start()
             there = {subject: 1 for (subject,) in hub.rows("SELECT idem_key FROM messages")}

@@ -68,7 +68,7 @@ async def test_learning_from_a_broker_keeps_nothing(folder, vhost):
     async def are_gone():
         return await asyncio.to_thread(vhost.queues) == []
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await are_gone():
             await asyncio.sleep(0.2)
     await wire.close()

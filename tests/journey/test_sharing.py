@@ -99,16 +99,16 @@ def test_a_worker_frozen_past_its_lease_sends_no_third_time_and_marks_nothing(sh
     hubs = [web, frozen]
     try:
         assert httpx2.post(f"{web.url}/api/v1/messages", json={"type": "a", "to": ["alice"], "subject": "once"}).status_code == 201
-        wait_until(lambda: len(sink.mails) == 1, 30)
+        wait_until(lambda: len(sink.mails) == 1, 60)
         frozen.server.kill(signal.SIGSTOP)
         sink.mode = "ok"
         hubs.append(work())
         state = "SELECT state, fence, ended_us, last_error FROM deliveries WHERE agent = 'mail'"
-        wait_until(lambda: web.rows(state)[0][0] == 10, 40)
+        wait_until(lambda: web.rows(state)[0][0] == 10, 60)
         ended = web.rows(state)
         frozen.server.kill(signal.SIGCONT)
         assert httpx2.post(f"{web.url}/api/v1/messages", json={"type": "a", "to": ["alice"], "subject": "after"}).status_code == 201
-        wait_until(lambda: len(sink.mails) == 3, 20)
+        wait_until(lambda: len(sink.mails) == 3, 60)
         # The late one had its answer long ago, and has had turns since.
         assert frozen.stop() == 0
         assert web.rows(state + " ORDER BY id LIMIT 1") == ended
@@ -144,8 +144,8 @@ def test_a_database_that_takes_connections_and_says_nothing(shared, tmp_path, po
                 assert client.get("/healthz/live").status_code == 200
                 assert client.get("/healthz/ready").status_code == 503
                 proxy.mode = "ok"
-                wait_until(lambda mode=mode: post(f"{mode}-after").status_code in (200, 201), 15)
-                wait_until(lambda: client.get("/healthz/ready").status_code == 200, 15)
+                wait_until(lambda mode=mode: post(f"{mode}-after").status_code in (200, 201), 60)
+                wait_until(lambda: client.get("/healthz/ready").status_code == 200, 60)
         wait_until(lambda: hub.count(PENDING) == 0, 60)
         assert hub.faults() == []
     finally:

@@ -130,7 +130,7 @@ def test_retry_after_is_obeyed_and_a_minute_takes_twenty(tmp_path, api):
     outbox.put(message("k0"))
     outbox.start()
     try:
-        wait_until(lambda: len(api.messages) == 20, 20)
+        wait_until(lambda: len(api.messages) == 20, 60)
         assert api.asked_at[1] - api.asked_at[0] >= 1.9
         time.sleep(0.5)
         assert api.messages == [f"s{number}\nb" for number in range(20)] and len(outbox.waiting()) == 5 and not api.faults
@@ -202,6 +202,6 @@ def test_an_outbox_survives_a_crash_and_sets_aside_what_never_goes(tmp_path):
     second = Outbox("x", tmp_path, send)
     second.put(message("one", "one"))
     second.start()
-    wait_until(lambda: not second.waiting(), 10)
+    wait_until(lambda: not second.waiting(), 60)
     second.stop()
     assert sent == ["one", "two"] and len(list((tmp_path / "refused").glob("*.txt"))) == 1

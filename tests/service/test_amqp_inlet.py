@@ -75,7 +75,7 @@ async def running(vhost, sqlite_store, intake, wire):
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def until(what, seconds=30):
+async def until(what, seconds=60):
     async with asyncio.timeout(seconds):
         while True:
             found = what()

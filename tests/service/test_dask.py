@@ -40,7 +40,7 @@ class TestDask(InstrumentSuite):
 async def test_what_was_begun_goes_on_without_the_hub(bed):
     work = bed.work(bed.good | {"seconds": 1.5})
     handle = await bed.instrument.submit(work)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (said := await bed.instrument.poll(work, handle)) != Progress(0.5, "half way"):
             assert isinstance(said, Progress)
             await asyncio.sleep(0.05)

@@ -30,7 +30,7 @@ class TestRabbitMQ(BrokerSuite):
     """On a virtual host of its own for each test."""
 
 
-async def until(what, seconds=20.0):
+async def until(what, seconds=60.0):
     """Poll until it holds."""
     async with asyncio.timeout(seconds):
         while not (found := await what()):
@@ -38,7 +38,7 @@ async def until(what, seconds=20.0):
     return found
 
 
-async def published(broker, entry, seconds=40.0):
+async def published(broker, entry, seconds=60.0):
     """Publish as a caller does who tries again; how often it was refused."""
     refused = 0
     async with asyncio.timeout(seconds):
@@ -76,12 +76,12 @@ async def test_a_killed_broker_loses_nothing_that_it_confirmed(rabbitmq, brokers
         assert await until(broker.faults)
         await asyncio.to_thread(rabbitmq.start)
         before = len(confirmed)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(confirmed) < before + 20:
                 await asyncio.sleep(0.05)
         is_over.set()
         await publishing
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while seen[-1] < confirmed[-1]:
                 some = await anext(follower)
                 assert not isinstance(some, Gap)
@@ -101,7 +101,7 @@ async def test_a_stream_killed_just_after_its_birth_is_replaced_and_the_gap_is_t
         await asyncio.to_thread(rabbitmq.start)
         await published(broker, event(1))
         seen, gaps = [], 0
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while 1 not in seen:
                 some = await anext(follower)
                 if isinstance(some, Gap):
@@ -139,7 +139,7 @@ async def test_a_deleted_stream_is_a_gap_and_life_goes_on(vhost, brokers):
         (queue,) = [name for name in vhost.queues() if ".runs." in name]
         await asyncio.to_thread(vhost.delete_queue, queue)
         await published(broker, event(2))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             gap = await anext(follower)
         assert isinstance(gap, Gap) and gap.resumes_at.epoch != head.epoch
         assert numbers(await taken(follower, 1)) == [2]
@@ -165,7 +165,7 @@ async def test_an_exchange_that_is_missing_is_told_and_found_later(vhost, broker
     following = asyncio.create_task(anext(broker.follow("theirs")))
     await asyncio.to_thread(vhost.declare_exchange, "theirs")
     number = 2
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not following.done():
             number += 1
             await published(broker, event(number, "theirs"))

@@ -218,6 +218,8 @@ class Dispatcher:
         if job.state.is_at_instrument and (instrument := self.instruments.get(job.instrument)) is not None:
             held = self._held.get(job_id)
             handle = held.job.handle if held is not None else job.handle
+            if held is not None:
+                held.hurry.set()
             await cancel_quietly(instrument, self._work(job), handle or "")
         return cancelled
 
@@ -276,8 +278,9 @@ class Dispatcher:
         rooms = self._rooms()
         claimed = await self._store.claim_jobs(rooms, LEASE, now, AT_ONCE) if rooms else []
         for claim in claimed:
-            if claim.job.job_id in self._held:
-                continue  # our own lease ran out while the store took nothing: the task that has it finds its fence old
+            if (before := self._held.get(claim.job.job_id)) is not None and before.task is not None:
+                # Tried again, or our own lease ran out while the store took nothing: that task's fence is old.
+                before.task.cancel()
             held = Held(claim.job, claim.is_first, asyncio.Event())
             held.task = asyncio.create_task(self._carry(held), name=f"job {claim.job.public_id}")
             self._held[claim.job.job_id] = held
@@ -307,7 +310,8 @@ class Dispatcher:
         except Exception:  # noqa: BLE001 - one job must not end the others; its lease brings it back
             telemetry.log.exception("job_left", job=held.job.public_id)
         finally:
-            self._held.pop(held.job.job_id, None)
+            if self._held.get(held.job.job_id) is held:
+                del self._held[held.job.job_id]
             self._wake()
 
     async def drain(self) -> None:

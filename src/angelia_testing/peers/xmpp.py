@@ -123,7 +123,7 @@ class Reader:
 
     async def __aenter__(self) -> "Reader":
         self.client.connect("127.0.0.1", self._server.port)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             await self._ready
         return self
 

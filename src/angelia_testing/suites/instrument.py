@@ -94,7 +94,7 @@ class InstrumentSuite:
         if bed.slow is None:
             pytest.skip("it has no slow jobs")
         slow, quick = bed.work(bed.slow), bed.work(bed.good)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             handle = await bed.instrument.submit(slow)
             other = await bed.instrument.submit(quick)
             assert isinstance(await outcome_of(bed.instrument, quick, other), Done)
