@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from html.parser import HTMLParser
 from urllib.parse import urldefrag, urljoin, urlsplit
 
@@ -18,12 +19,14 @@ MOST_OF_A_KIND = 4
 MOST = 400
 
 
+@lru_cache(maxsize=1)
 def routes() -> list[APIRoute]:
     """The routes that somebody opens in a browser."""
     found = [route for room in ROOMS for route in room.router.routes if isinstance(route, APIRoute) and "GET" in (route.methods or ())]
     return [route for route in found if not route.path.startswith(_NOT_PAGES)]
 
 
+@lru_cache(maxsize=10_000)
 def pattern_of(path: str) -> str | None:
     """The route that a path leads to, as it was written down, None for what is no page."""
     if path.startswith(_NOT_PAGES):
@@ -63,18 +66,20 @@ class Tour:
             yield from found
 
 
-def tour(hub: SampleHub, login: str | None) -> Tour:
+def tour(hub: SampleHub, login: str | None, most_of_a_kind: int = MOST_OF_A_KIND) -> Tour:
     """Follow every link from every page that needs no parameter; of many pages of a kind only the first few."""
     made, seen = Tour(), set[str]()
     starts = [route.path for route in routes() if "{" not in route.path]
     queue = deque(sorted(starts))
     counts: dict[str, int] = {}
     cookies = dict([hub.cookie(login)]) if login else {}
-    with httpx2.Client(base_url=hub.url, cookies=cookies, timeout=15) as client:
+    with httpx2.Client(base_url=hub.url, cookies=cookies, timeout=60) as client:
         while queue and len(seen) < MOST:
             place = queue.popleft()
+            if place in seen:
+                continue
             pattern = pattern_of(urlsplit(place).path)
-            if place in seen or pattern is None or counts.get(pattern, 0) >= MOST_OF_A_KIND:
+            if pattern is None or counts.get(pattern, 0) >= most_of_a_kind:
                 continue
             seen.add(place)
             counts[pattern] = counts.get(pattern, 0) + 1

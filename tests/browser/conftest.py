@@ -4,8 +4,9 @@ import inspect
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
-from angelia_testing.browser import chromium, filled, hub, page, root_page, shown_hub, visit
+from angelia_testing.browser import Sights, chromium, filled, hub, page, root_page, shown_hub, visit
 from angelia_testing.peers.process import missing
 from angelia_testing.places import tour
 from angelia_testing.waiting import wait_until
@@ -40,3 +41,25 @@ def tours(shown_hub):
     place = f"/api/v1/jobs/{shown_hub.call('POST', '/api/v1/jobs', asked, as_whom='alice')['id']}"
     wait_until(lambda: shown_hub.call("GET", place, as_whom="alice")["ended_at"], 30, 0.1, "the end of the job")
     return {login: tour(shown_hub, login) for login in ("alice", "root", None)}
+
+
+SHIFTS = """
+window.shifts = [];
+new PerformanceObserver((list) => { for (const one of list.getEntries()) if (!one.hadRecentInput && one.value > 0.01) window.shifts.push(one.value + " " + one.sources.map((source) => source.node?.outerHTML?.slice(0, 80)).join(" | ")); })
+  .observe({type: "layout-shift", buffered: true});
+"""
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def all_sights(chromium, shown_hub):
+    """The pages of those who look at everything: what shifts is noted."""
+    made = Sights(chromium, shown_hub, [SHIFTS])
+    yield made
+    await made.end()
+
+
+@pytest.fixture
+def sights(all_sights):
+    """The same for one test, which fails for what went wrong in the browser meanwhile."""
+    yield all_sights
+    all_sights.check()

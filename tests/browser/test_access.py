@@ -31,9 +31,10 @@ async def violations(page, rules=RULES) -> list[str]:
     return [f"{one['id']}: {node['target']}: {node['failureSummary']}" for one in found["violations"] for node in one["nodes"]]
 
 
-async def look(page, path) -> list[str]:
+async def look(page, path, axe) -> list[str]:
     """A page in two widths and two kinds of light."""
     await page.goto(path)
+    await page.evaluate(axe)
     found = []
     for size in (WIDE, PHONE):
         await page.set_viewport_size(size)
@@ -49,12 +50,10 @@ async def look(page, path) -> list[str]:
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
-async def test_nothing_stands_in_anybodys_way(pattern, tours, shown_hub, visit, axe):
+async def test_nothing_stands_in_anybodys_way(pattern, tours, sights, axe):
     found = []
     for login, path in examples(tours, pattern):
-        page = await visit(shown_hub, login)
-        await page.context.add_init_script(axe)
-        found += await look(page, path)
+        found += await look(await sights.of(login), path, axe)
     assert found == []
 
 

@@ -81,7 +81,7 @@ async def test_foreign_text_is_text_on_every_page(attacked_hub, visit, login):
     # The preview of a letter stands in a frame; alone it has no icon.
     page.watch.expect("favicon.ico")
     shown = 0
-    for path in list(tour(hub, login).paths()):
+    for path in list(tour(hub, login, 2).paths()):
         answer = await page.goto(path)
         assert answer.status == 200, path
         text = await page.locator("body").inner_text()

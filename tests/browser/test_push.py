@@ -5,11 +5,20 @@ import json
 import re
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import expect
 
+from angelia_testing.browser import CHROMIUM, launched
 from angelia_testing.peers.hub import SampleHub
 from angelia_testing.peers.push_service import PushService
 from angelia_testing.waiting import eventually
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def chromium():
+    """A whole one: the shell that the other tests use shows no notifications."""
+    async with launched(CHROMIUM) as browser:
+        yield browser
 
 
 @pytest.fixture(scope="module")

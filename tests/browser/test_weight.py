@@ -7,21 +7,16 @@ from angelia_testing.places import routes
 
 MOST_BYTES = 150_000
 PATTERNS = sorted({route.path for route in routes()})
-SHIFTS = """
-window.shifts = [];
-new PerformanceObserver((list) => { for (const one of list.getEntries()) if (!one.hadRecentInput && one.value > 0.01) window.shifts.push(one.value + " " + one.sources.map((source) => source.node?.outerHTML?.slice(0, 80)).join(" | ")); })
-  .observe({type: "layout-shift", buffered: true});
-"""
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
-async def test_a_first_visit(pattern, tours, shown_hub, visit):
+async def test_a_first_visit(pattern, tours, sights):
     who = next((login for login, one in tours.items() if one.pages.get(pattern)), "")
     if who == "":
         return  # no page: a redirect, a download; tests/browser/test_access.py sees to it that links lead to all of them
-    page = await visit(shown_hub, who)
-    await page.context.add_init_script(SHIFTS)
+    page = await sights.of(who)
     wire = await page.context.new_cdp_session(page)
+    await wire.send("Network.clearBrowserCache")
     sizes = []
     wire.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
     await wire.send("Network.enable")
@@ -35,3 +30,4 @@ async def test_a_first_visit(pattern, tours, shown_hub, visit):
     await page.goto(tours[who].pages[pattern][0])
     await page.wait_for_timeout(250)
     assert await page.evaluate("window.shifts") == []
+    await wire.detach()

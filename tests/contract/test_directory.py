@@ -65,7 +65,7 @@ class Http:
         self.store, self.ids, self.clock, self.roles, self.trouble = store, ids, Clock(), {}, None
         self.peer = ScriptedHttp(self.answer)
         self.outbound = Outbound("127.0.0.0/8")
-        made = HttpDirectorySettings(url=f"{self.peer.url}/roles?object={{object}}", **({"timeout": 1.0} | settings))
+        made = HttpDirectorySettings(url=f"{self.peer.url}/roles?object={{object}}", **({"timeout": 10.0} | settings))
         self.directory = HttpDirectory("peer", made, self.outbound, store, self.clock)
 
     def answer(self, asked):
@@ -109,7 +109,7 @@ async def store_of_people(sqlite_url):
 
 @pytest.fixture
 async def http(store_of_people):
-    made = Http(*store_of_people, ttl=5.0, stale=100.0)
+    made = Http(*store_of_people, ttl=5.0, stale=100.0, timeout=1.0)
     yield made
     await made.close()
 
@@ -135,7 +135,7 @@ class TestHttp(DirectorySuite):
 
     @pytest.fixture(params=["500", "cut", "silent"])
     async def world(self, store_of_people, request):
-        made = Http(*store_of_people, ttl=0.0, stale=0.0)
+        made = Http(*store_of_people, ttl=0.0, stale=0.0, **({"timeout": 1.0} if request.param == "silent" else {}))
         asked_to_fail = made.fail
 
         async def fail():

@@ -30,7 +30,7 @@ class SampleHub:
         argv = [*ANGELIA, "serve", "--sample", "--data-dir", str(self.data), "--port", str(self.port)]
         self.server = Server("angelia", argv, [self.port], self.folder, self._environment)
         # One client for all calls: to make one is slower than what it is asked for.
-        self._client = httpx2.Client(base_url=self.url, timeout=15)
+        self._client = httpx2.Client(base_url=self.url, timeout=60)
         self._cookies: dict[str, tuple[str, str]] = {}
 
     def secret(self, name: str) -> str:
