@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page, Request, WebError, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page, Request, ViewportSize, WebError, async_playwright, expect
 
 from angelia_testing.peers.hub import SampleHub
 from angelia_testing.peers.process import missing
@@ -29,7 +29,8 @@ ARGUMENTS = (
 )
 PATIENCE = 45_000.0  # milliseconds; it only bounds how long a failure takes
 expect.set_options(timeout=PATIENCE)
-WIDE, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 800}
+WIDE: ViewportSize = {"width": 1280, "height": 800}
+PHONE: ViewportSize = {"width": 390, "height": 800}
 # What hostile texts try to set, and what the browser says of the content policy before the report has gone.
 _CANARY = """
 Object.defineProperty(window, "__xss", { set(value) { console.error("the canary: __xss was set to " + value); } });
