@@ -8,6 +8,9 @@ DATA ?= var
 WORKERS ?= 4
 STATIC := src/angelia/web/static/manifest.json
 
+# Hubs are started again and again by the tests: compiled once, not each time.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help run test check soak lint lock assets bench clean peers messages pictures
 
 help: ## List the commands
