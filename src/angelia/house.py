@@ -60,13 +60,13 @@ from angelia.model.experiment import CleanUp
 from angelia.model.person import Address, Person
 from angelia.outbound import Outbound
 from angelia.parameters.reading import read_declaration
-from angelia.plugins import agent_classes, instrument_class, provider_class, signed_tokens_class
+from angelia.plugins import agent_classes, api_maker, instrument_class, provider_class, signed_tokens_class
 from angelia.settings import Settings, secret_of, section
 from angelia.store import InboxItem
 from angelia.stores.sql import SqlStore, open_store
-from angelia.web.app import make_api
 from angelia.web.context import Context
 from angelia.web.forms import item_out
+from angelia.web.late import Late
 from angelia.web.live import Live
 from angelia.web.signin.providers import Provider
 from angelia.web.signin.sessions import Sessions
@@ -84,6 +84,8 @@ from angelia.wire.traced import traced_accept, traced_app
 STATES_KEPT = timedelta(days=90)
 STAGES = ("planner", "digester", "relay", "janitor", "crier", "herald", "dispatcher")
 """The life of a message, in order; then what is done with reported transitions, and jobs."""
+FRAMEWORK_AFTER = 5.0
+"""Seconds after the start in which what came meanwhile has gone first."""
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -102,6 +104,7 @@ class House:
         self.agents = agents
         self.secret, self.outbound = lent.secret, lent.outbound
         self._templates = templates
+        self.framework: Late | None = None
         self._stop = asyncio.Event()
         self._is_only_worker = False
         self.hints = {name: Hint() for name in STAGES}
@@ -241,8 +244,8 @@ class House:
             verify=self.verify,
             clean_up=make_outlets(self.settings).clean_up,
         )
-        api = make_api(context)
-        bonfire = BonfireDialect(api, self.store, callers, now, self._wake_transitions, web.max_body)
+        self.framework = Late(context, api_maker)
+        bonfire = BonfireDialect(self.framework, self.store, callers, now, self._wake_transitions, web.max_body)
         hermes = HermesDialect(bonfire, accept, callers, self.store, now)
         analyses = OdaDialect(
             hermes, self.dispatcher, self.store, accept, now, self._changed,
@@ -254,6 +257,11 @@ class House:
         base_url = self.settings.house.base_url
         gate = NtfyDialect(gate, NtfyHub(self.store, self.sources, self.streams, accept, callers, now, _shown, base_url, web.max_body))
         return traced_app(gate) if tracing.is_on() else gate
+
+    async def load_framework(self) -> None:
+        """What the first page would wait for; nothing without a web side."""
+        if self.framework is not None:
+            await self.framework.load()
 
     def _gate(self, behind: App, callers: Callers, sessions: Sessions) -> App:
         """Live streams, before all else."""
@@ -504,9 +512,11 @@ async def serve(settings: Settings, *, roles: Iterable[str] = ("web", "work"), r
         if ready is not None:
             ready(house)
         telemetry.log.info("started", roles=list(roles), port=web.port)
+        soon = loop.call_later(FRAMEWORK_AFTER, lambda: tasks.append(asyncio.create_task(house.load_framework())))
         try:
             await asyncio.gather(*tasks)
         finally:
+            soon.cancel()
             stop()
             tracing.stop()
         telemetry.log.info("stopped")

@@ -10,6 +10,8 @@ AGENTS = "angelia.agents"
 INSTRUMENTS = "angelia.instruments"
 # Loaded where a provider is configured, and only there: reading its library takes a tenth of a second of every start.
 _OIDC = EntryPoint("oidc", "angelia.web.signin.provider:OidcProvider", "angelia.providers")
+# The framework and all routes: half of what there is to read.
+_PAGES = EntryPoint("api", "angelia.web.app:make_api", "angelia.web")
 _SIGNED = EntryPoint("signed", "angelia.wire.signed_tokens:SignedTokens", "angelia.tokens")
 
 
@@ -49,3 +51,8 @@ def provider_class() -> Any:
 def signed_tokens_class() -> Any:
     """The class that knows tokens of another service; it is called with a public key and the algorithms that may be used."""
     return _SIGNED.load()
+
+
+def api_maker() -> Any:
+    """What makes the application of API and pages; it is called with the context of the web."""
+    return _PAGES.load()

@@ -6,11 +6,13 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.routing import Route
 
+from angelia.web.late import Late
+
 
 def app_behind(app: Any) -> FastAPI:
     """The framework's app; what stands before it gives on what it does not know."""
     while not isinstance(app, FastAPI):
-        app = app._behind
+        app = app.made() if isinstance(app, Late) else app._behind
     return app
 
 

@@ -138,7 +138,7 @@ def angelia(url, *arguments):
 
 def test_of_two_upgrades_at_once_one_waits(url):
     running = [angelia(url, "db", "upgrade") for _ in range(2)]
-    assert [(one.communicate(timeout=30)[1], one.returncode) for one in running] == [("", 0)] * 2
+    assert [(one.communicate(timeout=60)[1], one.returncode) for one in running] == [("", 0)] * 2
     assert on(url, version) == HEAD
 
 
@@ -152,7 +152,7 @@ def test_a_hub_refuses_a_schema_that_it_does_not_speak(url, found, told, tmp_pat
     stamp(url, found)
     before = on(url, state)
     hub = angelia(url, "serve", "--data-dir", str(tmp_path), "--port", str(free_port()))
-    _, told_of = hub.communicate(timeout=30)
+    _, told_of = hub.communicate(timeout=60)
     assert hub.returncode == 1, told_of
     assert told in told_of and "Traceback" not in told_of
     assert on(url, state) == before

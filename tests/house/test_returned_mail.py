@@ -66,7 +66,7 @@ async def sent(bench):
 
 async def bring(inlet, to, text):
     def work():
-        with smtplib.LMTP("127.0.0.1", inlet.port, timeout=10) as server:
+        with smtplib.LMTP("127.0.0.1", inlet.port, timeout=60) as server:
             return server.sendmail("", [to], text.encode())
 
     return await asyncio.to_thread(work)

@@ -20,7 +20,7 @@ def test_a_backlog_of_a_hundred_thousand_at_the_start(folder, sink, sized):  # f
     began = time.monotonic()
     hub = Hub(folder, ANGELIA__AGENTS__MAIL__URL=sink.url)
     try:
-        with httpx2.Client(base_url=hub.url, timeout=20) as client:
+        with httpx2.Client(base_url=hub.url, timeout=60) as client:
             wait_until(lambda: client.get("/healthz/ready").status_code == 200, 30, every=0.01)
             ready = time.monotonic() - began
             time.sleep(3)

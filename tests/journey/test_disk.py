@@ -24,7 +24,7 @@ def test_a_full_disk_is_said_and_survived():  # figure R6
         hub = Hub(disk / "hub")
         filler = disk / "filler"
         try:
-            with httpx2.Client(base_url=hub.url, timeout=10) as client:
+            with httpx2.Client(base_url=hub.url, timeout=60) as client:
                 post = lambda n: client.post("/api/v1/messages", json={"type": "a", "body": "x" * 20_000, "idempotency_key": str(n)})  # noqa: E731
                 assert post(0).status_code == 201
                 with filler.open("wb", buffering=0) as file:
@@ -55,7 +55,7 @@ def test_a_failing_flush_is_never_an_acknowledgement(tmp_path):  # figure R3, fa
     upgrade(f"sqlite:///{folder / 'angelia.db'}")
     hub = Hub(folder, wrap=lambda argv: failing(argv, FLUSH, error="EIO", when=14))
     try:
-        with httpx2.Client(base_url=hub.url, timeout=10) as client:
+        with httpx2.Client(base_url=hub.url, timeout=60) as client:
             statuses = [client.post("/api/v1/messages", json={"type": "a", "idempotency_key": str(n)}).status_code for n in range(60)]
         assert set(statuses) == {201, 503}
         assert statuses[-1] == 503
@@ -67,7 +67,7 @@ def test_a_failing_flush_is_never_an_acknowledgement(tmp_path):  # figure R3, fa
 def posted(hub, count=40):
     """What was acknowledged of a run of messages, each sent up to three times; ends early with the hub."""
     acknowledged, statuses = {}, []
-    with httpx2.Client(base_url=hub.url, timeout=10) as client:
+    with httpx2.Client(base_url=hub.url, timeout=60) as client:
         for number in range(count):
             for _ in range(3):
                 try:
@@ -133,7 +133,7 @@ def is_listening(port):
 def test_a_database_that_another_process_holds_is_said_and_survived(hub):  # fault F15
     statuses, slowest = [], 0.0
     other = sqlite3.connect(hub.folder / "angelia.db", isolation_level=None, timeout=20, check_same_thread=False)
-    with httpx2.Client(base_url=hub.url, timeout=20) as client:
+    with httpx2.Client(base_url=hub.url, timeout=60) as client:
         post = lambda n: client.post("/api/v1/messages", json={"type": "a", "to": ["bob"], "idempotency_key": f"k{n}"}).status_code  # noqa: E731
         assert post(0) == 201
         other.execute("BEGIN IMMEDIATE")

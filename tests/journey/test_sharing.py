@@ -128,7 +128,7 @@ def test_a_database_that_takes_connections_and_says_nothing(shared, tmp_path, po
     through = shared | {"ANGELIA__HOUSE__DATABASE": shared["ANGELIA__HOUSE__DATABASE"].replace(f":{postgresql.port}/", f":{proxy.port}/")}
     hub = Hub(tmp_path / "hub", **through)
     try:
-        with httpx2.Client(base_url=hub.url, timeout=30) as client:
+        with httpx2.Client(base_url=hub.url, timeout=60) as client:
             post = lambda n: client.post("/api/v1/messages", json={"type": "a", "to": ["alice"], "idempotency_key": f"k{n}"})  # noqa: E731
             assert post(0).status_code == 201
             for mode in ("freeze", "refuse"):

@@ -38,21 +38,13 @@ from angelia.web import (
     wishes,
 )
 from angelia.web.context import Context
+from angelia.web.headers import HEADERS
 from angelia.web.openapi import Api
 from angelia.web.pages.errors import error_page, is_page, to_sign_in
 from angelia.web.pages.rooms import ROOMS
 from angelia.web.signin.guard import SignInNeeded
 from angelia.wire.problems import TITLES, problem, problem_of
 from angelia.wire.secrets import without_secrets
-
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'; report-uri /csp-reports",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
 
 
 def make_api(context: Context) -> FastAPI:
@@ -121,7 +113,7 @@ async def _with_headers(request: Request, proceed: Callable[[Request], Awaitable
 
 def _dressed(request: Request, answer: Response) -> Response:
     """With the headers that every answer has."""
-    for name, value in _HEADERS.items():
+    for name, value in HEADERS.items():
         answer.headers.setdefault(name, value)
     if request.app.state.context.base_url.startswith("https://"):
         answer.headers.setdefault("Strict-Transport-Security", "max-age=31536000")

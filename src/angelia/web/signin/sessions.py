@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from time import monotonic
 
-from fastapi import Request, Response
-from starlette.requests import HTTPConnection
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
 
 from angelia.model.person import Person
 from angelia.store import Session, Store

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from ipaddress import ip_address
 from time import monotonic
 
-from fastapi import Request
+from starlette.requests import Request
 
 from angelia.model.errors import RateLimited
 
