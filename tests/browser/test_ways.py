@@ -46,7 +46,7 @@ async def test_a_feed_is_made_read_and_revoked(page, hub):
     await page.get_by_label("Name").fill("News for me")
     await page.get_by_role("button", name="Make the feed").click()
     atom = await page.locator("#atom").inner_text()
-    wait_until(lambda: "Something for the feed" in httpx2.get(atom).text, 60)
+    wait_until(lambda: "Something for the feed" in httpx2.get(atom, timeout=60).text, 60)
     # The address is shown once.
     await page.goto("/feeds")
     await expect(page.locator("#atom")).to_have_count(0)
@@ -54,7 +54,7 @@ async def test_a_feed_is_made_read_and_revoked(page, hub):
     await row.get_by_role("link", name="Revoke").click()
     await page.get_by_role("button", name="Revoke it").click()
     await expect(page.get_by_text("nobody can read it any more")).to_be_visible()
-    assert httpx2.get(atom).status_code in (404, 410)
+    assert httpx2.get(atom, timeout=60).status_code in (404, 410)
 
 
 async def test_a_token_is_made_used_and_revoked(page, hub):
@@ -62,7 +62,7 @@ async def test_a_token_is_made_used_and_revoked(page, hub):
     await page.get_by_label("What it is for").fill("a script")
     await page.get_by_role("button", name="Make the token").click()
     secret = await page.locator("#secret").inner_text()
-    asked = lambda: httpx2.get(f"{hub.url}/api/v1/people/me/inbox", headers={"Authorization": f"Bearer {secret}"})  # noqa: E731
+    asked = lambda: httpx2.get(f"{hub.url}/api/v1/people/me/inbox", headers={"Authorization": f"Bearer {secret}"}, timeout=60)  # noqa: E731
     assert asked().status_code == 200
     await page.goto("/tokens")
     assert secret not in await page.content()

@@ -42,7 +42,7 @@ class RawHub:
         return received
 
     def metric(self, name: str) -> float:
-        lines = httpx2.get(f"{self.url}/metrics").text.splitlines()
+        lines = httpx2.get(f"{self.url}/metrics", timeout=60).text.splitlines()
         return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
 
     def stored(self) -> float:
@@ -329,7 +329,7 @@ def test_who_sends_and_never_reads_is_cut_off(hub):
 
 def test_a_forged_address_changes_nothing(hub):  # E1.10
     forged = {"X-Forwarded-For": "203.0.113.9", "Forwarded": "for=203.0.113.9;host=evil.example", "X-Forwarded-Host": "evil.example"}
-    answer = httpx2.post(f"{hub.url}/api/v1/messages", json={"type": "raw.test"}, headers=forged)
+    answer = httpx2.post(f"{hub.url}/api/v1/messages", json={"type": "raw.test"}, headers=forged, timeout=60)
     assert answer.status_code == 201
     assert "evil.example" not in f"{answer.headers} {answer.text}"
     assert "203.0.113.9" not in hub.server.log()

@@ -23,10 +23,10 @@ def test_the_sample_site_and_the_command_line(tmp_path):
           <hermes:tag name="severity" value="normal"/><hermes:body>We inform you</hermes:body></hermes:message>"""
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/xml"}
         before = len(mails(hub))
-        assert httpx2.post(f"{hub.url}/hermes/example", content=seed, headers=headers).status_code == 201
+        assert httpx2.post(f"{hub.url}/hermes/example", content=seed, headers=headers, timeout=60).status_code == 201
         wait_until(lambda: len(mails(hub)) == before + 1)
         feed = (hub.folder / "alice.feed").read_text().strip()
-        assert "We inform you" in httpx2.get(feed).text
+        assert "We inform you" in httpx2.get(feed, timeout=60).text
         newest = hub.cli("messages", "--limit", "1").split()[0]
         assert "in the daily digest" in hub.cli("explain", newest, "bob")
         assert "mail at once" in hub.cli("explain", newest, "alice")
@@ -64,7 +64,7 @@ def test_the_client_spools_while_the_hub_is_down_and_delivers_once(hub, tmp_path
     assert angelia.send("m3", type="a.b", to=["alice"], url=hub.url, spool=str(spool)).status == "accepted"
     assert list(spool.glob("*.json")) == []
     for text in waiting:
-        assert httpx2.post(f"{hub.url}/api/v1/messages", content=text, headers={"Content-Type": "application/json"}).status_code == 200
+        assert httpx2.post(f"{hub.url}/api/v1/messages", content=text, headers={"Content-Type": "application/json"}, timeout=60).status_code == 200
     wait_until(lambda: len(mails(hub)) == 4)
     with pytest.raises(angelia.Refused):
         angelia.send("x", type="not a type", url=hub.url, spool=str(spool))

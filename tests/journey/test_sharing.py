@@ -98,7 +98,7 @@ def test_a_worker_frozen_past_its_lease_sends_no_third_time_and_marks_nothing(sh
     frozen = work()
     hubs = [web, frozen]
     try:
-        assert httpx2.post(f"{web.url}/api/v1/messages", json={"type": "a", "to": ["alice"], "subject": "once"}).status_code == 201
+        assert httpx2.post(f"{web.url}/api/v1/messages", json={"type": "a", "to": ["alice"], "subject": "once"}, timeout=60).status_code == 201
         wait_until(lambda: len(sink.mails) == 1, 60)
         frozen.server.kill(signal.SIGSTOP)
         sink.mode = "ok"
@@ -107,7 +107,7 @@ def test_a_worker_frozen_past_its_lease_sends_no_third_time_and_marks_nothing(sh
         wait_until(lambda: web.rows(state)[0][0] == 10, 60)
         ended = web.rows(state)
         frozen.server.kill(signal.SIGCONT)
-        assert httpx2.post(f"{web.url}/api/v1/messages", json={"type": "a", "to": ["alice"], "subject": "after"}).status_code == 201
+        assert httpx2.post(f"{web.url}/api/v1/messages", json={"type": "a", "to": ["alice"], "subject": "after"}, timeout=60).status_code == 201
         wait_until(lambda: len(sink.mails) == 3, 60)
         # The late one had its answer long ago, and has had turns since.
         assert frozen.stop() == 0
