@@ -1,5 +1,7 @@
 """On pages: to acknowledge, the order of ways, the steps for what nobody answers."""
 
+from datetime import timedelta
+
 import pytest
 from tests.house.browsing import browsers  # noqa: F401 - a fixture
 
@@ -23,6 +25,15 @@ async def test_what_presses_can_be_acknowledged_on_its_page(bench, alice):
     assert 'value="acknowledge"' not in shown and "acknowledged (web)" in shown
     assert (await bench.call("GET", "/api/v1/people/alice/inbox/counts"))["unread"] == 0
     assert 'value="acknowledge"' not in await alice.get(f"/inbox/{await entry(bench)}")
+
+
+async def test_the_page_says_where_it_goes_on(bench, alice):
+    wants = {"escalate": {"*": {"after": "10m", "to": ["mail"]}}}
+    await bench.call("PUT", "/api/v1/people/alice/preferences", wants, 200)
+    name = await entry(bench, severity="urgent")
+    assert "goes on to mail if nobody answers" in await alice.get(f"/inbox/{name}")
+    await bench.work(bench.now + timedelta(minutes=11))
+    assert "nobody answered, though it went all its steps" in await alice.get(f"/inbox/{name}")
 
 
 async def test_several_are_acknowledged_in_the_inbox(bench, alice):

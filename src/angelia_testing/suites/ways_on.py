@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from itertools import count
 
 from angelia.model.delivery import Delivery, Reason, State
+from angelia.model.moments import first_id
 from angelia.model.preference import Escalation, Until
 from angelia.planning.resolve import Decision, Verdict
 from angelia.store import DueEscalation, InboxQuery, LedgerRow, NewEscalation, Plan, Settlement, Slot, Step, Store, Successor
@@ -143,6 +144,13 @@ class WaysOnSuite:
         assert found is not None and (found.step, found.ending, found.ended_at) == (1, "over", NOW)
         assert await store.escalation(2, 1) is None
         assert await store.check() == []
+
+    async def test_what_came_under_a_clock_that_was_ahead_goes_on_now(self, store: Store) -> None:
+        late, early = first_id(NOW + timedelta(days=3)), first_id(NOW - timedelta(days=3))
+        for number in (late, early):
+            await escalating(store, number)
+        await store.forget_future(NOW)
+        assert [one.message_id for one in await due(store, NOW)] == [late]
 
     async def test_a_step_makes_candidates_once(self, store: Store) -> None:
         await escalating(store, 1)
