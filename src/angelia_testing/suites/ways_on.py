@@ -103,9 +103,8 @@ class WaysOnSuite:
         assert await store.check() == []
 
     async def test_each_item_of_a_digest_goes_on(self, store: Store) -> None:
-        held = {"state": State.HELD, "schedule": "daily"}
         for number in (1, 2):
-            await planned(store, number, [delivery(10 + number, number, **held)])
+            await planned(store, number, [delivery(10 + number, number, state=State.HELD, schedule="daily")])
         slot = Slot(1, "mail", 0, "daily", NOW)
         assert await store.record_digest(a_digest(50, slot, [11, 12]), NOW)
         assert [one.delivery_id for one in await store.digest_items(50)] == [11, 12]
@@ -171,7 +170,7 @@ class WaysOnSuite:
         found = {one.message_id: one for one in await due(store)}
         assert set(found) == {1, 2, 3}
         for number in (1, 2):
-            others = [(LedgerRow(number, 2, ("to",), (), NOW), [])]
+            others: list[tuple[LedgerRow, Sequence[Delivery]]] = [(LedgerRow(number, 2, ("to",), (), NOW), [])]
             assert await store.record_step(Step(found[number], 1, NOW + 20 * MINUTE, others=others), NOW) == "told"
         assert await store.answer(2, [1, 2], "web", NOW, is_acknowledged=True) == [1, 2]
         assert await store.answer(1, [3], "web", NOW, is_acknowledged=False) == [3]
