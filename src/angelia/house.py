@@ -30,9 +30,12 @@ from angelia.directories.local import LocalDirectory
 from angelia.directories.together import TogetherDirectory
 from angelia.directory import Directory
 from angelia.flow.announcer import Announcer
+from angelia.flow.answers import Answers
 from angelia.flow.clock import SteadyClock
 from angelia.flow.digester import Digester
 from angelia.flow.dispatcher import Dispatcher, JobPolicy
+from angelia.flow.escalator import Escalator
+from angelia.flow.fallbacks import Fallbacks
 from angelia.flow.inbox_feed import WithInboxes
 from angelia.flow.intake import Intake
 from angelia.flow.janitor import Chore, Janitor
@@ -49,12 +52,12 @@ from angelia.flow.verification import code_letter, verification_link
 from angelia.flow.voice import Voice
 from angelia.inlets.amqp import AmqpInlet, Binding, ExchangeInlet
 from angelia.inlets.http import HttpInlet
-from angelia.inlets.mail import MailInlet
+from angelia.inlets.mail import Bounced, MailInlet
 from angelia.inlets.mapping import load_mapping
 from angelia.inlets.receiving import Receiver, Receiving
 from angelia.inlets.transitions import TransitionReceiver
 from angelia.instrument import Instrument, Lent
-from angelia.model.delivery import Sent
+from angelia.model.delivery import Delivery, Sent
 from angelia.model.errors import BadSettings, StoreUnavailable
 from angelia.model.experiment import CleanUp
 from angelia.model.person import Address, Person
@@ -82,7 +85,7 @@ from angelia.wire.socket import Socket
 from angelia.wire.traced import traced_accept, traced_app
 
 STATES_KEPT = timedelta(days=90)
-STAGES = ("planner", "digester", "relay", "janitor", "crier", "herald", "dispatcher")
+STAGES = ("planner", "digester", "relay", "escalator", "janitor", "crier", "herald", "dispatcher")
 """The life of a message, in order; then what is done with reported transitions, and jobs."""
 FRAMEWORK_AFTER = 5.0
 """Seconds after the start in which what came meanwhile has gone first."""
@@ -112,12 +115,14 @@ class House:
         self.directory = make_directory(settings, store, self.outbound)
         self.providers = make_providers(settings)
         self.broker = make_broker(settings, store)
-        self.inlets = make_inlets(settings, store, self.broker, self.secret, self._wake_transitions)
+        self.inlets = make_inlets(settings, store, self.broker, self.secret, self._wake_transitions, self._bounced)
         outgoing = settings.broker.outgoing
         self.announcer = Announcer(self.broker, outgoing, now) if outgoing else None
         self.intake = Intake(store, now.us, node, self._wake("planner", "messages"), self.announcer)
+        self.fallbacks = Fallbacks(store, self.people, self.intake.new_id)
         self.dispatcher = self._dispatcher()
         self.live = Live(store)
+        self.answers = Answers(store, now, self.live.forget, self.announcer)
         self.sources = WithInboxes(self.broker, store, _shown, self.live.forget)
         self.streams = Streams(self.sources)
         store.hear(lambda topic: self.sources.look() if topic == "inboxes" else None)
@@ -186,12 +191,22 @@ class House:
         return (
             Planner(self.store, self.people, self.directory, self.intake, wake_relay, patience, self._look_at_inboxes),
             Digester(self.store, self.people, self.intake, wake_relay, seen_once=seen_once),
-            Relay(self.store, self.agents, letters, Voice(self.intake.accept), now, lifetimes, self.hints["relay"], self.announcer),
+            Relay(self.store, self.agents, letters, Voice(self.intake.accept), now, lifetimes, self._wake_senders, self.announcer, self.fallbacks),
+            Escalator(self.store, self.people, self.intake, self._wake_senders, self._look_at_inboxes),
             Janitor(self.store, retention, chores),
             Crier(self.store, self.broker, outlets),
             Herald(self.store, self.intake.accept, outlets),
             self.dispatcher,
         )
+
+    async def _bounced(self, delivery: Delivery, why: str, at: datetime) -> None:
+        if await self.fallbacks.bounced(delivery, why, at):
+            self._wake_senders()
+
+    def _wake_senders(self) -> None:
+        """More may wait, or goes another way: at once, or in a digest."""
+        self.hints["relay"]()
+        self.hints["digester"]()
 
     def _dispatcher(self) -> Dispatcher:
         told, folder = self.settings.jobs, self.settings.data_dir.resolve()
@@ -231,6 +246,7 @@ class House:
             title=self.settings.house.title,
             sessions=Sessions(self.store, now, self.settings.house.base_url),
             live=self.live,
+            answers=self.answers,
             dispatcher=self.dispatcher,
             broker=self.broker,
             marked=self.announcer.marked if self.announcer is not None else lambda *_: None,
@@ -459,12 +475,12 @@ def make_broker(settings: Settings, store: SqlStore) -> Broker:
 
 
 def make_inlets(
-    settings: Settings, store: SqlStore, broker: Broker, secret: bytes, wake: Callable[[], None]
+    settings: Settings, store: SqlStore, broker: Broker, secret: bytes, wake: Callable[[], None], bounced: Bounced | None = None
 ) -> list[AmqpInlet | ExchangeInlet | MailInlet]:
     """One for each table: on a queue of a broker, or on an exchange of the hub's own."""
     inlets: list[AmqpInlet | ExchangeInlet | MailInlet] = []
     if settings.mail_inlet.port:
-        inlets.append(MailInlet(settings.mail_inlet, store, secret, now))
+        inlets.append(MailInlet(settings.mail_inlet, store, secret, now, bounced))
     for name, entry in settings.amqp_inlets.items():
         mapping = load_mapping(entry.mapping) if entry.mapping else None
         source = entry.source or name

@@ -1,7 +1,7 @@
 """Mail that comes back: an LMTP server (RFC 2033) for the mail server of the site; a delivery report (RFC 3464) ends its address."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from email import message_from_bytes
@@ -12,6 +12,7 @@ from typing import Any
 from angelia import telemetry
 from angelia.flow.voice import Voice
 from angelia.inlet import Accept
+from angelia.model.delivery import Delivery
 from angelia.model.errors import AngeliaError
 from angelia.model.person import AddressState
 from angelia.model.return_path import delivery_of
@@ -31,12 +32,19 @@ class MailInletSettings:
     port: int = say(0, "0 means that no mail is taken")
 
 
+Bounced = Callable[[Delivery, str, datetime], Awaitable[None]]
+"""Told of a delivery that came back, why, and when."""
+
+
 class MailInlet:
     """Takes mail to signed return paths only, and never answers: so there are no loops."""
 
     name = "mail"
 
-    def __init__(self, settings: MailInletSettings, store: Store, secret: bytes, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, settings: MailInletSettings, store: Store, secret: bytes, clock: Callable[[], datetime], bounced: Bounced | None = None
+    ) -> None:
+        self._bounced = bounced
         self._settings, self._store, self._secret, self._clock = settings, store, secret, clock
         self._voice: Voice | None = None
         self.fault = ""
@@ -93,6 +101,8 @@ class MailInlet:
         # Said first: if we die between the two, the report comes again, and the notice is a repeat.
         await self._voice.address_refused(rows[0].person.login, address.agent, address.value, why, self._clock())
         await self._store.set_address(address.address_id, state=AddressState.BOUNCING, now=self._clock())
+        if delivery is not None and self._bounced is not None:
+            await self._bounced(delivery, why, self._clock())
 
 
 def failure_in(raw: bytes) -> str:

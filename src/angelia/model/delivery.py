@@ -39,13 +39,13 @@ STEPS: Mapping[State, frozenset[State]] = {
     State.DUE: frozenset({State.SENDING, State.HELD}) | _GIVEN_UP,
     State.SENDING: frozenset({State.DELIVERED, State.DUE, State.BOUNCED}) | _GIVEN_UP,
     State.DIGESTED: frozenset({State.DELIVERED, State.BOUNCED, State.HELD}) | _GIVEN_UP,
-    State.DELIVERED: frozenset(),
+    State.DELIVERED: frozenset({State.BOUNCED}),
     State.BOUNCED: frozenset({State.DUE, State.DIGESTED}),
     State.EXPIRED: frozenset(),
     State.SUPPRESSED: frozenset(),
     State.DEAD: frozenset({State.DUE, State.DIGESTED}),
 }
-"""All legal changes; replay is what leads out of BOUNCED and DEAD."""
+"""All legal changes; replay is what leads out of BOUNCED and DEAD, and a report that comes later out of DELIVERED."""
 
 
 def step(old: State, new: State) -> State:
@@ -65,6 +65,8 @@ class Reason(StrEnum):
     HOLD_KEPT = "hold_kept"
     NOT_BEFORE = "not_before"
     OVERFLOW = "overflow"
+    FALLBACK = "fallback"
+    ESCALATED = "escalated"
 
     OFF = "off"
     RULE_OFF = "rule_off"

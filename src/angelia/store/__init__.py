@@ -11,8 +11,10 @@ Times are aware datetimes in UTC; ids are the 63-bit numbers of `model.moments`;
 
 from typing import Protocol
 
-from angelia.store.deliveries import Backlog, DeliveryStore, NewDigest, Settlement, Slot
+from angelia.store.answers import Answer, AnswerStore
+from angelia.store.deliveries import Backlog, DeliveryStore, NewDigest, Settlement, Slot, Successor
 from angelia.store.document import Document
+from angelia.store.escalations import DueEscalation, Escalated, EscalationStore, NewEscalation, Step
 from angelia.store.events import EventStore, ExchangeMark
 from angelia.store.experiments import Chore, ExperimentStore, TakenTransition
 from angelia.store.inbox import InboxGroup, InboxItem, InboxPage, InboxQuery, InboxStore
@@ -29,12 +31,17 @@ from angelia.store.upkeep import Upkeep
 __all__ = [
     "AddedJob",
     "AdministrationStore",
+    "Answer",
+    "AnswerStore",
     "Backlog",
     "Chore",
     "ClaimedJob",
     "ClaimedMessage",
     "DeliveryStore",
     "Document",
+    "DueEscalation",
+    "Escalated",
+    "EscalationStore",
     "EventStore",
     "ExchangeMark",
     "ExperimentStore",
@@ -52,6 +59,7 @@ __all__ = [
     "LedgerStore",
     "MessageStore",
     "NewDigest",
+    "NewEscalation",
     "NewMessage",
     "OperationsStore",
     "ParkedMessage",
@@ -69,7 +77,9 @@ __all__ = [
     "Slot",
     "Source",
     "StatisticsStore",
+    "Step",
     "Store",
+    "Successor",
     "TakenTransition",
     "TaskRequest",
     "TemplateStore",
@@ -84,6 +94,8 @@ class Store(
     MessageStore,
     LedgerStore,
     DeliveryStore,
+    AnswerStore,
+    EscalationStore,
     PersonStore,
     SiteStore,
     AdministrationStore,

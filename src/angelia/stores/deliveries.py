@@ -10,11 +10,12 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, literal_column, 
 from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.moments import from_us, to_us
 from angelia.planning.retry import Breaker
-from angelia.store import Backlog, Settlement
+from angelia.store import Backlog, Settlement, Successor
 from angelia.stores import rows as shape
 from angelia.stores.engine import SqlEngine, run
 from angelia.stores.messages import below
-from angelia.stores.tables import breakers, deliveries, messages, pauses
+from angelia.stores.successors import succeed
+from angelia.stores.tables import answers, breakers, deliveries, messages, pauses
 
 _d = deliveries.c
 
@@ -49,6 +50,10 @@ _OUTCOMES = {
     + " FROM json_each(?)) AS s",
 }
 _END_ITEMS = "UPDATE deliveries SET state = ?, reason = ?, ended_us = ? WHERE digest_id = ? AND state = 4"
+_BOUNCE = (
+    "UPDATE deliveries SET state = 11, reason = 'refused', last_error = ?, ended_us = ? WHERE id = ? AND state = 10 RETURNING digest_id, message_id"
+)
+_BOUNCE_ITEMS = "UPDATE deliveries SET state = 11, reason = 'refused', ended_us = ? WHERE digest_id = ? AND message_id IS NOT NULL AND state = 10"
 _FAILED: ColumnElement[bool] = literal_column(f"deliveries.state IN ({State.BOUNCED:d}, {State.DEAD:d})")
 _EACH_WAITING: tuple[ColumnElement[bool], ...] = (
     literal_column(f"deliveries.state = {State.HELD:d}"),
@@ -95,6 +100,16 @@ class DeliveriesMixin:
         """See DeliveryStore."""
         return await self.engine.write(lambda connection: _settle(connection, settlements, to_us(now)))
 
+    async def bounce(self, delivery_id: int, why: str, successors: Sequence[Successor], now: datetime) -> bool:
+        """See DeliveryStore."""
+        return await self.engine.write(lambda connection: _bounce(connection, delivery_id, why, successors, to_us(now)))
+
+    async def digest_items(self, digest_id: int) -> list[Delivery]:
+        """See DeliveryStore."""
+        statement = select(*shape.DELIVERY_SELECT).where(_d.digest_id == digest_id, _d.message_id.is_not(None)).order_by(_d.message_id)
+        found = await self.engine.read(lambda connection: connection.execute(statement).all())
+        return [shape.delivery_from(row) for row in found]
+
     async def requeue_expired_leases(self, now: datetime) -> int:
         """See DeliveryStore. Claims of messages need nothing: their lease is the time before which nobody else may claim them."""
         statement = (
@@ -125,6 +140,9 @@ class DeliveriesMixin:
                 condition = tuple_(_d.message_id, _d.person_id).in_(wanted[start : start + 2_000])
                 rows = connection.execute(select(_d.message_id, _d.person_id).where(condition, _d.read_us.is_not(None)))
                 found.update((row.message_id, row.person_id) for row in rows)
+                answered = tuple_(answers.c.message_id, answers.c.person_id).in_(wanted[start : start + 2_000])
+                told = connection.execute(select(answers.c.message_id, answers.c.person_id).where(answered))
+                found.update((row.message_id, row.person_id) for row in told)
             return found
 
         return await self.engine.read(work)
@@ -278,7 +296,19 @@ def _settle(connection: Connection, settlements: Sequence[Settlement], now_us: i
     ended = [(s, digests[s.delivery_id, s.fence]) for s in settlements if s.state.is_final and (s.delivery_id, s.fence) in digests]
     if ended:
         run(connection, _END_ITEMS, [(s.state.value, s.reason.value, now_us, digest_id) for s, digest_id in ended])
+    settled = {(row[0], row[1]) for row in applied}
+    succeed(connection, [one for s in settlements if s.successors and (s.delivery_id, s.fence) in settled for one in s.successors])
     return len(applied)
+
+
+def _bounce(connection: Connection, delivery_id: int, why: str, successors: Sequence[Successor], now_us: int) -> bool:
+    row = run(connection, _BOUNCE, (_told(why), now_us, delivery_id)).first()
+    if row is None:
+        return False
+    if row[1] is None:
+        run(connection, _BOUNCE_ITEMS, (now_us, row[0])).close()
+    succeed(connection, successors)
+    return True
 
 
 def _settlement_values(settlement: Settlement, now_us: int) -> tuple[object, ...]:
@@ -290,9 +320,13 @@ def _settlement_values(settlement: Settlement, now_us: int) -> tuple[object, ...
         settlement.reason.value,
         shape.stamp(settlement.due_at),
         0 if settlement.is_attempt else 1,
-        settlement.error[:1000].replace("\x00", "").encode("utf-8", "replace").decode(),
+        _told(settlement.error),
         now_us if settlement.state.is_final else None,
     )
+
+
+def _told(error: str) -> str:
+    return error[:1000].replace("\x00", "").encode("utf-8", "replace").decode()
 
 
 def _backlog(agent: str, counts: Mapping[int, tuple[int, int]]) -> Backlog:

@@ -12,9 +12,11 @@ from sqlalchemy.pool import NullPool
 
 from angelia.model.errors import BadSettings, StoreUnavailable
 from angelia.stores.addresses import AddressesMixin
+from angelia.stores.answers import AnswersMixin
 from angelia.stores.deliveries import DeliveriesMixin
 from angelia.stores.digests import DigestsMixin
 from angelia.stores.engine import DAMAGED, PostgresEngine, SqlEngine, SqliteEngine, is_damage
+from angelia.stores.escalations import EscalationsMixin
 from angelia.stores.events import EventsMixin
 from angelia.stores.experiments import ExperimentsMixin
 from angelia.stores.groups import GroupsMixin
@@ -37,6 +39,8 @@ class SqlStore(
     LedgerMixin,
     DeliveriesMixin,
     DigestsMixin,
+    AnswersMixin,
+    EscalationsMixin,
     PeopleMixin,
     AddressesMixin,
     GroupsMixin,

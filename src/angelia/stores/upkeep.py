@@ -20,7 +20,7 @@ from angelia.model.moments import first_id, next_id, to_us
 from angelia.stores import rows as shape
 from angelia.stores.engine import SqlEngine, run
 from angelia.stores.messages import below
-from angelia.stores.tables import PLANNED, deliveries, digests, ledger, messages, types
+from angelia.stores.tables import PLANNED, answers, deliveries, digests, escalations, ledger, messages, types
 from angelia.stores.types_document import retention_of
 
 CHANNEL = "angelia"
@@ -147,12 +147,14 @@ class UpkeepMixin:
             "AND (first_tried_us > ? OR (attempts = 0 AND id > ? AND reason NOT IN ('quiet_hours', 'not_before')))"
         )
         claimed = "UPDATE messages SET plan_due_us = 0 WHERE plan_state = 0 AND plan_due_us > ?"
+        going_on = "UPDATE escalations SET due_us = ? WHERE ended_us IS NULL AND message_id > ?"
         looked_after = "UPDATE jobs SET due_us = ? WHERE state < 10 AND due_us > ?"
 
         def work(connection: Connection) -> int:
             back = run(connection, due, (now_us, ahead_us, ahead_us, created)).rowcount + run(connection, claimed, (ahead_us,)).rowcount
             leases = "UPDATE deliveries SET state = 2, fence = fence + 1 WHERE state = 3 AND lease_us > ?"
             run(connection, looked_after, (now_us, ahead_us)).close()
+            run(connection, going_on, (now_us, created)).close()
             return int(back + run(connection, leases, (ahead_us,)).rowcount)
 
         return await self.engine.write(work)
@@ -200,7 +202,8 @@ class UpkeepMixin:
             ids = list(connection.scalars(old.order_by(messages.c.id).limit(limit)))
             for some in shape.chunks(ids, 1_000):
                 connection.execute(delete(deliveries).where(_d.message_id.in_(some)))
-                connection.execute(delete(ledger).where(ledger.c.message_id.in_(some)))
+                for beside in (ledger, answers, escalations):
+                    connection.execute(delete(beside).where(beside.c.message_id.in_(some)))
                 connection.execute(delete(messages).where(messages.c.id.in_(some)))
             return max(len(ids), _purge_digests(connection, now - default_retention, limit))
 
@@ -221,7 +224,7 @@ class UpkeepMixin:
         return count
 
 
-HEAD = "0011"
+HEAD = "0012"
 
 
 def mismatch(found: str) -> SchemaMismatch:
