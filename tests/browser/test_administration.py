@@ -50,9 +50,11 @@ async def test_a_source_gets_a_token_posts_and_loses_it(root_page, hub):
     await root_page.get_by_label("Title of a new token").fill("control room")
     await root_page.get_by_role("button", name="Make a token").click()
     secret = await root_page.locator("#secret").inner_text()
-    post = lambda kind: (
-        httpx2.post(f"{hub.url}/api/v1/messages", json={"type": kind}, headers={"Authorization": f"Bearer {secret}"}, timeout=60).status_code
-    )  # noqa: E731
+
+    def post(kind):
+        headers = {"Authorization": f"Bearer {secret}"}
+        return httpx2.post(f"{hub.url}/api/v1/messages", json={"type": kind}, headers=headers, timeout=60).status_code
+
     assert post("beam.lost") == 201
     assert post("other.thing") == 403
     await root_page.goto("/admin/sources/beam%20line")
