@@ -13,7 +13,7 @@ from time import monotonic
 import uvicorn
 
 from angelia import telemetry, tracing
-from angelia.agent import Agent, Surroundings
+from angelia.agent import Agent, Surroundings, edits_in_place
 from angelia.broker import Broker
 from angelia.brokers.embedded import EmbeddedBroker
 from angelia.brokers.rabbitmq import RabbitMQBroker
@@ -171,7 +171,9 @@ class House:
         seen_once = self.settings.delivery.seen_once
         patient = frozenset(name for name, agent in self.agents.items() if not agent.is_pull and not agent.is_interruptive)
         patience = Patience(timedelta(seconds=self.settings.delivery.seen_wait if seen_once else 0), patient)
-        letters = Letters(self.store, self.people, Links(self.settings.house.base_url, self.secret), seen_once=seen_once)
+        editing = frozenset(name for name, agent in self.agents.items() if edits_in_place(agent))
+        links = Links(self.settings.house.base_url, self.secret)
+        letters = Letters(self.store, self.people, links, seen_once=seen_once, editing=editing)
         wake_relay = self._wake("relay", "deliveries")
         retention = timedelta(days=self.settings.delivery.retention_days)
         chores: list[Chore] = [self._forget_states, ForgetExperiments(self.store, retention), self.dispatcher.forget_old, self.dispatcher.count]

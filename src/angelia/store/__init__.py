@@ -11,8 +11,9 @@ Times are aware datetimes in UTC; ids are the 63-bit numbers of `model.moments`;
 
 from typing import Protocol
 
-from angelia.store.deliveries import Backlog, DeliveryStore, NewDigest, Settlement, Slot
+from angelia.store.deliveries import Backlog, DeliveryStore, NewDigest, Settlement, Slot, Trace
 from angelia.store.document import Document
+from angelia.store.ears import EarStore
 from angelia.store.events import EventStore, ExchangeMark
 from angelia.store.experiments import Chore, ExperimentStore, TakenTransition
 from angelia.store.inbox import InboxGroup, InboxItem, InboxPage, InboxQuery, InboxStore
@@ -35,6 +36,7 @@ __all__ = [
     "ClaimedMessage",
     "DeliveryStore",
     "Document",
+    "EarStore",
     "EventStore",
     "ExchangeMark",
     "ExperimentStore",
@@ -75,6 +77,7 @@ __all__ = [
     "TemplateStore",
     "TemplateVersion",
     "Token",
+    "Trace",
     "Traffic",
     "Upkeep",
 ]
@@ -91,6 +94,7 @@ class Store(
     InboxStore,
     EventStore,
     RequestStore,
+    EarStore,
     ExperimentStore,
     JobStore,
     Upkeep,

@@ -14,6 +14,7 @@ from angelia.model.errors import BadSettings, StoreUnavailable
 from angelia.stores.addresses import AddressesMixin
 from angelia.stores.deliveries import DeliveriesMixin
 from angelia.stores.digests import DigestsMixin
+from angelia.stores.ears import EarsMixin
 from angelia.stores.engine import DAMAGED, PostgresEngine, SqlEngine, SqliteEngine, is_damage
 from angelia.stores.events import EventsMixin
 from angelia.stores.experiments import ExperimentsMixin
@@ -50,6 +51,7 @@ class SqlStore(
     EventsMixin,
     ExperimentsMixin,
     RequestsMixin,
+    EarsMixin,
     JobsMixin,
     UpkeepMixin,
 ):
