@@ -30,9 +30,11 @@ from angelia.directories.local import LocalDirectory
 from angelia.directories.together import TogetherDirectory
 from angelia.directory import Directory
 from angelia.flow.announcer import Announcer
+from angelia.flow.answers import Answers
 from angelia.flow.clock import SteadyClock
 from angelia.flow.digester import Digester
 from angelia.flow.dispatcher import Dispatcher, JobPolicy
+from angelia.flow.ear import Heard
 from angelia.flow.inbox_feed import WithInboxes
 from angelia.flow.intake import Intake
 from angelia.flow.janitor import Chore, Janitor
@@ -115,6 +117,8 @@ class House:
         self.intake = Intake(store, now.us, node, self._wake("planner", "messages"), self.announcer)
         self.dispatcher = self._dispatcher()
         self.live = Live(store)
+        self.answers = Answers(store, now, self.live.forget)
+        self.ears = Heard(store, self.answers, now, self.secret, self._changed)
         self.sources = WithInboxes(self.broker, store, _shown, self.live.forget)
         self.streams = Streams(self.sources)
         store.hear(lambda topic: self.sources.look() if topic == "inboxes" else None)
@@ -338,6 +342,7 @@ class House:
         jobs.append(asyncio.create_task(self._keep_fresh()))
         listening = asyncio.create_task(self._listen())
         taking = [asyncio.create_task(inlet.run(self.intake.accept), name=f"inlet {inlet.name}") for inlet in self.inlets]
+        taking.append(asyncio.create_task(self.ears.run(self.agents), name="ears"))
         if self.task_watch is not None:
             taking.append(asyncio.create_task(self.task_watch.run(), name="task watch"))
         try:

@@ -9,8 +9,9 @@ from angelia.model.moments import to_us
 from angelia.model.person import Address, AddressState
 from angelia.stores.addresses import address_from
 from angelia.stores.changes import touch
+from angelia.stores.ear_tables import ears, link_codes
 from angelia.stores.engine import SqlEngine, run
-from angelia.stores.tables import addresses, ears, link_codes
+from angelia.stores.tables import addresses
 
 _a, _c = addresses.c, link_codes.c
 _TAKE = (

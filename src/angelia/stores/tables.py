@@ -409,35 +409,30 @@ Index("task_requests_user", task_requests.c.user_id, task_requests.c.id)
 stream_positions = Table("stream_positions", metadata, Column("name", Text, primary_key=True), _text("position"))
 """How far those who must miss nothing have read an exchange."""
 
-receipts = Table(
-    "receipts",
+answers = Table(
+    "answers",
     metadata,
-    _id(),
-    Column("agent", Text, nullable=False),
-    _big("address_id"),
-    Column("receipt", Text, nullable=False),
-    _text("thread"),
-    _text("root"),
-    _text("track"),
-    _small("is_progress"),
+    Column("message_id", BigInteger, primary_key=True),
+    Column("person_id", BigInteger, primary_key=True),
+    _big("seen_us"),
+    _text("seen_by"),
+    Column("acknowledged_us", BigInteger),
+    _text("acknowledged_by"),
+    sqlite_with_rowid=False,
 )
-"""What a medium called the letter of a delivery, by its id, for media that answer or edit."""
-Index("receipts_receipt", receipts.c.agent, receipts.c.receipt)
-_r = receipts.c
-Index("receipts_thread", _r.address_id, _r.thread, _r.id, sqlite_where=text("thread <> ''"), postgresql_where=text("thread <> ''"))
-Index("receipts_track", _r.address_id, _r.track, _r.id, sqlite_where=text("track <> ''"), postgresql_where=text("track <> ''"))
-
-ears = Table("ears", metadata, Column("agent", Text, primary_key=True), _text("holder"), _big("lease_us"), _text("position"))
-"""Which process hears a medium, and how far it was heard."""
-
-link_codes = Table(
-    "link_codes",
+"""That somebody saw a message, or takes it over: told by any means, once each. `_by` is the means."""
+escalations = Table(
+    "escalations",
     metadata,
-    Column("code_hash", String(64), primary_key=True),
-    Column("agent", Text, nullable=False),
-    Column("person_id", BigInteger, nullable=False),
-    Column("expires_us", BigInteger, nullable=False),
+    Column("message_id", BigInteger, primary_key=True),
+    Column("person_id", BigInteger, primary_key=True),
+    _text("plan"),
+    _small("step"),
+    _big("due_us"),
+    Column("fence", Integer, nullable=False, server_default="0"),
+    Column("ended_us", BigInteger),
+    _text("ending"),
+    sqlite_with_rowid=False,
 )
-"""Codes that a person hands over at the other end: where they come in is her address."""
-Index("link_codes_expires", link_codes.c.expires_us)
-Index("link_codes_person", link_codes.c.person_id)
+"""Messages that go on until somebody answers: `plan` as it stood when the message came, `step` the one that is next at `due_us`."""
+_partial("escalations_due", "ended_us IS NULL", escalations.c.due_us)

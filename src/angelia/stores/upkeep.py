@@ -18,9 +18,10 @@ from angelia.model.delivery import State
 from angelia.model.errors import SchemaMismatch, StoreUnavailable
 from angelia.model.moments import first_id, next_id, to_us
 from angelia.stores import rows as shape
+from angelia.stores.ear_tables import receipts
 from angelia.stores.engine import SqlEngine, run
 from angelia.stores.messages import below
-from angelia.stores.tables import PLANNED, deliveries, digests, ledger, messages, receipts, types
+from angelia.stores.tables import PLANNED, answers, deliveries, digests, escalations, ledger, messages, types
 from angelia.stores.types_document import retention_of
 
 CHANNEL = "angelia"
@@ -204,7 +205,8 @@ class UpkeepMixin:
             for some in shape.chunks(ids, 1_000):
                 connection.execute(delete(receipts).where(receipts.c.id.in_(select(_d.id).where(_d.message_id.in_(some)))))
                 connection.execute(delete(deliveries).where(_d.message_id.in_(some)))
-                connection.execute(delete(ledger).where(ledger.c.message_id.in_(some)))
+                for beside in (ledger, answers, escalations):
+                    connection.execute(delete(beside).where(beside.c.message_id.in_(some)))
                 connection.execute(delete(messages).where(messages.c.id.in_(some)))
             return max(len(ids), _purge_digests(connection, now - default_retention, limit))
 
