@@ -1,8 +1,8 @@
 """What happens in the bot's rooms: invitations are taken, reactions acknowledge, receipts say what was read, codes verify. One long poll."""
 
-import asyncio
 import json
 import re
+from asyncio import sleep as wait
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
@@ -50,7 +50,7 @@ class Hearing:
             if since:  # at the very first start the past is nobody's answer
                 for room, joined in _part(rooms, "join").items():
                     await self._joined(room, joined, since)
-            now_at = str(news.get("next_batch", ""))
+            now_at = str(news.get("next_batch") or "")
             if not now_at:
                 raise NotHeard("the homeserver answers /sync without a next_batch")
             if now_at != since:
@@ -165,8 +165,8 @@ class Hearing:
                 raise NotHeard(f"the homeserver answered {answer.status}")
             if answer.status != 429:
                 return answer
-            wait = limited_for(answer)
-            await asyncio.sleep(5.0 if wait is None else wait.total_seconds())
+            limit = limited_for(answer)
+            await wait(5.0 if limit is None else limit.total_seconds())
         raise NotHeard("the homeserver limits the bot")
 
     async def _asked(self, method: str, path: str, *, query: Mapping[str, str] | None = None, patience: float = 0.0) -> Answer:
