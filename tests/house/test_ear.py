@@ -120,7 +120,7 @@ async def test_the_page_for_addresses_gives_a_code_once(bench, chat):
         browser = Browser(api)
         await browser.sign_in("bob")
         assert 'action="/addresses/link"' in await browser.get("/addresses")
-        await browser.post("/addresses/link", 404, agent="web")
+        await browser.post("/addresses/link", 422, agent="web")
         page = await browser.post("/addresses/link", 200, agent="mail")
         code = re.search(r"<code>([0-9a-f]{20})</code>", page)[1]
         assert f"https://chat.example.org/?start={code}" in page

@@ -79,11 +79,9 @@ def _back(done: str, address_id: int) -> Response:
 @router.post("/addresses/link")
 async def link(request: Request, visitor: Visiting, house: House, agent: Annotated[str, Form()] = "") -> Response:
     """A code to write at the other end; it is shown once."""
-    if agent not in house.agents or hears(house.agents[agent]) is None:
-        raise NotFound("there is no such page")
     try:
         linked = await link_address(made(NewLink, agent=agent), visitor.person, visitor.caller, house)
-    except RateLimited as error:
+    except (InvalidInput, RateLimited) as error:
         return await _shown(request, visitor, house, **told(error))
     answer = await _shown(request, visitor, house, linked=linked | {"agent": agent})
     answer.headers["Cache-Control"] = "no-store"
