@@ -12,8 +12,9 @@ Times are aware datetimes in UTC; ids are the 63-bit numbers of `model.moments`;
 from typing import Protocol
 
 from angelia.store.answers import Answer, AnswerStore
-from angelia.store.deliveries import Backlog, DeliveryStore, NewDigest, Settlement, Slot, Successor
+from angelia.store.deliveries import Backlog, DeliveryStore, NewDigest, Settlement, Slot, Successor, Trace
 from angelia.store.document import Document
+from angelia.store.ears import EarStore
 from angelia.store.escalations import DueEscalation, Escalated, EscalationStore, NewEscalation, Step
 from angelia.store.events import EventStore, ExchangeMark
 from angelia.store.experiments import Chore, ExperimentStore, TakenTransition
@@ -40,6 +41,7 @@ __all__ = [
     "DeliveryStore",
     "Document",
     "DueEscalation",
+    "EarStore",
     "Escalated",
     "EscalationStore",
     "EventStore",
@@ -85,6 +87,7 @@ __all__ = [
     "TemplateStore",
     "TemplateVersion",
     "Token",
+    "Trace",
     "Traffic",
     "Upkeep",
 ]
@@ -103,6 +106,7 @@ class Store(
     InboxStore,
     EventStore,
     RequestStore,
+    EarStore,
     ExperimentStore,
     JobStore,
     Upkeep,

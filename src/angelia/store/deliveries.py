@@ -27,11 +27,26 @@ class Successor:
 
 
 @dataclass(frozen=True, slots=True)
+class Trace:
+    """Where a letter stands at its address: `thread` is what it belongs to, `root` the receipt with which that began there; `track` is the thing
+    that it tells of, and `is_progress` says that the thing goes on, so that the next word on it may take this one's place. "" for none.
+    """
+
+    receipt: str
+    thread: str = ""
+    root: str = ""
+    track: str = ""
+    is_progress: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Settlement:
     """What came of one claimed delivery. `state` DUE means again at `due_at`; `is_attempt` False gives the attempt back.
 
     `successors` go with a failure: for each message (a digest has many) those that may stand in, the first first. They are looked at if the
     settlement applies; one is written where nothing else reached her or may, and none for what she has seen.
+
+    A `trace` is kept, so that the delivery is found by its receipt, and later letters find their thread.
     """
 
     delivery_id: int
@@ -42,6 +57,7 @@ class Settlement:
     error: str = ""
     is_attempt: bool = True
     successors: Sequence[Successor] = ()
+    trace: Trace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +115,14 @@ class DeliveryStore(Protocol):
 
     async def digest_items(self, digest_id: int) -> list[Delivery]:
         """The deliveries for which a digest stands."""
+
+    async def deliveries_by_receipt(self, agent: str, receipts: Collection[str]) -> list[Delivery]:
+        """Those of which a trace with one of these receipts was kept, oldest first. A letter edited in place stands for several, and a
+        digest for all that is in it: its items come with it.
+        """
+
+    async def traces(self, places: Collection[tuple[int, str, str]]) -> dict[tuple[int, str, str], tuple[Trace | None, Trace | None]]:
+        """For each (address id, thread, track), the newest kept trace of that thread and of that track there."""
 
     async def requeue_expired_leases(self, now: datetime) -> int:
         """Deliveries, messages and slots of dead workers come back; how many."""

@@ -10,14 +10,15 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, literal_column, 
 from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.moments import from_us, to_us
 from angelia.planning.retry import Breaker
-from angelia.store import Backlog, Settlement, Successor
+from angelia.store import Backlog, Settlement, Successor, Trace
 from angelia.stores import rows as shape
+from angelia.stores.ear_tables import receipts
 from angelia.stores.engine import SqlEngine, run
 from angelia.stores.messages import below
 from angelia.stores.successors import succeed
 from angelia.stores.tables import answers, breakers, deliveries, messages, pauses
 
-_d = deliveries.c
+_d, _k = deliveries.c, receipts.c
 
 # The states stand in these texts as numbers: a bound parameter would keep SQLite from using the partial indexes.
 _IS_DUE = "SELECT 1 FROM deliveries WHERE state = 2 AND agent = ? AND due_us <= ? LIMIT 1"
@@ -54,6 +55,16 @@ _BOUNCE = (
     "UPDATE deliveries SET state = 11, reason = 'refused', last_error = ?, ended_us = ? WHERE id = ? AND state = 10 RETURNING digest_id, message_id"
 )
 _BOUNCE_ITEMS = "UPDATE deliveries SET state = 11, reason = 'refused', ended_us = ? WHERE digest_id = ? AND message_id IS NOT NULL AND state = 10"
+# Agent and address are the delivery's own.
+_KEEP = (
+    "INSERT INTO receipts (id, receipt, thread, root, track, is_progress, agent, address_id) "
+    "SELECT CAST(? AS bigint), CAST(? AS text), CAST(? AS text), CAST(? AS text), CAST(? AS text), CAST(? AS smallint), agent, address_id "
+    "FROM deliveries WHERE id = ? ON CONFLICT (id) DO UPDATE SET receipt = excluded.receipt, thread = excluded.thread, root = excluded.root, "
+    "track = excluded.track, is_progress = excluded.is_progress"
+)
+_NEWEST_TRACE = (
+    "SELECT receipt, thread, root, track, is_progress FROM receipts WHERE address_id = ? AND {by} = ? AND {by} <> '' ORDER BY id DESC LIMIT 1"
+)
 _FAILED: ColumnElement[bool] = literal_column(f"deliveries.state IN ({State.BOUNCED:d}, {State.DEAD:d})")
 _EACH_WAITING: tuple[ColumnElement[bool], ...] = (
     literal_column(f"deliveries.state = {State.HELD:d}"),
@@ -109,6 +120,30 @@ class DeliveriesMixin:
         statement = select(*shape.DELIVERY_SELECT).where(_d.digest_id == digest_id, _d.message_id.is_not(None)).order_by(_d.message_id)
         found = await self.engine.read(lambda connection: connection.execute(statement).all())
         return [shape.delivery_from(row) for row in found]
+
+    async def deliveries_by_receipt(self, agent: str, receipts: Collection[str]) -> list[Delivery]:
+        """See DeliveryStore."""
+
+        def work(connection: Connection) -> list[Delivery]:
+            wanted = select(_k.id).where(_k.agent == agent, _k.receipt.in_({_kept_text(receipt) for receipt in receipts}))
+            of_digests = select(_d.digest_id).where(_d.id.in_(wanted), _d.message_id.is_(None), _d.digest_id.is_not(None))
+            found: list[Delivery] = []
+            for condition in (_d.id.in_(wanted), and_(_d.digest_id.in_(of_digests), _d.message_id.is_not(None))):
+                found += [shape.delivery_from(row) for row in connection.execute(select(*shape.DELIVERY_SELECT).where(condition))]
+            return sorted(found, key=lambda delivery: delivery.delivery_id)
+
+        return await self.engine.read(work)
+
+    async def traces(self, places: Collection[tuple[int, str, str]]) -> dict[tuple[int, str, str], tuple[Trace | None, Trace | None]]:
+        """See DeliveryStore."""
+
+        def work(connection: Connection) -> dict[tuple[int, str, str], tuple[Trace | None, Trace | None]]:
+            return {
+                (address_id, thread, track): (_trace(connection, "thread", address_id, thread), _trace(connection, "track", address_id, track))
+                for address_id, thread, track in places
+            }
+
+        return await self.engine.read(work) if places else {}
 
     async def requeue_expired_leases(self, now: datetime) -> int:
         """See DeliveryStore. Claims of messages need nothing: their lease is the time before which nobody else may claim them."""
@@ -298,6 +333,7 @@ def _settle(connection: Connection, settlements: Sequence[Settlement], now_us: i
         run(connection, _END_ITEMS, [(s.state.value, s.reason.value, now_us, digest_id) for s, digest_id in ended])
     settled = {(row[0], row[1]) for row in applied}
     succeed(connection, [one for s in settlements if s.successors and (s.delivery_id, s.fence) in settled for one in s.successors])
+    _keep_traces(connection, settlements, {(row[0], row[1]) for row in applied})
     return len(applied)
 
 
@@ -311,6 +347,24 @@ def _bounce(connection: Connection, delivery_id: int, why: str, successors: Sequ
     return True
 
 
+def _keep_traces(connection: Connection, settlements: Sequence[Settlement], applied: Collection[tuple[int, int]]) -> None:
+    """What has no receipt can't be answered."""
+    kept = [(one.delivery_id, one.trace) for one in settlements if one.trace is not None and (one.delivery_id, one.fence) in applied]
+    rows = [(key, *map(_kept_text, (t.receipt, t.thread, t.root, t.track)), int(t.is_progress), key) for key, t in kept if t.receipt]
+    if rows:
+        run(connection, _KEEP, rows).close()
+
+
+def _kept_text(text: str) -> str:
+    """A peer's words may hold what a database can't keep."""
+    return text[:1000].replace("\x00", "").encode("utf-8", "replace").decode()
+
+
+def _trace(connection: Connection, by: str, address_id: int, key: str) -> Trace | None:
+    row = run(connection, _NEWEST_TRACE.format(by=by), (address_id, _kept_text(key))).first() if key else None
+    return None if row is None else Trace(row[0], row[1], row[2], row[3], bool(row[4]))
+
+
 def _settlement_values(settlement: Settlement, now_us: int) -> tuple[object, ...]:
     """In the order of _OUTCOME. A peer's words may hold what a database can't keep: they are mended, since an outcome must never fail to be kept."""
     return (
@@ -321,6 +375,7 @@ def _settlement_values(settlement: Settlement, now_us: int) -> tuple[object, ...
         shape.stamp(settlement.due_at),
         0 if settlement.is_attempt else 1,
         _told(settlement.error),
+        _kept_text(settlement.error),
         now_us if settlement.state.is_final else None,
     )
 

@@ -15,6 +15,7 @@ from angelia.stores.addresses import AddressesMixin
 from angelia.stores.answers import AnswersMixin
 from angelia.stores.deliveries import DeliveriesMixin
 from angelia.stores.digests import DigestsMixin
+from angelia.stores.ears import EarsMixin
 from angelia.stores.engine import DAMAGED, PostgresEngine, SqlEngine, SqliteEngine, is_damage
 from angelia.stores.escalations import EscalationsMixin
 from angelia.stores.events import EventsMixin
@@ -54,6 +55,7 @@ class SqlStore(
     EventsMixin,
     ExperimentsMixin,
     RequestsMixin,
+    EarsMixin,
     JobsMixin,
     UpkeepMixin,
 ):

@@ -5,14 +5,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import RedirectResponse
 
-from angelia.agent import shown_by
+from angelia.agent import hears, shown_by
 from angelia.flow.verification import PLACE, read_verification
 from angelia.model.errors import AngeliaError, Conflict, Forbidden, InvalidInput, NotFound, RateLimited
 from angelia.model.person import Address
 from angelia.web.access import House
-from angelia.web.addresses import CODES_A_DAY, add_address, change_address, delete_address, send_code, try_address, verify_address
+from angelia.web.addresses import CODES_A_DAY, add_address, change_address, delete_address, link_address, send_code, try_address, verify_address
 from angelia.web.context import Context
-from angelia.web.forms import AddressChange, Code, NewAddress, RowId
+from angelia.web.forms import AddressChange, Code, NewAddress, NewLink, RowId
 from angelia.web.pages.forms import made, told
 from angelia.web.pages.kit import page
 from angelia.web.signin.guard import Visiting, Visitor
@@ -35,6 +35,8 @@ async def _shown(request: Request, visitor: Visitor, house: Context, status: int
         "done": "",
         "typed": {},
         "most_codes": CODES_A_DAY,
+        "hearing": frozenset(name for name, agent in agents.items() if hears(agent) is not None),
+        "linked": None,
     }
     return page(request, visitor, "addresses.html", status, **(shared | {"addresses": addresses, "agents": agents} | values))
 
@@ -72,6 +74,18 @@ async def _with_code(request: Request, visitor: Visitor, house: Context, address
 
 def _back(done: str, address_id: int) -> Response:
     return RedirectResponse(f"/addresses?done={done}&at={address_id}#address-{address_id}", 303)
+
+
+@router.post("/addresses/link")
+async def link(request: Request, visitor: Visiting, house: House, agent: Annotated[str, Form()] = "") -> Response:
+    """A code to write at the other end; it is shown once."""
+    try:
+        linked = await link_address(made(NewLink, agent=agent), visitor.person, visitor.caller, house)
+    except (InvalidInput, RateLimited) as error:
+        return await _shown(request, visitor, house, **told(error))
+    answer = await _shown(request, visitor, house, linked=linked | {"agent": agent})
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
 
 
 @router.get(PLACE)

@@ -136,6 +136,7 @@ TEXTS = (
     N_("these preferences are being changed by somebody else; try again"),
     N_("this address gets nothing now: verify or resume it first"),
     N_("this address is not verified: ask for a code"),
+    N_("this agent does not hear: add an address and ask for a code"),
     N_("this can't be done with this message"),
     N_("this can't be taken back any more: something else was changed after it, or it is undone already"),
     N_("this change did not come from a page of this hub; open the page and try again"),
