@@ -10,7 +10,7 @@ from angelia.model.delivery import Later, Outcome, Refused, Sent
 from angelia.model.errors import BadSettings
 from angelia.model.person import Address
 from angelia.outbound import Answer, NoAnswer, Request, host_of
-from angelia.rendering.render import render_digest, render_message
+from angelia.rendering.render import plain_content
 from angelia.rendering.text import shortened
 
 MOST_TEXT = 4_096
@@ -97,10 +97,7 @@ class TelegramAgent:
 
     def _text(self, letter: Letter) -> str:
         """Subject, text, link, and the number of the delivery as a hash tag: a repeat has the same, and one finds it by a tap."""
-        if letter.message is not None:
-            content = render_message(letter, self.name, letter.delivery.form, self._templates)
-        else:
-            content = render_digest(letter, self.name, self._templates)
+        content = plain_content(letter, self.name, self._templates)
         end = f"\n\n{letter.web_url} #d{letter.delivery.delivery_id}".replace("\n\n ", "\n\n")
         text = content.text.strip()
         whole = text if text.startswith(content.subject) else f"{content.subject}\n\n{text}"
