@@ -1,11 +1,12 @@
-"""Contract: how a delivery leaves the house (Letter in, Outcome out)."""
+"""Contract: how a delivery leaves the house (Letter in, Outcome out), and how what people do with it comes back (Ear)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from angelia.model.delivery import Delivery, Outcome
+from angelia.model.errors import AngeliaError
 from angelia.model.message import Message
 from angelia.model.person import Address, Person
 from angelia.outbound import Outbound
@@ -32,6 +33,10 @@ class Letter:
 
     `because` are the reasons why she gets it, `decided_by` the rule or scope (`rule:2`, `site:obs.build`); `unsubscribe_url` acts on POST and
     asks on GET, "" where none can be made; `attempt` counts from 1.
+
+    For agents that edit in place (see `edits_in_place`): `thread_root` is the receipt of the first letter of the same thread (or object) at this
+    address, "" for the first; `replaces` is the receipt of the letter that tells of the same running thing and which this one brings up to date,
+    "" where this one stands for itself. An agent that edits returns the receipt by which people see the letter, which is that of the first.
     """
 
     delivery: Delivery
@@ -46,6 +51,8 @@ class Letter:
     slot_at: datetime | None = None
     attempt: int = 1
     sample: Sequence[Message] = field(default=())
+    replaces: str = ""
+    thread_root: str = ""
 
 
 class Agent(Protocol):
@@ -62,6 +69,10 @@ class Agent(Protocol):
     - One with a `browser_key` has addresses that browsers make: the page for addresses shows a button that subscribes with that key, and adds
       `<endpoint>#<p256dh>.<auth>` (the keys in base64 for URLs). It is an attribute that others need not have.
     - One whose addresses are secrets has `shown(value)`: what is said in their place on pages, in messages and logs (see `shown_by`).
+    - One that also hears has `async def listen(self, ear: Ear) -> None`: it runs until it is cancelled; the house runs it once per site, and again,
+      slower each time, when it raises (see `hears`). `link_to(code)`, which not all have, is a URL that hands over a code for `ear.verified`.
+    - One that can change what it sent has `edits_in_place = True`: its letters come with `replaces` and `thread_root`, those to one address
+      one after another (see `edits_in_place`).
     """
 
     name: str
@@ -91,3 +102,50 @@ def shown_by(agent: object, value: str) -> str:
     """What an address of this agent is called where others may read along: itself, or what its agent says in its place."""
     shown: Callable[[str], str] | None = getattr(agent, "shown", None)
     return value if shown is None else shown(value)
+
+
+class Ear(Protocol):
+    """What an agent that hears tells the house. Addresses are in canonical form; `receipt` is what the agent gave as `Sent(receipt)`.
+
+    An `address` of "" stands for any: for media whose receipts are unique, where the agent has made sure that the receipt belongs to the place.
+    All doors may be called twice; they raise StoreUnavailable, and then nothing was taken.
+    """
+
+    async def seen(self, address: str, receipt: str) -> bool:
+        """She has read it. False where no delivery of this agent has this receipt at this address."""
+
+    async def acknowledged(self, address: str, receipt: str) -> bool:
+        """She has taken note, and says so. False as in `seen`."""
+
+    async def verified(self, code: str, address: str) -> bool:
+        """Somebody wrote this code at this address: it is the address of her for whom the code was made. False where the code is none, or over."""
+
+    async def cursor(self) -> str:
+        """How far the medium was heard, as last kept; "" at the very first."""
+
+    async def keep_cursor(self, text: str) -> None:
+        """So far it is heard: a restart goes on from here. Raises LostLease where another node has taken over."""
+
+
+class LostLease(AngeliaError):
+    """Another node hears in our place."""
+
+
+Listen = Callable[[Ear], Awaitable[None]]
+
+
+def hears(agent: object) -> Listen | None:
+    """How this agent listens, None where it only speaks."""
+    listen: Listen | None = getattr(agent, "listen", None)
+    return listen
+
+
+def link_to(agent: object, code: str) -> str:
+    """A URL that hands over this code in one click, "" where she must write it herself."""
+    made: Callable[[str], str] | None = getattr(agent, "link_to", None)
+    return "" if made is None else made(code)
+
+
+def edits_in_place(agent: object) -> bool:
+    """Can this agent change what it sent?"""
+    return bool(getattr(agent, "edits_in_place", False))

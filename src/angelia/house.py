@@ -13,7 +13,7 @@ from time import monotonic
 import uvicorn
 
 from angelia import telemetry, tracing
-from angelia.agent import Agent, Surroundings
+from angelia.agent import Agent, Surroundings, edits_in_place
 from angelia.broker import Broker
 from angelia.brokers.embedded import EmbeddedBroker
 from angelia.brokers.rabbitmq import RabbitMQBroker
@@ -30,9 +30,11 @@ from angelia.directories.local import LocalDirectory
 from angelia.directories.together import TogetherDirectory
 from angelia.directory import Directory
 from angelia.flow.announcer import Announcer
+from angelia.flow.answers import Answers
 from angelia.flow.clock import SteadyClock
 from angelia.flow.digester import Digester
 from angelia.flow.dispatcher import Dispatcher, JobPolicy
+from angelia.flow.ear import Heard
 from angelia.flow.inbox_feed import WithInboxes
 from angelia.flow.intake import Intake
 from angelia.flow.janitor import Chore, Janitor
@@ -115,6 +117,8 @@ class House:
         self.intake = Intake(store, now.us, node, self._wake("planner", "messages"), self.announcer)
         self.dispatcher = self._dispatcher()
         self.live = Live(store)
+        self.answers = Answers(store, now, self.live.forget)
+        self.ears = Heard(store, self.answers, now, self.secret, self._changed)
         self.sources = WithInboxes(self.broker, store, _shown, self.live.forget)
         self.streams = Streams(self.sources)
         store.hear(lambda topic: self.sources.look() if topic == "inboxes" else None)
@@ -171,7 +175,9 @@ class House:
         seen_once = self.settings.delivery.seen_once
         patient = frozenset(name for name, agent in self.agents.items() if not agent.is_pull and not agent.is_interruptive)
         patience = Patience(timedelta(seconds=self.settings.delivery.seen_wait if seen_once else 0), patient)
-        letters = Letters(self.store, self.people, Links(self.settings.house.base_url, self.secret), seen_once=seen_once)
+        editing = frozenset(name for name, agent in self.agents.items() if edits_in_place(agent))
+        links = Links(self.settings.house.base_url, self.secret)
+        letters = Letters(self.store, self.people, links, seen_once=seen_once, editing=editing)
         wake_relay = self._wake("relay", "deliveries")
         retention = timedelta(days=self.settings.delivery.retention_days)
         chores: list[Chore] = [self._forget_states, ForgetExperiments(self.store, retention), self.dispatcher.forget_old, self.dispatcher.count]
@@ -336,6 +342,7 @@ class House:
         jobs.append(asyncio.create_task(self._keep_fresh()))
         listening = asyncio.create_task(self._listen())
         taking = [asyncio.create_task(inlet.run(self.intake.accept), name=f"inlet {inlet.name}") for inlet in self.inlets]
+        taking.append(asyncio.create_task(self.ears.run(self.agents), name="ears"))
         if self.task_watch is not None:
             taking.append(asyncio.create_task(self.task_watch.run(), name="task watch"))
         try:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from angelia.agent import Letter
+from angelia.flow.conversation import joined_from_store
 from angelia.flow.profiles import People
 from angelia.flow.unsubscribe import make_token
 from angelia.model.delivery import Delivery, Reason, State
@@ -38,8 +39,9 @@ class Links:
 class Letters:
     """Writes letters for the relay. Rights and wishes are asked again here, at hand-over (promises P10, P14)."""
 
-    def __init__(self, store: Store, people: People, links: Links, *, seen_once: bool = True) -> None:
-        self._seen_once = seen_once
+    def __init__(self, store: Store, people: People, links: Links, *, seen_once: bool = True, editing: frozenset[str] = frozenset()) -> None:
+        """`editing` names the agents that edit in place."""
+        self._seen_once, self._editing = seen_once, editing
         self._store = store
         self._people = people
         self._links = links
@@ -66,7 +68,15 @@ class Letters:
             else:
                 row = ledger.get((delivery.message_id, delivery.person_id))
                 letters.append(self._of_message(delivery, known, messages.get(delivery.message_id), row, now))
-        return letters
+        return await self._joined(letters)
+
+    async def _joined(self, letters: list[Letter | Withheld]) -> list[Letter | Withheld]:
+        """With their threads, and with what they replace, where their agent can do something with it."""
+        able = [letter for letter in letters if isinstance(letter, Letter) and letter.delivery.agent in self._editing]
+        if not able:
+            return letters
+        known = {letter.delivery.delivery_id: letter for letter in await joined_from_store(self._store, able)}
+        return [known.get(letter.delivery.delivery_id, letter) if isinstance(letter, Letter) else letter for letter in letters]
 
     async def _seen(self, pairs: Collection[Pair], messages: Mapping[int, Message], now: datetime) -> set[Pair]:
         """What was read meanwhile by another agent. Asked for what has waited only: nobody can have read what goes at once."""

@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from time import monotonic
 
 from angelia import telemetry, tracing
-from angelia.agent import Agent, Letter, shown_by
+from angelia.agent import Agent, Letter, edits_in_place, hears, shown_by
 from angelia.flow.announcer import Announcer
+from angelia.flow.conversation import Conversation, trace_of
 from angelia.flow.lane import Lane
 from angelia.flow.letters import Letters, Withheld
 from angelia.flow.voice import Voice
@@ -64,6 +65,7 @@ class Relay:
         self._to_announce: dict[int, Delivery] = {}
         self._tries: set[asyncio.Task[None]] = set()
         self._lanes = {name: Lane(agent) for name, agent in agents.items()}
+        self._conversation = Conversation()
         self._settled: list[Settlement] = []
         self._flusher: asyncio.Task[None] | None = None
         self._breakers: dict[str, Breaker] | None = None
@@ -111,12 +113,19 @@ class Relay:
         try:
             while lane.waiting:
                 claimed_at, letter = lane.waiting.popleft()
-                if monotonic() - claimed_at > LONGEST_WAIT:
-                    self._give_back(letter)
-                else:
-                    await self._try(lane.agent, letter)
+                if not edits_in_place(lane.agent):
+                    await self._try_in_time(lane.agent, letter, claimed_at)
+                    continue
+                async with self._conversation.turn(letter.delivery.address_id):
+                    await self._try_in_time(lane.agent, self._conversation.newest(letter, claimed_at), claimed_at)
         finally:
             lane.running -= 1
+
+    async def _try_in_time(self, agent: Agent, letter: Letter, claimed_at: float) -> None:
+        if monotonic() - claimed_at > LONGEST_WAIT:
+            self._give_back(letter)
+        else:
+            await self._try(agent, letter)
 
     def _give_back(self, letter: Letter) -> None:
         """Not tried: it is due as before, for whoever claims it next."""
@@ -159,9 +168,18 @@ class Relay:
         outcome, is_crash = await attempt(agent, letter)
         now = self._clock()
         self._judge_destination(destination, outcome, now)
-        await self._end_try(letter, settle(delivery, outcome, now, self._lifetimes.of(agent.name), is_crash=is_crash))
+        settlement = settle(delivery, outcome, now, self._lifetimes.of(agent.name), is_crash=is_crash)
+        await self._end_try(letter, self._traced(agent, letter, outcome, settlement))
         if isinstance(outcome, Refused) and outcome.is_address_bad:
             await self._address_refused(letter, outcome, now)
+
+    def _traced(self, agent: Agent, letter: Letter, outcome: Outcome, settlement: Settlement) -> Settlement:
+        """With the receipt to be found again, where answers may come by it or a later letter may need it."""
+        trace = trace_of(letter, outcome) if edits_in_place(agent) or hears(agent) is not None else None
+        if trace is None:
+            return settlement
+        self._conversation.sent(letter, trace)
+        return replace(settlement, trace=trace)
 
     async def _end_try(self, letter: Letter, settlement: Settlement) -> None:
         self._done(letter.delivery, settlement, letter)

@@ -1,7 +1,12 @@
-"""Verification of addresses: the letter with a code, and the signed link beside it, so that one click proves the address as typing does."""
+"""Verification of addresses: the letter with a code, and the signed link beside it, so that one click proves the address as typing does; and
+codes the other way round, which a person hands over at the other end.
+"""
 
+import hmac
+import secrets
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
+from hashlib import sha256
 
 from angelia.agent import Letter
 from angelia.model.delivery import Delivery, State
@@ -10,6 +15,19 @@ from angelia.model.person import Address, Person
 from angelia.model.signed import sign, unsign
 
 PLACE = "/addresses/verify"
+LINK_CODE_LIVES = timedelta(minutes=10)
+MOST_ADDRESSES = 50
+"""What one person may have: else a list of strangers could be mailed a code each."""
+
+
+def new_link_code() -> str:
+    """A code that nobody guesses: 80 bits in letters and digits that any medium carries."""
+    return secrets.token_hex(10)
+
+
+def kept_link_code(secret: bytes, agent: str, code: str) -> str:
+    """The code as the store keeps it."""
+    return hmac.new(secret, f"link\0{agent}\0{code}".encode("utf-8", "replace"), sha256).hexdigest()
 
 
 def verification_link(base_url: str, secret: bytes, address_id: int, code: str) -> str:

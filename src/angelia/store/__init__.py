@@ -11,8 +11,10 @@ Times are aware datetimes in UTC; ids are the 63-bit numbers of `model.moments`;
 
 from typing import Protocol
 
-from angelia.store.deliveries import Backlog, DeliveryStore, NewDigest, Settlement, Slot
+from angelia.store.answers import Answer, AnswerStore
+from angelia.store.deliveries import Backlog, DeliveryStore, NewDigest, Settlement, Slot, Trace
 from angelia.store.document import Document
+from angelia.store.ears import EarStore
 from angelia.store.events import EventStore, ExchangeMark
 from angelia.store.experiments import Chore, ExperimentStore, TakenTransition
 from angelia.store.inbox import InboxGroup, InboxItem, InboxPage, InboxQuery, InboxStore
@@ -29,12 +31,15 @@ from angelia.store.upkeep import Upkeep
 __all__ = [
     "AddedJob",
     "AdministrationStore",
+    "Answer",
+    "AnswerStore",
     "Backlog",
     "Chore",
     "ClaimedJob",
     "ClaimedMessage",
     "DeliveryStore",
     "Document",
+    "EarStore",
     "EventStore",
     "ExchangeMark",
     "ExperimentStore",
@@ -75,6 +80,7 @@ __all__ = [
     "TemplateStore",
     "TemplateVersion",
     "Token",
+    "Trace",
     "Traffic",
     "Upkeep",
 ]
@@ -84,6 +90,7 @@ class Store(
     MessageStore,
     LedgerStore,
     DeliveryStore,
+    AnswerStore,
     PersonStore,
     SiteStore,
     AdministrationStore,
@@ -91,6 +98,7 @@ class Store(
     InboxStore,
     EventStore,
     RequestStore,
+    EarStore,
     ExperimentStore,
     JobStore,
     Upkeep,

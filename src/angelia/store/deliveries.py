@@ -12,8 +12,23 @@ from angelia.planning.retry import Breaker
 
 
 @dataclass(frozen=True, slots=True)
+class Trace:
+    """Where a letter stands at its address: `thread` is what it belongs to, `root` the receipt with which that began there; `track` is the thing
+    that it tells of, and `is_progress` says that the thing goes on, so that the next word on it may take this one's place. "" for none.
+    """
+
+    receipt: str
+    thread: str = ""
+    root: str = ""
+    track: str = ""
+    is_progress: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Settlement:
-    """What came of one claimed delivery. `state` DUE means again at `due_at`; `is_attempt` False gives the attempt back."""
+    """What came of one claimed delivery. `state` DUE means again at `due_at`; `is_attempt` False gives the attempt back. A `trace` is kept, so that
+    the delivery is found by its receipt, and later letters find their thread.
+    """
 
     delivery_id: int
     fence: int
@@ -22,6 +37,7 @@ class Settlement:
     due_at: datetime | None = None
     error: str = ""
     is_attempt: bool = True
+    trace: Trace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +88,12 @@ class DeliveryStore(Protocol):
     async def settle(self, settlements: Sequence[Settlement], now: datetime) -> int:
         """Record outcomes; an old fence changes nothing. The end of a digest's delivery is the end of its items. Returns how many applied."""
 
+    async def deliveries_by_receipt(self, agent: str, receipts: Collection[str]) -> list[Delivery]:
+        """Those of which a trace with one of these receipts was kept, oldest first; a letter edited in place stands for several."""
+
+    async def traces(self, places: Collection[tuple[int, str, str]]) -> dict[tuple[int, str, str], tuple[Trace | None, Trace | None]]:
+        """For each (address id, thread, track), the newest kept trace of that thread and of that track there."""
+
     async def requeue_expired_leases(self, now: datetime) -> int:
         """Deliveries, messages and slots of dead workers come back; how many."""
 
@@ -99,7 +121,7 @@ class DeliveryStore(Protocol):
         """Digests by id; their `content` as recorded, the delivery as it now stands."""
 
     async def seen(self, pairs: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
-        """Which of these messages these people have read by any agent: (message, person)."""
+        """Which of these messages these people have read or answered by any agent: (message, person)."""
 
     async def deliveries(self, delivery_ids: Collection[int]) -> dict[int, Delivery]:
         """Deliveries by id."""

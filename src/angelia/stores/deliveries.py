@@ -10,13 +10,14 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, literal_column, 
 from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.moments import from_us, to_us
 from angelia.planning.retry import Breaker
-from angelia.store import Backlog, Settlement
+from angelia.store import Backlog, Settlement, Trace
 from angelia.stores import rows as shape
+from angelia.stores.ear_tables import receipts
 from angelia.stores.engine import SqlEngine, run
 from angelia.stores.messages import below
-from angelia.stores.tables import breakers, deliveries, messages, pauses
+from angelia.stores.tables import answers, breakers, deliveries, messages, pauses
 
-_d = deliveries.c
+_d, _k = deliveries.c, receipts.c
 
 # The states stand in these texts as numbers: a bound parameter would keep SQLite from using the partial indexes.
 _IS_DUE = "SELECT 1 FROM deliveries WHERE state = 2 AND agent = ? AND due_us <= ? LIMIT 1"
@@ -49,6 +50,16 @@ _OUTCOMES = {
     + " FROM json_each(?)) AS s",
 }
 _END_ITEMS = "UPDATE deliveries SET state = ?, reason = ?, ended_us = ? WHERE digest_id = ? AND state = 4"
+# Agent and address are the delivery's own.
+_KEEP = (
+    "INSERT INTO receipts (id, receipt, thread, root, track, is_progress, agent, address_id) "
+    "SELECT CAST(? AS bigint), CAST(? AS text), CAST(? AS text), CAST(? AS text), CAST(? AS text), CAST(? AS smallint), agent, address_id "
+    "FROM deliveries WHERE id = ? ON CONFLICT (id) DO UPDATE SET receipt = excluded.receipt, thread = excluded.thread, root = excluded.root, "
+    "track = excluded.track, is_progress = excluded.is_progress"
+)
+_NEWEST_TRACE = (
+    "SELECT receipt, thread, root, track, is_progress FROM receipts WHERE address_id = ? AND {by} = ? AND {by} <> '' ORDER BY id DESC LIMIT 1"
+)
 _FAILED: ColumnElement[bool] = literal_column(f"deliveries.state IN ({State.BOUNCED:d}, {State.DEAD:d})")
 _EACH_WAITING: tuple[ColumnElement[bool], ...] = (
     literal_column(f"deliveries.state = {State.HELD:d}"),
@@ -95,6 +106,29 @@ class DeliveriesMixin:
         """See DeliveryStore."""
         return await self.engine.write(lambda connection: _settle(connection, settlements, to_us(now)))
 
+    async def deliveries_by_receipt(self, agent: str, receipts: Collection[str]) -> list[Delivery]:
+        """See DeliveryStore."""
+
+        def work(connection: Connection) -> list[Delivery]:
+            found: list[Delivery] = []
+            for some in shape.chunks(sorted({_kept_text(receipt) for receipt in receipts})):
+                wanted = select(_k.id).where(_k.agent == agent, _k.receipt.in_(some))
+                found += [shape.delivery_from(row) for row in connection.execute(select(*shape.DELIVERY_SELECT).where(_d.id.in_(wanted)))]
+            return sorted(found, key=lambda delivery: delivery.delivery_id)
+
+        return await self.engine.read(work)
+
+    async def traces(self, places: Collection[tuple[int, str, str]]) -> dict[tuple[int, str, str], tuple[Trace | None, Trace | None]]:
+        """See DeliveryStore."""
+
+        def work(connection: Connection) -> dict[tuple[int, str, str], tuple[Trace | None, Trace | None]]:
+            return {
+                (address_id, thread, track): (_trace(connection, "thread", address_id, thread), _trace(connection, "track", address_id, track))
+                for address_id, thread, track in places
+            }
+
+        return await self.engine.read(work) if places else {}
+
     async def requeue_expired_leases(self, now: datetime) -> int:
         """See DeliveryStore. Claims of messages need nothing: their lease is the time before which nobody else may claim them."""
         statement = (
@@ -125,6 +159,9 @@ class DeliveriesMixin:
                 condition = tuple_(_d.message_id, _d.person_id).in_(wanted[start : start + 2_000])
                 rows = connection.execute(select(_d.message_id, _d.person_id).where(condition, _d.read_us.is_not(None)))
                 found.update((row.message_id, row.person_id) for row in rows)
+                answered = tuple_(answers.c.message_id, answers.c.person_id).in_(wanted[start : start + 2_000])
+                told = connection.execute(select(answers.c.message_id, answers.c.person_id).where(answered))
+                found.update((row.message_id, row.person_id) for row in told)
             return found
 
         return await self.engine.read(work)
@@ -278,7 +315,26 @@ def _settle(connection: Connection, settlements: Sequence[Settlement], now_us: i
     ended = [(s, digests[s.delivery_id, s.fence]) for s in settlements if s.state.is_final and (s.delivery_id, s.fence) in digests]
     if ended:
         run(connection, _END_ITEMS, [(s.state.value, s.reason.value, now_us, digest_id) for s, digest_id in ended])
+    _keep_traces(connection, settlements, {(row[0], row[1]) for row in applied})
     return len(applied)
+
+
+def _keep_traces(connection: Connection, settlements: Sequence[Settlement], applied: Collection[tuple[int, int]]) -> None:
+    """What has no receipt can't be answered."""
+    kept = [(one.delivery_id, one.trace) for one in settlements if one.trace is not None and (one.delivery_id, one.fence) in applied]
+    rows = [(key, *map(_kept_text, (t.receipt, t.thread, t.root, t.track)), int(t.is_progress), key) for key, t in kept if t.receipt]
+    if rows:
+        run(connection, _KEEP, rows).close()
+
+
+def _kept_text(text: str) -> str:
+    """A peer's words may hold what a database can't keep."""
+    return text[:1000].replace("\x00", "").encode("utf-8", "replace").decode()
+
+
+def _trace(connection: Connection, by: str, address_id: int, key: str) -> Trace | None:
+    row = run(connection, _NEWEST_TRACE.format(by=by), (address_id, _kept_text(key))).first() if key else None
+    return None if row is None else Trace(*row[:4], is_progress=bool(row[4]))
 
 
 def _settlement_values(settlement: Settlement, now_us: int) -> tuple[object, ...]:
@@ -290,7 +346,7 @@ def _settlement_values(settlement: Settlement, now_us: int) -> tuple[object, ...
         settlement.reason.value,
         shape.stamp(settlement.due_at),
         0 if settlement.is_attempt else 1,
-        settlement.error[:1000].replace("\x00", "").encode("utf-8", "replace").decode(),
+        _kept_text(settlement.error),
         now_us if settlement.state.is_final else None,
     )
 

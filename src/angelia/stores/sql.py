@@ -12,8 +12,10 @@ from sqlalchemy.pool import NullPool
 
 from angelia.model.errors import BadSettings, StoreUnavailable
 from angelia.stores.addresses import AddressesMixin
+from angelia.stores.answers import AnswersMixin
 from angelia.stores.deliveries import DeliveriesMixin
 from angelia.stores.digests import DigestsMixin
+from angelia.stores.ears import EarsMixin
 from angelia.stores.engine import DAMAGED, PostgresEngine, SqlEngine, SqliteEngine, is_damage
 from angelia.stores.events import EventsMixin
 from angelia.stores.experiments import ExperimentsMixin
@@ -37,6 +39,7 @@ class SqlStore(
     LedgerMixin,
     DeliveriesMixin,
     DigestsMixin,
+    AnswersMixin,
     PeopleMixin,
     AddressesMixin,
     GroupsMixin,
@@ -50,6 +53,7 @@ class SqlStore(
     EventsMixin,
     ExperimentsMixin,
     RequestsMixin,
+    EarsMixin,
     JobsMixin,
     UpkeepMixin,
 ):

@@ -18,9 +18,10 @@ from angelia.model.delivery import State
 from angelia.model.errors import SchemaMismatch, StoreUnavailable
 from angelia.model.moments import first_id, next_id, to_us
 from angelia.stores import rows as shape
+from angelia.stores.ear_tables import receipts
 from angelia.stores.engine import SqlEngine, run
 from angelia.stores.messages import below
-from angelia.stores.tables import PLANNED, deliveries, digests, ledger, messages, types
+from angelia.stores.tables import PLANNED, answers, deliveries, digests, escalations, ledger, messages, types
 from angelia.stores.types_document import retention_of
 
 CHANNEL = "angelia"
@@ -134,6 +135,7 @@ class UpkeepMixin:
             sending = "UPDATE deliveries SET state = 2, fence = fence + 1 WHERE state = 3"
             run(connection, "UPDATE jobs SET due_us = 0 WHERE state > 1 AND state < 10").close()
             run(connection, "UPDATE counters SET value = 0 WHERE name IN ('transitions.publish', 'transitions.tell')").close()
+            run(connection, "UPDATE ears SET lease_us = 0").close()
             return int(run(connection, claimed).rowcount) + int(run(connection, sending).rowcount)
 
         return await self.engine.write(work)
@@ -148,11 +150,13 @@ class UpkeepMixin:
         )
         claimed = "UPDATE messages SET plan_due_us = 0 WHERE plan_state = 0 AND plan_due_us > ?"
         looked_after = "UPDATE jobs SET due_us = ? WHERE state < 10 AND due_us > ?"
+        heard = "UPDATE ears SET lease_us = 0 WHERE lease_us > ?"
 
         def work(connection: Connection) -> int:
             back = run(connection, due, (now_us, ahead_us, ahead_us, created)).rowcount + run(connection, claimed, (ahead_us,)).rowcount
             leases = "UPDATE deliveries SET state = 2, fence = fence + 1 WHERE state = 3 AND lease_us > ?"
             run(connection, looked_after, (now_us, ahead_us)).close()
+            run(connection, heard, (ahead_us,)).close()
             return int(back + run(connection, leases, (ahead_us,)).rowcount)
 
         return await self.engine.write(work)
@@ -199,8 +203,10 @@ class UpkeepMixin:
             old = select(messages.c.id).where(_is_old(connection, now, default_retention), not_(pending), messages.c.plan_state == PLANNED)
             ids = list(connection.scalars(old.order_by(messages.c.id).limit(limit)))
             for some in shape.chunks(ids, 1_000):
+                connection.execute(delete(receipts).where(receipts.c.id.in_(select(_d.id).where(_d.message_id.in_(some)))))
                 connection.execute(delete(deliveries).where(_d.message_id.in_(some)))
-                connection.execute(delete(ledger).where(ledger.c.message_id.in_(some)))
+                for beside in (ledger, answers, escalations):
+                    connection.execute(delete(beside).where(beside.c.message_id.in_(some)))
                 connection.execute(delete(messages).where(messages.c.id.in_(some)))
             return max(len(ids), _purge_digests(connection, now - default_retention, limit))
 
@@ -215,13 +221,14 @@ class UpkeepMixin:
             if keyed:
                 run(connection, "UPDATE messages SET idem_key = NULL, fingerprint = NULL WHERE id = ?", [(key,) for key in keyed]).close()
             marks = run(connection, _FORGET_MARKS, (to_us(now - MARKS_KEPT), limit)).rowcount
+            run(connection, "DELETE FROM link_codes WHERE expires_us < ?", (to_us(now),)).close()
             return max(len(keyed), marks), keyed[-1] if len(keyed) == limit else first_id(before)
 
         count, self._forgotten_to = await self.engine.write(work)
         return count
 
 
-HEAD = "0011"
+HEAD = "0013"
 
 
 def mismatch(found: str) -> SchemaMismatch:
@@ -260,7 +267,9 @@ def _purge_digests(connection: Connection, before: datetime, limit: int) -> int:
     ids = list(connection.scalars(ended))
     for some in shape.chunks(ids, 1_000):
         connection.execute(delete(digests).where(digests.c.id.in_(some)))
-        connection.execute(delete(deliveries).where(_d.digest_id.in_(some), _d.message_id.is_(None)))
+        of_digests = and_(_d.digest_id.in_(some), _d.message_id.is_(None))
+        connection.execute(delete(receipts).where(receipts.c.id.in_(select(_d.id).where(of_digests))))
+        connection.execute(delete(deliveries).where(of_digests))
     return len(ids)
 
 

@@ -8,14 +8,15 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from angelia.agent import hears, link_to
+from angelia.flow.verification import LINK_CODE_LIVES, MOST_ADDRESSES, kept_link_code, new_link_code
 from angelia.flow.voice import Voice
 from angelia.model.errors import Conflict, InvalidInput, NotFound, RateLimited
 from angelia.model.moments import public_id, to_text
 from angelia.model.person import Address, AddressState, Person
 from angelia.web.access import House, Known, Reading, Writing
 from angelia.web.context import Context
-from angelia.web.forms import AddressChange, Code, NewAddress, RowId, address_out, checked_address
-from angelia.web.limits import MOST_ADDRESSES
+from angelia.web.forms import AddressChange, Code, NewAddress, NewLink, RowId, address_out, checked_address
 
 router = APIRouter(prefix="/api/v1/people/{login}", tags=["person"])
 Body = dict[str, Any]
@@ -88,6 +89,21 @@ async def change_address(address_id: RowId, form: AddressChange, person: Writing
     changed = await house.store.set_address(address_id, state=state, is_default=form.is_default, now=house.now())
     house.changed("people")
     return _shown(house, changed or address)
+
+
+@router.post("/addresses/link", status_code=201)
+async def link_address(form: NewLink, person: Writing, caller: Known, house: House) -> Body:
+    """A code for her to write at the other end, within ten minutes: where it comes in is her address, and verified. `url` does it in one click, ""
+    where the agent knows no such thing.
+    """
+    agent = house.agents.get(form.agent)
+    if agent is None or hears(agent) is None:
+        raise InvalidInput(f"{form.agent} does not hear: add an address and ask for a code", "agent")
+    house.limits.codes.take(person.login)
+    code, expires_at = new_link_code(), house.now() + LINK_CODE_LIVES
+    await house.store.put_link_code(agent.name, person.person_id, kept_link_code(house.secret, agent.name, code), expires_at)
+    await house.store.audit(caller.name, "address.link_code", person.login, {"agent": agent.name}, house.now())
+    return {"code": code, "expires_at": to_text(expires_at), "url": link_to(agent, code)}
 
 
 @router.delete("/addresses/{address_id}", status_code=204)

@@ -75,6 +75,12 @@ class NewAddress(Strict):
     is_verified: bool = False
 
 
+class NewLink(Strict):
+    """For which agent she wants a code to write at the other end."""
+
+    agent: Word
+
+
 class AddressChange(Strict):
     """Pause, resume, make default."""
 

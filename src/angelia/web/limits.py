@@ -4,9 +4,6 @@ from dataclasses import dataclass, field
 
 from angelia.web.signin.tries import Tries
 
-MOST_ADDRESSES = 50
-"""What one person may have: else a list of strangers could be mailed a code each."""
-
 
 @dataclass(frozen=True, slots=True)
 class Limits:

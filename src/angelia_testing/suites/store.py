@@ -19,6 +19,7 @@ from angelia.planning.digest import DigestItem, assemble
 from angelia.planning.resolve import Decision, Verdict
 from angelia.planning.retry import Breaker
 from angelia.store import (
+    Answer,
     ClaimedMessage,
     Feed,
     FloodMark,
@@ -35,6 +36,7 @@ from angelia.store import (
     Source,
     Store,
     Token,
+    Trace,
 )
 
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
@@ -397,6 +399,67 @@ class StoreSuite:
         await store.put_person(replace(alice, is_active=False))
         assert await store.feed("secret") is None
 
+    async def test_what_was_sent_is_found_by_its_receipt_and_its_thread(self, store: Store) -> None:
+        traces = [
+            Trace("$1", "x", "$1", "job", is_progress=True),
+            Trace("$1", "x", "$1", "job", is_progress=True),  # edited in place: one receipt for both
+            Trace("$3", "x", "$1", "job"),
+            Trace("", "y"),
+        ]
+        for number, trace in enumerate(traces, 1):
+            await planned(store, number, [replace(delivery(number * 10, number), address_id=7)])
+            (claimed,) = await store.claim_deliveries(["mail"], 10, LEASE, NOW)
+            done = Settlement(claimed.delivery_id, claimed.fence, State.DELIVERED, Reason.CHOSEN, error=trace.receipt, trace=trace)
+            assert await store.settle([replace(done, fence=99)], NOW) == 0
+            assert number == 2 or await store.deliveries_by_receipt("mail", [trace.receipt]) == []  # an old fence keeps nothing
+            assert await store.settle([done], NOW) == 1
+            if number == 2:
+                assert await store.traces({(7, "x", "job"), (7, "", ""), (8, "x", "job"), (7, "job", "x")}) == {
+                    (7, "x", "job"): (trace, trace), (7, "", ""): (None, None), (8, "x", "job"): (None, None), (7, "job", "x"): (None, None),
+                }  # fmt: skip
+        assert [d.delivery_id for d in await store.deliveries_by_receipt("mail", ["$1", "$3", "$9", "bad\x00"])] == [10, 20, 30]
+        assert await store.deliveries_by_receipt("chat", ["$1"]) == await store.deliveries_by_receipt("mail", [""]) == []
+        assert (await store.traces({(7, "x", "job")}))[7, "x", "job"] == (traces[2], traces[2])
+        later = NOW + timedelta(days=200)
+        while await store.purge(later, timedelta(days=90), 100):
+            pass
+        assert await store.deliveries_by_receipt("mail", ["$1"]) == []
+        assert (await store.traces({(7, "x", "job")}))[7, "x", "job"] == (None, None)
+
+    async def test_one_hears_at_a_time(self, store: Store) -> None:
+        assert await store.take_ear("chat", "a", NOW + MINUTE, NOW) and await store.take_ear("chat", "a", NOW + 2 * MINUTE, NOW)
+        assert not await store.take_ear("chat", "b", NOW + MINUTE, NOW)
+        assert await store.take_ear("other", "b", NOW + MINUTE, NOW)
+        assert await store.ear_position("chat") == ""
+        assert await store.put_ear_position("chat", "a", "s1") and not await store.put_ear_position("chat", "b", "s0")
+        assert await store.take_ear("chat", "b", NOW + 4 * MINUTE, NOW + 3 * MINUTE)
+        assert not await store.put_ear_position("chat", "a", "s0")
+        assert await store.ear_position("chat") == "s1"
+        await store.drop_ear("chat", "a")
+        assert not await store.take_ear("chat", "a", NOW + 4 * MINUTE, NOW + 3 * MINUTE)
+        await store.drop_ear("chat", "b")
+        assert await store.take_ear("chat", "a", NOW + 4 * MINUTE, NOW + 3 * MINUTE)
+
+    async def test_a_code_makes_the_place_where_it_comes_in_an_address(self, store: Store) -> None:
+        alice = await store.put_person(Person(person_id=0, login="alice"))
+        await store.put_link_code("chat", alice.person_id, "old", NOW + MINUTE)
+        await store.put_link_code("chat", alice.person_id, "new", NOW + MINUTE)
+        assert await store.take_link_code("chat", "old", "room", 5, NOW) is None
+        assert await store.take_link_code("mail", "new", "room", 5, NOW) is None
+        assert await store.take_link_code("chat", "new", "room", 5, NOW + MINUTE) is None
+        made = await store.take_link_code("chat", "new", "room", 5, NOW)
+        assert made is not None
+        assert made == Address(
+            address_id=made.address_id, person_id=alice.person_id, agent="chat", value="room", state=AddressState.OK, is_default=True, verified_at=NOW
+        )  # fmt: skip
+        assert await store.take_link_code("chat", "new", "room", 5, NOW) is None
+        await store.set_address(made.address_id, state=AddressState.BOUNCING, now=NOW)
+        await store.put_link_code("chat", alice.person_id, "again", NOW + MINUTE)
+        assert await store.take_link_code("chat", "again", "room", 1, NOW) == made  # it is there, so there is none too many
+        await store.put_link_code("chat", alice.person_id, "more", NOW + MINUTE)
+        assert await store.take_link_code("chat", "more", "elsewhere", 1, NOW) is None
+        assert await store.addresses(alice.person_id) == [made]
+
     async def test_addresses_and_codes(self, store: Store) -> None:
         alice = await store.put_person(Person(person_id=0, login="alice"))
         new = Address(address_id=0, person_id=alice.person_id, agent="mail", value="a@example.org")
@@ -514,6 +577,27 @@ class StoreSuite:
         assert await store.seen({(1, 1), (2, 1), (1, 2)}) == {(1, 1)}
         await store.mark(1, InboxQuery(), [11], "unread", NOW)
         assert await store.seen({(1, 1)}) == set() == await store.seen(set())
+
+    async def test_what_was_answered_by_any_means_is_seen_and_read(self, store: Store) -> None:
+        web: dict[str, Any] = {"agent": "web", "state": State.DELIVERED, "ended_at": NOW}
+        for number in (1, 2, 3):
+            await planned(store, number, [delivery(10 + number, number, **web)])
+        assert await store.answer(1, [2, 2, 99], "mail", NOW, is_acknowledged=False) == [2]
+        assert await store.answer(1, [1, 2], "web", NOW + MINUTE, is_acknowledged=True) == [1, 2]
+        assert await store.answer(1, [1, 2], "mail", NOW + 2 * MINUTE, is_acknowledged=True) == []
+        assert await store.answer(2, [1], "web", NOW, is_acknowledged=True) == []  # it does not concern her
+        assert await store.answer(1, [], "web", NOW, is_acknowledged=True) == []
+        assert await store.seen({(1, 1), (2, 1), (3, 1), (1, 2)}) == {(1, 1), (2, 1)}
+        assert [item.delivery_id for item in await store.inbox(1, InboxQuery(state="unread"))] == [13]
+        assert await store.answers([1, 2, 3]) == {
+            1: [Answer(1, 1, NOW + MINUTE, "web", NOW + MINUTE, "web")],
+            2: [Answer(2, 1, NOW, "mail", NOW + MINUTE, "web")],
+        }
+
+    async def test_of_many_answers_at_once_one_counts(self, store: Store) -> None:
+        await planned(store, 1, [delivery(11, 1)])
+        told = await asyncio.gather(*(store.answer(1, [1], f"means{n}", NOW, is_acknowledged=True) for n in range(20)))
+        assert sorted(map(len, told)) == [0] * 19 + [1]
 
     async def test_the_inbox_groups_and_pages(self, store: Store) -> None:
         web: dict[str, Any] = {"agent": "web", "state": State.DELIVERED, "ended_at": NOW}
