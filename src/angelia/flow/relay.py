@@ -172,6 +172,8 @@ class Relay:
         await self._end_try(letter, self._traced(agent, letter, outcome, settlement))
         if isinstance(outcome, Refused) and outcome.is_address_bad:
             await self._address_refused(letter, outcome, now)
+        elif isinstance(outcome, Later) and outcome.moved_to:
+            await self._address_moved(agent, letter, outcome, now)
 
     def _traced(self, agent: Agent, letter: Letter, outcome: Outcome, settlement: Settlement) -> Settlement:
         """With the receipt to be found again, where answers may come by it or a later letter may need it."""
@@ -246,6 +248,16 @@ class Relay:
         except AngeliaError as error:
             # The next letter to this address is refused again, and told then.
             telemetry.log.warning("refusal_not_recorded", address_id=letter.address.address_id, error=str(error))
+
+    async def _address_moved(self, agent: Agent, letter: Letter, outcome: Later, now: datetime) -> None:
+        """It is changed, or refused where she has the new one as well."""
+        value = agent.check_address(outcome.moved_to)
+        if letter.address is None or value is None:
+            return
+        with suppress(StoreUnavailable):  # the next letter is told so again
+            if not await self._store.move_address(letter.address.address_id, value):
+                await self._address_refused(letter, Refused(outcome.why, is_address_bad=True), now)
+            self._letters.forget(letter.person.person_id)
 
     async def drain(self) -> None:
         """Give back what waits, let running tries end (their own time limits hold), then record what came of them."""
