@@ -39,14 +39,14 @@ class HouseEar:
     async def seen(self, address: str, receipt: str) -> bool:
         """See Ear."""
         deliveries = await self._of(address, receipt)
-        for person_id, message_ids in (await self._messages(deliveries)).items():
+        for person_id, message_ids in _messages(deliveries).items():
             await self._answers.seen(person_id, message_ids, self._agent.name)
         return bool(deliveries)
 
     async def acknowledged(self, address: str, receipt: str) -> bool:
         """See Ear."""
         deliveries = await self._of(address, receipt)
-        for person_id, message_ids in (await self._messages(deliveries)).items():
+        for person_id, message_ids in _messages(deliveries).items():
             await self._answers.acknowledge(person_id, message_ids, self._agent.name)
         return bool(deliveries)
 
@@ -81,16 +81,14 @@ class HouseEar:
         places = {delivery.address_id: await self._store.address(delivery.address_id) for delivery in found}
         return [delivery for delivery in found if (place := places[delivery.address_id]) is not None and place.value == address]
 
-    async def _messages(self, deliveries: Sequence[Delivery]) -> dict[int, list[int]]:
-        """Person -> messages. Who answers a digest answers all that is in it."""
-        by_person: dict[int, list[int]] = {}
-        digest_ids = {delivery.digest_id for delivery in deliveries if delivery.message_id is None and delivery.digest_id is not None}
-        digests = await self._store.digests(digest_ids) if digest_ids else {}
-        items = await self._store.deliveries([item for digest in digests.values() for item in digest.item_ids]) if digests else {}
-        for delivery in (*deliveries, *items.values()):
-            if delivery.message_id is not None:
-                by_person.setdefault(delivery.person_id, []).append(delivery.message_id)
-        return by_person
+
+def _messages(deliveries: Sequence[Delivery]) -> dict[int, list[int]]:
+    """Person -> messages."""
+    by_person: dict[int, list[int]] = {}
+    for delivery in deliveries:
+        if delivery.message_id is not None:
+            by_person.setdefault(delivery.person_id, []).append(delivery.message_id)
+    return by_person
 
 
 class Heard:

@@ -89,7 +89,9 @@ class DeliveryStore(Protocol):
         """Record outcomes; an old fence changes nothing. The end of a digest's delivery is the end of its items. Returns how many applied."""
 
     async def deliveries_by_receipt(self, agent: str, receipts: Collection[str]) -> list[Delivery]:
-        """Those of which a trace with one of these receipts was kept, oldest first; a letter edited in place stands for several."""
+        """Those of which a trace with one of these receipts was kept, oldest first. A letter edited in place stands for several, and a
+        digest for all that is in it: its items come with it.
+        """
 
     async def traces(self, places: Collection[tuple[int, str, str]]) -> dict[tuple[int, str, str], tuple[Trace | None, Trace | None]]:
         """For each (address id, thread, track), the newest kept trace of that thread and of that track there."""

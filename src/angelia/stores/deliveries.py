@@ -113,7 +113,9 @@ class DeliveriesMixin:
             found: list[Delivery] = []
             for some in shape.chunks(sorted({_kept_text(receipt) for receipt in receipts})):
                 wanted = select(_k.id).where(_k.agent == agent, _k.receipt.in_(some))
-                found += [shape.delivery_from(row) for row in connection.execute(select(*shape.DELIVERY_SELECT).where(_d.id.in_(wanted)))]
+                of_digests = select(_d.digest_id).where(_d.id.in_(wanted), _d.message_id.is_(None), _d.digest_id.is_not(None))
+                for condition in (_d.id.in_(wanted), and_(_d.digest_id.in_(of_digests), _d.message_id.is_not(None))):
+                    found += [shape.delivery_from(row) for row in connection.execute(select(*shape.DELIVERY_SELECT).where(condition))]
             return sorted(found, key=lambda delivery: delivery.delivery_id)
 
         return await self.engine.read(work)
