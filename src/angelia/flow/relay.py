@@ -257,7 +257,6 @@ class Relay:
         with suppress(StoreUnavailable):  # the next letter is told so again
             if not await self._store.move_address(letter.address.address_id, value):
                 await self._address_refused(letter, Refused(outcome.why, is_address_bad=True), now)
-            self._letters.forget(letter.person.person_id)
 
     async def drain(self) -> None:
         """Give back what waits, let running tries end (their own time limits hold), then record what came of them."""

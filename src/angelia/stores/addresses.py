@@ -81,8 +81,8 @@ class AddressesMixin:
             if row is None:
                 return False
             there = select(_a.id).where(_a.person_id == row.person_id, _a.agent == row.agent, _a.value == value)
-            if connection.execute(there).first() is not None:
-                return False
+            if (found := connection.scalar(there)) is not None:
+                return bool(found == address_id)
             connection.execute(update(addresses).where(_a.id == address_id).values(value=value))
             touch(connection, [row.person_id])
             return True

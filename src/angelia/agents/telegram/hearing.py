@@ -67,7 +67,9 @@ class Hearing:
         if pressed.get("data") == ACKNOWLEDGE and chat_id and message_id:
             is_taken = await _acknowledged(ear, message, str(message_id))
         # A press that is too old to be answered, or a message too old to be edited, was still a press.
-        await self._calls("answerCallbackQuery", {"callback_query_id": str(pressed.get("id", "")), "text": said["acknowledged" if is_taken else "unknown_letter"]})
+        await self._calls(
+            "answerCallbackQuery", {"callback_query_id": str(pressed.get("id", "")), "text": said["acknowledged" if is_taken else "unknown_letter"]}
+        )
         if is_taken:
             await self._calls("editMessageReplyMarkup", {"chat_id": chat_id, "message_id": message_id})
         return is_taken
