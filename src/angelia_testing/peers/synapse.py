@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import itertools
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ from angelia_testing.peers.process import Server, free_port, missing, scratch
 
 PLACE = Path(os.environ.get("ANGELIA_SYNAPSE", Path(__file__).parents[3] / ".peers" / "synapse")) / "bin" / "python"
 _SECRET = "regsecret"
+_transactions = itertools.count()
 _FREE = "{per_second: 1000, burst_count: 1000}"
 _CONFIG = """
 server_name: "test.example"
@@ -111,3 +113,24 @@ class MatrixUser:
         """What was said in a room, oldest first: events as they came."""
         found = self.call("GET", f"/rooms/{quote(room)}/messages?dir=b&limit=200")["chunk"]
         return [event for event in reversed(found) if event["type"] == "m.room.message"]
+
+    def say(self, room: str, text: str) -> str:
+        """A message of hers; its event."""
+        return self.send(room, "m.room.message", {"msgtype": "m.text", "body": text})
+
+    def react(self, room: str, event: str, key: str) -> str:
+        """A reaction to an event."""
+        return self.send(room, "m.reaction", {"m.relates_to": {"rel_type": "m.annotation", "event_id": event, "key": key}})
+
+    def send(self, room: str, kind: str, content: dict[str, Any]) -> str:
+        """An event; its id."""
+        return str(self.call("PUT", f"/rooms/{quote(room)}/send/{kind}/{next(_transactions)}", content)["event_id"])
+
+    def read(self, room: str, event: str, thread: str = "") -> None:
+        """She has read up to this event, everywhere or in one thread."""
+        self.call("POST", f"/rooms/{quote(room)}/receipt/m.read/{quote(event)}", {"thread_id": thread} if thread else {})
+
+    def member(self, room: str, user_id: str) -> str:
+        """What somebody is there: join, invite, leave, or "" for a stranger."""
+        found = self.call("GET", f"/rooms/{quote(room)}/members")["chunk"]
+        return next((str(event["content"]["membership"]) for event in found if event["state_key"] == user_id), "")

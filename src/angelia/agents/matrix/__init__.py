@@ -1,18 +1,16 @@
-"""Matrix: letters by a bot into rooms (Client-Server API v1.11, spec.matrix.org); a letter sent twice shows once."""
+"""Matrix: letters by a bot into rooms, and what people do with them there; a letter sent twice shows once."""
 
-import json
 import re
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
-from urllib.parse import quote
 
-from angelia.agent import Letter, Surroundings
+from angelia.agent import Ear, Letter, Surroundings
+from angelia.agents.matrix.hearing import Hearing
+from angelia.agents.matrix.settings import MatrixSettings
+from angelia.agents.matrix.wire import Homeserver, error_of, in_path, limited_for
 from angelia.model.delivery import Later, Outcome, Refused, Sent
-from angelia.model.errors import BadSettings
 from angelia.model.moments import public_id
 from angelia.model.person import Address
-from angelia.outbound import Answer, NoAnswer, Request, host_of
+from angelia.outbound import Answer, NoAnswer, host_of
 from angelia.rendering.render import Content, render_digest, render_message
 from angelia.rendering.text import shortened
 
@@ -24,43 +22,23 @@ _ROOM = re.compile(
 _GONE = frozenset({"M_FORBIDDEN", "M_NOT_FOUND", "M_UNKNOWN", "M_INVALID_PARAM", "M_BAD_STATE"})
 
 
-@dataclass(frozen=True, slots=True)
-class MatrixSettings:
-    """`server` is the URL of the bot's homeserver, `token` its access token; `allow_servers` names those whose rooms are taken, with commas; empty
-    means any. `timeout` in seconds.
-    """
-
-    server: str = ""
-    token: str = ""
-    allow_servers: str = ""
-    timeout: float = 15.0
-    concurrency: int = 10
-
-    def __post_init__(self) -> None:
-        """Say at the start what would fail at night."""
-        if not self.server.startswith(("https://", "http://")) or self.server.endswith("/"):
-            raise BadSettings("agents.matrix.server is the URL of the homeserver: it starts with https:// or http:// and does not end in /")
-        if not self.token.isascii() or not self.token.isprintable() or not self.token or " " in self.token:
-            raise BadSettings("agents.matrix.token is the access token of the bot")
-        if self.timeout <= 0 or self.concurrency < 1:
-            raise BadSettings("agents.matrix: timeout and concurrency are above 0")
-
-
 class MatrixAgent:
-    """Sends letters into rooms, by number or by alias. The bot takes an invitation when it has something to say."""
+    """Sends letters into rooms, by number or by alias, and hears reactions and receipts from them."""
 
     name = "matrix"
     is_pull = False
     is_interruptive = True
     is_opt_in = True
+    edits_in_place = True
     address_example = "!abcdefghijklmnop:example.org"
     Settings = MatrixSettings
 
     def __init__(self, settings: MatrixSettings, house: Surroundings | None = None) -> None:
         house = house or Surroundings()
         self._settings = settings
-        self._templates, self._outbound = house.templates, house.outbound
-        self._servers = frozenset(filter(None, (name.strip().lower() for name in settings.allow_servers.split(","))))
+        self._templates = house.templates
+        self._homeserver = Homeserver(settings, house.outbound)
+        self._servers = settings.servers
         self._rooms: dict[str, str] = {}
         self.concurrency = settings.concurrency
 
@@ -76,11 +54,20 @@ class MatrixAgent:
         del address
         return ""
 
+    def link_to(self, code: str) -> str:
+        """Where the bot can be invited; the code she writes into the room."""
+        del code
+        return f"https://matrix.to/#/{self._settings.bot}" if self._settings.bot else ""
+
     def destination(self, letter: Letter) -> str:
         """All rooms hang on the bot's homeserver."""
         del letter
         host, port = host_of(self._settings.server)
         return f"{host}:{port}"
+
+    async def listen(self, ear: Ear) -> None:
+        """Follow the homeserver until cancelled."""
+        await Hearing(self._homeserver, self._settings, ear).run()
 
     async def deliver(self, letter: Letter) -> Outcome:
         """Join where that was not done yet, then one `m.room.message`, whose transaction is the delivery."""
@@ -88,24 +75,31 @@ class MatrixAgent:
             return Refused("this is no room", is_address_bad=True)
         value = letter.address.value
         if value not in self._rooms:
-            joined = await self._call("POST", f"/join/{quote(value, safe='')}", {})
+            joined = await self._homeserver.call("POST", f"/join/{in_path(value)}", {})
             room = joined.said.get("room_id") if isinstance(joined, Answer) and joined.status == 200 else None
             if not isinstance(room, str):
                 return _outcome(joined, "the bot is not invited to this room")
             self._rooms[value] = room
-        key = quote(public_id("dlv", letter.delivery.delivery_id), safe="")
-        sent = await self._call("PUT", f"/rooms/{quote(self._rooms[value], safe='')}/send/m.room.message/{key}", self._body(letter))
+        sent, receipt = await self._send(letter, self._rooms[value])
         if isinstance(sent, Answer) and sent.status == 200:
-            return Sent(str(sent.said.get("event_id", "")))
+            return Sent(receipt or str(sent.said.get("event_id", "")))
         if isinstance(sent, Answer) and sent.status in (403, 404):
             self._rooms.pop(value, None)  # it was thrown out; if it is invited again, it joins again
         return _outcome(sent, "the bot may not write into this room")
 
-    async def _call(self, method: str, path: str, body: dict[str, Any]) -> Answer | NoAnswer:
-        headers = {"Authorization": f"Bearer {self._settings.token}", "Content-Type": "application/json"}
-        url = f"{self._settings.server}/_matrix/client/v3{path}"
-        content = json.dumps(body, ensure_ascii=False).encode(errors="replace")
-        return await self._outbound.fetch(Request(url=url, method=method, headers=headers, content=content, timeout=self._settings.timeout))
+    async def _send(self, letter: Letter, room: str) -> tuple[Answer | NoAnswer, str]:
+        """The answer, and the receipt where it is not that of a new event. What can't be tied to an earlier event (it is gone, the alias leads
+        elsewhere, it stands in a thread itself) stands for itself; the transaction stays the delivery's, so still it shows once.
+        """
+        path = f"/rooms/{in_path(room)}/send/m.room.message/{in_path(public_id('dlv', letter.delivery.delivery_id))}"
+        plain = self._body(letter)
+        tied = edited(plain, letter.replaces) if letter.replaces else plain
+        if not letter.replaces and letter.thread_root and self._settings.threads:
+            tied = plain | {"m.relates_to": in_thread(letter.thread_root)}
+        sent = await self._homeserver.call("PUT", path, tied)
+        if tied is not plain and isinstance(sent, Answer) and sent.status == 400:
+            return await self._homeserver.call("PUT", path, plain), ""
+        return sent, letter.replaces
 
     def _body(self, letter: Letter) -> dict[str, Any]:
         if letter.message is not None:
@@ -116,6 +110,24 @@ class MatrixAgent:
 
     async def close(self) -> None:
         """The way out belongs to the house."""
+
+
+def in_thread(root: str) -> dict[str, Any]:
+    """The relation of an event in a thread; clients that know no threads show a reply."""
+    return {"rel_type": "m.thread", "event_id": root, "is_falling_back": True, "m.in_reply_to": {"event_id": root}}
+
+
+def edited(content: dict[str, Any], event_id: str) -> dict[str, Any]:
+    """An event that puts this content in the place of an earlier one. Clients that know no edits see its first line: all of it twice would be
+    larger than an event may be.
+    """
+    first = f"* {content['body'].partition(chr(10))[0]}"
+    return {
+        "msgtype": content["msgtype"],
+        "body": shortened(first, 1_000),
+        "m.new_content": content,
+        "m.relates_to": {"rel_type": "m.replace", "event_id": event_id},
+    }
 
 
 def _text(content: Content, url: str) -> str:
@@ -135,13 +147,9 @@ def _outcome(answer: Answer | NoAnswer, forbidden: str) -> Outcome:
     """The errors of the specification: limits wait as long as the server says; a lost room ends the address; a lost token is the operator's."""
     if isinstance(answer, NoAnswer):
         return Later(answer.why)
-    said = answer.said
-    kind = str(said.get("errcode", ""))[:64]
+    kind = error_of(answer)
     if answer.status == 429:
-        wait = said.get("retry_after_ms", 5_000)
-        return Later(
-            "the homeserver limits the bot", timedelta(milliseconds=min(int(wait), 86_400_000)) if isinstance(wait, int | float) else None, False
-        )
+        return Later("the homeserver limits the bot", limited_for(answer), False)
     if answer.status == 401:
         return Later("the homeserver does not know the bot's token: look at agents.matrix.token")
     if answer.status == 413 or kind == "M_TOO_LARGE":
