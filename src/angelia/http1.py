@@ -22,7 +22,7 @@ class Broken(Exception):
     """The peer went away, or what it says is no HTTP."""
 
 
-class TooLarge(Exception):
+class Oversized(Exception):
     """The body has more bytes than were asked for."""
 
 
@@ -66,7 +66,7 @@ class Connection(asyncio.Protocol):
     async def ask(self, request: bytes, most: int, into: BinaryIO | None = None) -> Reply:
         """One request, one answer of at most `most` bytes; the body of a 200 goes `into` where that is given. Closed unless all went well.
 
-        Raises Broken, TooLarge, and OSError of writing `into`.
+        Raises Broken, Oversized, and OSError of writing `into`.
         """
         if self._transport is None or not self.is_open:
             raise Broken("the connection was closed")
@@ -151,7 +151,7 @@ class Connection(asyncio.Protocol):
         """Of httptools."""
         self._size += len(piece)
         if self._size > self._most:
-            self._fail(TooLarge(f"the answer has more than {self._most} bytes"))
+            self._fail(Oversized(f"the answer has more than {self._most} bytes"))
         elif self._into is None or self._reply.status != 200:
             self._reply.body += piece
         else:

@@ -18,7 +18,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
-from angelia.http1 import Broken, Connection, Origin, Pool, TooLarge, request_bytes
+from angelia.http1 import Broken, Connection, Origin, Pool, Oversized, request_bytes
 from angelia.model.delivery import Later, Outcome, Refused, Sent
 from angelia.model.errors import BadSettings
 
@@ -214,7 +214,7 @@ class Outbound:
                 return await self._fetch(request, into)
         except _Forbidden as error:
             return NoAnswer(str(error), is_forbidden=True)
-        except TooLarge as error:
+        except Oversized as error:
             return NoAnswer(str(error), is_too_large=True)
         except TimeoutError:
             return NoAnswer(f"no answer within {request.timeout:g} s")

@@ -84,6 +84,14 @@ async def test_a_chat_is_linked_by_a_code_that_is_good_once(bench, api, bot):
     assert await addresses(bench) == [("1001", "ok")]
 
 
+async def test_a_code_may_also_be_written(bench, api, bot):
+    await bench.person("alice", mail=False)
+    made = await bench.call("POST", "/api/v1/people/alice/addresses/link", {"agent": "telegram"}, 201)
+    api.says(ALICE, f" {made['code']} ")
+    await eventually(lambda: api.sent, LONG)
+    assert await addresses(bench) == [("1001", "ok")]
+
+
 async def test_what_is_not_for_the_bot_gets_no_answer(bench, api, bot):
     for text in ("hello", "/startled", "/start@other_bot code", "/help", "x" * 4_096):
         api.says(ALICE, text)

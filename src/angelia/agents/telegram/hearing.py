@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from typing import Any
 
 from angelia.agent import Ear
@@ -13,6 +14,7 @@ from angelia.telegram import Answer, Kind
 ACKNOWLEDGE = "ack"
 MOST_UPDATES = 100
 MOST_CODE = 128
+_CODE = re.compile(r"[0-9a-f]{20}")
 LONGEST_WAIT = 300.0  # seconds that we let the server keep us quiet
 
 
@@ -75,18 +77,25 @@ class Hearing:
         return is_taken
 
     async def _said(self, ear: Ear, message: dict[str, Any]) -> bool:
-        command, _, code = str(message.get("text", "")).partition(" ")
-        name, _, bot = command.partition("@")
-        chat = message.get("chat")
-        chat_id = _part(chat, "id")
-        if name != "/start" or not chat_id or (bot and bot.lower() != self.bot_name.lower()):
+        code, chat_id = _code_in(str(message.get("text", "")), self.bot_name), _part(message.get("chat"), "id")
+        if code is None or not chat_id:
             return False
         said = words(str(_part(message.get("from"), "language_code")))
-        code = code.strip()[:MOST_CODE]
         is_verified = bool(code) and await ear.verified(code, str(chat_id))
         text = said["linked"] if is_verified else said["code_is_over"] if code else said["how_to_link"]
         await self._calls("sendMessage", {"chat_id": chat_id, "text": text})
         return is_verified
+
+
+def _code_in(text: str, bot_name: str) -> str | None:
+    """The code in `/start CODE`, as a link makes it, in `/start@bot CODE`, or alone; "" where there is none; None where this is not for us."""
+    command, _, code = text.strip().partition(" ")
+    name, _, bot = command.partition("@")
+    if _CODE.fullmatch(command) and not code:
+        return command
+    if name != "/start" or (bot and bot.lower() != bot_name.lower()):
+        return None
+    return code.strip()[:MOST_CODE]
 
 
 async def _acknowledged(ear: Ear, message: object, receipt: str) -> bool:

@@ -5,14 +5,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import RedirectResponse
 
-from angelia.agent import shown_by
+from angelia.agent import hears, shown_by
 from angelia.flow.verification import PLACE, read_verification
 from angelia.model.errors import AngeliaError, Conflict, Forbidden, InvalidInput, NotFound, RateLimited
 from angelia.model.person import Address
 from angelia.web.access import House
-from angelia.web.addresses import CODES_A_DAY, add_address, change_address, delete_address, send_code, try_address, verify_address
+from angelia.web.addresses import CODES_A_DAY, add_address, change_address, delete_address, link_address, send_code, try_address, verify_address
 from angelia.web.context import Context
-from angelia.web.forms import AddressChange, Code, NewAddress, RowId
+from angelia.web.forms import AddressChange, Code, NewAddress, NewLink, RowId
 from angelia.web.pages.forms import made, told
 from angelia.web.pages.kit import page
 from angelia.web.signin.guard import Visiting, Visitor
@@ -30,6 +30,8 @@ async def _shown(request: Request, visitor: Visitor, house: Context, status: int
     shared: dict[str, Any] = {
         "names": names,
         "browser_keys": browser_keys,
+        "hearing": {name for name, agent in agents.items() if hears(agent) is not None},
+        "link": None,
         "problem": None,
         "at": 0,
         "done": "",
@@ -58,6 +60,16 @@ async def add(request: Request, visitor: Visiting, house: House, agent: Annotate
     except (InvalidInput, Conflict) as error:
         return await _shown(request, visitor, house, typed={"agent": agent, "value": value[:255]}, **told(error))
     return await _with_code(request, visitor, house, address["id"], "added")
+
+
+@router.post("/addresses/link")
+async def link(request: Request, visitor: Visiting, house: House, agent: Annotated[str, Form()] = "") -> Response:
+    """A code for her to hand over at the other end. It is shown once, so there is nothing to be sent on to."""
+    try:
+        given = await link_address(made(NewLink, agent=agent), visitor.person, visitor.caller, house)
+    except (InvalidInput, RateLimited) as error:
+        return await _shown(request, visitor, house, **told(error))
+    return await _shown(request, visitor, house, link=given | {"agent": agent})
 
 
 async def _with_code(request: Request, visitor: Visitor, house: Context, address_id: int, done: str) -> Response:

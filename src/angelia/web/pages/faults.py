@@ -144,6 +144,7 @@ TEXTS = (
     N_("this is nested too deep"),
     N_("this is nested too deeply"),
     N_("this is no address for %(agent)s"),
+    N_("%(agent)s does not hear: add an address and ask for a code"),
     N_("this is no number"),
     N_("this is no rule"),
     N_("this is no way to mark a message"),
