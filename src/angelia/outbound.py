@@ -18,7 +18,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
-from angelia.http1 import Broken, Connection, Origin, Pool, Oversized, request_bytes
+from angelia.http1 import Broken, Connection, Origin, Oversized, Pool, request_bytes
 from angelia.model.delivery import Later, Outcome, Refused, Sent
 from angelia.model.errors import BadSettings
 

@@ -21,8 +21,8 @@ class EarStore(Protocol):
     async def put_ear_position(self, agent: str, holder: str, position: str) -> bool:
         """So far it is heard. False, and nothing kept, where the lease is another's."""
 
-    async def put_link_code(self, agent: str, person_id: int, code_hash: str, expires_at: datetime) -> None:
+    async def put_link_code(self, agent: str, person_id: int, link_hash: str, expires_at: datetime) -> None:
         """A code for one person and one agent; it takes the place of the one she had for that agent."""
 
-    async def take_link_code(self, agent: str, code_hash: str, value: str, most: int, now: datetime) -> Address | None:
+    async def take_link_code(self, agent: str, link_hash: str, value: str, most: int, now: datetime) -> Address | None:
         """Once, in time: the address `value` is hers and verified, made if she had it not and has fewer than `most`. None where the code is none."""

@@ -110,12 +110,11 @@ class DeliveriesMixin:
         """See DeliveryStore."""
 
         def work(connection: Connection) -> list[Delivery]:
+            wanted = select(_k.id).where(_k.agent == agent, _k.receipt.in_({_kept_text(receipt) for receipt in receipts}))
+            of_digests = select(_d.digest_id).where(_d.id.in_(wanted), _d.message_id.is_(None), _d.digest_id.is_not(None))
             found: list[Delivery] = []
-            for some in shape.chunks(sorted({_kept_text(receipt) for receipt in receipts})):
-                wanted = select(_k.id).where(_k.agent == agent, _k.receipt.in_(some))
-                of_digests = select(_d.digest_id).where(_d.id.in_(wanted), _d.message_id.is_(None), _d.digest_id.is_not(None))
-                for condition in (_d.id.in_(wanted), and_(_d.digest_id.in_(of_digests), _d.message_id.is_not(None))):
-                    found += [shape.delivery_from(row) for row in connection.execute(select(*shape.DELIVERY_SELECT).where(condition))]
+            for condition in (_d.id.in_(wanted), and_(_d.digest_id.in_(of_digests), _d.message_id.is_not(None))):
+                found += [shape.delivery_from(row) for row in connection.execute(select(*shape.DELIVERY_SELECT).where(condition))]
             return sorted(found, key=lambda delivery: delivery.delivery_id)
 
         return await self.engine.read(work)
@@ -336,7 +335,7 @@ def _kept_text(text: str) -> str:
 
 def _trace(connection: Connection, by: str, address_id: int, key: str) -> Trace | None:
     row = run(connection, _NEWEST_TRACE.format(by=by), (address_id, _kept_text(key))).first() if key else None
-    return None if row is None else Trace(*row[:4], is_progress=bool(row[4]))
+    return None if row is None else Trace(row[0], row[1], row[2], row[3], bool(row[4]))
 
 
 def _settlement_values(settlement: Settlement, now_us: int) -> tuple[object, ...]:

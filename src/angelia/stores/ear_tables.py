@@ -40,7 +40,7 @@ ears = Table(
 link_codes = Table(
     "link_codes",
     metadata,
-    Column("code_hash", String(64), primary_key=True),
+    Column("link_hash", String(64), primary_key=True),
     Column("agent", Text, nullable=False),
     Column("person_id", BigInteger, nullable=False),
     Column("expires_us", BigInteger, nullable=False),

@@ -45,9 +45,9 @@ class EarsMixin:
         statement = update(ears).where(ears.c.agent == agent, ears.c.holder == holder).values(position=position)
         return await self.engine.write(lambda connection: bool(connection.execute(statement).rowcount))
 
-    async def put_link_code(self, agent: str, person_id: int, code_hash: str, expires_at: datetime) -> None:
+    async def put_link_code(self, agent: str, person_id: int, link_hash: str, expires_at: datetime) -> None:
         """See EarStore."""
-        values = {"agent": agent, "person_id": person_id, "code_hash": code_hash, "expires_us": to_us(expires_at)}
+        values = {"agent": agent, "person_id": person_id, "link_hash": link_hash, "expires_us": to_us(expires_at)}
 
         def work(connection: Connection) -> None:
             connection.execute(delete(link_codes).where(_c.person_id == person_id, _c.agent == agent))
@@ -55,11 +55,11 @@ class EarsMixin:
 
         await self.engine.write(work)
 
-    async def take_link_code(self, agent: str, code_hash: str, value: str, most: int, now: datetime) -> Address | None:
+    async def take_link_code(self, agent: str, link_hash: str, value: str, most: int, now: datetime) -> Address | None:
         """See EarStore."""
 
         def work(connection: Connection) -> Address | None:
-            wanted = (_c.code_hash == code_hash, _c.agent == agent, _c.expires_us > to_us(now))
+            wanted = (_c.link_hash == link_hash, _c.agent == agent, _c.expires_us > to_us(now))
             person_id = connection.scalar(delete(link_codes).where(*wanted).returning(_c.person_id))
             return None if person_id is None else _verified(connection, int(person_id), agent, value, most, to_us(now))
 

@@ -42,7 +42,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "link_codes",
-        sa.Column("code_hash", sa.String(64), primary_key=True),
+        sa.Column("link_hash", sa.String(64), primary_key=True),
         sa.Column("agent", sa.Text, nullable=False),
         sa.Column("person_id", sa.BigInteger, nullable=False),
         sa.Column("expires_us", sa.BigInteger, nullable=False),
