@@ -175,7 +175,7 @@ class Connection(asyncio.Protocol):
 
 
 class Pool:
-    """Connections by origin. At most `most` are asked at once; at most `most_idle` are kept, for `keep` seconds."""
+    """Connections by origin. At most `most` are asked at once; at most `most_idle` are kept, for `keep` seconds each."""
 
     def __init__(self, connect: Callable[[Origin], Awaitable[Connection]], most: int, most_idle: int, keep: float) -> None:
         self._connect = connect

@@ -29,7 +29,7 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 MOST_URL = 2_048
 MOST_AT_ONCE = 100
-MOST_IDLE = 50
+MOST_IDLE = 200  # one for each of many receivers: to connect costs more than a letter
 KEPT = 20.0  # seconds that a connection waits for its next request
 # What no request may reach unless the operator allows it. Python's `is_global` is no help: it calls multicast, NAT64 and 6to4 addresses
 # global, behind which a private one may hide.
