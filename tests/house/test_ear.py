@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import re
 from datetime import timedelta
 
+import httpx2
 import pytest
+from tests.house.browsing import FROM_OWN_PAGE, WORDS, Browser
 from tests.house.conftest import NOW, SITE
 
 from angelia.agent import LostLease
@@ -107,6 +110,23 @@ async def test_a_code_that_comes_in_makes_its_place_an_address(bench, chat):
     await bench.post("a.b", subject="hello", to=["bob"])
     await bench.work()
     assert [letter.address.value for letter in chat.letters] == ["room@example.org"]
+
+
+async def test_the_page_for_addresses_gives_a_code_once(bench, chat):
+    await bench.person("bob", mail=False)
+    await bench.call("PUT", "/api/v1/people/bob/password", {"password": WORDS}, 204)
+    transport = httpx2.ASGITransport(bench.house.app())
+    async with httpx2.AsyncClient(transport=transport, base_url="http://hub", headers=FROM_OWN_PAGE) as api:
+        browser = Browser(api)
+        await browser.sign_in("bob")
+        assert 'action="/addresses/link"' in await browser.get("/addresses")
+        await browser.post("/addresses/link", 422, agent="web")
+        page = await browser.post("/addresses/link", 200, agent="mail")
+        code = re.search(r"<code>([0-9a-f]{20})</code>", page)[1]
+        assert f"https://chat.example.org/?start={code}" in page
+        assert code not in await browser.get("/addresses")
+        assert await say(chat, lambda ear: ear.verified(code, "room@example.org"))
+        assert "room@example.org" in await browser.get("/addresses")
 
 
 async def test_one_of_two_hears_and_the_other_takes_over(bench, chat, monkeypatch):

@@ -98,7 +98,7 @@ async def link_address(form: NewLink, person: Writing, caller: Known, house: Hou
     """
     agent = house.agents.get(form.agent)
     if agent is None or hears(agent) is None:
-        raise InvalidInput(f"{form.agent} does not hear: add an address and ask for a code", "agent")
+        raise InvalidInput("this agent does not hear: add an address and ask for a code", "agent")
     house.limits.codes.take(person.login)
     code, expires_at = new_link_code(), house.now() + LINK_CODE_LIVES
     await house.store.put_link_code(agent.name, person.person_id, kept_link_code(house.secret, agent.name, code), expires_at)

@@ -30,13 +30,13 @@ async def _shown(request: Request, visitor: Visitor, house: Context, status: int
     shared: dict[str, Any] = {
         "names": names,
         "browser_keys": browser_keys,
-        "hearing": {name for name, agent in agents.items() if hears(agent) is not None},
-        "link": None,
         "problem": None,
         "at": 0,
         "done": "",
         "typed": {},
         "most_codes": CODES_A_DAY,
+        "hearing": frozenset(name for name, agent in agents.items() if hears(agent) is not None),
+        "linked": None,
     }
     return page(request, visitor, "addresses.html", status, **(shared | {"addresses": addresses, "agents": agents} | values))
 
@@ -62,16 +62,6 @@ async def add(request: Request, visitor: Visiting, house: House, agent: Annotate
     return await _with_code(request, visitor, house, address["id"], "added")
 
 
-@router.post("/addresses/link")
-async def link(request: Request, visitor: Visiting, house: House, agent: Annotated[str, Form()] = "") -> Response:
-    """A code for her to hand over at the other end. It is shown once, so there is nothing to be sent on to."""
-    try:
-        given = await link_address(made(NewLink, agent=agent), visitor.person, visitor.caller, house)
-    except (InvalidInput, RateLimited) as error:
-        return await _shown(request, visitor, house, **told(error))
-    return await _shown(request, visitor, house, link=given | {"agent": agent})
-
-
 async def _with_code(request: Request, visitor: Visitor, house: Context, address_id: int, done: str) -> Response:
     try:
         await send_code(address_id, visitor.person, house)
@@ -84,6 +74,18 @@ async def _with_code(request: Request, visitor: Visitor, house: Context, address
 
 def _back(done: str, address_id: int) -> Response:
     return RedirectResponse(f"/addresses?done={done}&at={address_id}#address-{address_id}", 303)
+
+
+@router.post("/addresses/link")
+async def link(request: Request, visitor: Visiting, house: House, agent: Annotated[str, Form()] = "") -> Response:
+    """A code to write at the other end; it is shown once."""
+    try:
+        linked = await link_address(made(NewLink, agent=agent), visitor.person, visitor.caller, house)
+    except (InvalidInput, RateLimited) as error:
+        return await _shown(request, visitor, house, **told(error))
+    answer = await _shown(request, visitor, house, linked=linked | {"agent": agent})
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
 
 
 @router.get(PLACE)
