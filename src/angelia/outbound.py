@@ -18,8 +18,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
-import httpcore2
-
+from angelia.http1 import Broken, Connection, Origin, Oversized, Pool, request_bytes
 from angelia.model.delivery import Later, Outcome, Refused, Sent
 from angelia.model.errors import BadSettings
 
@@ -30,6 +29,8 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 MOST_URL = 2_048
 MOST_AT_ONCE = 100
+MOST_IDLE = 200  # one for each of many receivers: to connect costs more than a letter
+KEPT = 20.0  # seconds that a connection waits for its next request
 # What no request may reach unless the operator allows it. Python's `is_global` is no help: it calls multicast, NAT64 and 6to4 addresses
 # global, behind which a private one may hide.
 _FORBIDDEN = tuple(
@@ -178,28 +179,23 @@ class Outbound:
     def __init__(self, allow: str = "", *, ca_file: str = "", hosts: Collection[Host] = (), resolve: Resolve | None = None) -> None:
         self._allowed = networks(allow)
         self._hosts = frozenset(hosts)
-        self._ca_file = ca_file
-        self._guard = _Guard(self._allowed, self._hosts, resolve or _resolve)
-        self._opened: httpcore2.AsyncConnectionPool | None = None
+        self._guard = _Guard(self._allowed, self._hosts, resolve or _resolve, ca_file)
+        self._opened: Pool | None = None
+        # Asked when a letter is written and again when it goes, mostly for the same few URLs.
+        self._fault_of = lru_cache(maxsize=2_000)(lambda url: fault_of(url, self._allowed, self._hosts))
         if ca_file:
             _trust(ca_file)
 
     @property
-    def _pool(self) -> httpcore2.AsyncConnectionPool:
+    def _pool(self) -> Pool:
         """Opened when it is first needed: reading all certificates takes longer than most commands."""
         if self._opened is None:
-            self._opened = httpcore2.AsyncConnectionPool(
-                ssl_context=_trust(self._ca_file),
-                max_connections=MOST_AT_ONCE,
-                max_keepalive_connections=20,
-                keepalive_expiry=20.0,
-                network_backend=self._guard,
-            )
+            self._opened = Pool(self._guard.connect, MOST_AT_ONCE, MOST_IDLE, KEPT)
         return self._opened
 
     def fault_of(self, url: str) -> str:
         """As the function, with what the operator allows."""
-        return fault_of(url, self._allowed, self._hosts)
+        return self._fault_of(url)
 
     def is_allowed(self, address: str) -> bool:
         """May something of ours connect to this IP address? For what does not go through `fetch`; a name is no address."""
@@ -218,30 +214,25 @@ class Outbound:
                 return await self._fetch(request, into)
         except _Forbidden as error:
             return NoAnswer(str(error), is_forbidden=True)
-        except (TimeoutError, httpcore2.TimeoutException):
+        except Oversized as error:
+            return NoAnswer(str(error), is_too_large=True)
+        except TimeoutError:
             return NoAnswer(f"no answer within {request.timeout:g} s")
-        except (httpcore2.NetworkError, httpcore2.ProtocolError, OSError) as error:
+        except (Broken, OSError) as error:
             return NoAnswer(str(error) or type(error).__name__)
 
-    async def _fetch(self, request: Request, into: BinaryIO | None) -> Answer | NoAnswer:
+    async def _fetch(self, request: Request, into: BinaryIO | None) -> Answer:
+        parts = urlsplit(request.url)
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         headers = {"Accept-Encoding": "identity", "User-Agent": "angelia"} | dict(request.headers)
-        body, size = bytearray(), 0
-        async with self._pool.stream(request.method, request.url, headers=list(headers.items()), content=request.content or None) as answer:
-            async for piece in answer.aiter_stream():
-                size += len(piece)
-                if size > request.most:
-                    return NoAnswer(f"the answer has more than {request.most} bytes", is_too_large=True)
-                if into is not None and answer.status == 200:
-                    into.write(piece)
-                else:
-                    body += piece
-            found = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in answer.headers}
-        return Answer(answer.status, found, bytes(body))
+        asked = request_bytes(request.method, target, parts.netloc, headers, request.content)
+        reply = await self._pool.ask((parts.scheme, *host_of(request.url)), asked, request.most, into)
+        return Answer(reply.status, reply.headers, bytes(reply.body))
 
     async def close(self) -> None:
         """Give the connections back."""
         if self._opened is not None:
-            await self._opened.aclose()
+            await self._opened.close()
 
 
 @lru_cache(maxsize=8)
@@ -253,44 +244,35 @@ def _trust(ca_file: str) -> ssl.SSLContext:
         raise BadSettings(f"outbound.ca_file: {error.strerror or error}") from None
 
 
-class _Guard(httpcore2.AsyncNetworkBackend):
+class _Guard:
     """Resolves once, looks at every address, and connects to one that it has seen. TLS still checks the name."""
 
-    def __init__(self, allowed: tuple[Network, ...], hosts: frozenset[Host], resolve: Resolve) -> None:
+    def __init__(self, allowed: tuple[Network, ...], hosts: frozenset[Host], resolve: Resolve, ca_file: str) -> None:
         self._allowed = allowed
         self._hosts = hosts
         self._resolve = resolve
-        self._plain = httpcore2.AnyIOBackend()
+        self._ca_file = ca_file
 
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
-    ) -> httpcore2.AsyncNetworkStream:
+    async def connect(self, origin: Origin) -> Connection:
         """Refused as a whole where one address of several is forbidden: whoever sets such a name up does it for a reason."""
+        scheme, host, port = origin
         addresses = await self._resolve(host, port)
         is_written_down = (host, port) in self._hosts
         if not addresses or not (is_written_down or all(is_allowed(ip_address(address), self._allowed) for address in addresses)):
             raise _Forbidden(f"{host} leads to an address that the hub may not call")
+        tls = {"ssl": _trust(self._ca_file), "server_hostname": host} if scheme == "https" else {}
         for address in addresses[:-1]:
             try:
-                return await self._plain.connect_tcp(address, port, timeout, local_address, socket_options)
-            except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
+                return await self._connect(address, port, tls)
+            except ssl.SSLError:
+                raise
+            except OSError:
                 continue
-        return await self._plain.connect_tcp(addresses[-1], port, timeout, local_address, socket_options)
+        return await self._connect(addresses[-1], port, tls)
 
-    async def connect_unix_socket(
-        self, path: str, timeout: float | None = None, socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None
-    ) -> httpcore2.AsyncNetworkStream:
-        """Never."""
-        raise _Forbidden(f"{path} is no address")
-
-    async def sleep(self, seconds: float) -> None:
-        """Between retries, of which there are none."""
-        await asyncio.sleep(seconds)
+    async def _connect(self, address: str, port: int, tls: Mapping[str, Any]) -> Connection:
+        _, connection = await asyncio.get_running_loop().create_connection(Connection, address, port, **tls)
+        return connection
 
 
 async def _resolve(host: str, port: int) -> Sequence[str]:

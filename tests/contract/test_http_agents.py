@@ -194,8 +194,12 @@ class TestTelegram(AgentSuite):
             (refusal(403, "Forbidden: bot was blocked by the user"), Refused("Forbidden: bot was blocked by the user", is_address_bad=True)),
             (refusal(400, "Bad Request: chat not found"), Refused("Bad Request: chat not found", is_address_bad=True)),
             (refusal(400, "Bad Request: can't parse entities"), Refused("Bad Request: can't parse entities")),
-            (refusal(400, "Bad Request: group chat was upgraded", migrate_to_chat_id=-1007), Refused("the group is now -1007: add that address", is_address_bad=True)),
+            (refusal(400, "Bad Request: group chat was upgraded", migrate_to_chat_id=-1007), Later("the group is now -1007", timedelta(0), blames_destination=False, moved_to="-1007")),
             (refusal(401, "Unauthorized"), Later("Telegram does not know this bot: look at agents.telegram.token")),
+            (refusal(409, "Conflict: x"), Later("Conflict: x")),
+            (refusal(400, "Bad Request: message is not modified: x"), Later("Bad Request: message is not modified: x")),
+            (refusal(429, "x", retry_after=10**9), Later("x", timedelta(days=1), blames_destination=False)),
+            (refusal(429, "x"), Later("x", timedelta(seconds=30), blames_destination=False)),
             (refusal(502, "Bad Gateway"), Later("Bad Gateway")),
             ((200, {}), Later("Telegram answered 200")),
         ],
@@ -204,6 +208,39 @@ class TestTelegram(AgentSuite):
         api.refusals.append(reply)
         assert await bench.agent.deliver(bench.letter()) == outcome
         assert api.sent == []
+
+    async def test_an_edit_keeps_its_receipt_also_where_nothing_changes(self, bench, api):
+        first = await bench.agent.deliver(bench.letter(7, subject="running"))
+        for _ in range(2):
+            assert await bench.agent.deliver(replace(bench.letter(7, subject="running on"), replaces=first.receipt)) == first
+        assert (len(api.sent), len(api.edits)) == (1, 1)
+
+    @pytest.mark.parametrize(
+        ("reply", "kind"),
+        [
+            (refusal(400, "Bad Request: message can't be edited"), Sent),
+            (refusal(400, "Bad Request: message to edit not found"), Sent),
+            (refusal(429, "Too Many Requests", retry_after=5), Later),
+            (refusal(403, "Forbidden: bot was blocked by the user"), Refused),
+            (refusal(502, "Bad Gateway"), Later),
+        ],
+    )
+    async def test_an_edit_that_fails_becomes_a_message_where_only_the_edit_was_the_fault(self, bench, api, reply, kind):
+        first = await bench.agent.deliver(bench.letter(1))
+        api.refusals.append(reply)
+        outcome = await bench.agent.deliver(replace(bench.letter(2), replaces=first.receipt, thread_root=first.receipt))
+        assert isinstance(outcome, kind) and (len(api.sent) == 2) == isinstance(outcome, Sent)
+        assert api.sent[-1].get("reply_parameters", {}).get("message_id") == (1 if kind is Sent else None)
+
+    async def test_what_a_thread_began_with_may_be_gone(self, bench, api):
+        assert isinstance(await bench.agent.deliver(replace(bench.letter(2), thread_root="77")), Sent)
+        assert "reply_to_message" not in api.shown[CHANNEL, 1]
+
+    async def test_only_urgent_letters_have_a_button_and_only_where_presses_are_heard(self, bench, api, lent):
+        deaf = TelegramAgent(TelegramSettings(token=TOKEN, api=api.url, listens=False), lent)
+        for agent, severity in ((bench.agent, Severity.URGENT), (bench.agent, Severity.HIGH), (deaf, Severity.URGENT)):
+            assert isinstance(await agent.deliver(bench.letter(severity=severity)), Sent)
+        assert ["reply_markup" in body for body in api.sent] == [True, False, False]
 
     async def test_the_token_is_never_in_an_outcome(self, bench):
         outcome = await bench.unreachable.deliver(bench.letter())

@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 import pytest
 
 from angelia.flow import relay as relay_module
+from angelia.flow.lane import Lane
 from angelia.flow.loop import Hint, run
 from angelia.model.delivery import Refused, Sent, State
 from angelia.model.errors import StoreUnavailable
 from angelia_testing.recording import RecordingAgent
+from angelia_testing.waiting import eventually
 
 
 class SlowAgent(RecordingAgent):
@@ -34,7 +36,7 @@ async def backlog(bench):
 
     async def make(agent, count):
         bench.mail = agent
-        bench.relay._lanes["mail"].agent = agent
+        bench.relay._lanes["mail"] = Lane(agent)
         await bench.call("PUT", "/api/v1/site", {"preferences": {"*": {"mail": "now"}}, "hourly_cap": 10_000}, 200)
         await bench.person("alice")
         messages = [{"type": "a.b", "to": ["alice"], "subject": str(number)} for number in range(count)]
@@ -66,6 +68,49 @@ async def test_a_backlog_is_worked_off_without_waiting_for_the_clock(bench, back
     assert agent.most == 4
     assert len({letter.message.subject for letter in agent.letters}) == 200
     assert took < 10  # by the clock alone, 4 a second, it would be 50 s
+
+
+class OneHangs(RecordingAgent):
+    """The letters numbered 0, 4, 8, ... go to a destination that never answers."""
+
+    def __init__(self):
+        super().__init__(concurrency=10)
+        self.hanging = 0
+
+    def destination(self, letter):
+        number = int(letter.message.subject)
+        return "dead" if number % 4 == 0 else f"host{number % 7}"
+
+    async def deliver(self, letter):
+        if self.destination(letter) == "dead":
+            self.hanging += 1
+            await asyncio.Event().wait()
+        return await super().deliver(letter)
+
+
+async def test_a_destination_that_hangs_leaves_the_places_to_the_others(bench, backlog, monkeypatch):
+    monkeypatch.setattr(relay_module, "LONGEST_TRY", 60.0)  # as long as this test
+    monkeypatch.setattr(relay_module, "LONGEST_WAIT", 60.0)
+    agent = await backlog(OneHangs(), 100)
+    stop, hint = asyncio.Event(), Hint()
+    bench.relay._wake = hint
+    running = asyncio.create_task(run(bench.relay, hint, lambda: bench.now, stop))
+    await eventually(lambda: len(agent.letters) == 75, 30)
+    assert agent.hanging == 2
+    stop.set()
+    hint()
+    for task in bench.relay._tries:
+        task.cancel()
+    await running
+
+
+async def test_the_only_destination_may_have_all_places_however_slow(bench, backlog):
+    agent = await backlog(SlowAgent(concurrency=10), 20)
+    agent.gate = asyncio.Event()
+    await bench.relay.turn(bench.now)
+    await eventually(lambda: agent.running == 10, 30)
+    agent.gate.set()
+    await bench.settled()
 
 
 async def test_what_waits_too_long_for_a_place_is_given_back_untried(bench, backlog, monkeypatch):

@@ -125,6 +125,87 @@ async def test_a_body_that_trickles_is_cut_at_the_time_limit(outbound):
     server.close()
 
 
+@pytest.fixture
+async def script():
+    """Serves given bytes, one text a request, on one connection after the other; `connections` counts them."""
+    servers, seen = [], []
+
+    async def serve(*texts, ends=False):
+        waiting = list(texts)
+
+        async def talk(reader, writer):
+            seen.append(writer)
+            try:
+                while waiting:
+                    await reader.readuntil(b"\r\n\r\n")
+                    writer.write(waiting.pop(0))
+                    await writer.drain()
+                    if ends:
+                        break
+                else:
+                    await reader.read()
+            except (asyncio.IncompleteReadError, ConnectionError):
+                pass
+            writer.close()
+
+        servers.append(await asyncio.start_server(talk, "127.0.0.1", 0))
+        return f"http://127.0.0.1:{servers[-1].sockets[0].getsockname()[1]}/"
+
+    serve.connections = seen
+    yield serve
+    for server in servers:
+        server.close()
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\nLate: x\r\n\r\n"
+
+
+async def test_answers_in_all_their_shapes_share_one_connection(script, outbound):
+    shapes = [
+        (CHUNKED, 200, b"hello world"),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nX: y\r\n\r\nHTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok", 201, b"ok"),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", 204, b""),
+        (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n", 304, b""),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", 200, b""),
+    ]
+    url = await script(*(text for text, _, _ in shapes))
+    for _, status, body in shapes:
+        answer = await outbound.fetch(Request(url=url))
+        assert (answer.status, answer.body, "x" in answer.headers, "late" in answer.headers) == (status, body, False, False)
+    assert len(script.connections) == 1
+
+
+async def test_an_answer_without_a_length_ends_with_its_connection(script, outbound):
+    url = await script(b"HTTP/1.1 200 OK\r\n\r\nall of it", b"HTTP/1.0 200 OK\r\n\r\nold", ends=True)
+    assert [(await outbound.fetch(Request(url=url))).body for _ in range(2)] == [b"all of it", b"old"]
+    assert len(script.connections) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ncut",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
+        b"HTTP/1.1 200 OK\r\nContent-Le",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nabc",
+        b"SSH-2.0-OpenSSH\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X-Y: z\r\n" * 20_000 + b"\r\n",
+        b"",
+    ],
+)
+async def test_half_an_answer_and_what_is_none(script, outbound, text):
+    answer = await outbound.fetch(Request(url=await script(text, ends=True)))
+    assert isinstance(answer, NoAnswer) and not answer.is_forbidden and not answer.is_too_large
+
+
+async def test_what_is_said_unasked_answers_no_later_request(script, outbound):
+    url = await script(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", CHUNKED)
+    assert (await outbound.fetch(Request(url=url))).body == b"ok"
+    assert (await outbound.fetch(Request(url=url))).body == b"hello world"
+    assert len(script.connections) == 2
+
+
 async def test_what_a_broken_peer_does_is_no_answer(peer, outbound):
     peer.answer = lambda asked: Reply(is_cut=True)
     assert isinstance(await outbound.fetch(Request(url=peer.url)), NoAnswer)

@@ -18,7 +18,7 @@ from angelia.model.errors import BadSettings, BrokerUnavailable
 from angelia.model.moments import public_id, to_text
 from angelia.model.person import Address
 from angelia.rendering.facts import facts_of
-from angelia.rendering.render import render_digest, render_message
+from angelia.rendering.render import plain_content
 
 _NAME = r"[A-Za-z0-9_.:-]{1,200}"
 _ADDRESS = re.compile(rf"({_NAME})|({_NAME})/({_NAME})")
@@ -125,12 +125,10 @@ class AmqpAgent:
         return spec.Basic.Properties(content_type="application/json", delivery_mode=2, message_id=key, message_type=kind[:200], app_id="angelia")
 
     def _body(self, letter: Letter) -> bytes:
-        message = letter.message
+        message, content = letter.message, plain_content(letter, self.name, self._templates)
         if message is None:
-            content = render_digest(letter, self.name, self._templates)
             said: dict[str, Any] = {"type": "digest", "timestamp": to_text(letter.slot_at or letter.delivery.due_at)}
         else:
-            content = render_message(letter, self.name, letter.delivery.form, self._templates)
             said = {"type": message.type, "timestamp": to_text(message.occurred_at)} | facts_of(message, letter.because)
         said |= {"subject": content.subject, "text": content.text, "person": letter.person.login, "attempt": letter.attempt, "url": letter.web_url}
         return json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")

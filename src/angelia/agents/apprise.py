@@ -22,7 +22,7 @@ from angelia.agent import Letter, Surroundings
 from angelia.model.delivery import Later, Outcome, Refused, Sent
 from angelia.model.errors import BadSettings
 from angelia.model.person import Address
-from angelia.rendering.render import render_digest, render_message
+from angelia.rendering.render import plain_content
 from angelia.rendering.text import shortened
 
 # Loaded where the agent is switched on, and only there: it takes half a second.
@@ -121,10 +121,7 @@ class AppriseAgent:
 
     def _text(self, letter: Letter) -> tuple[str, str]:
         """Subject and text, with the number of the delivery as a hash tag: a repeat has the same."""
-        if letter.message is not None:
-            content = render_message(letter, self.name, letter.delivery.form, self._templates)
-        else:
-            content = render_digest(letter, self.name, self._templates)
+        content = plain_content(letter, self.name, self._templates)
         end = " ".join(filter(None, (letter.web_url, f"#d{letter.delivery.delivery_id}")))
         return shortened(content.subject, MOST_TITLE), f"{shortened(content.text.strip(), MOST_TEXT)}\n\n{end}"
 

@@ -12,7 +12,7 @@ from angelia.model.errors import BadSettings
 from angelia.model.message import Severity
 from angelia.model.person import Address
 from angelia.outbound import Request, host_of, outcome_of
-from angelia.rendering.render import render_digest, render_message
+from angelia.rendering.render import plain_content
 from angelia.rendering.text import shortened
 
 MOST_TEXT = 4_000
@@ -100,12 +100,8 @@ class NtfyAgent:
         return outcome_of(await self._outbound.fetch(request))
 
     def _body(self, letter: Letter, topic: str) -> dict[str, Any]:
-        message = letter.message
-        if message is not None:
-            content = render_message(letter, self.name, letter.delivery.form, self._templates)
-            priority = _PRIORITIES[message.severity]
-        else:
-            content, priority = render_digest(letter, self.name, self._templates), 3
+        content = plain_content(letter, self.name, self._templates)
+        priority = _PRIORITIES[letter.message.severity] if letter.message is not None else 3
         body = {
             "topic": topic,
             "title": shortened(content.subject, MOST_TITLE),

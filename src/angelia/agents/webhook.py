@@ -5,7 +5,7 @@ import hmac
 import json
 import time
 from dataclasses import dataclass
-from hashlib import sha256
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,7 +16,7 @@ from angelia.model.moments import public_id, to_text
 from angelia.model.person import Address
 from angelia.outbound import MOST_URL, Request, host_of, outcome_of
 from angelia.rendering.facts import facts_of
-from angelia.rendering.render import render_digest, render_message
+from angelia.rendering.render import plain_content
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,7 @@ class WebhookAgent:
         self._settings = settings
         self._templates, self._outbound, self._secret = house.templates, house.outbound, house.secret
         self.concurrency = settings.concurrency
+        self._key = lru_cache(maxsize=2_000)(self._made_key)
 
     def check_address(self, value: str) -> str | None:
         """One URL that the hub may call, scheme and host in lower case; https unless the site allows less."""
@@ -66,7 +67,7 @@ class WebhookAgent:
         """The key of signatures, in the form that verifiers take."""
         return "whsec_" + base64.b64encode(self._key(address.value, self._settings.key_number)).decode()
 
-    def _key(self, url: str, number: int) -> bytes:
+    def _made_key(self, url: str, number: int) -> bytes:
         return hmac.digest(self._secret, f"webhook\0{number}\0{url}".encode(), "sha256")
 
     def destination(self, letter: Letter) -> str:
@@ -84,12 +85,10 @@ class WebhookAgent:
         return outcome_of(await self._outbound.fetch(request))
 
     def _body(self, letter: Letter) -> dict[str, Any]:
-        message = letter.message
+        message, content = letter.message, plain_content(letter, self.name, self._templates)
         if message is None:
-            content = render_digest(letter, self.name, self._templates)
             data: dict[str, Any] = {"subject": content.subject, "text": content.text, "schedule": letter.delivery.schedule}
             return {"type": "digest", "timestamp": to_text(letter.slot_at or letter.delivery.due_at), "data": data | self._for_whom(letter)}
-        content = render_message(letter, self.name, letter.delivery.form, self._templates)
         data = {"subject": content.subject, "text": content.text} | facts_of(message, letter.because)
         return {"type": message.type, "timestamp": to_text(message.occurred_at), "data": data | self._for_whom(letter)}
 
@@ -99,7 +98,7 @@ class WebhookAgent:
     def _signed(self, url: str, key: str, now: int, body: bytes) -> dict[str, str]:
         signed = f"{key}.{now}.".encode() + body
         numbers = [number for number in (self._settings.key_number, self._settings.old_key_number) if number]
-        signatures = [base64.b64encode(hmac.new(self._key(url, number), signed, sha256).digest()).decode() for number in numbers]
+        signatures = [base64.b64encode(hmac.digest(self._key(url, number), signed, "sha256")).decode() for number in numbers]
         return {
             "Content-Type": "application/json",
             "webhook-id": key,

@@ -1,12 +1,54 @@
 """What the relay has in hand for one agent: tries that run, letters that wait for a place, and how many more to claim."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from angelia.agent import Agent, Letter
 
 MOST_IN_HAND = 400  # letters of one agent: bounds memory, and what a lost worker keeps from the others until its leases end
+
+
+SHARE = 5  # one part in so many of an agent's places is what a destination that does not answer may hold
+SLOW = 1.0  # seconds of a try after which its destination may not have more than its share
+
+
+@dataclass(slots=True)
+class Places:
+    """Who holds an agent's places: one destination that hangs must leave room for the others (promise P8). Times are monotonic seconds.
+
+    A destination that answers may hold as many as there are, and so may one that is the only one: many agents have one server for all.
+    """
+
+    share: int
+    _newest: deque[str] = field(default_factory=lambda: deque(maxlen=64))
+    _running: dict[str, deque[float]] = field(default_factory=dict)
+    _answering: set[str] = field(default_factory=set)
+
+    def has_room(self, destination: str, now: float) -> bool:
+        """May one more try go there?"""
+        running = self._running.get(destination)
+        if running is None or len(running) < self.share:
+            return True
+        return (destination in self._answering and now - running[0] < SLOW) or self._newest.count(destination) == len(self._newest)
+
+    def began(self, destination: str, now: float) -> None:
+        """A try goes there."""
+        self._running.setdefault(destination, deque()).append(now)
+        self._newest.append(destination)
+
+    def ended(self, destination: str, began_at: float, *, is_answer: bool) -> None:
+        """It came back; was it an answer?"""
+        running = self._running[destination]
+        running.remove(began_at)
+        if not running:
+            # Nothing is kept of who is not being tried: there may be a destination a person.
+            del self._running[destination]
+            self._answering.discard(destination)
+        elif is_answer:
+            self._answering.add(destination)
+        else:
+            self._answering.discard(destination)
 
 
 @dataclass(slots=True)
@@ -23,9 +65,25 @@ class Lane:
     running: int = 0
     has_more: bool = False
     """The store may hold due letters beyond those in hand."""
+    places: Places = field(init=False)
     _ended: int = 0
     _ended_before: int = 0
     _second_began_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        """A share of at least two."""
+        self.places = Places(max(2, self.agent.concurrency // SHARE))
+
+    def take(self, destination_of: Callable[[Agent, Letter], str], now: float) -> tuple[float, Letter, str] | None:
+        """The first that waits for a destination with room, and that destination; None where there is none."""
+        full: set[str] = set()
+        for index, (claimed_at, letter) in enumerate(self.waiting):
+            destination = destination_of(self.agent, letter)
+            if destination not in full and self.places.has_room(destination, now):
+                del self.waiting[index]
+                return claimed_at, letter, destination
+            full.add(destination)
+        return None
 
     @property
     def capacity(self) -> int:

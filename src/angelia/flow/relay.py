@@ -116,21 +116,29 @@ class Relay:
     async def _work_off(self, lane: Lane) -> None:
         """One of an agent's places: try after try while letters wait."""
         try:
-            while lane.waiting:
-                claimed_at, letter = lane.waiting.popleft()
-                if not edits_in_place(lane.agent):
-                    await self._try_in_time(lane.agent, letter, claimed_at)
-                    continue
-                async with self._conversation.turn(letter.delivery.address_id):
-                    await self._try_in_time(lane.agent, self._conversation.newest(letter, claimed_at), claimed_at)
+            while (taken := lane.take(destination_of, monotonic())) is not None:
+                claimed_at, letter, destination = taken
+                began, is_answer = monotonic(), False
+                lane.places.began(destination, began)
+                try:
+                    is_answer = await self._in_turn(lane.agent, letter, claimed_at, destination)
+                finally:
+                    lane.places.ended(destination, began, is_answer=is_answer)
         finally:
             lane.running -= 1
 
-    async def _try_in_time(self, agent: Agent, letter: Letter, claimed_at: float) -> None:
+    async def _in_turn(self, agent: Agent, letter: Letter, claimed_at: float, destination: str) -> bool:
+        """One try; where letters are edited, when those before it to the same address are through. Did the destination answer?"""
+        if not edits_in_place(agent):
+            return await self._try_in_time(agent, letter, claimed_at, destination)
+        async with self._conversation.turn(letter.delivery.address_id):
+            return await self._try_in_time(agent, self._conversation.newest(letter, claimed_at), claimed_at, destination)
+
+    async def _try_in_time(self, agent: Agent, letter: Letter, claimed_at: float, destination: str) -> bool:
         if monotonic() - claimed_at > LONGEST_WAIT:
             self._give_back(letter)
-        else:
-            await self._try(agent, letter)
+            return False
+        return await self._try(agent, letter, destination)
 
     def _give_back(self, letter: Letter) -> None:
         """Not tried: it is due as before, for whoever claims it next."""
@@ -160,15 +168,14 @@ class Relay:
             for name in ours - kept.keys() - self._changed_breakers:
                 self._breakers.pop(name, None)
 
-    async def _try(self, agent: Agent, letter: Letter) -> None:
-        """One try of one letter, from breaker to settlement."""
+    async def _try(self, agent: Agent, letter: Letter, destination: str) -> bool:
+        """One try of one letter, from breaker to settlement. Did the destination answer?"""
         delivery = letter.delivery
-        destination = destination_of(agent, letter)
         breaker = (self._breakers or {}).get(destination, Breaker())
         allowed_at, breaker = may_try(breaker, self._clock())
         if allowed_at is not None:
             await self._end_try(letter, put_off(delivery, allowed_at, self._lifetimes.of(agent.name)))
-            return
+            return False
         self._set_breaker(destination, breaker)
         outcome, is_crash = await attempt(agent, letter)
         now = self._clock()
@@ -177,6 +184,9 @@ class Relay:
         await self._end_try(letter, self._traced(agent, letter, outcome, settlement))
         if isinstance(outcome, Refused) and outcome.is_address_bad:
             await self._address_refused(letter, outcome, now)
+        elif isinstance(outcome, Later) and outcome.moved_to:
+            await self._address_moved(agent, letter, outcome, now)
+        return not (isinstance(outcome, Later) and outcome.blames_destination)
 
     def _traced(self, agent: Agent, letter: Letter, outcome: Outcome, settlement: Settlement) -> Settlement:
         """With the receipt to be found again, where answers may come by it or a later letter may need it."""
@@ -274,6 +284,15 @@ class Relay:
         except AngeliaError as error:
             # The next letter to this address is refused again, and told then.
             telemetry.log.warning("refusal_not_recorded", address_id=letter.address.address_id, error=str(error))
+
+    async def _address_moved(self, agent: Agent, letter: Letter, outcome: Later, now: datetime) -> None:
+        """It is changed, or refused where she has the new one as well."""
+        value = agent.check_address(outcome.moved_to)
+        if letter.address is None or value is None:
+            return
+        with suppress(StoreUnavailable):  # the next letter is told so again
+            if not await self._store.move_address(letter.address.address_id, value):
+                await self._address_refused(letter, Refused(outcome.why, is_address_bad=True), now)
 
     async def drain(self) -> None:
         """Give back what waits, let running tries end (their own time limits hold), then record what came of them."""

@@ -108,11 +108,14 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """Not now; may work later. `retry_after` is the peer's word. `blames_destination` feeds the circuit breaker."""
+    """Not now; may work later. `retry_after` is the peer's word. `blames_destination` feeds the circuit breaker. `moved_to`: the peer says that the
+    address is another now, and it is changed before the next try.
+    """
 
     why: str
     retry_after: timedelta | None = None
     blames_destination: bool = True
+    moved_to: str = ""
 
 
 @dataclass(frozen=True, slots=True)

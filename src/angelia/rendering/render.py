@@ -143,17 +143,25 @@ def _sample() -> dict[str, object]:
             "severity": "normal", "sender": "", "time": "", "person": "", "groups": (), "lead": "", "more": ""}  # fmt: skip
 
 
-def render_message(letter: Letter, agent: str, form: str, templates: Templates) -> Content:
+def plain_content(letter: Letter, agent: str, templates: Templates) -> Content:
+    """Subject and text of a letter, for a medium that shows no HTML: none is made, since that takes as long as all the rest."""
+    if letter.message is not None:
+        return render_message(letter, agent, letter.delivery.form, templates, has_html=False)
+    return render_digest(letter, agent, templates, has_html=False)
+
+
+def render_message(letter: Letter, agent: str, form: str, templates: Templates, *, has_html: bool = True) -> Content:
     """The content of a letter with a message."""
     message = letter.message
     assert message is not None
     language = letter.person.language
-    values = _message_values(message, language, letter.person.time_zone)
+    # A template of the site's may show the HTML of a body in any part.
+    values = _message_values(message, language, letter.person.time_zone, has_html=has_html or bool(templates()))
     kind = "short" if form == "short" else "message"
     parts = _parts(message.type, agent, form, language, templates(), values)
     subject = one_line(parts.get("subject", "")) or str(values["subject"])
     text = parts.get("text") or _built_in[False].get_template(f"{kind}.text.j2").render(values)
-    markup = parts.get("html") or _built_in[True].get_template(f"{kind}.html.j2").render(values)
+    markup = (parts.get("html") or _built_in[True].get_template(f"{kind}.html.j2").render(values)) if has_html else ""
     return Content(subject, text.strip() + "\n", markup)
 
 
@@ -178,7 +186,7 @@ def _parts(key: str, agent: str, form: str, language: str, templates: Mapping[st
     return parts
 
 
-def _message_values(message: Message, language: str, zone: str) -> dict[str, Any]:
+def _message_values(message: Message, language: str, zone: str, *, has_html: bool) -> dict[str, Any]:
     said = words(language)
     subject = one_line(message.subject) or _made_up_subject(message)
     time = moment_text(message.occurred_at, language, zone)
@@ -190,7 +198,7 @@ def _message_values(message: Message, language: str, zone: str) -> dict[str, Any
     return {
         "subject": subject,
         "body": as_text(message.body, message.body_format).strip(),
-        "body_html": Markup(as_html(message.body, message.body_format)) if message.body else "",  # noqa: S704 - cleaned
+        "body_html": Markup(as_html(message.body, message.body_format)) if message.body and has_html else "",  # noqa: S704 - cleaned
         "facts": [(name, one_line(value, 400)) for name, value in facts if value],
         "url": message.object_url if message.object_url.startswith("https://") else "",
         "params": dict(message.params),
@@ -208,7 +216,7 @@ def _made_up_subject(message: Message) -> str:
     return first or one_line(f"{message.type}: {message.object}" if message.object else message.type)
 
 
-def render_digest(letter: Letter, agent: str, templates: Templates) -> Content:
+def render_digest(letter: Letter, agent: str, templates: Templates, *, has_html: bool = True) -> Content:
     """The content of a letter with a digest."""
     digest = letter.digest
     assert digest is not None
@@ -216,7 +224,7 @@ def render_digest(letter: Letter, agent: str, templates: Templates) -> Content:
     values = _digest_values(digest, letter.delivery.schedule, language, zone)
     parts = _parts("digest", agent, "digest", language, templates(), values)
     text = parts.get("text") or _built_in[False].get_template("digest.text.j2").render(values)
-    markup = parts.get("html") or _built_in[True].get_template("digest.html.j2").render(values)
+    markup = (parts.get("html") or _built_in[True].get_template("digest.html.j2").render(values)) if has_html else ""
     return Content(one_line(parts.get("subject", "")) or values["subject"], text.strip() + "\n", markup)
 
 
@@ -277,7 +285,13 @@ def footer_of(letter: Letter) -> Footer:
 
 def moment_text(moment: datetime, language: str, zone: str) -> str:
     """A time as her language writes it, in her zone, with the zone's name."""
-    return format_datetime(moment.astimezone(_zone(zone)), "d MMM yyyy HH:mm z", locale=_locale(language))
+    return _minute_text(moment.replace(second=0, microsecond=0), language, zone)
+
+
+@lru_cache(maxsize=2_000)
+def _minute_text(minute: datetime, language: str, zone: str) -> str:
+    """Kept, since what happened within a minute is written for many."""
+    return format_datetime(minute.astimezone(_zone(zone)), "d MMM yyyy HH:mm z", locale=_locale(language))
 
 
 @lru_cache(maxsize=256)

@@ -37,6 +37,12 @@ LANGUAGES: Mapping[str, Mapping[str, str]] = {
         "times": "{count} times, last {last}",
         "mended": "was broken, mended since",
         "more": "and {more} more",
+        "acknowledge": "Acknowledge",
+        "acknowledged": "Noted, thank you.",
+        "unknown_letter": "This is not open here any more.",
+        "linked": "Linked: messages can reach you here from now on.",
+        "code_is_over": "This link is over or was used. Make a new one on your page of addresses.",
+        "how_to_link": "To get your messages here, open your page of addresses and make a link.",
     },
     "de": {
         "to": "du als Empfänger genannt bist",
@@ -72,6 +78,12 @@ LANGUAGES: Mapping[str, Mapping[str, str]] = {
         "times": "{count}-mal, zuletzt {last}",
         "mended": "war gestört, inzwischen behoben",
         "more": "und {more} weitere",
+        "acknowledge": "Zur Kenntnis genommen",
+        "acknowledged": "Vermerkt, danke.",
+        "unknown_letter": "Das ist hier nicht mehr offen.",
+        "linked": "Verbunden: Nachrichten können dich ab jetzt hier erreichen.",
+        "code_is_over": "Dieser Link ist abgelaufen oder verbraucht. Erzeuge auf deiner Seite der Adressen einen neuen.",
+        "how_to_link": "Um deine Nachrichten hier zu bekommen, erzeuge auf deiner Seite der Adressen einen Link.",
     },
     "ru": {
         "to": "вы указаны получателем",
@@ -107,6 +119,12 @@ LANGUAGES: Mapping[str, Mapping[str, str]] = {
         "times": "{count} раз, последний {last}",
         "mended": "было нарушено, уже исправлено",
         "more": "и ещё {more}",
+        "acknowledge": "Принято к сведению",
+        "acknowledged": "Отмечено, спасибо.",
+        "unknown_letter": "Здесь это больше не открыто.",
+        "linked": "Связано: теперь сообщения могут приходить сюда.",
+        "code_is_over": "Эта ссылка устарела или уже использована. Создайте новую на странице адресов.",
+        "how_to_link": "Чтобы получать сообщения здесь, создайте ссылку на странице адресов.",
     },
 }
 

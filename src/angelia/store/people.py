@@ -91,6 +91,9 @@ class PersonStore(Protocol):
     ) -> Address | None:
         """Change state or default; the new value. OK sets verified_at the first time; one default a person and agent."""
 
+    async def move_address(self, address_id: int, value: str) -> bool:
+        """The same place has another address now; its state stays. False where it is gone, or she has that one as well."""
+
     async def delete_address(self, person_id: int, address_id: int) -> bool:
         """False if it was not hers."""
 

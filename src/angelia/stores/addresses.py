@@ -73,6 +73,22 @@ class AddressesMixin:
         row = await self.engine.read(lambda connection: connection.execute(statement).first())
         return None if row is None else address_from(row)
 
+    async def move_address(self, address_id: int, value: str) -> bool:
+        """See PersonStore."""
+
+        def work(connection: Connection) -> bool:
+            row = connection.execute(select(addresses).where(_a.id == address_id).with_for_update()).first()
+            if row is None:
+                return False
+            there = select(_a.id).where(_a.person_id == row.person_id, _a.agent == row.agent, _a.value == value)
+            if (found := connection.scalar(there)) is not None:
+                return bool(found == address_id)
+            connection.execute(update(addresses).where(_a.id == address_id).values(value=value))
+            touch(connection, [row.person_id])
+            return True
+
+        return await self.engine.write(work)
+
     async def set_address(
         self, address_id: int, *, state: AddressState | None = None, is_default: bool | None = None, now: datetime
     ) -> Address | None:

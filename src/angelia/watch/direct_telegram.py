@@ -8,15 +8,15 @@ from typing import Any
 import httpx2
 
 from angelia.model.errors import BadSettings
+from angelia.telegram import MOST_TEXT, Answer, Kind, judged
 from angelia.watch.outbox import Never, NotNow
 from angelia.watch.words import clean, one_line
 
 _NAMES = frozenset({"bot-id", "channel-id", "api", "timeout"})
-MOST_UNITS = 4096
 MOST_A_MINUTE = 20
 
 
-def fitting(text: str, most: int = MOST_UNITS) -> str:
+def fitting(text: str, most: int = MOST_TEXT) -> str:
     """As much of the text as fits, counted in UTF-16 units as the API counts; a cut is marked and goes through no letter."""
     if len(text.encode("utf-16-le")) // 2 <= most:
         return text
@@ -44,25 +44,25 @@ class DirectTelegram:
             said = answer.json()
         except (httpx2.HTTPError, ValueError) as error:
             raise NotNow(f"the API does not answer as it should ({type(error).__name__})") from None
-        self._settle(answer.status_code, said if isinstance(said, dict) else {})
+        self._take(judged(answer.status_code, said if isinstance(said, dict) else {}), answer.status_code)
 
-    def _settle(self, status: int, said: dict[str, Any]) -> None:
-        if status == 200 and said.get("ok") is True:
-            self._sent.append(time.monotonic())
-            return
-        given = said.get("parameters")
-        more: dict[str, Any] = given if isinstance(given, dict) else {}
-        words = one_line(str(said.get("description", "")))
-        if isinstance(more.get("migrate_to_chat_id"), int):
-            self._channel = str(more["migrate_to_chat_id"])
-            raise NotNow("the channel has moved", 0.01)
-        if status == 429:
-            wait = more.get("retry_after")
-            raise NotNow(words, float(wait) if isinstance(wait, int | float) and wait > 0 else 30.0)
-        # 401, 403 and 404 are a token or a channel that the operator can mend; what waits must not be thrown away for that.
-        if status == 400 and "chat not found" not in words:
-            raise Never(f"{status} {words}")
-        raise NotNow(f"{status} {words}", 60.0 if status < 500 else None)
+    def _take(self, answer: Answer, status: int) -> None:
+        words = one_line(answer.why)
+        match answer.kind:
+            case Kind.DONE:
+                self._sent.append(time.monotonic())
+            case Kind.MOVED:
+                self._channel = answer.moved_to
+                raise NotNow("the channel has moved", 0.01)
+            case Kind.BUSY:
+                raise NotNow(words, answer.wait)
+            case Kind.LOST | Kind.UNKNOWN_BOT | Kind.CONFLICT:
+                # A token or a channel that the operator can mend; what waits must not be thrown away for that.
+                raise NotNow(f"{status} {words}", 60.0)
+            case Kind.DOWN:
+                raise NotNow(f"{status} {words}")
+            case _:
+                raise Never(f"{status} {words}")
 
 
 def direct_telegram(table: Mapping[str, Any]) -> DirectTelegram:

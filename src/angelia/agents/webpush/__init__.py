@@ -15,7 +15,7 @@ from angelia.model.message import Severity
 from angelia.model.moments import public_id
 from angelia.model.person import Address
 from angelia.outbound import Answer, NoAnswer, Request, host_of, outcome_of, retry_after_of
-from angelia.rendering.render import render_digest, render_message
+from angelia.rendering.render import plain_content
 from angelia.rendering.text import shortened
 
 # Loaded where the agent is switched on, and only there: the library costs every start a tenth of a second.
@@ -125,10 +125,7 @@ class WebpushAgent:
 
     def _plain(self, letter: Letter) -> bytes:
         """What the browser shows, cut so that it fits also where JSON makes it longer."""
-        if letter.message is not None:
-            content = render_message(letter, self.name, letter.delivery.form, self._templates)
-        else:
-            content = render_digest(letter, self.name, self._templates)
+        content = plain_content(letter, self.name, self._templates)
         for most in (MOST_TEXT, MOST_TEXT // 2, MOST_TEXT // 8):
             body: dict[str, Any] = {
                 "title": shortened(content.subject, MOST_TITLE),

@@ -12,7 +12,7 @@ from angelia.model.delivery import Later, Outcome, Refused, Sent
 from angelia.model.errors import BadSettings
 from angelia.model.moments import public_id
 from angelia.model.person import Address
-from angelia.rendering.render import render_digest, render_message
+from angelia.rendering.render import plain_content
 from angelia.rendering.text import shortened
 
 MOST_TEXT = 8_000
@@ -178,10 +178,7 @@ class XmppAgent:
         return connection
 
     def _text(self, letter: Letter) -> str:
-        if letter.message is not None:
-            content = render_message(letter, self.name, letter.delivery.form, self._templates)
-        else:
-            content = render_digest(letter, self.name, self._templates)
+        content = plain_content(letter, self.name, self._templates)
         text = content.text.strip()
         whole = text if text.startswith(content.subject) else f"{content.subject}\n\n{text}"
         end = f"\n\n{letter.web_url}" if letter.web_url else ""
