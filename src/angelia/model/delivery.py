@@ -39,13 +39,13 @@ STEPS: Mapping[State, frozenset[State]] = {
     State.DUE: frozenset({State.SENDING, State.HELD}) | _GIVEN_UP,
     State.SENDING: frozenset({State.DELIVERED, State.DUE, State.BOUNCED}) | _GIVEN_UP,
     State.DIGESTED: frozenset({State.DELIVERED, State.BOUNCED, State.HELD}) | _GIVEN_UP,
-    State.DELIVERED: frozenset(),
+    State.DELIVERED: frozenset({State.BOUNCED}),
     State.BOUNCED: frozenset({State.DUE, State.DIGESTED}),
     State.EXPIRED: frozenset(),
     State.SUPPRESSED: frozenset(),
     State.DEAD: frozenset({State.DUE, State.DIGESTED}),
 }
-"""All legal changes; replay is what leads out of BOUNCED and DEAD."""
+"""All legal changes; replay is what leads out of BOUNCED and DEAD, and what was taken may come back later."""
 
 
 def step(old: State, new: State) -> State:
@@ -92,6 +92,7 @@ class Reason(StrEnum):
     SEEN = "seen"
     EXPIRED = "expired"
     REFUSED = "refused"
+    CAME_BACK = "came_back"
     LIFETIME_OVER = "lifetime_over"
     POISON = "poison"
     CANCELLED = "cancelled"

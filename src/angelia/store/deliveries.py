@@ -72,6 +72,11 @@ class DeliveryStore(Protocol):
     async def settle(self, settlements: Sequence[Settlement], now: datetime) -> int:
         """Record outcomes; an old fence changes nothing. The end of a digest's delivery is the end of its items. Returns how many applied."""
 
+    async def bounce_delivery(self, delivery_id: int, why: str, now: datetime) -> bool:
+        """What was sent came back: a DELIVERED one, or one that is still SENDING, ends as BOUNCED, a digest with all its items; `why` is the peer's
+        word. False where nothing changed: it is known already, or it never went.
+        """
+
     async def requeue_expired_leases(self, now: datetime) -> int:
         """Deliveries, messages and slots of dead workers come back; how many."""
 

@@ -95,6 +95,21 @@ class DeliveriesMixin:
         """See DeliveryStore."""
         return await self.engine.write(lambda connection: _settle(connection, settlements, to_us(now)))
 
+    async def bounce_delivery(self, delivery_id: int, why: str, now: datetime) -> bool:
+        """See DeliveryStore. The fence is raised: a worker that has it in hand says no other end later."""
+        ended = {"state": State.BOUNCED.value, "reason": Reason.CAME_BACK.value, "ended_us": to_us(now)}
+        went = _d.state.in_([State.DELIVERED.value, State.SENDING.value])
+
+        def work(connection: Connection) -> bool:
+            values = ended | {"last_error": _kept(why), "fence": _d.fence + 1}
+            row = connection.execute(update(deliveries).where(_d.id == delivery_id, went).values(**values).returning(_d.digest_id, _d.message_id)).first()
+            if row is not None and row.message_id is None:
+                carried = _d.state.in_([State.DELIVERED.value, State.DIGESTED.value])
+                connection.execute(update(deliveries).where(_d.digest_id == row.digest_id, _d.message_id.is_not(None), carried).values(**ended))
+            return row is not None
+
+        return await self.engine.write(work)
+
     async def requeue_expired_leases(self, now: datetime) -> int:
         """See DeliveryStore. Claims of messages need nothing: their lease is the time before which nobody else may claim them."""
         statement = (
@@ -282,7 +297,7 @@ def _settle(connection: Connection, settlements: Sequence[Settlement], now_us: i
 
 
 def _settlement_values(settlement: Settlement, now_us: int) -> tuple[object, ...]:
-    """In the order of _OUTCOME. A peer's words may hold what a database can't keep: they are mended, since an outcome must never fail to be kept."""
+    """In the order of _OUTCOME."""
     return (
         settlement.delivery_id,
         settlement.fence,
@@ -290,9 +305,14 @@ def _settlement_values(settlement: Settlement, now_us: int) -> tuple[object, ...
         settlement.reason.value,
         shape.stamp(settlement.due_at),
         0 if settlement.is_attempt else 1,
-        settlement.error[:1000].replace("\x00", "").encode("utf-8", "replace").decode(),
+        _kept(settlement.error),
         now_us if settlement.state.is_final else None,
     )
+
+
+def _kept(words: str) -> str:
+    """A peer's words may hold what a database can't keep: they are mended, since an outcome must never fail to be kept."""
+    return words[:1000].replace("\x00", "").encode("utf-8", "replace").decode()
 
 
 def _backlog(agent: str, counts: Mapping[int, tuple[int, int]]) -> Backlog:
