@@ -30,6 +30,7 @@ from angelia.directories.local import LocalDirectory
 from angelia.directories.together import TogetherDirectory
 from angelia.directory import Directory
 from angelia.flow.announcer import Announcer
+from angelia.flow.answers import Answers
 from angelia.flow.clock import SteadyClock
 from angelia.flow.digester import Digester
 from angelia.flow.dispatcher import Dispatcher, JobPolicy
@@ -115,6 +116,7 @@ class House:
         self.intake = Intake(store, now.us, node, self._wake("planner", "messages"), self.announcer)
         self.dispatcher = self._dispatcher()
         self.live = Live(store)
+        self.answers = Answers(store, now, self.live.forget)
         self.sources = WithInboxes(self.broker, store, _shown, self.live.forget)
         self.streams = Streams(self.sources)
         store.hear(lambda topic: self.sources.look() if topic == "inboxes" else None)

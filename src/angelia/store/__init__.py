@@ -11,6 +11,7 @@ Times are aware datetimes in UTC; ids are the 63-bit numbers of `model.moments`;
 
 from typing import Protocol
 
+from angelia.store.answers import Answer, AnswerStore
 from angelia.store.deliveries import Backlog, DeliveryStore, NewDigest, Settlement, Slot
 from angelia.store.document import Document
 from angelia.store.events import EventStore, ExchangeMark
@@ -29,6 +30,8 @@ from angelia.store.upkeep import Upkeep
 __all__ = [
     "AddedJob",
     "AdministrationStore",
+    "Answer",
+    "AnswerStore",
     "Backlog",
     "Chore",
     "ClaimedJob",
@@ -84,6 +87,7 @@ class Store(
     MessageStore,
     LedgerStore,
     DeliveryStore,
+    AnswerStore,
     PersonStore,
     SiteStore,
     AdministrationStore,

@@ -104,7 +104,7 @@ class DeliveryStore(Protocol):
         """Digests by id; their `content` as recorded, the delivery as it now stands."""
 
     async def seen(self, pairs: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
-        """Which of these messages these people have read by any agent: (message, person)."""
+        """Which of these messages these people have read or answered by any agent: (message, person)."""
 
     async def deliveries(self, delivery_ids: Collection[int]) -> dict[int, Delivery]:
         """Deliveries by id."""

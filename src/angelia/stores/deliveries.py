@@ -14,7 +14,7 @@ from angelia.store import Backlog, Settlement
 from angelia.stores import rows as shape
 from angelia.stores.engine import SqlEngine, run
 from angelia.stores.messages import below
-from angelia.stores.tables import breakers, deliveries, messages, pauses
+from angelia.stores.tables import answers, breakers, deliveries, messages, pauses
 
 _d = deliveries.c
 
@@ -140,6 +140,9 @@ class DeliveriesMixin:
                 condition = tuple_(_d.message_id, _d.person_id).in_(wanted[start : start + 2_000])
                 rows = connection.execute(select(_d.message_id, _d.person_id).where(condition, _d.read_us.is_not(None)))
                 found.update((row.message_id, row.person_id) for row in rows)
+                answered = tuple_(answers.c.message_id, answers.c.person_id).in_(wanted[start : start + 2_000])
+                told = connection.execute(select(answers.c.message_id, answers.c.person_id).where(answered))
+                found.update((row.message_id, row.person_id) for row in told)
             return found
 
         return await self.engine.read(work)

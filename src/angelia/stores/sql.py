@@ -12,6 +12,7 @@ from sqlalchemy.pool import NullPool
 
 from angelia.model.errors import BadSettings, StoreUnavailable
 from angelia.stores.addresses import AddressesMixin
+from angelia.stores.answers import AnswersMixin
 from angelia.stores.deliveries import DeliveriesMixin
 from angelia.stores.digests import DigestsMixin
 from angelia.stores.engine import DAMAGED, PostgresEngine, SqlEngine, SqliteEngine, is_damage
@@ -37,6 +38,7 @@ class SqlStore(
     LedgerMixin,
     DeliveriesMixin,
     DigestsMixin,
+    AnswersMixin,
     PeopleMixin,
     AddressesMixin,
     GroupsMixin,

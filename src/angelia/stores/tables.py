@@ -408,3 +408,31 @@ task_requests = Table(
 Index("task_requests_user", task_requests.c.user_id, task_requests.c.id)
 stream_positions = Table("stream_positions", metadata, Column("name", Text, primary_key=True), _text("position"))
 """How far those who must miss nothing have read an exchange."""
+
+answers = Table(
+    "answers",
+    metadata,
+    Column("message_id", BigInteger, primary_key=True),
+    Column("person_id", BigInteger, primary_key=True),
+    _big("seen_us"),
+    _text("seen_by"),
+    Column("acknowledged_us", BigInteger),
+    _text("acknowledged_by"),
+    sqlite_with_rowid=False,
+)
+"""That somebody saw a message, or takes it over: told by any means, once each. `_by` is the means."""
+escalations = Table(
+    "escalations",
+    metadata,
+    Column("message_id", BigInteger, primary_key=True),
+    Column("person_id", BigInteger, primary_key=True),
+    _text("plan"),
+    _small("step"),
+    _big("due_us"),
+    Column("fence", Integer, nullable=False, server_default="0"),
+    Column("ended_us", BigInteger),
+    _text("ending"),
+    sqlite_with_rowid=False,
+)
+"""Messages that go on until somebody answers: `plan` as it stood when the message came, `step` the one that is next at `due_us`."""
+_partial("escalations_due", "ended_us IS NULL", escalations.c.due_us)

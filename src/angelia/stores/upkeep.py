@@ -20,7 +20,7 @@ from angelia.model.moments import first_id, next_id, to_us
 from angelia.stores import rows as shape
 from angelia.stores.engine import SqlEngine, run
 from angelia.stores.messages import below
-from angelia.stores.tables import PLANNED, deliveries, digests, ledger, messages, types
+from angelia.stores.tables import PLANNED, answers, deliveries, digests, escalations, ledger, messages, types
 from angelia.stores.types_document import retention_of
 
 CHANNEL = "angelia"
@@ -200,7 +200,8 @@ class UpkeepMixin:
             ids = list(connection.scalars(old.order_by(messages.c.id).limit(limit)))
             for some in shape.chunks(ids, 1_000):
                 connection.execute(delete(deliveries).where(_d.message_id.in_(some)))
-                connection.execute(delete(ledger).where(ledger.c.message_id.in_(some)))
+                for beside in (ledger, answers, escalations):
+                    connection.execute(delete(beside).where(beside.c.message_id.in_(some)))
                 connection.execute(delete(messages).where(messages.c.id.in_(some)))
             return max(len(ids), _purge_digests(connection, now - default_retention, limit))
 
@@ -221,7 +222,7 @@ class UpkeepMixin:
         return count
 
 
-HEAD = "0011"
+HEAD = "0012"
 
 
 def mismatch(found: str) -> SchemaMismatch:
