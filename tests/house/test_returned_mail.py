@@ -9,8 +9,11 @@ import pytest
 from angelia.agent import Surroundings
 from angelia.agents.mail import MailAgent
 from angelia.agents.mail.settings import MailSettings
-from angelia.house import make_inlets
-from angelia.inlets.mail import MOST_BYTES, MailInlet, MailInletSettings, failure_in
+from angelia.house import make_mail_inlets
+from angelia.inlets.mail import MailInlet
+from angelia.inlets.mail.door import MOST_BYTES
+from angelia.inlets.mail.reading import bounce_in, parsed
+from angelia.inlets.mail.settings import MailInletSettings
 from angelia.model.delivery import Sent, State
 from angelia.model.errors import BadSettings
 from angelia.model.person import AddressState
@@ -42,9 +45,16 @@ Diagnostic-Code: smtp; 550 5.1.1 no such user
 FAILED = REPORT.format(action="failed", status="5.1.1")
 
 
+def door(bench):
+    """The house's own, with the clock of the bench."""
+    made = bench.house._door()
+    made._clock = made._bounces._clock = made._replies._clock = lambda: bench.now
+    return made
+
+
 @pytest.fixture
 async def inlet(bench):
-    made = MailInlet(MailInletSettings(), bench.store, bench.house.secret, lambda: bench.now)
+    made = MailInlet(MailInletSettings(), door(bench))
     running = asyncio.create_task(made.run(bench.house.intake.accept))
     async with asyncio.timeout(10):
         while not made.port:
@@ -112,7 +122,7 @@ async def test_huge_mail_is_refused(bench, inlet, sent):
 
 @pytest.mark.parametrize("raw", [b"", b"\xff\0", b"Content-Type: multipart/report\n\nnothing", FAILED.encode()[:300]])
 def test_a_broken_report_says_nothing(raw):
-    assert failure_in(raw) == ""
+    assert bounce_in(parsed(raw)) is None
 
 
 def test_a_return_path_survives_a_server_that_changes_its_case():
@@ -147,6 +157,6 @@ async def test_each_letter_leaves_with_its_own_return_path(bench):
 
 
 async def test_the_house_takes_mail_where_a_port_is_set(house):
-    settings = replace(house.settings, mail_inlet=MailInletSettings(port=2525))
-    assert [made.name for made in make_inlets(settings, house.store, house.broker, house.secret, lambda: None)] == ["mail"]
-    assert make_inlets(house.settings, house.store, house.broker, house.secret, lambda: None) == []
+    settings = replace(house.settings, mail_inlet=MailInletSettings(port=2525, url="imaps://hub:secret@mail.example.org"))
+    assert [made.name for made in make_mail_inlets(settings, house.store, house._door())] == ["mail", "mailbox"]
+    assert house.mail_inlets == []

@@ -103,6 +103,9 @@ class DeliveryStore(Protocol):
     async def digests(self, digest_ids: Collection[int]) -> dict[int, NewDigest]:
         """Digests by id; their `content` as recorded, the delivery as it now stands."""
 
+    async def carried(self, delivery_id: int) -> list[int]:
+        """The ids of the messages that a delivery brings: its own, or those of its digest."""
+
     async def seen(self, pairs: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
         """Which of these messages these people have read or answered by any agent: (message, person)."""
 

@@ -102,7 +102,8 @@ class DeliveriesMixin:
 
         def work(connection: Connection) -> bool:
             values = ended | {"last_error": _kept(why), "fence": _d.fence + 1}
-            row = connection.execute(update(deliveries).where(_d.id == delivery_id, went).values(**values).returning(_d.digest_id, _d.message_id)).first()
+            statement = update(deliveries).where(_d.id == delivery_id, went).values(**values).returning(_d.digest_id, _d.message_id)
+            row = connection.execute(statement).first()
             if row is not None and row.message_id is None:
                 carried = _d.state.in_([State.DELIVERED.value, State.DIGESTED.value])
                 connection.execute(update(deliveries).where(_d.digest_id == row.digest_id, _d.message_id.is_not(None), carried).values(**ended))

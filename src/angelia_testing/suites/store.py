@@ -314,6 +314,7 @@ class StoreSuite:
         found = await store.deliveries([11, 101, 12])
         assert {(one.state, one.reason) for one in found.values()} == {(State.BOUNCED, Reason.CAME_BACK)}
         assert (found[101].last_error, found[101].ended_at) == ("550 gone", NOW + MINUTE)
+        assert [await store.carried(key) for key in (101, 12, 999)] == [[1], [2], []]
         assert not await store.bounce_delivery(101, "again", NOW) and not await store.bounce_delivery(999, "nobody's", NOW)
         assert await store.replay([101], NOW) == 1
         assert (await store.deliveries([11]))[11].state is State.DIGESTED
