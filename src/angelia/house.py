@@ -35,6 +35,7 @@ from angelia.flow.bounces import Bounces
 from angelia.flow.clock import SteadyClock
 from angelia.flow.digester import Digester
 from angelia.flow.dispatcher import Dispatcher, JobPolicy
+from angelia.flow.fallbacks import Fallbacks
 from angelia.flow.inbox_feed import WithInboxes
 from angelia.flow.intake import Intake
 from angelia.flow.janitor import Chore, Janitor
@@ -59,7 +60,7 @@ from angelia.inlets.mapping import load_mapping
 from angelia.inlets.receiving import Receiver, Receiving
 from angelia.inlets.transitions import TransitionReceiver
 from angelia.instrument import Instrument, Lent
-from angelia.model.delivery import Sent
+from angelia.model.delivery import Delivery, Sent
 from angelia.model.errors import BadSettings, StoreUnavailable
 from angelia.model.experiment import CleanUp
 from angelia.model.person import Address, Person
@@ -118,9 +119,10 @@ class House:
         outgoing = settings.broker.outgoing
         self.announcer = Announcer(self.broker, outgoing, now) if outgoing else None
         self.intake = Intake(store, now.us, node, self._wake("planner", "messages"), self.announcer)
+        self.fallbacks = Fallbacks(store, self.people, self.intake.new_id)
         self.dispatcher = self._dispatcher()
         self.live = Live(store)
-        self.answers = Answers(store, now, self.live.forget)
+        self.answers = Answers(store, now, self.live.forget, self.announcer)
         self.mail_inlets = make_mail_inlets(settings, store, self._door())
         self.sources = WithInboxes(self.broker, store, _shown, self.live.forget)
         self.streams = Streams(self.sources)
@@ -190,12 +192,23 @@ class House:
         return (
             Planner(self.store, self.people, self.directory, self.intake, wake_relay, patience, self._look_at_inboxes),
             Digester(self.store, self.people, self.intake, wake_relay, seen_once=seen_once),
-            Relay(self.store, self.agents, letters, Voice(self.intake.accept), now, lifetimes, self.hints["relay"], self.announcer),
+            Relay(self.store, self.agents, letters, Voice(self.intake.accept), now, lifetimes, self._wake_senders, self.announcer, self.fallbacks),
             Janitor(self.store, retention, chores),
             Crier(self.store, self.broker, outlets),
             Herald(self.store, self.intake.accept, outlets),
             self.dispatcher,
         )
+
+    async def _bounced(self, delivery: Delivery, why: str, at: datetime) -> bool:
+        is_news = await self.fallbacks.bounced(delivery, why, at)
+        if is_news:
+            self._wake_senders()
+        return is_news
+
+    def _wake_senders(self) -> None:
+        """More may wait, or goes another way: at once, or in a digest."""
+        self.hints["relay"]()
+        self.hints["digester"]()
 
     def _dispatcher(self) -> Dispatcher:
         told, folder = self.settings.jobs, self.settings.data_dir.resolve()
@@ -215,7 +228,7 @@ class House:
 
     def _door(self) -> Door:
         """Where mail that comes back goes."""
-        bounces = Bounces(self.store, Voice(self.intake.accept), now)
+        bounces = Bounces(self.store, Voice(self.intake.accept), now, self._bounced)
         replies = Replies(self.store, self.answers, lambda: self.people.site, now, self._changed)
         return Door(self.store, self.secret, bounces, replies, now)
 
@@ -241,6 +254,7 @@ class House:
             title=self.settings.house.title,
             sessions=Sessions(self.store, now, self.settings.house.base_url),
             live=self.live,
+            answers=self.answers,
             dispatcher=self.dispatcher,
             broker=self.broker,
             marked=self.announcer.marked if self.announcer is not None else lambda *_: None,

@@ -37,7 +37,7 @@ class Bench:
         agents = dict(house.agents) | {"mail": self.mail}
         self.stages = {stage.name: stage for stage in house.stages}
         self.planner, self.digester, self.janitor = (self.stages[name] for name in ("planner", "digester", "janitor"))
-        self.relay = Relay(house.store, agents, letters, Voice(house.intake.accept), lambda: self.now, Lifetimes())
+        self.relay = Relay(house.store, agents, letters, Voice(house.intake.accept), lambda: self.now, Lifetimes(), fallbacks=house.fallbacks)
 
     async def call(self, method, path, body=None, status=None, **more):
         answer = await self.api.request(method, path, json=body, **more)

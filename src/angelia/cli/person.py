@@ -57,6 +57,15 @@ def mark(reach: Reach, login: str, change: str, ids: tuple[str, ...], subtree: s
     reach.show(reach.call("POST", _path(login, "inbox/mark"), json=body, params={"type": subtree}))
 
 
+@inbox.command("ack")
+@_login
+@click.argument("ids", nargs=-1, required=True)
+@click.pass_obj
+def acknowledge(reach: Reach, login: str, ids: tuple[str, ...]) -> None:
+    """Take messages over, by their IDS or those of entries: they are read everywhere, and nobody else is called for them."""
+    reach.show(reach.call("POST", _path(login, "inbox/acknowledge"), json={"ids": list(ids)}))
+
+
 @click.group(invoke_without_command=True)
 @token_group
 @click.pass_context

@@ -22,7 +22,10 @@ PAUSE = 1.0  # seconds after the broker took nothing
 
 
 class Announcer:
-    """Events `message.accepted.<type>`, `delivery.<state>.<agent>` and `inbox.<change>`. What is over the bound is dropped, and counted."""
+    """Events `message.accepted.<type>`, `message.<answer>.<means>`, `delivery.<state>.<agent>` and `inbox.<change>`.
+
+    What is over the bound is dropped, and counted.
+    """
 
     def __init__(self, broker: Broker, exchange: str, clock: Callable[[], datetime]) -> None:
         self._broker = broker
@@ -45,6 +48,11 @@ class Announcer:
                 if delivery.message_id:
                     told["message"] = public_id("msg", delivery.message_id)
                 self._tell(f"delivery.{state.label}.{delivery.agent}", told)
+
+    def answered(self, login: str, answer: str, message_ids: Collection[int], by: str) -> None:
+        """Somebody saw messages, or acknowledged them; by some means."""
+        ids = [public_id("msg", key) for key in sorted(message_ids)[:AT_ONCE]]
+        self._tell(f"message.{answer}.{by}", {"login": login, "count": len(message_ids), "messages": ids})
 
     def marked(self, login: str, change: str, count: int, delivery_ids: Collection[int] | None) -> None:
         """Somebody read, archived, or took it back."""

@@ -2,20 +2,20 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Protocol
 
 from angelia import telemetry
-
-
-class _Store(Protocol):
-    async def answer(self, person_id: int, message_ids: Sequence[int], by: str, now: datetime, *, is_acknowledged: bool) -> list[int]: ...
+from angelia.flow.announcer import Announcer
+from angelia.store import Store
 
 
 class Answers:
     """Where every inlet and page brings what people answer. `forget` is told whose inbox changed."""
 
-    def __init__(self, store: _Store, clock: Callable[[], datetime], forget: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(
+        self, store: Store, clock: Callable[[], datetime], forget: Callable[[int], None] = lambda _: None, announcer: Announcer | None = None
+    ) -> None:
         self._store = store
+        self._announcer = announcer
         self._clock = clock
         self._forget = forget
 
@@ -30,6 +30,10 @@ class Answers:
     async def _answer(self, person_id: int, message_ids: Sequence[int], by: str, *, is_acknowledged: bool) -> int:
         changed = await self._store.answer(person_id, message_ids, by, self._clock(), is_acknowledged=is_acknowledged)
         if changed:
-            telemetry.answers.labels("acknowledged" if is_acknowledged else "seen", by).inc(len(changed))
+            answer = "acknowledged" if is_acknowledged else "seen"
+            telemetry.answers.labels(answer, by).inc(len(changed))
             self._forget(person_id)
+            if self._announcer is not None:
+                for row in await self._store.profiles([person_id]):
+                    self._announcer.answered(row.person.login, answer, changed, by)
         return len(changed)

@@ -1,6 +1,6 @@
 """Reports that a delivery failed after it was taken -> the books, its address, and a notice by what else reaches her."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from angelia import telemetry
@@ -12,12 +12,15 @@ from angelia.store import Store
 
 _ENDED = frozenset({AddressState.BOUNCING, AddressState.DEAD})
 
+Record = Callable[[Delivery, str, datetime], Awaitable[bool]]
+"""Writes into the books that a delivery came back, and which way its message goes on; was it news?"""
+
 
 class Bounces:
     """Where every inlet brings what came back. The same report again changes nothing."""
 
-    def __init__(self, store: Store, voice: Voice, clock: Callable[[], datetime]) -> None:
-        self._store, self._voice, self._clock = store, voice, clock
+    def __init__(self, store: Store, voice: Voice, clock: Callable[[], datetime], record: Record) -> None:
+        self._store, self._voice, self._clock, self._record = store, voice, clock, record
 
     async def came_back(self, delivery_id: int, bounce: Bounce) -> bool:
         """Record it: whether it was news. StoreUnavailable where it must be brought again."""
@@ -28,7 +31,7 @@ class Bounces:
         if address is not None:
             await self._judge(delivery, address, bounce)
         # Last: if we die before it, the report comes again, and what was said is a repeat.
-        is_news = await self._store.bounce_delivery(delivery_id, bounce.why, self._clock())
+        is_news = await self._record(delivery, bounce.why, self._clock())
         if is_news:
             telemetry.deliveries.labels(delivery.agent, State.BOUNCED.label, Reason.CAME_BACK.value).inc()
         return is_news

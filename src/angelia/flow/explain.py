@@ -5,7 +5,7 @@ from angelia.model.message import Message
 from angelia.model.moments import public_id, to_text
 from angelia.model.person import Person
 from angelia.planning.resolve import Decision, Verdict
-from angelia.store import LedgerRow, Store
+from angelia.store import Answer, LedgerRow, Store
 
 Explanation = dict[str, object]
 
@@ -14,7 +14,8 @@ async def explain(store: Store, message: Message, person: Person) -> Explanation
     """What was decided for her about this message, by what, and what came of it.
 
     Shape: {message, type, login, is_candidate, because: [text], reasons: [the same as stored], agents: {agent: {outcome, reason, text,
-    decided_by, due_at}}, deliveries: [{id, agent, state, attempts, error, ...}], summary}. For one who may not see a restricted message nothing
+    decided_by, due_at}}, deliveries: [{id, agent, state, attempts, error, ...}], answers: [{login, seen_at, seen_by, acknowledged_at,
+    acknowledged_by}], summary}. Answers are hers, and those of others who took it over. For one who may not see a restricted message nothing
     but "not a candidate" is said.
     """
     row = await store.ledger_row(message.message_id, person.person_id)
@@ -27,6 +28,7 @@ async def explain(store: Store, message: Message, person: Person) -> Explanation
         "reasons": [],
         "agents": {},
         "deliveries": [],
+        "answers": [],
     }
     if row is None:
         answer["summary"] = _why_not(message, person)
@@ -36,6 +38,7 @@ async def explain(store: Store, message: Message, person: Person) -> Explanation
     answer["because"] = [because_text(reason, message) for reason in row.because]
     answer["agents"] = {decision.agent: decided(decision) for decision in row.decisions}
     answer["deliveries"] = [_delivery(delivery) for delivery in trail]
+    answer["answers"] = [_answer(*told) for told in await answers_of(store, message.message_id, person)]
     answer["decided_at"] = to_text(row.decided_at)
     answer["summary"] = _summary(row)
     return answer
@@ -66,6 +69,8 @@ def because_text(reason: str, message: Message) -> str:
             return f"your rule {value} matches"
         case "follow":
             return f"you follow {message.object}"
+        case "escalated":
+            return f"{value} has not answered it"
     return reason
 
 
@@ -100,6 +105,10 @@ def origin_text(decided_by: str) -> str:
             return f"the group {value} has an address of its own"
         case "mute":
             return f"you muted {value}"
+        case "fallback":
+            return f"{value} could not reach you"
+        case "escalate":
+            return f"step {value} of an escalation: nobody had answered"
     return decided_by.replace("_", " ")
 
 
@@ -115,6 +124,25 @@ def _delivery(delivery: Delivery) -> Explanation:
         "digest": None if delivery.digest_id is None else public_id("dig", delivery.digest_id),
         "ended_at": None if delivery.ended_at is None else to_text(delivery.ended_at),
         "last_error": delivery.last_error,
+    }
+
+
+async def answers_of(store: Store, message_id: int, person: Person) -> list[tuple[str, Answer]]:
+    """Her answer, and those of others who took it over, which concerns all who got it; each with its login."""
+    told = (await store.answers([message_id])).get(message_id, [])
+    found = [answer for answer in told if answer.person_id == person.person_id or answer.acknowledged_at is not None]
+    rows = await store.profiles([answer.person_id for answer in found]) if found else []
+    logins = {row.person.person_id: row.person.login for row in rows}
+    return [(logins[answer.person_id], answer) for answer in found if answer.person_id in logins]
+
+
+def _answer(login: str, answer: Answer) -> Explanation:
+    return {
+        "login": login,
+        "seen_at": to_text(answer.seen_at),
+        "seen_by": answer.seen_by,
+        "acknowledged_at": None if answer.acknowledged_at is None else to_text(answer.acknowledged_at),
+        "acknowledged_by": answer.acknowledged_by,
     }
 
 
@@ -142,6 +170,8 @@ REASONS = {
     Reason.HOLD_KEPT: "away: it waits for the catch-up digest",
     Reason.NOT_BEFORE: "the sender asked not to deliver it earlier",
     Reason.OVERFLOW: "above the hourly cap: it comes in the overflow digest",
+    Reason.FALLBACK: "another way failed: it comes by the next one of the order",
+    Reason.ESCALATED: "nobody had answered: it went on to the next step",
     Reason.OFF: "switched off for this type",
     Reason.RULE_OFF: "a rule switched it off",
     Reason.NOT_STATED: "nobody asked for it by this agent",

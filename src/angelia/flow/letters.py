@@ -11,12 +11,15 @@ from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.message import Message
 from angelia.model.moments import public_id
 from angelia.model.person import Address, AddressState
-from angelia.planning.resolve import Profile, Standing, Verdict, resolve
+from angelia.planning import escalation, fallback
+from angelia.planning.resolve import Decision, Profile, Standing, Verdict, judged, resolve
 from angelia.store import LedgerRow, NewDigest, Store
 
 READABLE = timedelta(seconds=5)
 """In less time than this nobody has read a message."""
 Pair = tuple[int, int]
+WAYS_ON = (fallback.PREFIX, escalation.PREFIX)
+"""How `decided_by` begins where it was not her wishes alone that decided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,7 @@ class Letters:
             return Withheld(State.EXPIRED, Reason.EXPIRED)
         because = row.because if row is not None else ()
         decided_by = next((d.decided_by for d in row.decisions if d.agent == delivery.agent), "") if row is not None else ""
-        unwanted = None if delivery.is_locked else self._unwanted(delivery, profile, message, because, now)
+        unwanted = None if delivery.is_locked else self._unwanted(delivery, profile, message, because, decided_by, now)
         if unwanted is not None:
             return Withheld(State.SUPPRESSED, unwanted)
         address = _address(delivery, addresses)
@@ -127,9 +130,15 @@ class Letters:
             attempt=delivery.attempts,
         )
 
-    def _unwanted(self, delivery: Delivery, profile: Profile, message: Message, because: Sequence[str], now: datetime) -> Reason | None:
+    def _unwanted(
+        self, delivery: Delivery, profile: Profile, message: Message, because: Sequence[str], decided_by: str, now: datetime
+    ) -> Reason | None:
         """Asked again with today's wants. Only a clear no counts: a change of schedule does not call back what is on its way."""
         roles = frozenset(reason[5:] for reason in because if reason.startswith("role:"))
+        if decided_by.startswith(WAYS_ON):
+            said = Decision(delivery.agent, Verdict.NOW, delivery.reason, decided_by)
+            found = judged(message, profile, Standing(roles), self._people.site, now, [delivery.agent], said, is_own=True)
+            return next((one.reason for one in found if one.verdict is Verdict.SUPPRESSED and one.reason not in _STAYS), None)
         resolution = resolve(message, profile, Standing(roles), self._people.site, now)
         if resolution is None:
             return None if profile.person.is_active else Reason.PERSON_INACTIVE

@@ -1,6 +1,6 @@
 """Resolutions -> ledger rows and deliveries: addresses chosen, repeats folded, floods turned into a digest."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -112,7 +112,7 @@ class Outbox:
     def _settled(self, candidacy: Candidacy, decision: Decision, deliveries: list[Delivery]) -> Decision:
         """The decision as it stands after addresses, repeats and floods; its delivery, if there is one, joins the others."""
         if decision.verdict.is_delivery:
-            address_id = _address_id(candidacy.addresses, decision, self._site)
+            address_id = address_id_of(candidacy.addresses, decision, self._site.pull)
             if address_id is None:
                 decision = replace(decision, verdict=Verdict.SKIPPED, reason=Reason.NO_VERIFIED_ADDRESS)
             elif decision.verdict is Verdict.NOW and decision.agent not in self._site.pull:
@@ -210,9 +210,9 @@ class Outbox:
             telemetry.deliveries.labels(agent, result.label if isinstance(result, State) else result.value, reason.value).inc(number)
 
 
-def _address_id(addresses: Sequence[Address], decision: Decision, site: Site) -> int | None:
+def address_id_of(addresses: Sequence[Address], decision: Decision, pull: Collection[str]) -> int | None:
     """The address named by the decision, else the default one, else the oldest; 0 for pull media; None where none is verified."""
-    if decision.agent in site.pull:
+    if decision.agent in pull:
         return 0
     usable = [a for a in addresses if a.agent == decision.agent and a.state is AddressState.OK]
     if decision.address:

@@ -3,19 +3,21 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from time import monotonic
 
 from angelia import telemetry, tracing
 from angelia.agent import Agent, Letter, shown_by
 from angelia.flow.announcer import Announcer
+from angelia.flow.fallbacks import Fallbacks
 from angelia.flow.lane import Lane
 from angelia.flow.letters import Letters, Withheld
 from angelia.flow.voice import Voice
 from angelia.model.delivery import Delivery, Later, Outcome, Reason, Refused, Sent, Skipped, State
 from angelia.model.errors import AngeliaError, StoreUnavailable
 from angelia.model.person import AddressState
+from angelia.planning.fallback import is_failure
 from angelia.planning.retry import Breaker, after_failure, after_success, may_try, next_attempt
 from angelia.store import Settlement, Store
 
@@ -53,6 +55,7 @@ class Relay:
         lifetimes: Lifetimes,
         wake: Callable[[], None] = lambda: None,
         announcer: Announcer | None = None,
+        fallbacks: Fallbacks | None = None,
     ) -> None:
         self._store = store
         self._letters = letters
@@ -62,6 +65,8 @@ class Relay:
         self._wake = wake
         self._announcer = announcer
         self._to_announce: dict[int, Delivery] = {}
+        self._fallbacks = fallbacks
+        self._failed: dict[int, Delivery] = {}
         self._tries: set[asyncio.Task[None]] = set()
         self._lanes = {name: Lane(agent) for name, agent in agents.items()}
         self._settled: list[Settlement] = []
@@ -193,6 +198,8 @@ class Relay:
         self._settled.append(settlement)
         if self._announcer is not None and settlement.state.is_final:
             self._to_announce[delivery.delivery_id] = delivery
+        if self._fallbacks is not None and is_failure(settlement.state, settlement.reason):
+            self._failed[delivery.delivery_id] = delivery
         if self._flusher is None or self._flusher.done():
             self._flusher = asyncio.create_task(self._flush())
         if settlement.state.is_final:
@@ -206,12 +213,33 @@ class Relay:
         while self._settled:
             batch, self._settled = self._settled, []
             try:
+                batch = [await self._with_ways_on(entry) for entry in batch]
                 await self._store.settle(batch, self._clock())
                 self._announce(batch)
+                self._follow(batch)
             except AngeliaError as error:
                 telemetry.log.warning("settle_failed", error=str(error), waiting=len(batch))
                 self._settled = batch + self._settled
                 await asyncio.sleep(0.5)
+
+    async def _with_ways_on(self, entry: Settlement) -> Settlement:
+        """A failure, with what may stand in for it: both are recorded at once, so that a message is neither lost between them nor doubled."""
+        failed = self._failed.get(entry.delivery_id)
+        if failed is None or self._fallbacks is None or entry.successors:
+            return entry
+        try:
+            return replace(entry, successors=await self._fallbacks.after(failed, self._clock()))
+        except AngeliaError:
+            raise
+        except Exception:  # noqa: BLE001 - what came of a try must never fail to be kept
+            telemetry.log.exception("fallback_failed", delivery_id=entry.delivery_id)
+            return entry
+
+    def _follow(self, batch: Sequence[Settlement]) -> None:
+        for entry in batch:
+            self._failed.pop(entry.delivery_id, None)
+        if any(entry.successors for entry in batch):
+            self._wake()
 
     def _announce(self, batch: Sequence[Settlement]) -> None:
         if self._announcer is not None:

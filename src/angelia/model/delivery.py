@@ -45,7 +45,7 @@ STEPS: Mapping[State, frozenset[State]] = {
     State.SUPPRESSED: frozenset(),
     State.DEAD: frozenset({State.DUE, State.DIGESTED}),
 }
-"""All legal changes; replay is what leads out of BOUNCED and DEAD, and what was taken may come back later."""
+"""All legal changes; replay is what leads out of BOUNCED and DEAD, and a report that comes later out of DELIVERED."""
 
 
 def step(old: State, new: State) -> State:
@@ -65,6 +65,8 @@ class Reason(StrEnum):
     HOLD_KEPT = "hold_kept"
     NOT_BEFORE = "not_before"
     OVERFLOW = "overflow"
+    FALLBACK = "fallback"
+    ESCALATED = "escalated"
 
     OFF = "off"
     RULE_OFF = "rule_off"

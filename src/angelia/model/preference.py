@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from angelia.model.claims import NewsWish
@@ -20,6 +20,13 @@ class HoldPolicy(StrEnum):
     KEEP = "keep"
     DROP = "drop"
     PASS = "pass"  # noqa: S105 - no password
+
+
+class Until(StrEnum):
+    """What ends an escalation."""
+
+    ACKNOWLEDGED = "acknowledged"
+    SEEN = "seen"
 
 
 class MuteLevel(StrEnum):
@@ -110,9 +117,24 @@ class Hold:
     note: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Escalation:
+    """How a message of at least this severity goes on while nobody answers: every `after` one step of `to`, an agent of hers, `person:<login>` or
+    `group:<name>`. `by_anybody`: an answer of any person whom the message concerns ends it, else only hers. Without steps it does not go on.
+    """
+
+    after: timedelta
+    to: tuple[str, ...] = ()
+    min_severity: Severity = Severity.URGENT
+    until: Until = Until.ACKNOWLEDGED
+    by_anybody: bool = True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wants:
-    """All that one person has settled: her document, checked. Mutes are object refs; one that ends in `/` is a prefix. `jobs` is per agent."""
+    """All that one person has settled: her document, checked. Mutes are object refs; one that ends in `/` is a prefix. `jobs` is per agent.
+    `fallback` is the order in which agents stand in for one that failed, None for the site's; `escalate` is per type scope.
+    """
 
     preferences: Mapping[str, Statements] = field(default_factory=dict)
     unknown: Statements = field(default_factory=dict)
@@ -126,11 +148,15 @@ class Wants:
     schedules: Mapping[str, Schedule] = field(default_factory=dict)
     takes_tests: bool = False
     jobs: Mapping[str, NewsWish] = field(default_factory=dict)
+    fallback: tuple[str, ...] | None = None
+    escalate: Mapping[str, Escalation] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """What the operator ships: defaults, audiences, locks, schedules, presets."""
+    """What the operator ships: defaults, audiences, locks, schedules, presets. `last_resort` are those who are told when an escalation is over
+    and nobody answered: logins and `group:<name>`.
+    """
 
     preferences: Mapping[str, Statements] = field(default_factory=dict)
     audience: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -141,3 +167,6 @@ class Site:
     presets: Mapping[str, Preset] = field(default_factory=dict)
     digest_schedule: str = "daily"
     hourly_cap: int = 30
+    fallback: tuple[str, ...] = ()
+    escalate: Mapping[str, Escalation] = field(default_factory=dict)
+    last_resort: tuple[str, ...] = ()

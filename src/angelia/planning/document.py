@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, time
+from datetime import datetime, time, timedelta
 from typing import Any, TypeVar
 
 import re2
@@ -16,6 +16,7 @@ from angelia.model.preference import (
     OFF,
     Condition,
     ConditionKind,
+    Escalation,
     Hold,
     HoldPolicy,
     MuteLevel,
@@ -24,6 +25,7 @@ from angelia.model.preference import (
     Site,
     Statements,
     Treatment,
+    Until,
     Wants,
 )
 from angelia.model.schedule import QuietHours, Schedule
@@ -31,6 +33,7 @@ from angelia.model.schedule import QuietHours, Schedule
 MAX_RULES = 1_000
 MAX_SCOPES = 2_000
 MAX_VALUES = 1_000
+MAX_STEPS = 20
 FORMS = frozenset({"full", "short"})
 T = TypeVar("T")
 _JOB_KEYS = ("jobs", "jobs_by_token")
@@ -65,11 +68,14 @@ def parse_wants(document: Document, *, known_schedules: Iterable[str] | None = (
         schedules=schedules,
         takes_tests=_flag(document.get("takes_tests", False), "takes_tests"),
         jobs=_jobs(document),
+        fallback=_optional(document.get("fallback"), "fallback", _order),
+        escalate=_chains(document.get("escalate", {})),
     )
 
 
+_WAYS_ON = ("fallback", "escalate")
 _WANTS_KEYS = frozenset(
-    ["preferences", "unknown", "rules", "mutes", "follows", "paused", "groups", "hold", "quiet", "schedules", "takes_tests", *_JOB_KEYS]
+    ["preferences", "unknown", "rules", "mutes", "follows", "paused", "groups", "hold", "quiet", "schedules", "takes_tests", *_WAYS_ON, *_JOB_KEYS]
 )
 
 
@@ -112,10 +118,74 @@ def parse_site(document: Document) -> Site:
         presets={key: _preset(key, value, names) for key, value in presets.items()},
         digest_schedule=_text(document.get("digest_schedule", "daily"), "digest_schedule"),
         hourly_cap=_whole(document.get("hourly_cap", 30), "hourly_cap", 1, 100_000),
+        fallback=_order(document.get("fallback", []), "fallback"),
+        escalate=_chains(document.get("escalate", {})),
+        last_resort=tuple(_texts(document.get("last_resort", []), "last_resort")),
     )
 
 
-_SITE_KEYS = frozenset(["preferences", "audience", "locks", "schedules", "interruptive", "pull", "presets", "digest_schedule", "hourly_cap"])
+_SITE_KEYS = frozenset(
+    [
+        "preferences",
+        "audience",
+        "locks",
+        "schedules",
+        "interruptive",
+        "pull",
+        "presets",
+        "digest_schedule",
+        "hourly_cap",
+        "fallback",
+        "escalate",
+        "last_resort",
+    ]
+)
+
+
+def _order(value: object, path: str) -> tuple[str, ...]:
+    """Agents, each once."""
+    agents = tuple(_texts(value, path))
+    if len(agents) > MAX_STEPS or len(set(agents)) != len(agents) or not all(agents):
+        raise InvalidInput(f"names at most {MAX_STEPS} agents, each once", path)
+    return agents
+
+
+_CHAIN_KEYS = frozenset({"after", "to", "severity", "until", "by_anybody"})
+
+
+def _chains(value: object) -> dict[str, Escalation]:
+    return {_scope(key, "escalate"): _chain(inner, f"escalate.{key}") for key, inner in _table(value, "escalate").items()}
+
+
+def _chain(value: object, path: str) -> Escalation:
+    table = _table(value, path)
+    _only(table, _CHAIN_KEYS, path)
+    steps = tuple(_texts(table.get("to", []), f"{path}.to"))
+    if len(steps) > MAX_STEPS or len(set(steps)) != len(steps):
+        raise InvalidInput(f"names at most {MAX_STEPS} steps, each once", f"{path}.to")
+    for step in steps:
+        kind, colon, name = step.partition(":")
+        if not step or (colon and (kind not in ("person", "group") or not name)):
+            raise InvalidInput("a step is an agent, person:<login> or group:<name>", f"{path}.to")
+    return Escalation(
+        after=_length(table.get("after", "10m"), f"{path}.after"),
+        to=steps,
+        min_severity=_severity(table.get("severity", "urgent"), f"{path}.severity"),
+        until=_enum(Until, table.get("until", "acknowledged"), f"{path}.until"),
+        by_anybody=_flag(table.get("by_anybody", True), f"{path}.by_anybody"),
+    )
+
+
+def _length(value: object, path: str) -> timedelta:
+    found = _LENGTH.fullmatch(_text(value, path))
+    length = timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else timedelta(0)
+    if not timedelta(minutes=1) <= length <= timedelta(days=7):
+        raise InvalidInput("a length such as 10m, 2h or 1d, from 1m to 7d", path)
+    return length
+
+
+_LENGTH = re.compile(r"([1-9][0-9]{0,4})([mhd])")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
 def _scopes(value: object, path: str, names: frozenset[str] | None) -> dict[str, Statements]:

@@ -4,7 +4,7 @@ R11 (digest content, folded repeats) and R12 (flood) need history and follow in 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from zoneinfo import ZoneInfo
@@ -29,6 +29,8 @@ from angelia.model.preference import (
     Wants,
 )
 from angelia.model.schedule import Schedule, ends_at, next_slot
+from angelia.planning.fallback import PREFIX as FALLBACK
+from angelia.planning.fallback import order_of
 from angelia.planning.job_news import NewsDefaults, fact_of, news
 from angelia.planning.topic import matches
 
@@ -160,10 +162,65 @@ def resolve(message: Message, profile: Profile, standing: Standing, site: Site, 
             continue
         for treatment in treatments:
             decisions.append(_decide(case, agent, treatment, decided_by, dropped))
+    decisions = _fallen_back(case, decisions)
     if profile.person.group is not None:
         # A group has no inbox and misses no address: it is its members who are told where it has none of its own.
         decisions = [decision for decision in decisions if decision.agent in profile.reachable]
     return Resolution(tuple(case.because), tuple(decisions))
+
+
+def judged(
+    message: Message, profile: Profile, standing: Standing, site: Site, now: datetime, agents: Iterable[str], because: Decision, *, is_own: bool
+) -> list[Decision]:
+    """What `resolve` would say of these agents, if each were asked for a message that they do not bring yet: all wishes hold but the times.
+
+    `because` lends its reason and `decided_by`. With `is_own` she named them herself: what the site switched off for all, she may use.
+    None are judged where the message is not for her any more.
+    """
+    if not profile.person.is_active or (message.is_restricted and not standing.has_access):
+        return []
+    case = _Case(message, profile, standing, site, now, ancestry(message.type), [], [])
+    case.matching = _matching(case)
+    _because(case)
+    return _judged(case, agents, because, is_own=is_own)
+
+
+def _judged(case: _Case, agents: Iterable[str], because: Decision, *, is_own: bool) -> list[Decision]:
+    locked, dropped, stated = _locked(case), _dropped(case), _stated(case)
+    decisions = []
+    for agent in agents:
+        if agent in locked:
+            decisions.append(locked[agent])
+            continue
+        treatments, decided_by = stated.get(agent, (_SILENCE, because.decided_by))
+        treatment = treatments[0]
+        if treatments is _OFF_BY_RULE or treatment.when != OFF or (is_own and decided_by.startswith("site:")):
+            # Times are for what comes by itself: this comes late already. A rule that is silent about an agent has not switched it off.
+            treatment, decided_by = replace(treatment, when=NOW), because.decided_by
+        decision = _decide(case, agent, treatment, decided_by, dropped)
+        if decision.verdict is Verdict.NOW:
+            decision = replace(decision, reason=because.reason)
+        decisions.append(decision)
+    return decisions
+
+
+_SILENCE = (Treatment(NOW),)
+
+
+def _fallen_back(case: _Case, decisions: list[Decision]) -> list[Decision]:
+    """Where she has no address for any of the agents that would bring it, the first that can stands in for them."""
+    if case.profile.wants.fallback is None and not case.site.fallback:
+        return decisions
+    missed = next((d for d in decisions if d.reason is Reason.NO_VERIFIED_ADDRESS), None)
+    if missed is None or any(d.verdict.is_delivery and d.agent not in case.site.pull for d in decisions):
+        return decisions
+    order = order_of(case.profile.wants, case.site)
+    had = {d.agent for d in decisions if d.reason is Reason.NO_VERIFIED_ADDRESS} | case.site.pull
+    because = Decision(missed.agent, Verdict.NOW, Reason.FALLBACK, FALLBACK + missed.agent)
+    for decision in _judged(case, [agent for agent in order.agents if agent not in had], because, is_own=order.is_own):
+        if decision.verdict.is_delivery:
+            return [*(d for d in decisions if d.agent != decision.agent), decision]
+    return decisions
 
 
 def _tried(message: Message, profile: Profile, agent: str, address: str) -> Resolution | None:

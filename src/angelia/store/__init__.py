@@ -12,7 +12,7 @@ Times are aware datetimes in UTC; ids are the 63-bit numbers of `model.moments`;
 from typing import Protocol
 
 from angelia.store.answers import Answer, AnswerStore
-from angelia.store.deliveries import Backlog, DeliveryStore, NewDigest, Settlement, Slot
+from angelia.store.deliveries import Backlog, DeliveryStore, NewDigest, Settlement, Slot, Successor
 from angelia.store.document import Document
 from angelia.store.events import EventStore, ExchangeMark
 from angelia.store.experiments import Chore, ExperimentStore, TakenTransition
@@ -73,6 +73,7 @@ __all__ = [
     "Source",
     "StatisticsStore",
     "Store",
+    "Successor",
     "TakenTransition",
     "TaskRequest",
     "TemplateStore",

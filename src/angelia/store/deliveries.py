@@ -8,12 +8,31 @@ from typing import Protocol
 from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.message import Message
 from angelia.planning.digest import Digest
+from angelia.planning.resolve import Decision
 from angelia.planning.retry import Breaker
 
 
 @dataclass(frozen=True, slots=True)
+class Successor:
+    """A way that a message can go instead: the delivery to be, and its decision for the ledger."""
+
+    delivery: Delivery
+    decision: Decision
+
+    @property
+    def pair(self) -> tuple[int, int]:
+        """Which message, and for whom."""
+        assert self.delivery.message_id is not None
+        return self.delivery.message_id, self.delivery.person_id
+
+
+@dataclass(frozen=True, slots=True)
 class Settlement:
-    """What came of one claimed delivery. `state` DUE means again at `due_at`; `is_attempt` False gives the attempt back."""
+    """What came of one claimed delivery. `state` DUE means again at `due_at`; `is_attempt` False gives the attempt back.
+
+    `successors` go with a failure: for each message (a digest has many) those that may stand in, the first first. They are looked at if the
+    settlement applies; one is written where nothing else reached her or may, and none for what she has seen.
+    """
 
     delivery_id: int
     fence: int
@@ -22,6 +41,7 @@ class Settlement:
     due_at: datetime | None = None
     error: str = ""
     is_attempt: bool = True
+    successors: Sequence[Successor] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +92,13 @@ class DeliveryStore(Protocol):
     async def settle(self, settlements: Sequence[Settlement], now: datetime) -> int:
         """Record outcomes; an old fence changes nothing. The end of a digest's delivery is the end of its items. Returns how many applied."""
 
-    async def bounce_delivery(self, delivery_id: int, why: str, now: datetime) -> bool:
-        """What was sent came back: a DELIVERED one, or one that is still SENDING, ends as BOUNCED, a digest with all its items; `why` is the peer's
-        word. False where nothing changed: it is known already, or it never went.
+    async def bounce(self, delivery_id: int, why: str, successors: Sequence[Successor], now: datetime) -> bool:
+        """A report came later: what was DELIVERED, or is still SENDING, is BOUNCED after all, with the items of a digest; `why` is the peer's word,
+        successors as in `settle`. False where it is another state (by now); then nothing changed.
         """
+
+    async def digest_items(self, digest_id: int) -> list[Delivery]:
+        """The deliveries for which a digest stands."""
 
     async def requeue_expired_leases(self, now: datetime) -> int:
         """Deliveries, messages and slots of dead workers come back; how many."""
@@ -102,9 +125,6 @@ class DeliveryStore(Protocol):
 
     async def digests(self, digest_ids: Collection[int]) -> dict[int, NewDigest]:
         """Digests by id; their `content` as recorded, the delivery as it now stands."""
-
-    async def carried(self, delivery_id: int) -> list[int]:
-        """The ids of the messages that a delivery brings: its own, or those of its digest."""
 
     async def seen(self, pairs: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
         """Which of these messages these people have read or answered by any agent: (message, person)."""

@@ -10,10 +10,11 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, literal_column, 
 from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.moments import from_us, to_us
 from angelia.planning.retry import Breaker
-from angelia.store import Backlog, Settlement
+from angelia.store import Backlog, Settlement, Successor
 from angelia.stores import rows as shape
 from angelia.stores.engine import SqlEngine, run
 from angelia.stores.messages import below
+from angelia.stores.successors import succeed
 from angelia.stores.tables import answers, breakers, deliveries, messages, pauses
 
 _d = deliveries.c
@@ -49,6 +50,15 @@ _OUTCOMES = {
     + " FROM json_each(?)) AS s",
 }
 _END_ITEMS = "UPDATE deliveries SET state = ?, reason = ?, ended_us = ? WHERE digest_id = ? AND state = 4"
+# The fence is raised: a worker that has it in hand says no other end later.
+_BOUNCE = (
+    f"UPDATE deliveries SET state = {State.BOUNCED:d}, reason = '{Reason.CAME_BACK}', last_error = ?, ended_us = ?, fence = fence + 1 "
+    f"WHERE id = ? AND state IN ({State.SENDING:d}, {State.DELIVERED:d}) RETURNING digest_id, message_id"
+)
+_BOUNCE_ITEMS = (
+    f"UPDATE deliveries SET state = {State.BOUNCED:d}, reason = '{Reason.CAME_BACK}', ended_us = ? "
+    f"WHERE digest_id = ? AND message_id IS NOT NULL AND state IN ({State.DIGESTED:d}, {State.DELIVERED:d})"
+)
 _FAILED: ColumnElement[bool] = literal_column(f"deliveries.state IN ({State.BOUNCED:d}, {State.DEAD:d})")
 _EACH_WAITING: tuple[ColumnElement[bool], ...] = (
     literal_column(f"deliveries.state = {State.HELD:d}"),
@@ -95,21 +105,15 @@ class DeliveriesMixin:
         """See DeliveryStore."""
         return await self.engine.write(lambda connection: _settle(connection, settlements, to_us(now)))
 
-    async def bounce_delivery(self, delivery_id: int, why: str, now: datetime) -> bool:
-        """See DeliveryStore. The fence is raised: a worker that has it in hand says no other end later."""
-        ended = {"state": State.BOUNCED.value, "reason": Reason.CAME_BACK.value, "ended_us": to_us(now)}
-        went = _d.state.in_([State.DELIVERED.value, State.SENDING.value])
+    async def bounce(self, delivery_id: int, why: str, successors: Sequence[Successor], now: datetime) -> bool:
+        """See DeliveryStore."""
+        return await self.engine.write(lambda connection: _bounce(connection, delivery_id, why, successors, to_us(now)))
 
-        def work(connection: Connection) -> bool:
-            values = ended | {"last_error": _kept(why), "fence": _d.fence + 1}
-            statement = update(deliveries).where(_d.id == delivery_id, went).values(**values).returning(_d.digest_id, _d.message_id)
-            row = connection.execute(statement).first()
-            if row is not None and row.message_id is None:
-                carried = _d.state.in_([State.DELIVERED.value, State.DIGESTED.value])
-                connection.execute(update(deliveries).where(_d.digest_id == row.digest_id, _d.message_id.is_not(None), carried).values(**ended))
-            return row is not None
-
-        return await self.engine.write(work)
+    async def digest_items(self, digest_id: int) -> list[Delivery]:
+        """See DeliveryStore."""
+        statement = select(*shape.DELIVERY_SELECT).where(_d.digest_id == digest_id, _d.message_id.is_not(None)).order_by(_d.message_id)
+        found = await self.engine.read(lambda connection: connection.execute(statement).all())
+        return [shape.delivery_from(row) for row in found]
 
     async def requeue_expired_leases(self, now: datetime) -> int:
         """See DeliveryStore. Claims of messages need nothing: their lease is the time before which nobody else may claim them."""
@@ -297,7 +301,19 @@ def _settle(connection: Connection, settlements: Sequence[Settlement], now_us: i
     ended = [(s, digests[s.delivery_id, s.fence]) for s in settlements if s.state.is_final and (s.delivery_id, s.fence) in digests]
     if ended:
         run(connection, _END_ITEMS, [(s.state.value, s.reason.value, now_us, digest_id) for s, digest_id in ended])
+    settled = {(row[0], row[1]) for row in applied}
+    succeed(connection, [one for s in settlements if s.successors and (s.delivery_id, s.fence) in settled for one in s.successors])
     return len(applied)
+
+
+def _bounce(connection: Connection, delivery_id: int, why: str, successors: Sequence[Successor], now_us: int) -> bool:
+    row = run(connection, _BOUNCE, (_told(why), now_us, delivery_id)).first()
+    if row is None:
+        return False
+    if row[1] is None:
+        run(connection, _BOUNCE_ITEMS, (now_us, row[0])).close()
+    succeed(connection, successors)
+    return True
 
 
 def _settlement_values(settlement: Settlement, now_us: int) -> tuple[object, ...]:
@@ -309,14 +325,14 @@ def _settlement_values(settlement: Settlement, now_us: int) -> tuple[object, ...
         settlement.reason.value,
         shape.stamp(settlement.due_at),
         0 if settlement.is_attempt else 1,
-        _kept(settlement.error),
+        _told(settlement.error),
         now_us if settlement.state.is_final else None,
     )
 
 
-def _kept(words: str) -> str:
+def _told(error: str) -> str:
     """A peer's words may hold what a database can't keep: they are mended, since an outcome must never fail to be kept."""
-    return words[:1000].replace("\x00", "").encode("utf-8", "replace").decode()
+    return error[:1000].replace("\x00", "").encode("utf-8", "replace").decode()
 
 
 def _backlog(agent: str, counts: Mapping[int, tuple[int, int]]) -> Backlog:

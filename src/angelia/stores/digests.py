@@ -110,19 +110,6 @@ class DigestsMixin:
 
         return await self.engine.read(work)
 
-    async def carried(self, delivery_id: int) -> list[int]:
-        """See DeliveryStore."""
-        parts = (State.DIGESTED.value, State.DELIVERED.value, State.BOUNCED.value)
-
-        def work(connection: Connection) -> list[int]:
-            row = connection.execute(select(_d.message_id, _d.digest_id).where(_d.id == delivery_id)).first()
-            if row is None or row.message_id is not None:
-                return [] if row is None else [row.message_id]
-            items = select(_d.message_id).where(_d.digest_id == row.digest_id, _d.message_id.is_not(None), _d.state.in_(parts))
-            return sorted(connection.scalars(items))
-
-        return await self.engine.read(work)
-
 
 def _still_held(connection: Connection, delivery_ids: Collection[int]) -> set[int]:
     found: set[int] = set()

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from angelia.agent import Agent
 from angelia.broker import Broker
+from angelia.flow.answers import Answers
 from angelia.flow.dispatcher import Dispatcher
 from angelia.inlet import Accept
 from angelia.model.experiment import CleanUp
@@ -36,6 +37,7 @@ class Context:
     title: str
     sessions: Sessions
     live: Live
+    answers: Answers
     dispatcher: Dispatcher
     broker: Broker
     marked: Callable[[str, str, int, Collection[int] | None], None]

@@ -95,6 +95,12 @@ class Marking(Strict):
     ids: list[Word] | None = Field(default=None, max_length=10_000)
 
 
+class Acknowledging(Strict):
+    """Messages that she takes over: ids of messages, or of entries of her inbox."""
+
+    ids: list[Word] = Field(min_length=1, max_length=1_000)
+
+
 class Undoing(Strict):
     """A bulk change that is to be taken back."""
 

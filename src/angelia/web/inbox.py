@@ -14,7 +14,7 @@ from angelia.model.person import Person
 from angelia.store import InboxItem, InboxQuery
 from angelia.web.access import House, Reading, Writing
 from angelia.web.context import Context
-from angelia.web.forms import Limit, Marking, Undoing, item_out, number
+from angelia.web.forms import Acknowledging, Limit, Marking, Undoing, item_out, number
 
 router = APIRouter(prefix="/api/v1/people/{login}", tags=["person"])
 Body = dict[str, Any]
@@ -139,6 +139,16 @@ async def mark_inbox(form: Marking, view: View, person: Writing, house: House) -
 async def undo_mark(form: Undoing, person: Writing, house: House) -> Body:
     """Take back the last change: `undo` as it came with it."""
     return {"changed": await undo(house, person, form.undo)}
+
+
+@router.post("/inbox/acknowledge")
+async def acknowledge_inbox(form: Acknowledging, person: Writing, house: House) -> Body:
+    """She takes these messages over: they are read everywhere, and escalate no further. Ids of messages or of entries; others' are left out."""
+    named = [(text, number_of("msg", text)) for text in form.ids]
+    entries = await house.store.deliveries([number("dlv", text) for text, message_id in named if message_id is None])
+    ids = [message_id for _, message_id in named if message_id is not None]
+    ids += [entry.message_id for entry in entries.values() if entry.message_id is not None and entry.person_id == person.person_id]
+    return {"changed": await house.answers.acknowledge(person.person_id, ids, "api")}
 
 
 async def entry_of(house: Context, person: Person, name: str) -> InboxItem:

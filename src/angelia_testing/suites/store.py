@@ -305,17 +305,16 @@ class StoreSuite:
         await planned(store, 1, [delivery(11, 1, state=State.HELD, schedule="daily")])
         await planned(store, 2, [delivery(12, 2)])
         assert await store.record_digest(a_digest(100, slot, [11]), NOW)
-        assert not await store.bounce_delivery(101, "too early", NOW)
+        assert not await store.bounce(101, "too early", (), NOW)
         claimed = {one.delivery_id: one for one in await store.claim_deliveries(["mail"], 10, LEASE, NOW)}
         await store.settle([Settlement(101, claimed[101].fence, State.DELIVERED, Reason.CHOSEN)], NOW)
-        assert await store.bounce_delivery(101, "550 \x00gone", NOW + MINUTE)
-        assert await store.bounce_delivery(12, "before it was recorded", NOW)
+        assert await store.bounce(101, "550 \x00gone", (), NOW + MINUTE)
+        assert await store.bounce(12, "before it was recorded", (), NOW)
         assert await store.settle([Settlement(12, claimed[12].fence, State.DELIVERED, Reason.CHOSEN)], NOW) == 0
         found = await store.deliveries([11, 101, 12])
         assert {(one.state, one.reason) for one in found.values()} == {(State.BOUNCED, Reason.CAME_BACK)}
         assert (found[101].last_error, found[101].ended_at) == ("550 gone", NOW + MINUTE)
-        assert [await store.carried(key) for key in (101, 12, 999)] == [[1], [2], []]
-        assert not await store.bounce_delivery(101, "again", NOW) and not await store.bounce_delivery(999, "nobody's", NOW)
+        assert not await store.bounce(101, "again", (), NOW) and not await store.bounce(999, "nobody's", (), NOW)
         assert await store.replay([101], NOW) == 1
         assert (await store.deliveries([11]))[11].state is State.DIGESTED
         assert await store.check() == []

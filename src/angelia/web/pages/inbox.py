@@ -91,9 +91,10 @@ async def inbox(
         newer=_cursor(found.groups[:1], view, is_next=False) if found.has_fewer else None,
         older=_cursor(found.groups[-1:], view, is_next=True) if found.has_more else None,
         chosen=[name for name in FILTERS if name in place.fields],
-        did=did if did in (*CHANGES, "undo", "nothing") else "",
+        did=did if did in (*CHANGES, "undo", "nothing", "acknowledge") else "",
         count=count,
         undo=undo,
+        has_pressing=any(item.message.severity >= Severity.HIGH for one in found.groups for item in one.items),
         seen=seen,
         unread=await _unread(house, visitor.person, seen),
         here={name: request.query_params[name] for name in _HERE if name in request.query_params},
@@ -163,14 +164,19 @@ async def mark_some(
     """Mark what is selected, all of the view, or one group of it; then back to the view, with a way to take it back."""
     form = await request.form()
     change = str(form.get("change", ""))
-    if change not in CHANGES:
+    if change not in (*CHANGES, "acknowledge"):
         raise InvalidInput("this is no way to mark messages", "change")
     place = place_of(request.query_params)
     if within:
         view = replace(view, object_ref=key) if within == "object" else replace(view, thread=key)
     ids = None if form.get("whole") or within else [number for text in form.getlist("ids") if (number := number_of("dlv", str(text))) is not None]
-    if ids == []:
+    if ids == [] or (ids is None and change == "acknowledge"):  # whom would it serve to take over what she has not looked at?
         return RedirectResponse(place(did="nothing"), 303)
+    if change == "acknowledge":
+        entries = await house.store.deliveries(ids or [])
+        person_id = visitor.person.person_id
+        taken = [entry.message_id for entry in entries.values() if entry.person_id == person_id and entry.message_id is not None]
+        return RedirectResponse(place(did=change, count=await house.answers.acknowledge(person_id, taken, "web")), 303)
     # Selected entries are marked whatever their state became meanwhile in another tab; the whole view is the view.
     scope = view if ids is None else replace(view, state="all")
     marked = await mark(house, visitor.person, replace(scope, before_id=None, after_id=None), ids, change)

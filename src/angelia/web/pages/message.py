@@ -6,9 +6,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import RedirectResponse
 
-from angelia.flow.explain import explain
+from angelia.flow.explain import answers_of, explain
 from angelia.model.delivery import State
 from angelia.model.errors import InvalidInput, NotFound
+from angelia.model.message import Severity
 from angelia.model.moments import number_of, public_id
 from angelia.store import InboxItem, InboxQuery
 from angelia.web.access import House
@@ -34,6 +35,7 @@ async def message(request: Request, visitor: Visiting, house: House, delivery_id
     mutes: Any = document.get("mutes", {})
     follows: Any = document.get("follows", ())
     around = await _around(house, visitor, item)
+    answers = await answers_of(house.store, item.message.message_id, visitor.person)
     return page(
         request,
         visitor,
@@ -42,6 +44,9 @@ async def message(request: Request, visitor: Visiting, house: House, delivery_id
         message=item.message,
         trail=await house.store.trail(item.message.message_id, visitor.person.person_id),
         why=await explain(house.store, item.message, visitor.person),
+        answers=answers,
+        is_pressing=item.message.severity >= Severity.HIGH,
+        is_acknowledged=any(one.person_id == visitor.person.person_id and one.acknowledged_at for _, one in answers),
         muted=mutes.get(item.message.object, ""),
         is_followed=item.message.object in follows,
         here=f"/inbox/{delivery_id}",
@@ -76,9 +81,12 @@ async def _around(house: Context, visitor: Visitor, item: InboxItem) -> dict[str
 @router.post("/inbox/{delivery_id}/mark")
 async def mark_it(request: Request, visitor: Visiting, house: House, delivery_id: str, change: Annotated[str, Form()] = "") -> Response:
     """Read (the open page says so by itself), unread, archive, unarchive."""
-    if change not in CHANGES:
+    if change not in (*CHANGES, "acknowledge"):
         raise InvalidInput("this is no way to mark a message", "change")
     item = await entry_of(house, visitor.person, delivery_id)
+    if change == "acknowledge":
+        await house.answers.acknowledge(visitor.person.person_id, [item.message.message_id], "web")
+        return RedirectResponse(f"/inbox/{delivery_id}", 303)
     is_by_itself = change == "read" and "hx-request" in request.headers
     marked = await mark(house, visitor.person, InboxQuery(state="all"), [item.delivery_id], change, is_undoable=not is_by_itself)
     if is_by_itself:
