@@ -3,12 +3,15 @@
 import asyncio
 import smtplib
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
+from angelia import telemetry
 from angelia.agent import Surroundings
 from angelia.agents.mail import MailAgent
 from angelia.agents.mail.settings import MailSettings
+from angelia.flow.lane import Lane
 from angelia.house import make_mail_inlets
 from angelia.inlets.mail import MailInlet
 from angelia.inlets.mail.door import MOST_BYTES
@@ -18,6 +21,7 @@ from angelia.model.delivery import Sent, State
 from angelia.model.errors import BadSettings
 from angelia.model.person import AddressState
 from angelia.model.return_path import delivery_of, return_path
+from angelia_testing.recording import RecordingAgent
 
 BASE = "bounce@example.org"
 REPORT = """From: MAILER-DAEMON@example.org
@@ -94,6 +98,57 @@ async def test_a_report_of_failure_ends_the_address_and_its_owner_hears_of_it(be
     await bench.work()
     inbox = await bench.call("GET", "/api/v1/people/alice/inbox", status=200)
     assert str(inbox).count("Your mail address does not work") == 1
+
+
+async def why_of(bench):
+    (item,) = [one for one in (await bench.call("GET", "/api/v1/people/alice/inbox"))["items"] if one["message"]["subject"] == "done"]
+    told = await bench.why(item["message"]["id"], "alice")
+    return next(one for one in told["deliveries"] if one["agent"] == "mail")
+
+
+def counted():
+    return telemetry.deliveries.labels("mail", "bounced", "came_back")._value.get()
+
+
+async def test_the_books_say_that_it_came_back(bench, inlet, sent):
+    before = counted()
+    for _ in range(2):
+        await bring(inlet, sent, FAILED)
+    told = await why_of(bench)
+    assert (told["state"], told["reason"], told["last_error"]) == ("bounced", "came_back", "smtp; 550 5.1.1 no such user")
+    assert counted() == before + 1
+    assert await bench.store.check() == []
+
+
+async def test_a_full_mailbox_ends_its_address_on_the_third_day_only(bench, inlet):
+    await bench.person("alice")
+    start, full = bench.now, REPORT.format(action="failed", status="5.2.2")
+    for day, after in ((0, AddressState.OK), (0, AddressState.OK), (1, AddressState.OK), (2, AddressState.BOUNCING)):
+        await bench.post(to=["alice"], subject="done")
+        await bench.work(start + timedelta(days=day))
+        delivery = (await bench.store.list_deliveries(states=[State.DELIVERED], agent="mail"))[0]
+        await bring(inlet, return_path(BASE, bench.house.secret, delivery.delivery_id), full)
+        assert await state(bench) is after, day
+    await bench.work()
+    inbox = str(await bench.call("GET", "/api/v1/people/alice/inbox", status=200))
+    assert inbox.count("A message by mail came back") == 2
+    assert inbox.count("Your mail address does not work") == 1
+
+
+async def test_what_came_back_goes_the_next_way(bench, inlet, house):
+    """The notice goes by what else reaches her, and so does the message where she has an order of ways."""
+    pager = RecordingAgent("pager")
+    bench.relay._lanes["pager"] = Lane(pager)
+    house.agents["pager"] = pager
+    await bench.person("alice", preferences={"fallback": ["mail", "pager"]})
+    await bench.call("POST", "/api/v1/people/alice/addresses", {"agent": "pager", "value": "alice@example.org", "is_verified": True}, 201)
+    await bench.post(to=["alice"], subject="done")
+    await bench.work()
+    (delivery,) = await bench.store.list_deliveries(states=[State.DELIVERED], agent="mail")
+    assert pager.letters == []
+    await bring(inlet, return_path(BASE, bench.house.secret, delivery.delivery_id), FAILED)
+    await bench.work()
+    assert "done" in [letter.message.subject for letter in pager.letters]
 
 
 @pytest.mark.parametrize(

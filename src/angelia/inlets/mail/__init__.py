@@ -63,7 +63,8 @@ class MailInlet:
         try:
             meaning = await self._door.meaning(envelope.rcpt_tos[0])
             if meaning is not None:
-                await self._door.take(meaning, envelope.content, envelope.mail_from or "")
+                sender = "" if envelope.mail_from == "<>" else envelope.mail_from
+                await self._door.take(meaning, envelope.content, sender or "")
         except (StoreUnavailable, Conflict) as error:
             telemetry.log.warning("mail_not_recorded", error=str(error))
             return _LATER
