@@ -43,8 +43,9 @@ class MailboxInlet:
 
     async def _session(self) -> None:
         """One connection, until it fails."""
-        box = await asyncio.to_thread(ImapMailbox, self._settings)
+        box = ImapMailbox(self._settings)
         try:
+            await asyncio.to_thread(box.open)
             while True:
                 await self._look(box)
                 self.fault = ""

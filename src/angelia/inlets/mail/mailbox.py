@@ -4,11 +4,12 @@ import imaplib
 import re
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime, parseaddr
-from socket import socket
+from socket import SHUT_RDWR, socket
+from threading import Lock
 from typing import Any
 
 from angelia.inlets.mail.settings import Mailbox, MailInletSettings
@@ -32,21 +33,37 @@ class Found:
 
 
 class ImapMailbox:
-    """An open connection with the folder selected. Every failure of the server or the network is MailboxFailed."""
+    """A connection with the folder selected, once it is opened. Every failure of the server or the network is MailboxFailed.
+
+    `close` may come from another thread: what is under way there fails.
+    """
 
     def __init__(self, settings: MailInletSettings) -> None:
         self._settings = settings
         self._box = settings.mailbox
-        with _guarded():
-            self._imap = _connected(self._box, settings.ca_file)
-            try:
-                validity = self._opened()
-            except BaseException:
-                self.close()
-                raise
-        self.validity = int(validity)
+        self._capabilities: frozenset[str] = frozenset()
+        self._lock, self._is_closed = Lock(), False
+        self._opened: imaplib.IMAP4 | None = None
+        self.validity = 0
 
-    def _opened(self) -> bytes:
+    def open(self) -> None:
+        """Connect, sign in, select."""
+        with _guarded():
+            made = _connected(self._box, self._settings.ca_file)
+            with self._lock:
+                self._opened = made
+                if self._is_closed:  # nobody waits for it any more
+                    _end(made)
+                    raise MailboxFailed("closed")
+            self.validity = int(self._selected())
+
+    @property
+    def _imap(self) -> imaplib.IMAP4:
+        if self._opened is None:
+            raise MailboxFailed("not open")
+        return self._opened
+
+    def _selected(self) -> bytes:
         self._imap.login(self._box.user, self._box.password)
         words = bytes(_asked(self._imap.capability())[0] or b"")  # those of before the login are fewer
         self._capabilities = frozenset(words.decode("ascii", "replace").upper().split())
@@ -116,10 +133,10 @@ class ImapMailbox:
 
     def close(self) -> None:
         """Give the connection back, in whatever state it is."""
-        try:
-            self._imap.shutdown()
-        except OSError:
-            return
+        with self._lock:
+            self._is_closed = True
+            if self._opened is not None:
+                _end(self._opened)
 
     def _line(self) -> bytes:
         line = self._imap.readline()
@@ -146,6 +163,13 @@ class ImapMailbox:
             return _asked(self._imap.uid(command, *arguments))
 
 
+def _end(imap: imaplib.IMAP4) -> None:
+    # First the socket, which wakes a thread that reads from it; what it reads with can be closed only then.
+    for step in (lambda: imap.socket().shutdown(SHUT_RDWR), imap.shutdown):
+        with suppress(OSError, ValueError):
+            step()
+
+
 def _connected(box: Mailbox, ca_file: str) -> imaplib.IMAP4:
     if box.scheme == "imap":
         return imaplib.IMAP4(box.host, box.port, timeout=COMMAND_TIMEOUT)
@@ -154,7 +178,11 @@ def _connected(box: Mailbox, ca_file: str) -> imaplib.IMAP4:
     if box.scheme == "imaps":
         return imaplib.IMAP4_SSL(box.host, box.port, ssl_context=context, timeout=COMMAND_TIMEOUT)
     plain = imaplib.IMAP4(box.host, box.port, timeout=COMMAND_TIMEOUT)
-    plain.starttls(context)
+    try:
+        plain.starttls(context)
+    except BaseException:
+        _end(plain)
+        raise
     return plain
 
 
