@@ -165,9 +165,10 @@ class ImapMailbox:
 
 def _end(imap: imaplib.IMAP4) -> None:
     # First the socket, which wakes a thread that reads from it; what it reads with can be closed only then.
-    for step in (lambda: imap.socket().shutdown(SHUT_RDWR), imap.shutdown):
-        with suppress(OSError, ValueError):
-            step()
+    with suppress(OSError, ValueError):
+        imap.socket().shutdown(SHUT_RDWR)
+    with suppress(OSError, ValueError):
+        imap.shutdown()
 
 
 def _connected(box: Mailbox, ca_file: str) -> imaplib.IMAP4:

@@ -2,6 +2,8 @@
 
 import re
 from email import message_from_bytes
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
 from email.message import Message as Mail
 from email.utils import getaddresses
 
@@ -67,7 +69,7 @@ def is_automatic(mail: Mail, sender: str | None) -> bool:
     if not authors or any(author.rpartition("@")[0].lower() in _MACHINES for author in authors):
         return True
     # Words are the last resort: old programs say by nothing else that they answer by themselves.
-    return _text(mail, "Subject").lower().startswith(_AWAY)
+    return _decoded(_text(mail, "Subject")).lower().startswith(_AWAY)
 
 
 def came_to(mail: Mail) -> list[str]:
@@ -85,6 +87,13 @@ def _addresses(mail: Mail, names: tuple[str, ...]) -> list[tuple[str, str]]:
 def _parts(mail: Mail) -> list[Mail]:
     payload = mail.get_payload()
     return [part for part in payload if isinstance(part, Mail)] if isinstance(payload, list) else []
+
+
+def _decoded(text: str) -> str:
+    try:
+        return str(make_header(decode_header(text[:1_000])))
+    except (HeaderParseError, LookupError, ValueError):
+        return text
 
 
 def _text(mail: Mail, name: str) -> str:
