@@ -35,6 +35,7 @@ from angelia.flow.bounces import Bounces
 from angelia.flow.clock import SteadyClock
 from angelia.flow.digester import Digester
 from angelia.flow.dispatcher import Dispatcher, JobPolicy
+from angelia.flow.escalator import Escalator
 from angelia.flow.fallbacks import Fallbacks
 from angelia.flow.inbox_feed import WithInboxes
 from angelia.flow.intake import Intake
@@ -88,7 +89,7 @@ from angelia.wire.socket import Socket
 from angelia.wire.traced import traced_accept, traced_app
 
 STATES_KEPT = timedelta(days=90)
-STAGES = ("planner", "digester", "relay", "janitor", "crier", "herald", "dispatcher")
+STAGES = ("planner", "digester", "relay", "escalator", "janitor", "crier", "herald", "dispatcher")
 """The life of a message, in order; then what is done with reported transitions, and jobs."""
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -193,6 +194,7 @@ class House:
             Planner(self.store, self.people, self.directory, self.intake, wake_relay, patience, self._look_at_inboxes),
             Digester(self.store, self.people, self.intake, wake_relay, seen_once=seen_once),
             Relay(self.store, self.agents, letters, Voice(self.intake.accept), now, lifetimes, self._wake_senders, self.announcer, self.fallbacks),
+            Escalator(self.store, self.people, self.intake, self._wake_senders, self._look_at_inboxes),
             Janitor(self.store, retention, chores),
             Crier(self.store, self.broker, outlets),
             Herald(self.store, self.intake.accept, outlets),

@@ -36,7 +36,7 @@ class Bench:
         letters = Letters(house.store, house.people, Links("http://hub", house.secret))
         agents = dict(house.agents) | {"mail": self.mail}
         self.stages = {stage.name: stage for stage in house.stages}
-        self.planner, self.digester, self.janitor = (self.stages[name] for name in ("planner", "digester", "janitor"))
+        self.planner, self.digester, self.janitor, self.escalator = (self.stages[name] for name in ("planner", "digester", "janitor", "escalator"))
         self.relay = Relay(house.store, agents, letters, Voice(house.intake.accept), lambda: self.now, Lifetimes(), fallbacks=house.fallbacks)
 
     async def call(self, method, path, body=None, status=None, **more):
@@ -59,7 +59,8 @@ class Bench:
         """Turn everything until nothing moves."""
         self.now = now or self.now
         await self.house.people.refresh()
-        while await self.planner.turn(self.now) + await self.digester.turn(self.now) + await self.relay.turn(self.now):
+        turned = (self.planner, self.digester, self.escalator, self.relay)
+        while sum([await stage.turn(self.now) for stage in turned]):
             await self.settled()
 
     async def settled(self):

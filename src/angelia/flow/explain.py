@@ -5,7 +5,7 @@ from angelia.model.message import Message
 from angelia.model.moments import public_id, to_text
 from angelia.model.person import Person
 from angelia.planning.resolve import Decision, Verdict
-from angelia.store import Answer, LedgerRow, Store
+from angelia.store import Answer, Escalated, LedgerRow, Store
 
 Explanation = dict[str, object]
 
@@ -15,8 +15,8 @@ async def explain(store: Store, message: Message, person: Person) -> Explanation
 
     Shape: {message, type, login, is_candidate, because: [text], reasons: [the same as stored], agents: {agent: {outcome, reason, text,
     decided_by, due_at}}, deliveries: [{id, agent, state, attempts, error, ...}], answers: [{login, seen_at, seen_by, acknowledged_at,
-    acknowledged_by}], summary}. Answers are hers, and those of others who took it over. For one who may not see a restricted message nothing
-    but "not a candidate" is said.
+    acknowledged_by}], escalation: {step, to, due_at, ended_at, ending} or null, summary}. Answers are hers, and those of others who took it
+    over. For one who may not see a restricted message nothing but "not a candidate" is said.
     """
     row = await store.ledger_row(message.message_id, person.person_id)
     answer: Explanation = {
@@ -29,6 +29,7 @@ async def explain(store: Store, message: Message, person: Person) -> Explanation
         "agents": {},
         "deliveries": [],
         "answers": [],
+        "escalation": None,
     }
     if row is None:
         answer["summary"] = _why_not(message, person)
@@ -39,6 +40,8 @@ async def explain(store: Store, message: Message, person: Person) -> Explanation
     answer["agents"] = {decision.agent: decided(decision) for decision in row.decisions}
     answer["deliveries"] = [_delivery(delivery) for delivery in trail]
     answer["answers"] = [_answer(*told) for told in await answers_of(store, message.message_id, person)]
+    escalated = await store.escalation(message.message_id, person.person_id)
+    answer["escalation"] = None if escalated is None else _escalation(escalated)
     answer["decided_at"] = to_text(row.decided_at)
     answer["summary"] = _summary(row)
     return answer
@@ -143,6 +146,17 @@ def _answer(login: str, answer: Answer) -> Explanation:
         "seen_by": answer.seen_by,
         "acknowledged_at": None if answer.acknowledged_at is None else to_text(answer.acknowledged_at),
         "acknowledged_by": answer.acknowledged_by,
+    }
+
+
+def _escalation(escalated: Escalated) -> Explanation:
+    """How far it has gone on: `step` of its steps `to` were done or passed over."""
+    return {
+        "step": escalated.step,
+        "to": list(escalated.chain.to),
+        "due_at": None if escalated.ended_at is not None else to_text(escalated.due_at),
+        "ended_at": None if escalated.ended_at is None else to_text(escalated.ended_at),
+        "ending": escalated.ending,
     }
 
 

@@ -10,9 +10,10 @@ from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.message import HOUSE, Message, Severity
 from angelia.model.person import Address, AddressState
 from angelia.model.preference import Site
+from angelia.planning.escalation import chain_for
 from angelia.planning.flood import Caps, Fold, Overflow, judge
 from angelia.planning.resolve import Decision, Profile, Resolution, Verdict
-from angelia.store import FloodMark, LedgerRow, Plan, RepeatMark
+from angelia.store import FloodMark, LedgerRow, NewEscalation, Plan, RepeatMark
 
 OVERFLOW = "overflow"
 """The schedule of digests that take what is over the hourly cap."""
@@ -98,6 +99,7 @@ class Outbox:
 
     def _plan(self, chunk: Chunk) -> Plan:
         ledger: list[LedgerRow] = []
+        escalations: list[NewEscalation] = []
         deliveries: list[Delivery] = []
         if chunk.unknown:
             ledger.append(LedgerRow(chunk.message.message_id, 0, chunk.unknown, (), self._now))
@@ -107,7 +109,10 @@ class Outbox:
             if decisions == resolution.decisions:
                 decisions = resolution.decisions  # one tuple for all who are decided for alike: it is written as text once
             ledger.append(LedgerRow(chunk.message.message_id, candidacy.person_id, resolution.because, decisions, self._now))
-        return Plan(chunk.message, chunk.fence, ledger, deliveries, chunk.is_complete, chunk.is_filled)
+            chain = chain_for(chunk.message, candidacy.profile.wants, self._site)
+            if chain is not None and candidacy.profile.person.group is None and any(map(_is_for_her, decisions)):
+                escalations.append(NewEscalation(chunk.message.message_id, candidacy.person_id, chain, self._now + chain.after))
+        return Plan(chunk.message, chunk.fence, ledger, deliveries, chunk.is_complete, chunk.is_filled, escalations)
 
     def _settled(self, candidacy: Candidacy, decision: Decision, deliveries: list[Delivery]) -> Decision:
         """The decision as it stands after addresses, repeats and floods; its delivery, if there is one, joins the others."""
@@ -208,6 +213,11 @@ class Outbox:
         """Add what was decided to the metrics; called once the plans are recorded."""
         for (agent, result, reason), number in self._counts.items():
             telemetry.deliveries.labels(agent, result.label if isinstance(result, State) else result.value, reason.value).inc(number)
+
+
+def _is_for_her(decision: Decision) -> bool:
+    """It goes to her, or would if there were an address."""
+    return decision.verdict.is_delivery or decision.verdict is Verdict.SKIPPED
 
 
 def address_id_of(addresses: Sequence[Address], decision: Decision, pull: Collection[str]) -> int | None:

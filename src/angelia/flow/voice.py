@@ -7,7 +7,7 @@ from hashlib import blake2b
 
 from angelia.inlet import Accept, Draft, Receipt
 from angelia.model.message import ADDRESS_TEST, HOUSE, Message, Recipient, Sender, Severity
-from angelia.model.moments import to_text
+from angelia.model.moments import public_id, to_text
 from angelia.model.payload import payload_of
 
 
@@ -70,6 +70,16 @@ class Voice:
         tried = replace(message, is_test=True, params={"agent": agent, "address": address})
         (receipt,) = await self._say([(f"test {key}", tried)])
         return receipt
+
+    async def nobody_answered(self, principals: Sequence[str], login: str, message: Message, steps: Sequence[str], now: datetime) -> None:
+        """A chain is over: the last resort hears of it, once. What a restricted message says stays in it."""
+        what = message.type if message.is_restricted else message.subject or message.type
+        way = ", ".join(steps)
+        text = f"The message “{what}” for {login} was not answered, though it went on to all of its steps: {way}. Nobody else is told."
+        said = _house_message(f"{HOUSE}.escalation.over", login, now, f"Nobody has answered: {what}"[:255], text)
+        recipients = tuple(Recipient(principal) for principal in principals)
+        said = replace(said, recipients=recipients, severity=Severity.HIGH, object=message.object if not message.is_restricted else "")
+        await self._say([(f"escalation over {public_id('msg', message.message_id)} {login}", said)])
 
     async def _say(self, things: Sequence[tuple[str, Message]]) -> Sequence[Receipt]:
         drafts = []

@@ -1,7 +1,7 @@
 """Small changes to a person's document, in place: one cell of a scope, one preset, one schedule. What is wrong is found when it is saved."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from angelia.model.preference import NOW, OFF
@@ -35,6 +35,20 @@ def put_cell(document: Body, scope: str, agent: str, when: str, form: str | None
     statements = dict(statements_of(document, scope))
     _put(statements, agent, wish_of(when, form_of(statements.get(agent)) if form is None else form))
     put_statements(document, scope, statements)
+
+
+def put_fallback(document: Body, agents: Sequence[str] | None) -> None:
+    """The order in which agents stand in for one that failed; None for the site's."""
+    document.pop("fallback", None)
+    if agents is not None:
+        document["fallback"] = list(agents)
+
+
+def put_chain(document: Body, scope: str, chain: Mapping[str, Any]) -> None:
+    """How messages of a scope go on while nobody answers; without steps as the site says. What the document says beside stays."""
+    chains = dict(_table(document.get("escalate")))
+    _put(chains, scope, dict(_table(chains.get(scope))) | dict(chain) if chain.get("to") else {})
+    _put(document, "escalate", chains)
 
 
 def wish_of(when: str, form: str = "") -> str | Body:

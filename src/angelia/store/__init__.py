@@ -14,6 +14,7 @@ from typing import Protocol
 from angelia.store.answers import Answer, AnswerStore
 from angelia.store.deliveries import Backlog, DeliveryStore, NewDigest, Settlement, Slot, Successor
 from angelia.store.document import Document
+from angelia.store.escalations import DueEscalation, Escalated, EscalationStore, NewEscalation, Step
 from angelia.store.events import EventStore, ExchangeMark
 from angelia.store.experiments import Chore, ExperimentStore, TakenTransition
 from angelia.store.inbox import InboxGroup, InboxItem, InboxPage, InboxQuery, InboxStore
@@ -38,6 +39,9 @@ __all__ = [
     "ClaimedMessage",
     "DeliveryStore",
     "Document",
+    "DueEscalation",
+    "Escalated",
+    "EscalationStore",
     "EventStore",
     "ExchangeMark",
     "ExperimentStore",
@@ -55,6 +59,7 @@ __all__ = [
     "LedgerStore",
     "MessageStore",
     "NewDigest",
+    "NewEscalation",
     "NewMessage",
     "OperationsStore",
     "ParkedMessage",
@@ -72,6 +77,7 @@ __all__ = [
     "Slot",
     "Source",
     "StatisticsStore",
+    "Step",
     "Store",
     "Successor",
     "TakenTransition",
@@ -89,6 +95,7 @@ class Store(
     LedgerStore,
     DeliveryStore,
     AnswerStore,
+    EscalationStore,
     PersonStore,
     SiteStore,
     AdministrationStore,

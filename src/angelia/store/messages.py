@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 from angelia.inlet import Receipt
 from angelia.model.delivery import Delivery
 from angelia.model.message import Message
+from angelia.store.escalations import NewEscalation
 from angelia.store.ledger import LedgerRow
 
 
@@ -65,6 +66,7 @@ class Plan:
     deliveries: Sequence[Delivery] = ()
     is_complete: bool = True
     is_filled: bool = False
+    escalations: Sequence[NewEscalation] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from angelia.model.payload import payload_of
 from angelia.store import ClaimedMessage, FloodMark, NewMessage, ParkedMessage, Plan, RepeatMark
 from angelia.stores import rows as shape
 from angelia.stores.engine import Insert, SqlEngine, run
+from angelia.stores.escalations import begin
 from angelia.stores.tables import ACCEPTED, PARKED, PLANNED, flood_marks, ledger, messages, repeat_marks
 
 _Waiting = tuple[Sequence[NewMessage], "asyncio.Future[list[Receipt]]"]
@@ -268,6 +269,7 @@ def _record(connection: Connection, plans: Sequence[Plan], flood: Sequence[Flood
     _LEDGER(connection, _ledger_values(valid, now_us))
     values = [shape.delivery_values(delivery) for plan in valid for delivery in plan.deliveries]
     shape.INSERT_DELIVERIES(connection, values)
+    begin(connection, chain.from_iterable(plan.escalations for plan in valid))
     _see(connection, valid, now_us)
     if flood:
         run(connection, _FLOOD, [(m.person_id, m.agent, to_us(m.window_started_at), m.sent) for m in flood])

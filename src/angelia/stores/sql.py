@@ -16,6 +16,7 @@ from angelia.stores.answers import AnswersMixin
 from angelia.stores.deliveries import DeliveriesMixin
 from angelia.stores.digests import DigestsMixin
 from angelia.stores.engine import DAMAGED, PostgresEngine, SqlEngine, SqliteEngine, is_damage
+from angelia.stores.escalations import EscalationsMixin
 from angelia.stores.events import EventsMixin
 from angelia.stores.experiments import ExperimentsMixin
 from angelia.stores.groups import GroupsMixin
@@ -39,6 +40,7 @@ class SqlStore(
     DeliveriesMixin,
     DigestsMixin,
     AnswersMixin,
+    EscalationsMixin,
     PeopleMixin,
     AddressesMixin,
     GroupsMixin,

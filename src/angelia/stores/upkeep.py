@@ -147,12 +147,14 @@ class UpkeepMixin:
             "AND (first_tried_us > ? OR (attempts = 0 AND id > ? AND reason NOT IN ('quiet_hours', 'not_before')))"
         )
         claimed = "UPDATE messages SET plan_due_us = 0 WHERE plan_state = 0 AND plan_due_us > ?"
+        going_on = "UPDATE escalations SET due_us = ? WHERE ended_us IS NULL AND message_id > ?"
         looked_after = "UPDATE jobs SET due_us = ? WHERE state < 10 AND due_us > ?"
 
         def work(connection: Connection) -> int:
             back = run(connection, due, (now_us, ahead_us, ahead_us, created)).rowcount + run(connection, claimed, (ahead_us,)).rowcount
             leases = "UPDATE deliveries SET state = 2, fence = fence + 1 WHERE state = 3 AND lease_us > ?"
             run(connection, looked_after, (now_us, ahead_us)).close()
+            run(connection, going_on, (now_us, created)).close()
             return int(back + run(connection, leases, (ahead_us,)).rowcount)
 
         return await self.engine.write(work)

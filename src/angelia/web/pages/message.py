@@ -45,6 +45,7 @@ async def message(request: Request, visitor: Visiting, house: House, delivery_id
         trail=await house.store.trail(item.message.message_id, visitor.person.person_id),
         why=await explain(house.store, item.message, visitor.person),
         answers=answers,
+        escalated=await house.store.escalation(item.message.message_id, visitor.person.person_id),
         is_pressing=item.message.severity >= Severity.HIGH,
         is_acknowledged=any(one.person_id == visitor.person.person_id and one.acknowledged_at for _, one in answers),
         muted=mutes.get(item.message.object, ""),

@@ -1,12 +1,13 @@
 """Preferences: the simple grid first. Each change is saved at once and can be taken back."""
 
-from typing import Annotated
+from datetime import timedelta
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request, Response
 
-from angelia.flow.wishes import Week, undo_wants, wishes_of
+from angelia.flow.wishes import Week, Wishes, undo_wants, wishes_of
 from angelia.model.errors import Conflict, InvalidInput, NotFound
-from angelia.model.preference import ANY_TYPE
+from angelia.model.preference import ANY_TYPE, Escalation
 from angelia.planning import editing
 from angelia.web.access import House
 from angelia.web.context import Context
@@ -48,8 +49,56 @@ async def _grid(request: Request, visitor: Visitor, house: Context, wrong: Wrong
         types=type_groups(keys, wishes, site, ways, week, known, language),
         everything=scope_line(ANY_TYPE, wishes, site, ways, per_week=week.by_type.get(ANY_TYPE, 0)),
         unknown=scope_line(editing.UNKNOWN, wishes, site, ways),
+        ways_on=_ways_on(house, wishes),
         beyond=beyond(wishes, keys, site.presets),
     )
+
+
+def _ways_on(house: Context, wishes: Wishes) -> dict[str, Any]:
+    """What the forms for the order and the chain hold; of chains the one for everything."""
+    site, own = house.site(), wishes.profile.wants
+    chain = own.escalate.get(ANY_TYPE) or Escalation(timedelta(minutes=10))
+    minutes = int(chain.after.total_seconds()) // 60
+    unit, size = next((unit, size) for unit, size in (("d", 1_440), ("h", 60), ("m", 1)) if minutes % size == 0)
+    return {
+        "order": ", ".join(own.fallback or ()),
+        "usual": ", ".join(site.fallback),
+        "known": [agent for agent in house.agents if agent not in site.pull],
+        "severity": chain.min_severity.label,
+        "after": f"{minutes // size}{unit}",
+        "until": chain.until.value,
+        "to": ", ".join(chain.to),
+    }
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in (part.strip() for part in text.split(",")) if name]
+
+
+@router.post("/preferences/fallback")
+async def put_fallback(request: Request, visitor: Visiting, house: House, order: Text = "", view: Text = "") -> Response:
+    """The order in which ways stand in for one that failed; empty for the site's."""
+    try:
+        agents = [known_agent(house, agent) for agent in _names(order)]
+        version = await changed(house, visitor.person, lambda document: editing.put_fallback(document, agents or None))
+    except InvalidInput as error:
+        return await _grid(request, visitor, house, wrong_of(error))
+    return back(view, "/preferences", version)
+
+
+@router.post("/preferences/escalate")
+async def put_chain(
+    request: Request, visitor: Visiting, house: House, severity: Text = "urgent", after: Text = "10m", until: Text = "acknowledged",
+    to: Annotated[str, Form(max_length=2_000)] = "", view: Text = "",
+) -> Response:  # fmt: skip
+    """How what presses goes on while nobody answers; without steps as the site says."""
+    try:
+        steps = [step if ":" in step else known_agent(house, step) for step in _names(to)]
+        chain = {"severity": severity, "after": after.strip(), "until": until, "to": steps}
+        version = await changed(house, visitor.person, lambda document: editing.put_chain(document, ANY_TYPE, chain))
+    except InvalidInput as error:
+        return await _grid(request, visitor, house, wrong_of(error))
+    return back(view, "/preferences", version)
 
 
 @router.post("/preferences/cell")
