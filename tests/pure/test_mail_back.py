@@ -90,6 +90,11 @@ def test_a_report_names_the_first_recipient_that_failed():
     assert bounce_in(parsed(REPORT.replace(b"5.2.2 (full)", b"2.0.0"))) is None
 
 
+def test_a_header_of_brackets_spoils_no_other():
+    mail = parsed(b"To: " + b"(" * 5_000 + b"\nDelivered-To: bounce@example.org\nCc: a@example.org\n\n")
+    assert came_to(mail)[0] == "bounce@example.org" and "a@example.org" in came_to(mail)
+
+
 def test_a_plain_reply_is_meant_and_what_names_a_machine_is_not():
     assert not is_automatic(parsed(REPLY), "alice@example.org")
     assert not is_automatic(parsed(REPLY), None)

@@ -80,8 +80,15 @@ def came_to(mail: Mail) -> list[str]:
 
 def _addresses(mail: Mail, names: tuple[str, ...]) -> list[tuple[str, str]]:
     texts = [str(value)[:10_000] for name in names for value in mail.get_all(name, [])[:MOST_ADDRESSES]]
-    # One by one: a broken header spoils no other.
-    return [pair for text in texts for pair in getaddresses([text])]
+    return [pair for text in texts for pair in _pairs(text)]
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    """Of one header by itself: a broken one spoils no other."""
+    try:
+        return getaddresses([text])
+    except RecursionError:  # thousands of brackets
+        return []
 
 
 def _parts(mail: Mail) -> list[Mail]:
