@@ -35,10 +35,11 @@ class MailboxInlet:
         while True:
             try:
                 await self._session()
-            except (MailboxFailed, StoreUnavailable, Conflict) as error:
+            except Exception as error:  # noqa: BLE001 - a server's odd word, or a bug here, must not end the reading for good
                 rest = FIRST_REST if not self.fault else min(rest * 2, LONGEST_REST)
                 self.fault = str(error) or type(error).__name__
-                telemetry.log.warning("mailbox_failed", error=self.fault, again_in=rest)
+                is_foreseen = isinstance(error, MailboxFailed | StoreUnavailable | Conflict)
+                telemetry.log.warning("mailbox_failed", error=self.fault, again_in=rest, exc_info=not is_foreseen)
             await asyncio.sleep(rest)
 
     async def _session(self) -> None:
