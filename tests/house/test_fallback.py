@@ -78,6 +78,22 @@ async def test_where_there_is_no_address_the_next_stands_in_from_the_start(ways)
     assert await ways.store.check() == []
 
 
+async def test_an_address_by_name_that_is_lost_is_none_though_there_is_another(ways):
+    wants = {"preferences": {"*": {"web": "now", "mail:alice@mail.example.org": "now"}}}
+    await reach(ways, "alice", "mail")
+    await wish(ways, **wants)
+    ways.answers["mail"].append(BROKEN)
+    await send(ways, subject="first")
+    await ways.work()
+    second = await send(ways, subject="second")
+    await ways.work()
+    assert await trail(ways, second) == [("pager", "delivered", "fallback")]
+    await wish(ways, preferences={"*": {"web": "now", "mail:alice@mail.example.org": "now", "mail:alice@example.org": "now"}})
+    third = await send(ways, subject="third")
+    await ways.work()
+    assert await trail(ways, third) == [("mail", "delivered", "chosen")]
+
+
 @pytest.mark.parametrize(
     "wants",
     [

@@ -89,6 +89,12 @@ def explain(reach: Reach, message: str, login: str) -> None:
     for delivery in answer["deliveries"]:
         error = f": {delivery['last_error']}" if delivery["last_error"] else ""
         click.echo(f"  {delivery['id']} by {delivery['agent']} is {delivery['state']}, {delivery['attempts']} tries{error}")
+    for told in answer["answers"]:
+        said = f"acknowledged it ({told['acknowledged_by']})" if told["acknowledged_at"] else f"saw it ({told['seen_by']})"
+        click.echo(f"  {told['login']} {said} at {told['acknowledged_at'] or told['seen_at']}")
+    if escalated := answer["escalation"]:
+        rest = escalated["ending"] or f"the next is due {escalated['due_at']}"
+        click.echo(f"  escalates along {', '.join(escalated['to'])}: {escalated['step']} done, {rest}")
 
 
 @click.group()

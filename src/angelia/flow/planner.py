@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
@@ -15,8 +15,9 @@ from angelia.flow.profiles import People, group_agents
 from angelia.flow.voice import Voice
 from angelia.model.errors import StoreUnavailable
 from angelia.model.message import Message
+from angelia.model.person import Address, AddressState
 from angelia.planning.defaults import filled
-from angelia.planning.resolve import Alike, Profile, Standing
+from angelia.planning.resolve import Alike, Profile, Resolution, Standing
 from angelia.store import ClaimedMessage, Store
 
 BATCH = 500
@@ -174,6 +175,8 @@ class Planner:
         for profile, addresses in (await self._people.profiles(person_ids)).values():
             standing = standing_of(message, profile, roles_of(profile.person.person_id, members), facts.group_agents)
             resolution = decide(profile, standing)
+            if resolution is not None and (profile.wants.fallback or self._people.site.fallback) and (lost := _lost(resolution, addresses)):
+                resolution = decide(replace(profile, reachable=profile.reachable - lost, kind=0), standing)
             if resolution is not None:
                 candidacies.append(Candidacy(message, profile, addresses, resolution))
         return candidacies
@@ -222,6 +225,16 @@ class _Ahead:
             await self._finish()
         elif self._writing is not None:
             await asyncio.gather(self._writing, return_exceptions=True)  # what failed first is what is told
+
+
+def _lost(resolution: Resolution, addresses: Collection[Address]) -> frozenset[str]:
+    """Agents that were to go to addresses by name, none of which is usable: for this message they do not reach her."""
+    named: dict[str, list[str]] = {}
+    for decision in resolution.decisions:
+        if decision.verdict.is_delivery:
+            named.setdefault(decision.agent, []).append(decision.address)
+    usable = {(address.agent, address.value) for address in addresses if address.state is AddressState.OK}
+    return frozenset(agent for agent, values in named.items() if all(value and (agent, value) not in usable for value in values))
 
 
 _NOBODY = Members({})
