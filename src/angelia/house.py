@@ -31,6 +31,7 @@ from angelia.directories.together import TogetherDirectory
 from angelia.directory import Directory
 from angelia.flow.announcer import Announcer
 from angelia.flow.answers import Answers
+from angelia.flow.bounces import Bounces
 from angelia.flow.clock import SteadyClock
 from angelia.flow.digester import Digester
 from angelia.flow.dispatcher import Dispatcher, JobPolicy
@@ -47,13 +48,16 @@ from angelia.flow.outbox import Patience
 from angelia.flow.planner import Planner
 from angelia.flow.profiles import People
 from angelia.flow.relay import Lifetimes, Relay, attempt
+from angelia.flow.replies import Replies
 from angelia.flow.streams import Streams
 from angelia.flow.transitions import Crier, ForgetExperiments, Form, Herald, Outlets
 from angelia.flow.verification import code_letter, verification_link
 from angelia.flow.voice import Voice
 from angelia.inlets.amqp import AmqpInlet, Binding, ExchangeInlet
 from angelia.inlets.http import HttpInlet
-from angelia.inlets.mail import Bounced, MailInlet
+from angelia.inlets.mail import MailInlet
+from angelia.inlets.mail.door import Door
+from angelia.inlets.mail.imap import MailboxInlet
 from angelia.inlets.mapping import load_mapping
 from angelia.inlets.receiving import Receiver, Receiving
 from angelia.inlets.transitions import TransitionReceiver
@@ -116,7 +120,7 @@ class House:
         self.directory = make_directory(settings, store, self.outbound)
         self.providers = make_providers(settings)
         self.broker = make_broker(settings, store)
-        self.inlets = make_inlets(settings, store, self.broker, self.secret, self._wake_transitions, self._bounced)
+        self.inlets = make_inlets(settings, store, self.broker, self._wake_transitions)
         outgoing = settings.broker.outgoing
         self.announcer = Announcer(self.broker, outgoing, now) if outgoing else None
         self.intake = Intake(store, now.us, node, self._wake("planner", "messages"), self.announcer)
@@ -125,6 +129,7 @@ class House:
         self.live = Live(store)
         self.answers = Answers(store, now, self.live.forget, self.announcer)
         self.ears = Heard(store, self.answers, now, self.secret, self._changed)
+        self.mail_inlets = make_mail_inlets(settings, store, self._door())
         self.sources = WithInboxes(self.broker, store, _shown, self.live.forget)
         self.streams = Streams(self.sources)
         store.hear(lambda topic: self.sources.look() if topic == "inboxes" else None)
@@ -203,9 +208,11 @@ class House:
             self.dispatcher,
         )
 
-    async def _bounced(self, delivery: Delivery, why: str, at: datetime) -> None:
-        if await self.fallbacks.bounced(delivery, why, at):
+    async def _bounced(self, delivery: Delivery, why: str, at: datetime) -> bool:
+        is_news = await self.fallbacks.bounced(delivery, why, at)
+        if is_news:
             self._wake_senders()
+        return is_news
 
     def _wake_senders(self) -> None:
         """More may wait, or goes another way: at once, or in a digest."""
@@ -227,6 +234,12 @@ class House:
             wake=self._wake("dispatcher", "jobs"),
             policy=JobPolicy(most_waiting=told.most_waiting, most_bytes=told.most_bytes, keep=timedelta(days=told.keep_days), patience=patience),
         )
+
+    def _door(self) -> Door:
+        """Where mail that comes back goes."""
+        bounces = Bounces(self.store, Voice(self.intake.accept), now, self._bounced)
+        replies = Replies(self.store, self.answers, lambda: self.people.site, now, self._changed)
+        return Door(self.store, self.secret, bounces, replies, now)
 
     async def _forget_states(self, at: datetime) -> None:
         """What inlets saw last, and not for long."""
@@ -325,7 +338,7 @@ class House:
             faults["store"] = str(error)
         for exchange, text in (await self.broker.faults()).items():
             faults[f"exchange {exchange}" if exchange else "broker"] = text
-        faults |= {f"inlet {inlet.name}": inlet.fault for inlet in self.inlets if inlet.fault}
+        faults |= {f"inlet {inlet.name}": inlet.fault for inlet in (*self.inlets, *self.mail_inlets) if inlet.fault}
         return faults
 
     async def verify(self, address: Address, person: Person, code: str) -> None:
@@ -363,7 +376,7 @@ class House:
         jobs = [asyncio.create_task(run(stage, self.hints[stage.name], now, self._stop), name=stage.name) for stage in self.stages]
         jobs.append(asyncio.create_task(self._keep_fresh()))
         listening = asyncio.create_task(self._listen())
-        taking = [asyncio.create_task(inlet.run(self.intake.accept), name=f"inlet {inlet.name}") for inlet in self.inlets]
+        taking = [asyncio.create_task(inlet.run(self.intake.accept), name=f"inlet {inlet.name}") for inlet in (*self.inlets, *self.mail_inlets)]
         taking.append(asyncio.create_task(self.ears.run(self.agents), name="ears"))
         if self.task_watch is not None:
             taking.append(asyncio.create_task(self.task_watch.run(), name="task watch"))
@@ -479,13 +492,16 @@ def make_broker(settings: Settings, store: SqlStore) -> Broker:
     return EmbeddedBroker(store, settings.exchanges, now)
 
 
-def make_inlets(
-    settings: Settings, store: SqlStore, broker: Broker, secret: bytes, wake: Callable[[], None], bounced: Bounced | None = None
-) -> list[AmqpInlet | ExchangeInlet | MailInlet]:
+def make_mail_inlets(settings: Settings, store: SqlStore, door: Door) -> list[MailInlet | MailboxInlet]:
+    """One for each way that is set."""
+    wanted = settings.mail_inlet
+    inlets: list[MailInlet | MailboxInlet] = [MailInlet(wanted, door)] if wanted.port else []
+    return [*inlets, MailboxInlet(wanted, door, store, now)] if wanted.url else inlets
+
+
+def make_inlets(settings: Settings, store: SqlStore, broker: Broker, wake: Callable[[], None]) -> list[AmqpInlet | ExchangeInlet]:
     """One for each table: on a queue of a broker, or on an exchange of the hub's own."""
-    inlets: list[AmqpInlet | ExchangeInlet | MailInlet] = []
-    if settings.mail_inlet.port:
-        inlets.append(MailInlet(settings.mail_inlet, store, secret, now, bounced))
+    inlets: list[AmqpInlet | ExchangeInlet] = []
     for name, entry in settings.amqp_inlets.items():
         mapping = load_mapping(entry.mapping) if entry.mapping else None
         source = entry.source or name

@@ -16,7 +16,7 @@ from angelia.broker import ExchangeSettings
 from angelia.dialects.brainlife_requests import BrainlifeSettings
 from angelia.dialects.oda_settings import OdaSettings
 from angelia.inlets.bindings import AmqpInletSettings
-from angelia.inlets.mail import MailInletSettings
+from angelia.inlets.mail.settings import MailInletSettings
 from angelia.model.errors import BadSettings
 from angelia.model.setting import say
 from angelia.web.signin.providers import OidcSettings

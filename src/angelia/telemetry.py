@@ -28,6 +28,7 @@ answers = Counter("angelia_answers_total", "Messages that people saw or acknowle
 delivery_states = Gauge("angelia_deliveries_in_state", "Deliveries by state; their sum is all that were planned.", ["state"], registry=registry)
 queue_depth = Gauge("angelia_queue_depth", "Deliveries that wait.", ["channel", "state"], registry=registry)
 queue_age = Gauge("angelia_queue_oldest_age_seconds", "Age of the oldest due delivery.", ["channel"], registry=registry)
+mail_back = Counter("angelia_mail_back_total", "Mail that came back, by what it was.", ["kind"], registry=registry)
 open_breakers = Gauge("angelia_open_breakers", "Destinations that are left alone for a while.", registry=registry)
 csp_reports = Counter("angelia_csp_reports_total", "Reports of browsers that a page broke the content security policy.", registry=registry)
 broker_published = Counter(

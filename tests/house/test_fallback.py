@@ -186,6 +186,6 @@ async def test_a_report_that_comes_later_sends_it_the_next_way_once(ways):
     assert await ways.house.fallbacks.bounced(sent, "550 no such user", ways.now)
     assert not await ways.house.fallbacks.bounced(sent, "550 no such user", ways.now)
     await ways.work()
-    assert await trail(ways, message) == [("mail", "bounced", "refused"), ("pager", "delivered", "fallback")]
+    assert await trail(ways, message) == [("mail", "bounced", "came_back"), ("pager", "delivered", "fallback")]
     assert subjects(ways, "pager") == ["look"]
     assert await ways.store.check() == []

@@ -3,18 +3,25 @@
 import asyncio
 import smtplib
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
+from angelia import telemetry
 from angelia.agent import Surroundings
 from angelia.agents.mail import MailAgent
 from angelia.agents.mail.settings import MailSettings
-from angelia.house import make_inlets
-from angelia.inlets.mail import MOST_BYTES, MailInlet, MailInletSettings, failure_in
+from angelia.flow.lane import Lane
+from angelia.house import make_mail_inlets
+from angelia.inlets.mail import MailInlet
+from angelia.inlets.mail.door import MOST_BYTES
+from angelia.inlets.mail.reading import bounce_in, parsed
+from angelia.inlets.mail.settings import MailInletSettings
 from angelia.model.delivery import Sent, State
 from angelia.model.errors import BadSettings
 from angelia.model.person import AddressState
 from angelia.model.return_path import delivery_of, return_path
+from angelia_testing.recording import RecordingAgent
 
 BASE = "bounce@example.org"
 REPORT = """From: MAILER-DAEMON@example.org
@@ -42,9 +49,16 @@ Diagnostic-Code: smtp; 550 5.1.1 no such user
 FAILED = REPORT.format(action="failed", status="5.1.1")
 
 
+def door(bench):
+    """The house's own, with the clock of the bench."""
+    made = bench.house._door()
+    made._clock = made._bounces._clock = made._replies._clock = lambda: bench.now
+    return made
+
+
 @pytest.fixture
 async def inlet(bench):
-    made = MailInlet(MailInletSettings(), bench.store, bench.house.secret, lambda: bench.now)
+    made = MailInlet(MailInletSettings(), door(bench))
     running = asyncio.create_task(made.run(bench.house.intake.accept))
     async with asyncio.timeout(60):
         while not made.port:
@@ -86,6 +100,57 @@ async def test_a_report_of_failure_ends_the_address_and_its_owner_hears_of_it(be
     assert str(inbox).count("Your mail address does not work") == 1
 
 
+async def why_of(bench):
+    (item,) = [one for one in (await bench.call("GET", "/api/v1/people/alice/inbox"))["items"] if one["message"]["subject"] == "done"]
+    told = await bench.why(item["message"]["id"], "alice")
+    return next(one for one in told["deliveries"] if one["agent"] == "mail")
+
+
+def counted():
+    return telemetry.deliveries.labels("mail", "bounced", "came_back")._value.get()
+
+
+async def test_the_books_say_that_it_came_back(bench, inlet, sent):
+    before = counted()
+    for _ in range(2):
+        await bring(inlet, sent, FAILED)
+    told = await why_of(bench)
+    assert (told["state"], told["reason"], told["last_error"]) == ("bounced", "came_back", "smtp; 550 5.1.1 no such user")
+    assert counted() == before + 1
+    assert await bench.store.check() == []
+
+
+async def test_a_full_mailbox_ends_its_address_on_the_third_day_only(bench, inlet):
+    await bench.person("alice")
+    start, full = bench.now, REPORT.format(action="failed", status="5.2.2")
+    for day, after in ((0, AddressState.OK), (0, AddressState.OK), (1, AddressState.OK), (2, AddressState.BOUNCING)):
+        await bench.post(to=["alice"], subject="done")
+        await bench.work(start + timedelta(days=day))
+        delivery = (await bench.store.list_deliveries(states=[State.DELIVERED], agent="mail"))[0]
+        await bring(inlet, return_path(BASE, bench.house.secret, delivery.delivery_id), full)
+        assert await state(bench) is after, day
+    await bench.work()
+    inbox = str(await bench.call("GET", "/api/v1/people/alice/inbox", status=200))
+    assert inbox.count("A message by mail came back") == 2
+    assert inbox.count("Your mail address does not work") == 1
+
+
+async def test_what_came_back_goes_the_next_way(bench, inlet, house):
+    """The notice goes by what else reaches her, and so does the message where she has an order of ways."""
+    pager = RecordingAgent("pager")
+    bench.relay._lanes["pager"] = Lane(pager)
+    house.agents["pager"] = pager
+    await bench.person("alice", preferences={"fallback": ["mail", "pager"]})
+    await bench.call("POST", "/api/v1/people/alice/addresses", {"agent": "pager", "value": "alice@example.org", "is_verified": True}, 201)
+    await bench.post(to=["alice"], subject="done")
+    await bench.work()
+    (delivery,) = await bench.store.list_deliveries(states=[State.DELIVERED], agent="mail")
+    assert pager.letters == []
+    await bring(inlet, return_path(BASE, bench.house.secret, delivery.delivery_id), FAILED)
+    await bench.work()
+    assert "done" in [letter.message.subject for letter in pager.letters]
+
+
 @pytest.mark.parametrize(
     "text", [REPORT.format(action="delayed", status="4.4.1"), "Subject: I am away\nAuto-Submitted: auto-replied\n\nBack on Monday.\n"]
 )
@@ -112,7 +177,7 @@ async def test_huge_mail_is_refused(bench, inlet, sent):
 
 @pytest.mark.parametrize("raw", [b"", b"\xff\0", b"Content-Type: multipart/report\n\nnothing", FAILED.encode()[:300]])
 def test_a_broken_report_says_nothing(raw):
-    assert failure_in(raw) == ""
+    assert bounce_in(parsed(raw)) is None
 
 
 def test_a_return_path_survives_a_server_that_changes_its_case():
@@ -147,6 +212,6 @@ async def test_each_letter_leaves_with_its_own_return_path(bench):
 
 
 async def test_the_house_takes_mail_where_a_port_is_set(house):
-    settings = replace(house.settings, mail_inlet=MailInletSettings(port=2525))
-    assert [made.name for made in make_inlets(settings, house.store, house.broker, house.secret, lambda: None)] == ["mail"]
-    assert make_inlets(house.settings, house.store, house.broker, house.secret, lambda: None) == []
+    settings = replace(house.settings, mail_inlet=MailInletSettings(port=2525, url="imaps://hub:secret@mail.example.org"))
+    assert [made.name for made in make_mail_inlets(settings, house.store, house._door())] == ["mail", "mailbox"]
+    assert house.mail_inlets == []

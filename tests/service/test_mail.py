@@ -1,8 +1,10 @@
 """Mail to a real server, and what it answers, good and bad."""
 
+import asyncio
 import email
 import email.policy
 from collections import Counter
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import pytest
@@ -140,6 +142,70 @@ async def test_answers_on_demand(mode, expected):
     sink.stop()
     assert isinstance(outcome, expected), outcome
     assert len(sink.mails) == (mode in ("ok", "ackloss"))
+
+
+@asynccontextmanager
+async def scripted(**script):
+    """A server that says `script[command]` where that is given: an answer, or nothing at all ("") until the client goes. GREET is its first word."""
+    answers = {"GREET": "220 x", "EHLO": "250-x\r\n250 SIZE", "DATA": "354 go on", "END": "250 taken"} | script
+    said, open_ones = [], {}
+
+    async def serve(reader, writer):
+        open_ones[asyncio.current_task()] = writer
+
+        async def say(name):
+            said.append(name)
+            writer.write(f"{answers.get(name, '250 ok')}\r\n".encode() if answers.get(name, "x") else b"")
+
+        await say("GREET")
+        while line := await reader.readline():
+            name = line[:4].decode().strip().upper()
+            await say(name)
+            if name == "DATA" and answers["DATA"].startswith("354"):
+                while await reader.readline() not in (b".\r\n", b""):
+                    pass
+                await say("END")
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"smtp://127.0.0.1:{server.sockets[0].getsockname()[1]}", said
+    finally:
+        server.close()
+        for writer in open_ones.values():
+            writer.transport.abort()
+        await asyncio.gather(*open_ones, return_exceptions=True)
+
+
+STEPS = ("GREET", "EHLO", "MAIL", "RCPT", "DATA", "END")
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("answer", ["", "421 4.3.2 shutting down"])
+async def test_a_server_that_stops_in_the_middle_holds_no_place(step, answer):  # faults F22, F24
+    """It is asked no further, and the next letter gets a connection of its own."""
+    async with scripted(**{step: answer}) as (url, said):
+        connect_timeout = 0.5 if not answer and step in STEPS[:2] else 30.0
+        outcomes = await deliver(url, letter(), letter(number=2), connect_timeout=connect_timeout, command_timeout=30.0 if answer else 0.5)
+    assert [type(outcome) for outcome in outcomes] == [Later, Later], outcomes
+    words = ("421", "closed the connection") if answer else ("in time",)
+    assert all(any(word in outcome.why for word in words) for outcome in outcomes), outcomes
+    assert said.count("GREET") == 2 and not set(STEPS[STEPS.index(step) + 1 :]) & set(said)
+
+
+@pytest.mark.parametrize(
+    ("reply", "is_address_bad"),
+    [
+        ("550 5.1.1 no such user", True),
+        ("550 no such user", True),
+        ("550 5.7.1 looks like spam", False),
+        ("550 5.2.2 full", False),
+        ("553 5.1.3 bad", True),
+    ],
+)
+async def test_a_refusal_blames_the_address_only_where_it_is_meant(reply, is_address_bad):
+    async with scripted(RCPT=reply) as (url, _):
+        (outcome,) = await deliver(url, letter())
+    assert outcome == Refused(reply, is_address_bad=is_address_bad)
 
 
 async def test_nobody_answers():

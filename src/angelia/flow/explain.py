@@ -211,6 +211,7 @@ REASONS = {
     Reason.SEEN: "she had read it elsewhere before it could go",
     Reason.EXPIRED: "it expired before it could go",
     Reason.REFUSED: "the receiving side refused it for good",
+    Reason.CAME_BACK: "it was taken, and came back later",
     Reason.LIFETIME_OVER: "it could not be delivered within its lifetime",
     Reason.POISON: "it made the agent fail again and again",
     Reason.CANCELLED: "an operator cancelled it",

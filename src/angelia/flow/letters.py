@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from angelia.agent import Letter
 from angelia.flow.conversation import joined_from_store
 from angelia.flow.profiles import People
-from angelia.flow.unsubscribe import make_token
+from angelia.flow.unsubscribe import ended_by, make_token
 from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.message import Message
 from angelia.model.moments import public_id
@@ -158,11 +158,8 @@ class Letters:
         return None
 
     def _unsubscribe_url(self, delivery: Delivery, message: Message, decided_by: str) -> str:
-        """What one click ends: the rule that decided, else this type by this agent."""
-        kind, value = "type", message.type
-        if decided_by.startswith("rule:"):
-            kind, value = "rule", decided_by[5:]
-        token = make_token(self._links.secret, delivery.person_id, delivery.agent, kind, value)
+        target = ended_by(delivery, message.type, decided_by)
+        token = make_token(self._links.secret, target.person_id, target.agent, target.kind, target.value)
         return f"{self._links.base_url}/unsubscribe/{token}"
 
 

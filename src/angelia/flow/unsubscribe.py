@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from angelia.flow.wants import change_wants
-from angelia.model.delivery import Reason
+from angelia.model.delivery import Delivery, Reason
 from angelia.model.errors import NotFound
 from angelia.model.preference import NOW, OFF, Site
 from angelia.model.signed import sign, unsign
@@ -23,6 +23,13 @@ class Target:
     agent: str
     kind: str
     value: str
+
+
+def ended_by(delivery: Delivery, message_type: str, decided_by: str) -> Target:
+    """What one click in a letter ends: the rule that decided, else this type by this agent."""
+    if decided_by.startswith("rule:"):
+        return Target(delivery.person_id, delivery.agent, "rule", decided_by[5:])
+    return Target(delivery.person_id, delivery.agent, "type", message_type)
 
 
 def make_token(secret: bytes, person_id: int, agent: str, kind: str, value: str) -> str:

@@ -51,6 +51,12 @@ class Voice:
         message = _house_message(f"{HOUSE}.address.refused", login, now, f"Your {agent} address does not work", text)
         await self._say([(f"refused {agent} {address} {now.date()}", message)])
 
+    async def came_back(self, login: str, agent: str, address: str, why: str, now: datetime) -> None:
+        """What had been sent came back, and the address may still work: told once a day, however many they are."""
+        text = f"Messages that had been sent to {address} came back ({why}). Those that follow are sent there as before."
+        message = _house_message(f"{HOUSE}.delivery.returned", login, now, f"A message by {agent} came back", text)
+        await self._say([(f"came back {agent} {address} {now.date()}", message)])
+
     async def gave_up(self, login: str, agent: str, address: str, why: str, now: datetime) -> None:
         """Letters to an address were tried until their lifetime was over: told once in the seven days that keys are kept, however many they are."""
         text = f"Messages for {address} could not be sent for so long that they were given up ({why}). Those that follow are tried again."

@@ -94,6 +94,7 @@ class Reason(StrEnum):
     SEEN = "seen"
     EXPIRED = "expired"
     REFUSED = "refused"
+    CAME_BACK = "came_back"
     LIFETIME_OVER = "lifetime_over"
     POISON = "poison"
     CANCELLED = "cancelled"

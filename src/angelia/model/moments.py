@@ -49,6 +49,11 @@ def first_id(moment: datetime) -> int:
     return max(0, to_us(moment) - _ID_EPOCH) << 12
 
 
+def made_at(number: int) -> datetime:
+    """When an id was made."""
+    return from_us((number >> 12) + _ID_EPOCH)
+
+
 def public_id(prefix: str, number: int) -> str:
     """`msg_1h2x...`: an opaque, sortable text of 13 letters (Crockford's base 32)."""
     pairs = _PAIRS  # ten bits at a time: an answer to a batch has thousands of these

@@ -47,6 +47,9 @@ class Footer:
     decided: str
     unsubscribe: str
     open: str
+    acknowledge: str = ""
+    seen: str = ""
+    mute: str = ""
 
 
 class _Sandbox(ImmutableSandboxedEnvironment):
@@ -280,6 +283,9 @@ def footer_of(letter: Letter) -> Footer:
         one_line(decided_text(letter.decided_by, language), 500),
         said["unsubscribe"],
         said["open"],
+        said["acknowledge"],
+        said["seen"],
+        said["mute"],
     )
 
 

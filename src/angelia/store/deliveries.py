@@ -109,8 +109,8 @@ class DeliveryStore(Protocol):
         """Record outcomes; an old fence changes nothing. The end of a digest's delivery is the end of its items. Returns how many applied."""
 
     async def bounce(self, delivery_id: int, why: str, successors: Sequence[Successor], now: datetime) -> bool:
-        """A report came later: what was DELIVERED is BOUNCED after all, with the items of a digest; successors as in `settle`. False where the
-        delivery is not DELIVERED (any more); then nothing changed.
+        """A report came later: what was DELIVERED, or is still SENDING, is BOUNCED after all, with the items of a digest; `why` is the peer's word,
+        successors as in `settle`. False where it is another state (by now); then nothing changed.
         """
 
     async def digest_items(self, digest_id: int) -> list[Delivery]:

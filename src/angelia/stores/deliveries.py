@@ -51,10 +51,15 @@ _OUTCOMES = {
     + " FROM json_each(?)) AS s",
 }
 _END_ITEMS = "UPDATE deliveries SET state = ?, reason = ?, ended_us = ? WHERE digest_id = ? AND state = 4"
+# The fence is raised: a worker that has it in hand says no other end later.
 _BOUNCE = (
-    "UPDATE deliveries SET state = 11, reason = 'refused', last_error = ?, ended_us = ? WHERE id = ? AND state = 10 RETURNING digest_id, message_id"
+    f"UPDATE deliveries SET state = {State.BOUNCED:d}, reason = '{Reason.CAME_BACK}', last_error = ?, ended_us = ?, fence = fence + 1 "
+    f"WHERE id = ? AND state IN ({State.SENDING:d}, {State.DELIVERED:d}) RETURNING digest_id, message_id"
 )
-_BOUNCE_ITEMS = "UPDATE deliveries SET state = 11, reason = 'refused', ended_us = ? WHERE digest_id = ? AND message_id IS NOT NULL AND state = 10"
+_BOUNCE_ITEMS = (
+    f"UPDATE deliveries SET state = {State.BOUNCED:d}, reason = '{Reason.CAME_BACK}', ended_us = ? "
+    f"WHERE digest_id = ? AND message_id IS NOT NULL AND state IN ({State.DIGESTED:d}, {State.DELIVERED:d})"
+)
 # Agent and address are the delivery's own.
 _KEEP = (
     "INSERT INTO receipts (id, receipt, thread, root, track, is_progress, agent, address_id) "
@@ -366,7 +371,7 @@ def _trace(connection: Connection, by: str, address_id: int, key: str) -> Trace 
 
 
 def _settlement_values(settlement: Settlement, now_us: int) -> tuple[object, ...]:
-    """In the order of _OUTCOME. A peer's words may hold what a database can't keep: they are mended, since an outcome must never fail to be kept."""
+    """In the order of _OUTCOME."""
     return (
         settlement.delivery_id,
         settlement.fence,
@@ -381,6 +386,7 @@ def _settlement_values(settlement: Settlement, now_us: int) -> tuple[object, ...
 
 
 def _told(error: str) -> str:
+    """A peer's words may hold what a database can't keep: they are mended, since an outcome must never fail to be kept."""
     return error[:1000].replace("\x00", "").encode("utf-8", "replace").decode()
 
 

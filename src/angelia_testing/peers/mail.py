@@ -11,7 +11,9 @@ from angelia_testing.peers.process import Server, free_port, missing, scratch
 
 DOMAIN = "test.example"
 PASSWORD = "secret"
-PEOPLE = ("alice", "bob", "carol", "grey", "full")
+PEOPLE = ("alice", "bob", "carol", "grey", "full", "box")
+FAILING = {"gone": "550 5.1.1 no such user", "brim": "552 5.2.2 mailbox full"}
+"""Taken, and then returned to the sender by a report."""
 
 _MAIN = """
 compatibility_level = 3.6
@@ -32,6 +34,8 @@ local_recipient_maps =
 smtpd_relay_restrictions = permit_mynetworks, reject
 disable_dns_lookups = yes
 smtp_host_lookup = native
+recipient_delimiter = +
+transport_maps = texthash:@/etc/transport
 virtual_mailbox_domains = test.example
 virtual_mailbox_maps = texthash:@/etc/mailboxes
 virtual_mailbox_base = @/mail
@@ -62,6 +66,7 @@ trace     unix - - n - 0 bounce
 flush     unix n - n 1000? 0 flush
 proxymap  unix - - n - - proxymap
 smtp      unix - - n - - smtp
+lmtp      unix - - n - - lmtp
 relay     unix - - n - - smtp
 showq     unix n - n - - showq
 error     unix - - n - - error
@@ -72,6 +77,7 @@ anvil     unix - - n - 1 anvil
 scache    unix - - n - 1 scache
 postlog   unix-dgram n - n - 1 postlogd
 127.0.0.1:%(submission)d inet n - n - - smtpd -o smtpd_tls_security_level=encrypt %(login)s
+127.0.0.1:%(far)d inet n - n - - smtpd -o myhostname=far.test.example -o smtpd_recipient_restrictions=check_recipient_access,texthash:@/etc/failing
 127.0.0.1:%(smtps)d inet n - n - - smtpd -o smtpd_tls_wrappermode=yes %(login)s
 """
 _LOGIN = (
@@ -85,7 +91,9 @@ base_dir = @/run
 state_dir = @/run
 instance_name = angelia-test
 log_path = @/dovecot.log
-ssl = no
+ssl = yes
+ssl_cert = <@/tls/server.crt
+ssl_key = <@/tls/server.key
 disable_plaintext_auth = no
 mail_location = maildir:@/mail/%%n/Maildir
 mail_uid = 8
@@ -108,7 +116,9 @@ service imap-login {
     port = %(imap)d
   }
   inet_listener imaps {
-    port = 0
+    address = 127.0.0.1
+    port = %(imaps)d
+    ssl = yes
   }
 }
 service stats {
@@ -124,7 +134,11 @@ service auth {
 
 
 class MailServer:
-    """Postfix and Dovecot together; `grey@` is refused for now (451), `full@` for good (552), others unknown (550)."""
+    """Postfix and Dovecot together; `grey@` is refused for now (451), `full@` for good (552), others unknown (550).
+
+    Reports for senders `bounce+...@` and mail to `answer+...@` are brought by LMTP to the port `lmtp`, where a test may listen; `box+...@` is an
+    ordinary mailbox. `gone@` and `brim@` are taken, and then returned.
+    """
 
     def __init__(self) -> None:
         for program in ("/usr/sbin/postfix", "/usr/sbin/dovecot"):
@@ -133,15 +147,18 @@ class MailServer:
         if os.geteuid() != 0:
             missing("a Postfix of our own (it needs root)")
         self.folder = scratch("mail")
-        self.plain, self.submission, self.smtps, self.imap, auth = (free_port() for _ in range(5))
+        self.plain, self.submission, self.smtps, self.imap, self.imaps, self.lmtp, self.far, auth = (free_port() for _ in range(8))
         self._write(auth)
-        self._dovecot = Server("dovecot", ["/usr/sbin/dovecot", "-F", "-c", str(self.folder / "dovecot.conf")], [self.imap], self.folder)
+        self._dovecot = self._start_dovecot()
         self._postfix = self._start_postfix()
 
     @property
     def ca_file(self) -> str:
         """What a client has to trust."""
         return str(self.folder / "tls" / "ca.crt")
+
+    def _start_dovecot(self) -> Server:
+        return Server("dovecot", ["/usr/sbin/dovecot", "-F", "-c", str(self.folder / "dovecot.conf")], [self.imap, self.imaps], self.folder)
 
     def _start_postfix(self) -> Server:
         argv = ["/usr/sbin/postfix", "-c", str(self.folder / "etc"), "start-fg"]
@@ -153,10 +170,22 @@ class MailServer:
             (folder / name).mkdir(mode=0o755)
         shutil.chown(folder / "data", "postfix")
         shutil.chown(folder / "mail", 8, 8)
-        ports = {"plain": self.plain, "submission": self.submission, "smtps": self.smtps, "imap": self.imap, "auth": auth}
+        ports = {
+            "plain": self.plain,
+            "submission": self.submission,
+            "smtps": self.smtps,
+            "imap": self.imap,
+            "imaps": self.imaps,
+            "far": self.far,
+            "auth": auth,
+        }
         (folder / "etc/main.cf").write_text(_MAIN.replace("@", str(folder)))
-        (folder / "etc/master.cf").write_text(_SERVICES.lstrip() % (ports | {"login": _LOGIN % auth}))
-        (folder / "etc/mailboxes").write_text("".join(f"{login}@{DOMAIN} {login}/Maildir/\n" for login in PEOPLE))
+        (folder / "etc/master.cf").write_text((_SERVICES.lstrip() % (ports | {"login": _LOGIN % auth})).replace("@", str(folder)))
+        known = (*PEOPLE, *FAILING, "bounce", "answer")
+        (folder / "etc/mailboxes").write_text("".join(f"{login}@{DOMAIN} {login}/Maildir/\n" for login in known))
+        (folder / "etc/failing").write_text("".join(f"{login}@{DOMAIN} {why}\n" for login, why in FAILING.items()))
+        roads = dict.fromkeys(FAILING, f"smtp:[127.0.0.1]:{self.far}") | dict.fromkeys(("bounce", "answer"), f"lmtp:inet:127.0.0.1:{self.lmtp}")
+        (folder / "etc/transport").write_text("".join(f"{login}@{DOMAIN} {road}\n" for login, road in roads.items()))
         access = f"grey@{DOMAIN} 451 4.7.1 greylisted, try again\nfull@{DOMAIN} 552 5.2.2 mailbox full\n"
         (folder / "etc/access").write_text(access)
         (folder / "dovecot.conf").write_text((_DOVECOT % ports).replace("@", str(folder)))
@@ -174,11 +203,13 @@ class MailServer:
         signed = ["-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names"]
         openssl("x509", "-req", "-in", "server.csr", "-out", "server.crt", *signed)
 
-    def fetch(self, login: str) -> list[bytes]:
-        """All mails of a mailbox, over IMAP."""
+    def fetch(self, login: str, folder: str = "INBOX") -> list[bytes]:
+        """All mails of a mailbox, over IMAP; none where there is no such folder."""
         box = imaplib.IMAP4("127.0.0.1", self.imap)
         box.login(f"{login}@{DOMAIN}", PASSWORD)
-        box.select("INBOX", readonly=True)
+        if box.select(f'"{folder}"', readonly=True)[0] != "OK":
+            box.logout()
+            return []
         _, found = box.search(None, "ALL")
         mails = []
         for number in found[0].split():
@@ -187,10 +218,10 @@ class MailServer:
         box.logout()
         return mails  # type: ignore[return-value]
 
-    def wait_for(self, login: str, count: int, seconds: float = 10.0) -> list[bytes]:
+    def wait_for(self, login: str, count: int, seconds: float = 30.0, folder: str = "INBOX") -> list[bytes]:
         """Until so many are there."""
         deadline = time.monotonic() + seconds
-        while len(mails := self.fetch(login)) < count:
+        while len(mails := self.fetch(login, folder)) < count:
             if time.monotonic() > deadline:
                 raise AssertionError(f"{len(mails)} of {count} mails came for {login}")
             time.sleep(0.05)
@@ -200,6 +231,11 @@ class MailServer:
         """Forget all mail."""
         for login in PEOPLE:
             shutil.rmtree(self.folder / "mail" / login, ignore_errors=True)
+
+    def restart_mailboxes(self) -> None:
+        """Whoever reads one is cut off."""
+        self._dovecot.stop()
+        self._dovecot = self._start_dovecot()
 
     def pause(self) -> None:
         """Stop taking mail."""

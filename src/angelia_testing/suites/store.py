@@ -301,6 +301,25 @@ class StoreSuite:
         assert len(await store.trail(1, 1)) == 2
         assert await store.check() == []
 
+    async def test_what_was_delivered_comes_back_once(self, store: Store) -> None:
+        slot = Slot(1, "mail", 0, "daily", NOW)
+        await planned(store, 1, [delivery(11, 1, state=State.HELD, schedule="daily")])
+        await planned(store, 2, [delivery(12, 2)])
+        assert await store.record_digest(a_digest(100, slot, [11]), NOW)
+        assert not await store.bounce(101, "too early", (), NOW)
+        claimed = {one.delivery_id: one for one in await store.claim_deliveries(["mail"], 10, LEASE, NOW)}
+        await store.settle([Settlement(101, claimed[101].fence, State.DELIVERED, Reason.CHOSEN)], NOW)
+        assert await store.bounce(101, "550 \x00gone", (), NOW + MINUTE)
+        assert await store.bounce(12, "before it was recorded", (), NOW)
+        assert await store.settle([Settlement(12, claimed[12].fence, State.DELIVERED, Reason.CHOSEN)], NOW) == 0
+        found = await store.deliveries([11, 101, 12])
+        assert {(one.state, one.reason) for one in found.values()} == {(State.BOUNCED, Reason.CAME_BACK)}
+        assert (found[101].last_error, found[101].ended_at) == ("550 gone", NOW + MINUTE)
+        assert not await store.bounce(101, "again", (), NOW) and not await store.bounce(999, "nobody's", (), NOW)
+        assert await store.replay([101], NOW) == 1
+        assert (await store.deliveries([11]))[11].state is State.DIGESTED
+        assert await store.check() == []
+
     async def test_late_items_move_to_the_next_slot(self, store: Store) -> None:
         slot = Slot(1, "mail", 0, "daily", NOW)
         await planned(store, 1, [delivery(11, 1, state=State.HELD, schedule="daily")])

@@ -7,8 +7,9 @@ from angelia.agents.mail.mime import build
 from angelia.agents.mail.road import MaildirRoad, Road, SmtpRoad
 from angelia.agents.mail.settings import MailSettings
 from angelia.model.delivery import Outcome, Refused
+from angelia.model.moments import made_at
 from angelia.model.person import Address
-from angelia.model.return_path import return_path
+from angelia.model.return_path import Verb, answer_path, answers_end, return_path
 from angelia.rendering.render import footer_of, render_digest, render_message
 
 # One plain addr-spec of RFC 5321: no comments, no quotes, no lists, a domain with a dot. Names outside ASCII must come as punycode.
@@ -61,10 +62,24 @@ class MailAgent:
             content = render_message(letter, self.name, letter.delivery.form, self._templates)
         else:
             content = render_digest(letter, self.name, self._templates)
-        envelope = build(letter, content, footer_of(letter), sender=settings.sender, sender_name=settings.sender_name, domain=settings.domain)
+        envelope = build(
+            letter, content, footer_of(letter), sender=settings.sender, sender_name=settings.sender_name, domain=settings.domain,
+            answers=self._answers(letter),
+        )  # fmt: skip
         delivery_id = letter.delivery.delivery_id
         back = return_path(settings.return_path, self._secret, delivery_id) if settings.return_path else settings.sender
         return await self._road.send(back, envelope, delivery_id)
+
+    def _answers(self, letter: Letter) -> dict[Verb, str]:
+        """An address for each answer that this letter can have. A mailing list has none: one of its readers must not answer for all the others."""
+        settings, delivery = self._settings, letter.delivery
+        if not settings.answers or letter.person.group is not None:
+            return {}
+        verbs = [Verb.ACKNOWLEDGE, Verb.SEEN]
+        verbs += [Verb.UNSUBSCRIBE] if letter.unsubscribe_url else []
+        verbs += [Verb.MUTE] if letter.message is not None and letter.message.object else []
+        ends_at = answers_end(made_at(delivery.delivery_id), settings.answers_days)
+        return {verb: answer_path(settings.answers, self._secret, verb, delivery.delivery_id, delivery.person_id, ends_at) for verb in verbs}
 
     async def close(self) -> None:
         """Close the road."""

@@ -9,15 +9,18 @@ import base64
 import binascii
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
 from hashlib import blake2b
+from types import MappingProxyType
+from urllib.parse import quote
 
 from angelia.agent import Letter
 from angelia.model.moments import public_id
+from angelia.model.return_path import Verb
 from angelia.rendering.render import Content, Footer
 from angelia.rendering.text import one_line
 
@@ -25,6 +28,8 @@ MOST_VALUE = 900  # bytes of one header value after encoding; RFC 5322 allows a 
 MOST_TAGS = 20
 _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,40}\Z")
 _HEADER_NAME = re.compile(rb"^([!-9;-~]+):", re.MULTILINE)
+
+_NO_ANSWERS: Mapping[Verb, str] = MappingProxyType({})
 
 Headers = list[tuple[str, str]]
 
@@ -41,16 +46,19 @@ class Envelope:
     raw: bytes
 
 
-def build(letter: Letter, content: Content, footer: Footer, *, sender: str, sender_name: str, domain: str) -> Envelope:
+def build(
+    letter: Letter, content: Content, footer: Footer, *, sender: str, sender_name: str, domain: str, answers: Mapping[Verb, str] = _NO_ANSWERS
+) -> Envelope:
     """The mail of a letter. The same letter gives the same bytes: Date, Message-ID and boundary come from what it is about."""
     assert letter.address is not None
-    headers = _headers(letter, content, sender, sender_name, domain)
+    headers = _headers(letter, content, sender, sender_name, domain, answers)
+    offered = _offered(footer, answers)
     boundary = f"=_{public_id('b', letter.delivery.delivery_id)}"
     lines = b"".join(f"{name}: {value}\r\n".encode("ascii") for name, value in headers)
     _verify(lines, [name for name, _ in headers])
     parts = (
-        ("text/plain", _quoted(content.text) + _quoted(_text_footer(letter, footer))),
-        ("text/html", _shared(_FRAME_HEAD) + _quoted(content.html) + _quoted(_html_footer(letter, footer)) + _shared(_FRAME_TAIL)),
+        ("text/plain", _quoted(content.text) + _quoted(_text_footer(letter, footer, offered))),
+        ("text/html", _shared(_FRAME_HEAD) + _quoted(content.html) + _quoted(_html_footer(letter, footer, offered)) + _shared(_FRAME_TAIL)),
     )
     body = b"".join(
         f"--{boundary}\r\nContent-Type: {kind}; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n".encode() + data + b"\r\n"
@@ -60,7 +68,7 @@ def build(letter: Letter, content: Content, footer: Footer, *, sender: str, send
     return Envelope(letter.address.value, lines + head + body + f"--{boundary}--\r\n".encode())
 
 
-def _headers(letter: Letter, content: Content, sender: str, sender_name: str, domain: str) -> Headers:
+def _headers(letter: Letter, content: Content, sender: str, sender_name: str, domain: str, answers: Mapping[Verb, str]) -> Headers:
     delivery, message = letter.delivery, letter.message
     assert letter.address is not None
     headers: Headers = [
@@ -70,6 +78,8 @@ def _headers(letter: Letter, content: Content, sender: str, sender_name: str, do
         ("Date", _date(message.occurred_at if message is not None else letter.slot_at)),
         ("Message-ID", f"<{public_id('dlv', delivery.delivery_id)}@{domain}>"),
     ]
+    if Verb.ACKNOWLEDGE in answers:
+        headers.append(("Reply-To", answers[Verb.ACKNOWLEDGE]))
     if message is not None:
         thread = message.thread or message.object
         if thread:
@@ -78,7 +88,8 @@ def _headers(letter: Letter, content: Content, sender: str, sender_name: str, do
         headers.append(("List-Id", f"<{message.type.replace(':', '-').replace('_', '-')}.{domain}>"))
     headers += [("Auto-Submitted", "auto-generated"), ("Precedence", "bulk")]
     if letter.unsubscribe_url and len(letter.unsubscribe_url) < MOST_VALUE:
-        headers += [("List-Unsubscribe", f"<{letter.unsubscribe_url}>"), ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click")]
+        ways = [f"<{letter.unsubscribe_url}>", *(f"<mailto:{answers[verb]}>" for verb in (Verb.UNSUBSCRIBE,) if verb in answers)]
+        headers += [("List-Unsubscribe", ",\r\n ".join(ways)), ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click")]
     return headers + _own_headers(letter)
 
 
@@ -162,18 +173,25 @@ def _shared(text: str) -> bytes:
     return _quoted(text)
 
 
-def _text_footer(letter: Letter, footer: Footer) -> str:
+def _offered(footer: Footer, answers: Mapping[Verb, str]) -> list[tuple[str, str]]:
+    """Answers that stand in the letter itself, as (words, link); to unsubscribe there is a page, which can take it back."""
+    texts = {Verb.ACKNOWLEDGE: footer.acknowledge, Verb.SEEN: footer.seen, Verb.MUTE: footer.mute}
+    return [(text, f"mailto:{answers[verb]}?subject={quote(text)}") for verb, text in texts.items() if verb in answers]
+
+
+def _text_footer(letter: Letter, footer: Footer, offered: Sequence[tuple[str, str]]) -> str:
     lines = ["", "-- ", footer.why, footer.decided]
     if letter.web_url:
         lines.append(f"{footer.open}: {letter.web_url}")
     if letter.unsubscribe_url:
         lines.append(f"{footer.unsubscribe}: {letter.unsubscribe_url}")
+    lines += [f"{text}: {link}" for text, link in offered]
     return "\n".join(line for index, line in enumerate(lines) if line or index == 0) + "\n"
 
 
-def _html_footer(letter: Letter, footer: Footer) -> str:
+def _html_footer(letter: Letter, footer: Footer, offered: Sequence[tuple[str, str]]) -> str:
     lines = [html.escape(line) for line in (footer.why, footer.decided) if line]
-    for text, url in ((footer.open, letter.web_url), (footer.unsubscribe, letter.unsubscribe_url)):
+    for text, url in ((footer.open, letter.web_url), (footer.unsubscribe, letter.unsubscribe_url), *offered):
         if url:
             lines.append(f'<a href="{html.escape(url, quote=True)}" style="color:#475467">{html.escape(text)}</a>')
     joined = "<br>\n".join(lines)

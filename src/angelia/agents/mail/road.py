@@ -27,6 +27,7 @@ from angelia import telemetry
 from angelia.agents.mail.mime import Envelope
 from angelia.agents.mail.settings import MailSettings
 from angelia.model.delivery import Later, Outcome, Refused, Sent
+from angelia.planning.bounces import Bounce
 from angelia.rendering.text import one_line
 
 MOST_IDLE = timedelta(seconds=20)
@@ -192,8 +193,15 @@ async def _transmit(connection: SMTP, sender: str, envelope: Envelope) -> str:
     return (await connection.data(envelope.raw)).message
 
 
+_STATUS = re.compile(r"5\.\d{1,3}\.\d{1,3}")
 _BAD_ADDRESS = frozenset({550, 551, 553})
 _TRY_AGAIN_ELSEWHERE = frozenset({421, 450, 451, 452, 454, 530, 534, 535, 538})
+
+
+def _is_of_address(message: str) -> bool:
+    """Many servers say 550 for a policy or a full mailbox, too: a status after the code (RFC 2034) tells them apart."""
+    status = _STATUS.match(message)
+    return status is None or Bounce(status.group(), message).is_hard
 
 
 def outcome_of(error: BaseException) -> Outcome:
@@ -203,7 +211,7 @@ def outcome_of(error: BaseException) -> Outcome:
         if isinstance(error, SMTPConnectError) or error.code < 500 or error.code in _TRY_AGAIN_ELSEWHERE:
             # One mailbox that is greylisted says nothing about the server.
             return Later(reply, blames_destination=not isinstance(error, SMTPRecipientRefused))
-        return Refused(reply, is_address_bad=isinstance(error, SMTPRecipientRefused) and error.code in _BAD_ADDRESS)
+        return Refused(reply, is_address_bad=isinstance(error, SMTPRecipientRefused) and error.code in _BAD_ADDRESS and _is_of_address(error.message))
     if isinstance(error, ssl.SSLCertVerificationError) or isinstance(error.__cause__, ssl.SSLCertVerificationError):
         telemetry.log.error("mail_certificate_refused", error=str(error))
         return Later("the mail server's certificate can't be verified")

@@ -6,9 +6,11 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from angelia.model.errors import BadSettings
+from angelia.model.return_path import MOST_LOCAL
 
 _PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
 _RETURN_PATH = re.compile(r"[A-Za-z0-9._-]{1,32}@[A-Za-z0-9.-]{1,190}")
+_ANSWERS = re.compile(rf"[A-Za-z0-9._-]{{1,{MOST_LOCAL}}}@[A-Za-z0-9.-]{{1,190}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,12 +18,16 @@ class MailSettings:
     """`url`: `smtp://host:25` (plain, for a relay on this machine), `smtp+starttls://user:password@host:587`, `smtps://user:password@host:465`, or
     `maildir:/path` for a machine without a mail server. `domain` stands in Message-IDs and List-Ids. Time limits are in seconds.
     `return_path`: where mail that fails comes back, as in bounce@example.org; each letter adds a signed part to it. Empty means `sender`.
+    `answers`: where answers by mail come back, as in answer@example.org, each with a signed part of its own for `answers_days` days from when the
+    letter was decided; empty means that letters offer none. Both addresses need an inlet for mail.
     """
 
     url: str = "maildir:mail"
     sender: str = "angelia@localhost"
     sender_name: str = "Angelia"
     return_path: str = ""
+    answers: str = ""
+    answers_days: int = 60
     domain: str = "localhost"
     ca_file: str = ""
     concurrency: int = 20
@@ -41,6 +47,10 @@ class MailSettings:
             raise BadSettings("agents.mail.sender is one plain address, as in angelia@example.org")
         if self.return_path and not _RETURN_PATH.fullmatch(self.return_path):
             raise BadSettings("agents.mail.return_path is one plain address with at most 32 letters before its @, as in bounce@example.org")
+        if self.answers and not _ANSWERS.fullmatch(self.answers):
+            raise BadSettings(f"agents.mail.answers is one plain address with at most {MOST_LOCAL} letters before its @, as in answer@example.org")
+        if not 1 <= self.answers_days <= 3650:
+            raise BadSettings("agents.mail.answers_days is 1 to 3650")
         if not self.domain.replace(".", "").replace("-", "").isalnum():
             raise BadSettings("agents.mail.domain is a host name")
         if self.concurrency < 1:

@@ -1,0 +1,76 @@
+"""What every road by which mail comes in shares: whose address it is, and what a mail to it does. Nothing here ever answers by mail."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from angelia import telemetry
+from angelia.flow.bounces import Bounces
+from angelia.flow.replies import Replies
+from angelia.inlets.mail.reading import bounce_in, is_automatic, parsed
+from angelia.model.delivery import Delivery
+from angelia.model.return_path import Verb, answer_of, delivery_of, is_signed
+from angelia.store import Store
+
+MOST_BYTES = 1 << 20
+"""A report may carry the mail that failed; what is larger is not read."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnTo:
+    """An address for reports about one delivery."""
+
+    delivery_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerTo:
+    """An address for one answer of the person whose delivery it is; `is_late` once it has expired."""
+
+    delivery: Delivery
+    verb: Verb
+    is_late: bool
+
+
+Meaning = ReturnTo | AnswerTo
+
+
+class Door:
+    """Knows our addresses, and does what a mail to one of them says. Each mail may come twice."""
+
+    def __init__(self, store: Store, secret: bytes, bounces: Bounces, replies: Replies, clock: Callable[[], datetime]) -> None:
+        self._store, self._secret, self._bounces, self._replies, self._clock = store, secret, bounces, replies, clock
+
+    async def meaning(self, address: str) -> Meaning | None:
+        """What mail to this address is for; None if we did not sign it. StoreUnavailable where it can't be said now."""
+        delivery_id = delivery_of(address, self._secret)
+        if delivery_id is not None:
+            return ReturnTo(delivery_id)
+        answer = answer_of(address)
+        if answer is None:
+            return None
+        delivery = (await self._store.deliveries([answer.delivery_id])).get(answer.delivery_id)
+        if delivery is None or not is_signed(answer, self._secret, delivery.person_id):
+            return None
+        return AnswerTo(delivery, answer.verb, answer.expires_at <= self._clock())
+
+    async def take(self, meaning: Meaning, raw: bytes, sender: str | None) -> str:
+        """Do what it says, and return once that is durable: what it was. StoreUnavailable and Conflict where it must be brought again."""
+        kind = await self._took(meaning, raw, sender)
+        telemetry.mail_back.labels(kind).inc()
+        return kind
+
+    async def _took(self, meaning: Meaning, raw: bytes, sender: str | None) -> str:
+        mail = parsed(raw)
+        match meaning:
+            case ReturnTo(delivery_id):
+                bounce = bounce_in(mail)
+                if bounce is None:
+                    return "ignored"
+                await self._bounces.came_back(delivery_id, bounce)
+                return "bounce"
+            case AnswerTo(delivery, verb, is_late):
+                if is_late or is_automatic(mail, sender):
+                    return "late" if is_late else "automatic"
+                await self._replies.act(delivery, verb)
+                return "answer"

@@ -1,0 +1,107 @@
+"""A mail as bytes -> what it is: a report of failure, an answer of a machine, to which addresses it came. Pure, and never surprised."""
+
+import re
+from email import message_from_bytes
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
+from email.message import Message as Mail
+from email.utils import getaddresses
+
+from angelia.planning.bounces import Bounce
+from angelia.rendering.text import one_line
+
+MOST_ADDRESSES = 50
+_CAME_TO = ("Delivered-To", "X-Original-To", "X-Envelope-To", "Envelope-To", "To", "Cc")
+_AUTOMATIC = ("X-Autoreply", "X-Autorespond", "X-Autoresponder", "X-Auto-Response", "X-Loop", "List-Id", "X-Angelia-Type", "X-Angelia-Digest")
+_BULK = frozenset({"bulk", "junk", "list", "auto_reply", "auto-reply"})
+_MACHINES = frozenset({"mailer-daemon", "postmaster", "noreply", "no-reply", "donotreply", "root"})
+_AWAY = (
+    "automatic reply",
+    "auto:",
+    "autoreply",
+    "auto-reply",
+    "out of office",
+    "automatische antwort",
+    "abwesen",
+    "автоответ",
+    "автоматический ответ",
+)
+_STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
+
+
+def parsed(raw: bytes) -> Mail:
+    """The mail; what is broken in it is left as it is."""
+    return message_from_bytes(raw)
+
+
+def bounce_in(mail: Mail) -> Bounce | None:
+    """That a mail failed for good, as its report (RFC 3464) says; None if this is no such report. Delays and relays are none."""
+    if mail.get_content_type() != "multipart/report":
+        return None
+    for part in _parts(mail):
+        if part.get_content_type() != "message/delivery-status":
+            continue
+        for block in _parts(part):
+            if _text(block, "Action").lower() == "failed":
+                return _bounce(block)
+    return None
+
+
+def _bounce(block: Mail) -> Bounce | None:
+    found = _STATUS.match(_text(block, "Status"))
+    if found is None or found.group().startswith("2"):
+        return None
+    why = _text(block, "Diagnostic-Code") or found.group()
+    return Bounce(found.group(), one_line(why, 200))
+
+
+def is_automatic(mail: Mail, sender: str | None) -> bool:
+    """Was it sent by a machine, so that nobody meant it (RFC 3834)? `sender` is that of the envelope, None where it is not known."""
+    if sender == "" or _text(mail, "Return-Path") == "<>":
+        return True
+    if _text(mail, "Auto-Submitted").lower().partition(";")[0].strip() not in ("", "no"):
+        return True
+    if _text(mail, "Precedence").lower() in _BULK or any(name in mail for name in _AUTOMATIC):
+        return True
+    if mail.get_content_type() in ("multipart/report", "message/disposition-notification"):
+        return True
+    authors = [address for _, address in _addresses(mail, ("From",))]
+    if not authors or any(author.rpartition("@")[0].lower() in _MACHINES for author in authors):
+        return True
+    # Words are the last resort: old programs say by nothing else that they answer by themselves.
+    return _decoded(_text(mail, "Subject")).lower().startswith(_AWAY)
+
+
+def came_to(mail: Mail) -> list[str]:
+    """The addresses of its head that it may have come by, those of the mail server first; at most MOST_ADDRESSES."""
+    found = [address for _, address in _addresses(mail, _CAME_TO) if "@" in address]
+    return list(dict.fromkeys(found))[:MOST_ADDRESSES]
+
+
+def _addresses(mail: Mail, names: tuple[str, ...]) -> list[tuple[str, str]]:
+    texts = [str(value)[:10_000] for name in names for value in mail.get_all(name, [])[:MOST_ADDRESSES]]
+    return [pair for text in texts for pair in _pairs(text)]
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    """Of one header by itself: a broken one spoils no other."""
+    try:
+        return getaddresses([text])
+    except RecursionError:  # thousands of brackets
+        return []
+
+
+def _parts(mail: Mail) -> list[Mail]:
+    payload = mail.get_payload()
+    return [part for part in payload if isinstance(part, Mail)] if isinstance(payload, list) else []
+
+
+def _decoded(text: str) -> str:
+    try:
+        return str(make_header(decode_header(text[:1_000])))
+    except (HeaderParseError, LookupError, ValueError):
+        return text
+
+
+def _text(mail: Mail, name: str) -> str:
+    return str(mail.get(name, "")).strip()
