@@ -24,7 +24,7 @@ from angelia.dialects.oda_wire import (
 from angelia.flow.dispatcher import Dispatcher, JobOptions
 from angelia.model.declaration import Declaration
 from angelia.model.errors import Forbidden, IllegalStep, InvalidInput, NotFound
-from angelia.model.job import Job, JobState, Principal, Report
+from angelia.model.job import Job, JobState, Principal, Report, share_of
 from angelia.parameters import checked, missing_roles
 
 CONTROL = frozenset(
@@ -117,7 +117,13 @@ class OdaRuns:
         body = {name: value for name, value in asked.values.items() if name not in _SECRETS}
         if len(json.dumps(body)) > MOST_REPORT:
             raise NotUnderstood(f"a call_back has at most {MOST_REPORT} bytes")
-        report = Report(_ACTIONS.get(action, JobState.RUNNING), _progress(asked), asked.text("message"), 0, body)
+        report = Report(
+            _ACTIONS.get(action, JobState.RUNNING),
+            share_of(asked.text("progress"), asked.text("progress_max", "100")),
+            asked.text("message"),
+            0,
+            body,
+        )
         try:
             await self._dispatcher.call_back(0 if number is None else number, asked.text("secret"), report)
         except (Forbidden, IllegalStep) as error:
@@ -303,14 +309,6 @@ def _comment(run: Run) -> str:
     if not unused:
         return ""
     return f"Please note that argument{'s' if len(unused) > 1 else ''} {', '.join(unused)} {'are' if len(unused) > 1 else 'is'} not used"
-
-
-def _progress(asked: Asked) -> float | None:
-    """The share that a reporter gives as `progress` of `progress_max`."""
-    done, most = asked.text("progress"), asked.text("progress_max", "100")
-    if not _is_number(done) or not _is_number(most) or float(most) <= 0:
-        return None
-    return min(1.0, max(0.0, float(done) / float(most)))
 
 
 def _is_number(text: str) -> bool:
