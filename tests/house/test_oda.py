@@ -5,13 +5,18 @@ import gzip
 import io
 import json
 import tarfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from urllib.parse import parse_qs, urlsplit
 
+import httpx2
 import pytest
 
+from angelia.dialects.oda_ids import legacy_id
+from angelia.dialects.oda_settings import OdaSettings
 from angelia.dialects.oda_wire import job_number, wire_id
-from angelia.model.job import callback_secret
+from angelia.model.errors import BadSettings
+from angelia.model.job import Principal, callback_secret
 from angelia.settings import load
 from angelia.wire.site_tokens import SiteTokens
 
@@ -423,3 +428,78 @@ def test_ids_on_the_wire_lead_back(number):
 def test_neighbours_differ_from_the_first_digits_on():
     begin = 7_000_000_000_000_000
     assert len({wire_id(begin + step)[:8] for step in range(2_000)}) > 1_990
+
+
+LEGACY = [
+    # Recorded on the old dispatcher: what was asked, and the id that it gave.
+    (
+        {
+            "query_type": "Real", "instrument": "empty-async", "product_type": "dummy", "src_name": "1E 1740.7-2942", "RA": 265.97845833, "DEC": -29.74516667,
+            "T1": "2017-03-06T13:26:48.000", "T_format": "isot", "T2": "2017-03-06T15:32:27.000", "sub": "mtm@mtmco.net",
+        },
+        "9b75cf0d718a7b1d",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("said", "job_id"), LEGACY)
+def test_the_old_sums_are_made_as_they_were(said, job_id):
+    assert legacy_id(said) == job_id
+    assert legacy_id(dict(reversed(said.items()))) == job_id
+    assert legacy_id({**said, "RA": 256.97845833}) == job_id
+    assert legacy_id({**said, "sub": "alice@example.org"}) != job_id
+
+
+class TestAsBefore:
+    @pytest.fixture
+    def settings(self, settings):
+        return replace(settings, oda=replace(settings.oda, as_before="ids, pickles, reruns, codes"))
+
+    async def test_ids_are_sums_of_what_is_asked_and_lead_to_the_job(self, client):
+        mine = token(roles="job manager")
+        reply = await client.run(token=mine, n="0.003", session_id="ABCDEFGHIJKLMNOP")
+        job_id = reply["job_monitor"]["job_id"]
+        said = {
+            key: value
+            for key, value in reply["products"]["analysis_parameters"].items()
+            if value is not None and key not in ("session_id", "query_status")
+        }
+        assert job_id == legacy_id({**said, "sub": "alice@example.org"})
+        done, _ = await client.until_done(reply, token=mine)
+        assert (done["query_status"], done["job_monitor"]["job_id"], done["products"]["job_id"]) == ("done", job_id, job_id)
+        (record,) = (await client.get("inspect-state", token=mine, job_id=job_id[:8]))["records"]
+        assert (record["job_id"], record["job_monitor"][0]["job_monitor_content"]["job_id"]) == (job_id, job_id)
+        assert len((await client.get("inspect-state", token=mine, job_id=job_id))["records"]) == 1
+        name = done["products"]["file_name"][0]
+        got = await client.api.get(
+            "/dispatch-data/download_products", params={"token": mine, "job_id": job_id, "file_list": name, "return_archive": "False"}
+        )
+        assert got.status_code == 200
+        other = token("bob@example.org")
+        assert (await client.run(403, token=other, query_status="submitted", job_id=job_id))["exit_status"]["message"] == "Request not authorized"
+        theirs = await client.run(token=other, n="0.003")
+        assert theirs["job_monitor"]["job_id"] not in (job_id, "")
+
+    async def test_each_new_request_computes(self, client, house):
+        first = await client.run(query_type="Dummy", n=5)
+        again = await client.run(query_type="Dummy", n=5)
+        assert first["job_monitor"]["job_id"] == again["job_monitor"]["job_id"]
+        assert len(await house.dispatcher.jobs(Principal("", is_admin=True), of_all=True)) == 2
+
+    async def test_what_is_no_token_is_not_understood(self, client):
+        refused = await client.get("run_analysis", 400, instrument="echo", token="rubbish")
+        assert refused["error_message"].endswith("constructor failed: Not enough segments")
+        await client.get("run_analysis", 403, instrument="echo", token=token()[:-4] + "AAAA")
+
+
+async def test_a_port_of_its_own_serves_it_at_the_root_and_nothing_else(client, house):
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(house.analyses_app()), base_url="http://hub") as api:
+        assert (await api.get("/instr-list")).json() == ["echo", "squares"]
+        assert (await api.get("/dispatch-data/instr-list")).json() == ["echo", "squares"]
+        assert (await api.get("/api/v1/jobs")).status_code == 404
+        assert (await api.get("/")).status_code == 404
+
+
+def test_words_that_mean_nothing_are_told_at_the_start():
+    with pytest.raises(BadSettings, match="there is no typos"):
+        OdaSettings(as_before="ids, typos")

@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+from angelia.dialects.oda_ids import JobIds
 from angelia.dialects.oda_people import OdaPeople
 from angelia.dialects.oda_runs import JOB_STATUS
-from angelia.dialects.oda_wire import Answer, Asked, NotUnderstood, as_json, job_number, redirect, wire_id
+from angelia.dialects.oda_wire import Answer, Asked, NotUnderstood, as_json, job_number, redirect
 from angelia.flow.dispatcher import Dispatcher
-from angelia.model.errors import NotFound
 from angelia.model.job import HistoryRow, Job, JobState, Principal
 
 ACTION = "inspect the state for a given job_id"
@@ -24,8 +24,8 @@ _RESOLVED = ("job_id", "session_id", "token")
 class OdaLooking:
     """What became of jobs, for their owners and for those who look after them."""
 
-    def __init__(self, dispatcher: Dispatcher, people: OdaPeople, now: Callable[[], datetime], products_url: str) -> None:
-        self._dispatcher, self._people, self._now, self._products_url = dispatcher, people, now, products_url
+    def __init__(self, dispatcher: Dispatcher, people: OdaPeople, ids: JobIds, now: Callable[[], datetime], products_url: str) -> None:
+        self._dispatcher, self._people, self._ids, self._now, self._products_url = dispatcher, people, ids, now, products_url
 
     async def inspect_state(self, asked: Asked) -> Answer:
         """Everybody's jobs, for job managers."""
@@ -42,23 +42,22 @@ class OdaLooking:
         records = []
         for job in jobs:
             content = await self._content(job, principal, has_parameters=has_parameters)
-            records.append(_grouped(job, content) if is_grouped else _flat(job, content))
+            name = self._ids.name(job, job.owner)
+            records.append(_grouped(job, name, content) if is_grouped else _flat(job, name, content))
         return as_json({"records": records})
 
     async def _found(self, asked: Asked, principal: Principal) -> list[Job]:
         """By the first eight digits of an id, or all of it; the recent ones where none is given."""
         wanted = asked.text("job_id")
-        if (number := job_number(wanted)) is not None:
-            try:
-                return [await self._dispatcher.job(principal, number)]
-            except NotFound:
-                return []
+        if job_number(wanted) is not None:
+            one = await self._ids.find(principal, wanted)
+            return [] if one is None else [one]
         since = self._now() - timedelta(days=_days(asked.text("recent_days")))
         found: list[Job] = []
         before = None
         for _ in range(MOST_LOOKED_AT // PAGE):
             page = await self._dispatcher.jobs(principal, before_id=before, limit=PAGE, of_all=principal.is_admin)
-            found += [job for job in page if job.changed_at >= since and wire_id(job.job_id).startswith(wanted[:16])]
+            found += [job for job in page if job.changed_at >= since and self._ids.name(job, job.owner).startswith(wanted[:16])]
             if len(page) < PAGE or page[-1].created_at < since:
                 break
             before = page[-1].job_id
@@ -73,7 +72,7 @@ class OdaLooking:
             "fits_files": [name for name in names if name.endswith((".fits", ".fits.gz"))],
             "email_history": [],
             "matrix_message_history": [],
-            "job_monitor": [_monitor(job, row) for row in history],
+            "job_monitor": [_monitor(job, self._ids.name(job, job.owner), row) for row in history],
         }
         if has_parameters:
             parameters = {**job.values, "instrument": job.instrument, "product_type": job.product, "session_id": job.session}
@@ -87,11 +86,10 @@ class OdaLooking:
             return self._failed(f"found unexpected parameters: {extra}, expected only and only these {list(_RESOLVED)}", 400)
         try:
             guest = self._people.guest(asked)
-            number = job_number(asked.text("job_id"))
-            job = await self._dispatcher.job(guest.principal, -1 if number is None else number)
+            job = await self._ids.find(guest.principal, asked.text("job_id"))
         except NotUnderstood as error:
             return self._failed(str(error), error.status)
-        except NotFound:
+        if job is None:
             return self._failed("Request not authorized", 403)
         return redirect(whole_address(job, self._products_url))
 
@@ -106,27 +104,27 @@ def whole_address(job: Job, products_url: str) -> str:
     return f"{products_url}?{urlencode(sorted(given.items()))}"
 
 
-def _flat(job: Job, content: dict[str, Any]) -> dict[str, Any]:
+def _flat(job: Job, name: str, content: dict[str, Any]) -> dict[str, Any]:
     return {
         "mtime": job.changed_at.timestamp(),
         "ctime": job.created_at.timestamp(),
         "session_id": job.session,
-        "job_id": wire_id(job.job_id),
+        "job_id": name,
         "request_completed": job.state is JobState.DONE,
         "aliased_marker": "",
         **content,
     }
 
 
-def _grouped(job: Job, content: dict[str, Any]) -> dict[str, Any]:
-    folder = f"scratch_sid_{job.session}_jid_{wire_id(job.job_id)}"
+def _grouped(job: Job, name: str, content: dict[str, Any]) -> dict[str, Any]:
+    folder = f"scratch_sid_{job.session}_jid_{name}"
     status = {"request_completed": job.state is JobState.DONE, "scratch_dir_fn": folder, "scratch_dir_content": content}
-    return {"job_id": wire_id(job.job_id), "job_status_data": [status]}
+    return {"job_id": name, "job_status_data": [status]}
 
 
-def _monitor(job: Job, row: HistoryRow) -> dict[str, Any]:
+def _monitor(job: Job, name: str, row: HistoryRow) -> dict[str, Any]:
     status = JOB_STATUS[row.state]
-    said: dict[str, Any] = {"job_id": wire_id(job.job_id), "session_id": job.session, "status": status, "message": row.message}
+    said: dict[str, Any] = {"job_id": name, "session_id": job.session, "status": status, "message": row.message}
     if row.report:
         said["full_report_dict"] = dict(row.report)
     return {

@@ -8,18 +8,17 @@ from datetime import datetime
 from typing import Any
 
 from angelia.dialects.oda_encoding import encoded
+from angelia.dialects.oda_ids import JobIds
 from angelia.dialects.oda_people import Guest, OdaPeople
 from angelia.dialects.oda_wire import (
     Answer,
     Asked,
     NotUnderstood,
     as_json,
-    job_number,
     not_authorized,
     refusal,
     reply,
     session_of,
-    wire_id,
 )
 from angelia.flow.dispatcher import Dispatcher, JobOptions
 from angelia.model.declaration import Declaration
@@ -89,8 +88,11 @@ class Run:
 class OdaRuns:
     """`products_url` is where people see results."""
 
-    def __init__(self, dispatcher: Dispatcher, people: OdaPeople, now: Callable[[], datetime], products_url: str) -> None:
-        self._dispatcher, self._people, self._now, self._products_url = dispatcher, people, now, products_url
+    def __init__(
+        self, dispatcher: Dispatcher, people: OdaPeople, ids: JobIds, now: Callable[[], datetime], products_url: str, before: frozenset[str]
+    ) -> None:
+        self._dispatcher, self._people, self._ids, self._now = dispatcher, people, ids, now
+        self._products_url, self._before = products_url, before
         self._kept: dict[int, tuple[datetime, list[dict[str, Any]]]] = {}
 
     async def run_analysis(self, asked: Asked) -> Answer:
@@ -112,7 +114,7 @@ class OdaRuns:
         original = asked.text("time_original_request")
         if original and not _is_number(original):
             raise NotUnderstood("time_original_request is a number of seconds")
-        number = job_number(job_id)
+        number = await self._ids.number(job_id)
         action = asked.text("action")
         body = {name: value for name, value in asked.values.items() if name not in _SECRETS}
         if len(json.dumps(body)) > MOST_REPORT:
@@ -125,7 +127,7 @@ class OdaRuns:
             body,
         )
         try:
-            await self._dispatcher.call_back(0 if number is None else number, asked.text("secret"), report)
+            await self._dispatcher.call_back(number, asked.text("secret"), report)
         except (Forbidden, IllegalStep) as error:
             raise not_authorized(str(error)) from None
         return as_json({"time_spent_s": (self._now() - begun).total_seconds()})
@@ -181,7 +183,9 @@ class OdaRuns:
             await self._check_needless_id(run, found.values)
         await self._people.introduce(run.guest)
         try:
-            done = await self._dispatcher.request(principal, run.declaration.name, run.product, run.given, JobOptions(session=run.session))
+            alias = self._ids.alias(run.declaration.name, run.product, found.values, principal.login, run.asked.text("query_type"))
+            options = JobOptions(session=run.session, alias=alias, is_fresh="reruns" in self._before)
+            done = await self._dispatcher.request(principal, run.declaration.name, run.product, run.given, options)
         except Forbidden as error:
             return self._refusal(run, str(error))
         job = await self._ended(principal, done.job, LONGEST_WAIT) if run.is_answered_at_once else done.job
@@ -196,14 +200,11 @@ class OdaRuns:
 
     async def _job(self, run: Run) -> Job | None:
         """Hers, and of this instrument."""
-        number = job_number(run.job_id)
-        if number is None:
-            return None
-        try:
-            job = await self._dispatcher.job(run.guest.principal, number)
-        except NotFound:
-            return None
-        return job if job.instrument == run.declaration.name else None
+        job = await self._ids.find(run.guest.principal, run.job_id)
+        return job if job is not None and job.instrument == run.declaration.name else None
+
+    def _name(self, run: Run, job: Job) -> str:
+        return self._ids.name(job, run.guest.principal.login, run.asked.text("query_type"))
 
     async def _ended(self, principal: Principal, job: Job, seconds: float) -> Job:
         """The job once it ended, or as it is when the time is over."""
@@ -235,7 +236,7 @@ class OdaRuns:
         reports = await self._reports(run.guest.principal, job)
         document = reply(
             query_status,
-            wire_id(job.job_id),
+            self._name(run, job),
             job.session or run.session,
             run.session,
             self._now().timestamp(),
@@ -261,8 +262,8 @@ class OdaRuns:
         principal = run.guest.principal
         listed = await self._dispatcher.products(principal, job.job_id)
         files = [(product, self._dispatcher.files.path(job, product)) for product in listed]
-        made = await asyncio.to_thread(encoded, files)
-        answer = {**made.products, **self._described(run, job), "session_id": run.session, "job_id": wire_id(job.job_id)}
+        made = await asyncio.to_thread(encoded, files, has_pickles="pickles" in self._before)
+        answer = {**made.products, **self._described(run, job), "session_id": run.session, "job_id": self._name(run, job)}
         names = [path.name for _, path in files]
         return answer | {
             "input_prod_list": [],
