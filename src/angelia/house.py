@@ -261,7 +261,11 @@ class House:
     def analyses_app(self) -> App:
         """The analysis service alone, for a port of its own."""
         accept = traced_accept(self.intake.accept) if tracing.is_on() else self.intake.accept
-        alone = self._analyses(_nothing_behind, accept).at_root
+        dialect = self._analyses(_nothing_behind, accept)
+
+        async def alone(scope: Scope, receive: Receive, send: Send) -> None:
+            await dialect.at_root(scope, receive, send)
+
         return traced_app(alone) if tracing.is_on() else alone
 
     def _gate(self, behind: App, callers: Callers, sessions: Sessions) -> App:

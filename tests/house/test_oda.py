@@ -19,6 +19,7 @@ from angelia.model.errors import BadSettings
 from angelia.model.job import Principal, callback_secret
 from angelia.settings import load
 from angelia.wire.site_tokens import SiteTokens
+from angelia_testing.live import served
 
 SECRET = "secretkey_test"
 DECLARATION = """
@@ -493,7 +494,7 @@ class TestAsBefore:
 
 
 async def test_a_port_of_its_own_serves_it_at_the_root_and_nothing_else(client, house):
-    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(house.analyses_app()), base_url="http://hub") as api:
+    async with served(house.analyses_app()) as port, httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as api:
         assert (await api.get("/instr-list")).json() == ["echo", "squares"]
         assert (await api.get("/dispatch-data/instr-list")).json() == ["echo", "squares"]
         assert (await api.get("/api/v1/jobs")).status_code == 404
