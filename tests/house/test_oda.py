@@ -215,6 +215,27 @@ async def test_a_token_that_was_good_ends_all_the_same(client):
             await asyncio.sleep(0.1)
 
 
+async def test_who_asks_again_in_the_same_words_hears_what_is_true_now(client, house):
+    mine, hers = token(), token("bob@example.org")
+    reply = await client.run(token=mine, seconds=0.5, n=77)
+    job_id = reply["job_monitor"]["job_id"]
+    asked = {"query_status": "submitted", "job_id": job_id, "session_id": "ABCDEFGHIJKLMNOP", "seconds": 0.5, "n": 77}
+    seen = []
+    async with asyncio.timeout(30):
+        while "ready" not in seen:
+            said = await client.run(token=mine, **asked)
+            seen.append(said["query_status"])
+            assert (said["session_id"], said["job_monitor"]["job_id"]) == ("ABCDEFGHIJKLMNOP", job_id)
+            await asyncio.sleep(0.01)
+    assert seen[0] in ("submitted", "progress")
+    first, second = [(await client.run(token=mine, **asked)) for _ in range(2)]
+    assert first.pop("time_request") < second.pop("time_request")
+    assert first == second
+    assert (await client.run(403, token=hers, **asked))["exit_status"]["message"] == "Request not authorized"
+    house.dispatcher.instruments["squares"].declaration = replace(house.dispatcher.instruments["squares"].declaration, roles=("chosen",))
+    assert (await client.run(403, token=mine, **asked))["error"].startswith("RequestNotAuthorized()")
+
+
 async def test_instruments_are_listed_and_described(client):
     assert await client.get("api/instr-list", instrument="mock", token="") == ["echo", "squares"]
     assert await client.get("instr-list") == ["echo", "squares"]

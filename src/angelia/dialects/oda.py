@@ -116,6 +116,8 @@ class OdaDialect:
             answer = as_json({"error_message": "this method is not for this endpoint", "error": "MethodNotAllowed():"}, 405)
             return replace(answer, headers=(*answer.headers, (b"allow", methods.replace(" ", ", ").encode())))
         try:
+            if path == "/run_analysis" and (polled := await self._runs.polled(scope)) is not None:
+                return polled
             return await self._ask(endpoint, await read_request(scope, receive, self._most))
         except RoleMissing as error:
             return as_text(str(error), 403)

@@ -25,6 +25,7 @@ from angelia.model.declaration import Declaration
 from angelia.model.errors import Forbidden, IllegalStep, InvalidInput, NotFound
 from angelia.model.job import Job, JobState, Principal, Report, share_of
 from angelia.parameters import checked, missing_roles
+from angelia.wire.asgi import Scope
 
 CONTROL = frozenset(
     {
@@ -55,6 +56,7 @@ _ACTIONS: Mapping[str, JobState] = {
     "failed": JobState.FAILED,
 }
 """All other actions say that it is under way."""
+_TIME = b'"time_request": '
 _SECRETS = frozenset({"token", "secret", "work_dir", "file_name"})
 """What a call-back may hold and nobody is shown."""
 MOST_REPORT = 65_536
@@ -85,6 +87,16 @@ class Run:
         return self.asked.text("run_asynch") == "False" or self.asked.text("query_type") == "Dummy"
 
 
+@dataclass(slots=True)
+class Poll:
+    """A question that a client asks again and again in the same words, and what was answered last, but for the time."""
+
+    run: Run
+    job_id: int
+    changed_at: datetime | None = None
+    before: bytes = b""
+
+
 class OdaRuns:
     """`products_url` is where people see results."""
 
@@ -93,6 +105,7 @@ class OdaRuns:
     ) -> None:
         self._dispatcher, self._people, self._ids, self._now = dispatcher, people, ids, now
         self._products_url, self._before = products_url, before
+        self._polls: dict[bytes, Poll] = {}
         self._kept: dict[int, tuple[datetime, list[dict[str, Any]]]] = {}
 
     async def run_analysis(self, asked: Asked) -> Answer:
@@ -103,7 +116,36 @@ class OdaRuns:
         job = await self._job(run)
         if job is None:
             return self._refusal(run, "Request not authorized", f"The provided job_id={run.job_id} does not belong to your user account")
+        if run.query_status in WAITS and asked.address:
+            if len(self._polls) >= MOST_KEPT:
+                self._polls.clear()
+            self._polls[asked.address] = Poll(run, job.job_id)
         return await self._answer(run, job)
+
+    async def polled(self, scope: Scope) -> Answer | None:
+        """The answer to a question that was asked in the same words before; None where it must be read anew.
+
+        A client that waits asks each second: reading its parameters and writing the same answer is most of what that costs. The job is looked
+        at each time, and so is the end of the token.
+        """
+        poll = self._polls.get(scope["query_string"]) if scope["method"] == "GET" else None
+        if poll is None:
+            return None
+        run, now = poll.run, self._now()
+        claims = run.guest.claims
+        is_over = claims is not None and claims.expires_at is not None and claims.expires_at <= now
+        instrument = self._dispatcher.instruments.get(run.declaration.name)
+        if is_over or instrument is None or instrument.declaration is not run.declaration:
+            return None
+        try:
+            job = await self._dispatcher.job(run.guest.principal, poll.job_id)
+        except NotFound:
+            return None
+        if poll.changed_at != job.changed_at:
+            whole = (await self._answer(run, job)).body
+            # The time is the last thing in it.
+            poll.before, poll.changed_at = whole[: whole.rindex(_TIME) + len(_TIME)], job.changed_at
+        return Answer(200, b"%b%r}" % (poll.before, now.timestamp()))
 
     async def call_back(self, asked: Asked) -> Answer:
         """What a back end says of its job, with the secret of this job. What comes late or twice changes nothing, and is no error."""

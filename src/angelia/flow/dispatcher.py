@@ -10,6 +10,7 @@ from typing import Any
 
 from angelia import telemetry
 from angelia.flow.job_files import JobFiles
+from angelia.flow.job_reads import JobReads
 from angelia.flow.job_runner import Held, JobPatience, JobRunner, cancel_quietly
 from angelia.flow.job_voice import JobVoice
 from angelia.inlet import Accept
@@ -97,6 +98,7 @@ class Dispatcher:
         self._base_url, self._secret, self._wake = base_url, secret, wake
         self._policy = policy or JobPolicy()
         self.files = JobFiles(folder)
+        self._reads = JobReads(store)
         self._voice = JobVoice(store, accept, base_url, self._title)
         self._runner = JobRunner(store, self.files, self._work, now, self._has_ended, self._policy.patience)
         self._held: dict[int, Held] = {}
@@ -154,7 +156,7 @@ class Dispatcher:
 
     async def job(self, principal: Principal, job_id: int) -> Job:
         """One of hers. To others there is none."""
-        found = await self._store.job(job_id)
+        found = await self._reads.job(job_id)
         if found is None or not found.is_of(principal):
             raise NotFound("there is no such job")
         return found
@@ -276,8 +278,10 @@ class Dispatcher:
         rooms = self._rooms()
         claimed = await self._store.claim_jobs(rooms, LEASE, now, AT_ONCE) if rooms else []
         for claim in claimed:
-            if claim.job.job_id in self._held:
-                continue  # our own lease ran out while the store took nothing: the task that has it finds its fence old
+            if (before := self._held.get(claim.job.job_id)) is not None:
+                if before.job.attempt == claim.job.attempt or before.task is None:
+                    continue  # our own lease ran out while the store took nothing: the task that has it finds its fence old
+                before.task.cancel()  # it was ended and is wanted again, and the task of the attempt before has not looked since
             held = Held(claim.job, claim.is_first, asyncio.Event())
             held.task = asyncio.create_task(self._carry(held), name=f"job {claim.job.public_id}")
             self._held[claim.job.job_id] = held
@@ -307,7 +311,8 @@ class Dispatcher:
         except Exception:  # noqa: BLE001 - one job must not end the others; its lease brings it back
             telemetry.log.exception("job_left", job=held.job.public_id)
         finally:
-            self._held.pop(held.job.job_id, None)
+            if self._held.get(held.job.job_id) is held:
+                del self._held[held.job.job_id]
             self._wake()
 
     async def drain(self) -> None:
