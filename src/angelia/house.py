@@ -204,6 +204,7 @@ class House:
             base_url=self.settings.house.base_url,
             secret=self.secret,
             wake=self._wake("dispatcher", "jobs"),
+            tell_others=lambda: self.store.wake("reports"),
             policy=JobPolicy(most_waiting=told.most_waiting, most_bytes=told.most_bytes, keep=timedelta(days=told.keep_days), patience=patience),
         )
 
@@ -374,10 +375,13 @@ class House:
             "deliveries": ("relay",),
             "transitions": ("crier", "herald"),
             "jobs": ("dispatcher",),
+            "reports": ("dispatcher",),
             "people": STAGES,
             "inboxes": (),
         }
         async for topic in self.store.hints():
+            if topic == "reports":
+                self.dispatcher.hear()
             for stage in topics.get(topic, STAGES):
                 self.hints[stage]()
 

@@ -92,10 +92,12 @@ class Dispatcher:
         base_url: str,
         secret: bytes,
         wake: Callable[[], None],
+        tell_others: Callable[[], None] = lambda: None,
         policy: JobPolicy | None = None,
     ) -> None:
         self._store, self.instruments, self._new_id, self._now = store, instruments, new_id, now
         self._base_url, self._secret, self._wake = base_url, secret, wake
+        self._tell_others, self._is_told = tell_others, False
         self._policy = policy or JobPolicy()
         self.files = JobFiles(folder)
         self._reads = JobReads(store)
@@ -261,9 +263,15 @@ class Dispatcher:
         if (held := self._held.get(job_id)) is not None:
             held.job = replace(changed, fence=held.job.fence)
             held.hurry.set()
+        elif not changed.state.is_final:
+            self._tell_others()
         if changed.state.is_final:
             self._has_ended(changed)
         return True
+
+    def hear(self) -> None:
+        """Another process has taken a call-back: the next turn looks whether it was for a job that is held here."""
+        self._is_told = True
 
     # The stage
 
@@ -274,6 +282,7 @@ class Dispatcher:
         return said + taken
 
     async def _take(self, now: datetime) -> int:
+        await self._look_at_held()
         await self._renew(now)
         rooms = self._rooms()
         claimed = await self._store.claim_jobs(rooms, LEASE, now, AT_ONCE) if rooms else []
@@ -292,6 +301,17 @@ class Dispatcher:
         for held in self._held.values():
             used[held.job.instrument] = used.get(held.job.instrument, 0) + 1
         return {name: max(0, instrument.most_at_once - used.get(name, 0)) for name, instrument in self.instruments.items()}
+
+    async def _look_at_held(self) -> None:
+        """Those that were changed elsewhere are asked for at once, and not when their poll is due."""
+        if not self._is_told:
+            return
+        self._is_told = False
+        if held := dict(self._held):
+            there = await self._store.jobs_by_id(list(held))
+            for job_id, one in held.items():
+                if job_id not in there or there[job_id].changed_at != one.job.changed_at:
+                    one.hurry.set()
 
     async def _renew(self, now: datetime) -> None:
         if not self._held or monotonic() - self._renewed_at < RENEW_EVERY:
