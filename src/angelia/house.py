@@ -202,6 +202,7 @@ class House:
             now,
             folder=folder / "jobs",
             base_url=self.settings.house.base_url,
+            products_url=self.settings.oda.products_url.rstrip("/"),
             secret=self.secret,
             wake=self._wake("dispatcher", "jobs"),
             tell_others=lambda: self.store.wake("reports"),

@@ -18,6 +18,7 @@ from angelia.dialects.oda_wire import job_number, wire_id
 from angelia.model.errors import BadSettings
 from angelia.model.job import Principal, callback_secret
 from angelia.settings import load
+from angelia.store import InboxQuery
 from angelia.wire.site_tokens import SiteTokens
 from angelia_testing.live import served
 
@@ -279,6 +280,35 @@ async def test_a_call_back_needs_the_secret_of_its_job(client, house):
     assert failed["query_status"] == "failed"
     assert failed["exit_status"]["message"] == "the disk is full"
     await client.get("call_back", job_id=job_id, action="failed", secret=secret, message="twice")
+
+
+@pytest.mark.parametrize(
+    ("row", "token_with_it"),
+    [("C13 expired", token(exp=5)), ("C13b garbage", "rubbish"), ("C14 of another", token("bob@example.org")), ("C10d without a time", "")],
+)
+async def test_the_word_of_a_back_end_counts_whatever_token_comes_with_it_and_is_told_to_the_owner(client, house, row, token_with_it):
+    """Deviations that are wanted: only the secret of the job opens it, and only who asked for it is told."""
+    await client.run(instrument="echo", product="echo", token=token("bob@example.org"))
+    reply = await client.run(token=token(), seconds=30, n=11)
+    job_id = reply["job_monitor"]["job_id"]
+    async with asyncio.timeout(30):
+        while (job := await house.store.job(job_number(job_id))).state.label != "running":
+            await asyncio.sleep(0.02)
+    await client.get("call_back", job_id=job_id, action="failed", secret=callback_secret(house.secret, job), token=token_with_it, message="no star")
+    assert (await house.store.job(job.job_id)).state.label == "failed"
+    alice = await house.store.person("alice@example.org")
+    async with asyncio.timeout(30):
+        while not [item for item in await house.store.inbox(alice.person_id, InboxQuery()) if item.message.type == "job.squares.failed"]:
+            await asyncio.sleep(0.05)
+    bob = await house.store.person("bob@example.org")
+    assert not [item for item in await house.store.inbox(bob.person_id, InboxQuery()) if item.message.type.startswith("job.squares")]
+
+
+async def test_call_backs_that_mean_nothing_are_refused_and_no_fault_of_ours(client):
+    """C15, C18: an unknown job, a time that is no number."""
+    await client.get("call_back", 403, job_id="0123456789abcdef", action="failed", token=token(), secret="x")
+    for time in ("soon", "nan", "1e999"):
+        await client.get("call_back", 400, job_id="0123456789abcdef", action="done", secret="x", time_original_request=time)
 
 
 async def test_jobs_are_inspected_by_those_who_may(client):

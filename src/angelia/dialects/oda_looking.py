@@ -11,6 +11,7 @@ from angelia.dialects.oda_runs import JOB_STATUS
 from angelia.dialects.oda_wire import Answer, Asked, NotUnderstood, as_json, job_number, redirect
 from angelia.flow.dispatcher import Dispatcher
 from angelia.model.job import HistoryRow, Job, JobState, Principal
+from angelia.planning.job_news import request_address
 
 ACTION = "inspect the state for a given job_id"
 ROLE = "job manager"
@@ -91,17 +92,10 @@ class OdaLooking:
             return self._failed(str(error), error.status)
         if job is None:
             return self._failed("Request not authorized", 403)
-        return redirect(whole_address(job, self._products_url))
+        return redirect(request_address(job, self._products_url))
 
     def _failed(self, text: str, status: int) -> Answer:
         return redirect(f"{self._products_url}?{urlencode({'error_message': text, 'status_code': status})}")
-
-
-def whole_address(job: Job, products_url: str) -> str:
-    """With all parameters, sorted: it asks for the same again."""
-    given = {name: value for name, value in job.values.items() if value is not None}
-    given |= {"instrument": job.instrument, "product_type": job.product, "query_status": "new", "query_type": "Real", "use_scws": "no"}
-    return f"{products_url}?{urlencode(sorted(given.items()))}"
 
 
 def _flat(job: Job, name: str, content: dict[str, Any]) -> dict[str, Any]:

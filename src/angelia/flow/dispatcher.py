@@ -90,6 +90,7 @@ class Dispatcher:
         *,
         folder: Path,
         base_url: str,
+        products_url: str = "",
         secret: bytes,
         wake: Callable[[], None],
         tell_others: Callable[[], None] = lambda: None,
@@ -101,7 +102,7 @@ class Dispatcher:
         self._policy = policy or JobPolicy()
         self.files = JobFiles(folder)
         self._reads = JobReads(store)
-        self._voice = JobVoice(store, accept, base_url, self._title)
+        self._voice = JobVoice(store, accept, base_url, self._title, products_url)
         self._runner = JobRunner(store, self.files, self._work, now, self._has_ended, self._policy.patience)
         self._held: dict[int, Held] = {}
         self._renewed_at = monotonic()

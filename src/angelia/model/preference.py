@@ -140,4 +140,6 @@ class Site:
     pull: frozenset[str] = frozenset({"web", "feed"})
     presets: Mapping[str, Preset] = field(default_factory=dict)
     digest_schedule: str = "daily"
+    jobs: Mapping[str, NewsWish] = field(default_factory=dict)
+    """By agent: how people are told of their jobs where neither they nor their tokens say."""
     hourly_cap: int = 30

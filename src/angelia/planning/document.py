@@ -111,11 +111,12 @@ def parse_site(document: Document) -> Site:
         pull=frozenset(_texts(document.get("pull", ["web", "feed"]), "pull")),
         presets={key: _preset(key, value, names) for key, value in presets.items()},
         digest_schedule=_text(document.get("digest_schedule", "daily"), "digest_schedule"),
+        jobs={agent: _news(said, f"jobs.{agent}") for agent, said in _table(document.get("jobs", {}), "jobs").items()},
         hourly_cap=_whole(document.get("hourly_cap", 30), "hourly_cap", 1, 100_000),
     )
 
 
-_SITE_KEYS = frozenset(["preferences", "audience", "locks", "schedules", "interruptive", "pull", "presets", "digest_schedule", "hourly_cap"])
+_SITE_KEYS = frozenset(["preferences", "audience", "locks", "schedules", "interruptive", "pull", "presets", "digest_schedule", "hourly_cap", "jobs"])
 
 
 def _scopes(value: object, path: str, names: frozenset[str] | None) -> dict[str, Statements]:
