@@ -15,12 +15,14 @@ import pytest
 from angelia.dialects.oda_ids import legacy_id
 from angelia.dialects.oda_settings import OdaSettings
 from angelia.dialects.oda_wire import job_number, wire_id
+from angelia.model.delivery import Later, State
 from angelia.model.errors import BadSettings
 from angelia.model.job import Principal, callback_secret
 from angelia.settings import load
 from angelia.store import InboxQuery
 from angelia.wire.site_tokens import SiteTokens
 from angelia_testing.live import served
+from angelia_testing.recording import RecordingAgent
 
 SECRET = "secretkey_test"
 DECLARATION = """
@@ -67,7 +69,15 @@ def settings(tmp_path):
 
 
 @pytest.fixture
-async def client(bench, house, outside):
+def mail(house, monkeypatch):
+    """Nothing leaves."""
+    made = RecordingAgent()
+    monkeypatch.setattr(house.agents["mail"], "deliver", made.deliver)
+    return made
+
+
+@pytest.fixture
+async def client(bench, house, outside, mail):
     await bench.person("carol")
     task = asyncio.create_task(house.work())
     yield Client(outside)
@@ -333,6 +343,38 @@ async def test_jobs_are_inspected_by_those_who_may(client):
     assert flat["job_monitor"][-1]["job_monitor_content"]["status"] == "done"
     assert (await client.get("inspect-user-state", token=token("bob@example.org")))["records"] == []
     assert (await client.get("inspect-user-state", token=token("bob@example.org"), job_id=job_id))["records"] == []
+
+
+async def test_what_was_mailed_of_a_job_stands_in_its_history(client, mail):
+    mine = token(roles="job manager", tem=0)
+    reply = await client.run(token=mine, n=6, query_type="Dummy", what="raise")
+    asked = {"token": mine, "job_id": reply["job_monitor"]["job_id"]}
+    async with asyncio.timeout(30):
+        while not (said := (await client.get("inspect-state", **asked))["records"][0])["email_history"]:
+            await asyncio.sleep(0.05)
+    (letter,) = said["email_history"]
+    assert letter["fn"].startswith("email_history/email_failed_")
+    assert letter["ctime"] >= said["ctime"]
+    assert said["matrix_message_history"] == []
+    assert len(mail.letters) == 1
+
+
+async def test_a_mail_that_can_not_leave_is_no_matter_of_the_request(client, mail, house):
+    """S13, C16: it is tried again later, the request is answered all the same, and what did not leave stands in no history."""
+    mail.answer = lambda letter: Later("the server refuses")
+    mine = token("bob@example.org", "job manager")
+    reply = await client.run(token=mine, n=6, query_type="Dummy", what="raise")
+    assert reply["query_status"] == "failed"
+    async with asyncio.timeout(30):
+        while not mail.letters:
+            await asyncio.sleep(0.02)
+    (record,) = (await client.get("inspect-state", token=mine, job_id=reply["job_monitor"]["job_id"]))["records"]
+    assert record["email_history"] == []
+    bob = await house.store.person("bob@example.org")
+    async with asyncio.timeout(30):
+        while not (waiting := await house.store.list_deliveries(states={State.DUE}, agent="mail", person_id=bob.person_id)):
+            await asyncio.sleep(0.02)
+    assert waiting[0].last_error == "the server refuses"
 
 
 async def test_tokens_are_refreshed_and_their_wishes_changed(client):

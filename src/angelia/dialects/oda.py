@@ -63,7 +63,7 @@ class OdaDialect:
         self._people = OdaPeople(store, tokens, now, changed, site=site, agents=agents, is_old="codes" in settings.before)
         ids = self._ids = JobIds(dispatcher, is_legacy="ids" in settings.before)
         self._runs = OdaRuns(dispatcher, self._people, ids, now, self._products_url, settings.before)
-        self._looking = OdaLooking(dispatcher, self._people, ids, now, self._products_url)
+        self._looking = OdaLooking(dispatcher, self._people, ids, store, now, self._products_url)
         self._files = OdaFiles(dispatcher, self._people, ids, now, folder, self._products_url)
         self._endpoints = self._table()
 

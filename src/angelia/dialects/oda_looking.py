@@ -6,17 +6,23 @@ from typing import Any
 from urllib.parse import urlencode
 
 from angelia.dialects.oda_ids import JobIds
-from angelia.dialects.oda_people import OdaPeople
+from angelia.dialects.oda_people import CHAT, MAIL, OdaPeople
 from angelia.dialects.oda_runs import JOB_STATUS
 from angelia.dialects.oda_wire import Answer, Asked, NotUnderstood, as_json, job_number, redirect
 from angelia.flow.dispatcher import Dispatcher
+from angelia.flow.job_voice import message_type
+from angelia.model.delivery import Delivery, State
 from angelia.model.job import HistoryRow, Job, JobState, Principal
+from angelia.model.message import HOUSE, Message
 from angelia.planning.job_news import request_address
+from angelia.store import Store
 
 ACTION = "inspect the state for a given job_id"
 ROLE = "job manager"
 RECENT_DAYS = 3.0
 PAGE = 200
+MOST_WITH_LETTERS = 20
+"""Jobs of one look whose letters are looked up; to see those of another, ask for it by its id."""
 MOST_LOOKED_AT = 2_000
 """Jobs that one look without an id goes through."""
 _RESOLVED = ("job_id", "session_id", "token")
@@ -25,8 +31,9 @@ _RESOLVED = ("job_id", "session_id", "token")
 class OdaLooking:
     """What became of jobs, for their owners and for those who look after them."""
 
-    def __init__(self, dispatcher: Dispatcher, people: OdaPeople, ids: JobIds, now: Callable[[], datetime], products_url: str) -> None:
-        self._dispatcher, self._people, self._ids, self._now, self._products_url = dispatcher, people, ids, now, products_url
+    def __init__(self, dispatcher: Dispatcher, people: OdaPeople, ids: JobIds, store: Store, now: Callable[[], datetime], products_url: str) -> None:
+        self._dispatcher, self._people, self._ids, self._now = dispatcher, people, ids, now
+        self._store, self._products_url = store, products_url
 
     async def inspect_state(self, asked: Asked) -> Answer:
         """Everybody's jobs, for job managers."""
@@ -41,8 +48,10 @@ class OdaLooking:
         jobs = await self._found(asked, principal)
         is_grouped, has_parameters = asked.is_true("group_by_job"), not asked.is_true("exclude_analysis_parameters")
         records = []
-        for job in jobs:
+        for place, job in enumerate(jobs):
             content = await self._content(job, principal, has_parameters=has_parameters)
+            if place < MOST_WITH_LETTERS:
+                content |= await self._letters(job)
             name = self._ids.name(job, job.owner)
             records.append(_grouped(job, name, content) if is_grouped else _flat(job, name, content))
         return as_json({"records": records})
@@ -79,6 +88,23 @@ class OdaLooking:
             parameters = {**job.values, "instrument": job.instrument, "product_type": job.product, "session_id": job.session}
             content["analysis_parameters"] = parameters | {"token": {"sub": job.owner} if job.owner else None}
         return content
+
+    async def _letters(self, job: Job) -> dict[str, Any]:
+        """What its owner was told of it, by mail and by chat, oldest first."""
+        person = await self._store.person(job.owner) if job.owner else None
+        if person is None:
+            return {}
+        subtree = message_type(job.instrument, job.state).rpartition(".")[0]
+        there = await self._store.list_messages(person_id=person.person_id, subtree=subtree, source=HOUSE, limit=PAGE)
+        about = {message.message_id: message for message in there if message.object == job.public_id}
+        if not about:
+            return {}
+        told: dict[str, list[dict[str, Any]]] = {}
+        for key, agent, name in (("email_history", MAIL, "email"), ("matrix_message_history", CHAT, "matrix_message")):
+            letters = await self._store.list_deliveries(states={State.DELIVERED}, agent=agent, person_id=person.person_id, limit=PAGE)
+            ours = [letter for letter in letters if letter.message_id in about]
+            told[key] = [_letter(letter, about[letter.message_id or 0], job, name) for letter in reversed(ours)]
+        return told
 
     async def resolve_job_url(self, asked: Asked) -> Answer:
         """From the short address of a job to the request with all its parameters."""
@@ -126,6 +152,18 @@ def _monitor(job: Job, name: str, row: HistoryRow) -> dict[str, Any]:
         "ctime_isot": row.at.strftime("%Y-%m-%dT%H:%M:%S"),
         "fn": f"job_monitor_{row.number}.json",
         "job_monitor_content": said,
+    }
+
+
+def _letter(letter: Delivery, message: Message, job: Job, name: str) -> dict[str, Any]:
+    """Named as the files of old were: what it said, when it left, when the job was first asked for."""
+    at = letter.ended_at or message.received_at
+    state = "submitted" if message.params.get("state") == JobState.QUEUED.label else str(message.params.get("state"))
+    suffix = "email" if name == "email" else "json"
+    return {
+        "ctime": at.timestamp(),
+        "ctime_isot": at.strftime("%Y-%m-%dT%H:%M:%S"),
+        "fn": f"{name}_history/{name}_{state}_{at.timestamp():.3f}_{job.created_at.timestamp():.3f}.{suffix}",
     }
 
 
