@@ -53,6 +53,7 @@ from angelia.flow.streams import Streams
 from angelia.flow.transitions import Crier, ForgetExperiments, Form, Herald, Outlets
 from angelia.flow.verification import code_letter, verification_link
 from angelia.flow.voice import Voice
+from angelia.inlet import Accept
 from angelia.inlets.amqp import AmqpInlet, Binding, ExchangeInlet
 from angelia.inlets.http import HttpInlet
 from angelia.inlets.mail import MailInlet
@@ -83,7 +84,7 @@ from angelia.web.stream.forms import dumped
 from angelia.web.stream.gate import StreamGate
 from angelia.web.stream.native import Room
 from angelia.wire.admission import Admission
-from angelia.wire.asgi import App
+from angelia.wire.asgi import App, Receive, Scope, Send
 from angelia.wire.callers import Callers
 from angelia.wire.server import Limits, Server, protocol
 from angelia.wire.socket import Socket
@@ -230,8 +231,10 @@ class House:
             now,
             folder=folder / "jobs",
             base_url=self.settings.house.base_url,
+            products_url=self.settings.oda.products_url.rstrip("/"),
             secret=self.secret,
             wake=self._wake("dispatcher", "jobs"),
+            tell_others=lambda: self.store.wake("reports"),
             policy=JobPolicy(most_waiting=told.most_waiting, most_bytes=told.most_bytes, keep=timedelta(days=told.keep_days), patience=patience),
         )
 
@@ -280,12 +283,7 @@ class House:
         self.framework = Late(context, api_maker)
         bonfire = BonfireDialect(self.framework, self.store, callers, now, self._wake_transitions, web.max_body)
         hermes = HermesDialect(bonfire, accept, callers, self.store, now)
-        analyses = OdaDialect(
-            hermes, self.dispatcher, self.store, accept, now, self._changed,
-            settings=self.settings.oda, base_url=self.settings.house.base_url, folder=self.settings.data_dir.resolve() / "oda", most=web.max_body,
-            site=lambda: self.people.site, agents=frozenset(self.agents),
-        )  # fmt: skip
-        inlet = HttpInlet(analyses, accept, callers, now, web.max_body)
+        inlet = HttpInlet(self._analyses(hermes, accept), accept, callers, now, web.max_body)
         gate: App = self._gate(inlet, callers, context.sessions)
         base_url = self.settings.house.base_url
         gate = NtfyDialect(gate, NtfyHub(self.store, self.sources, self.streams, accept, callers, now, _shown, base_url, web.max_body))
@@ -295,6 +293,23 @@ class House:
         """What the first page would wait for; nothing without a web side."""
         if self.framework is not None:
             await self.framework.load()
+
+    def _analyses(self, behind: App, accept: Accept) -> OdaDialect:
+        return OdaDialect(
+            behind, self.dispatcher, self.store, accept, now, self._changed,
+            settings=self.settings.oda, base_url=self.settings.house.base_url, folder=self.settings.data_dir.resolve() / "oda",
+            most=self.settings.web.max_body, site=lambda: self.people.site, agents=frozenset(self.agents),
+        )  # fmt: skip
+
+    def analyses_app(self) -> App:
+        """The analysis service alone, for a port of its own."""
+        accept = traced_accept(self.intake.accept) if tracing.is_on() else self.intake.accept
+        dialect = self._analyses(_nothing_behind, accept)
+
+        async def alone(scope: Scope, receive: Receive, send: Send) -> None:
+            await dialect.at_root(scope, receive, send)
+
+        return traced_app(alone) if tracing.is_on() else alone
 
     def _gate(self, behind: App, callers: Callers, sessions: Sessions) -> App:
         """Live streams, before all else."""
@@ -403,10 +418,13 @@ class House:
             "deliveries": ("relay",),
             "transitions": ("crier", "herald"),
             "jobs": ("dispatcher",),
+            "reports": ("dispatcher",),
             "people": STAGES,
             "inboxes": (),
         }
         async for topic in self.store.hints():
+            if topic == "reports":
+                self.dispatcher.hear()
             for stage in topics.get(topic, STAGES):
                 self.hints[stage]()
 
@@ -531,18 +549,18 @@ async def serve(settings: Settings, *, roles: Iterable[str] = ("web", "work"), r
     async with House.open(settings) as house:
         loop = asyncio.get_running_loop()
         tasks: list[asyncio.Task[None]] = []
-        server = Server(_uvicorn(house, settings)) if "web" in roles else None
+        servers = _servers(house, settings) if "web" in roles else []
 
         def stop() -> None:
             house.stop()
-            if server is not None:
+            for server in servers:
                 server.should_exit = True
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop)
-        if server is not None:
+        for server in servers:
             tasks.append(asyncio.create_task(server.serve()))
-            while not server.started and not tasks[0].done():
+            while not server.started and not tasks[-1].done():
                 await asyncio.sleep(0.005)
         if "work" in roles:
             tasks.append(asyncio.create_task(house.work()))
@@ -559,13 +577,23 @@ async def serve(settings: Settings, *, roles: Iterable[str] = ("web", "work"), r
         telemetry.log.info("stopped")
 
 
-def _uvicorn(house: House, settings: Settings) -> uvicorn.Config:
+def _servers(house: House, settings: Settings) -> list[Server]:
+    """One for everything, and one for the analysis service where it has a port of its own."""
+    apps = {settings.web.port: house.app()} | ({settings.oda.port: house.analyses_app()} if settings.oda.port else {})
+    return [Server(_uvicorn(app, port, settings)) for port, app in apps.items()]
+
+
+async def _nothing_behind(scope: Scope, receive: Receive, send: Send) -> None:
+    raise OSError("nothing is behind the analysis service here")
+
+
+def _uvicorn(app: App, port: int, settings: Settings) -> uvicorn.Config:
     web = settings.web
     limits = Limits(web.head_timeout, web.body_timeout, web.answer_timeout, settings.hosts)
     return uvicorn.Config(
-        house.app(),
+        app,
         host=web.host,
-        port=web.port,
+        port=port,
         loop="uvloop",
         http=protocol(limits),
         ws=Socket,

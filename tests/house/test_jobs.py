@@ -336,6 +336,23 @@ async def test_cancel_and_retry(working, scripted):
     await ask(working, "alice", "POST", f"/api/v1/jobs/{job['id']}/retry", None, 409)
 
 
+async def test_a_retry_does_not_wait_for_the_attempt_before(working, scripted):
+    """The task of the first attempt hangs in a question to its instrument, for longer than anybody waits."""
+
+    async def hang():
+        await asyncio.sleep(3_600)
+
+    scripted.on_poll = lambda work: hang() if work.attempt == 1 else None
+    job = await submitted(working)
+    async with asyncio.timeout(20):
+        while not scripted.started:
+            await asyncio.sleep(0.01)
+    await ask(working, "alice", "POST", f"/api/v1/jobs/{job['id']}/cancel", None, 200)
+    await ask(working, "alice", "POST", f"/api/v1/jobs/{job['id']}/retry", None, 200)
+    job = await until(working, job["id"])
+    assert (job["state"], job["attempt"]) == ("done", 2)
+
+
 async def test_call_backs_are_taken_once_in_order_and_only_with_the_secret(working, house, scripted):  # F43, D2
     scripted.is_done = False
     job = await submitted(working)

@@ -5,15 +5,24 @@ import gzip
 import io
 import json
 import tarfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from urllib.parse import parse_qs, urlsplit
 
+import httpx2
 import pytest
 
+from angelia.dialects.oda_ids import legacy_id
+from angelia.dialects.oda_settings import OdaSettings
 from angelia.dialects.oda_wire import job_number, wire_id
-from angelia.model.job import callback_secret
+from angelia.model.delivery import Later, State
+from angelia.model.errors import BadSettings
+from angelia.model.job import Principal, callback_secret
 from angelia.settings import load
+from angelia.store import InboxQuery
 from angelia.wire.site_tokens import SiteTokens
+from angelia_testing.live import served
+from angelia_testing.recording import RecordingAgent
 
 SECRET = "secretkey_test"
 DECLARATION = """
@@ -60,7 +69,15 @@ def settings(tmp_path):
 
 
 @pytest.fixture
-async def client(bench, house, outside):
+def mail(house, monkeypatch):
+    """Nothing leaves."""
+    made = RecordingAgent()
+    monkeypatch.setattr(house.agents["mail"], "deliver", made.deliver)
+    return made
+
+
+@pytest.fixture
+async def client(bench, house, outside, mail):
     await bench.person("carol")
     task = asyncio.create_task(house.work())
     yield Client(outside)
@@ -211,6 +228,27 @@ async def test_a_token_that_was_good_ends_all_the_same(client):
             await asyncio.sleep(0.1)
 
 
+async def test_who_asks_again_in_the_same_words_hears_what_is_true_now(client, house):
+    mine, hers = token(), token("bob@example.org")
+    reply = await client.run(token=mine, seconds=0.5, n=77)
+    job_id = reply["job_monitor"]["job_id"]
+    asked = {"query_status": "submitted", "job_id": job_id, "session_id": "ABCDEFGHIJKLMNOP", "seconds": 0.5, "n": 77}
+    seen = []
+    async with asyncio.timeout(30):
+        while "ready" not in seen:
+            said = await client.run(token=mine, **asked)
+            seen.append(said["query_status"])
+            assert (said["session_id"], said["job_monitor"]["job_id"]) == ("ABCDEFGHIJKLMNOP", job_id)
+            await asyncio.sleep(0.01)
+    assert seen[0] in ("submitted", "progress")
+    first, second = [(await client.run(token=mine, **asked)) for _ in range(2)]
+    assert first.pop("time_request") < second.pop("time_request")
+    assert first == second
+    assert (await client.run(403, token=hers, **asked))["exit_status"]["message"] == "Request not authorized"
+    house.dispatcher.instruments["squares"].declaration = replace(house.dispatcher.instruments["squares"].declaration, roles=("chosen",))
+    assert (await client.run(403, token=mine, **asked))["error"].startswith("RequestNotAuthorized()")
+
+
 async def test_instruments_are_listed_and_described(client):
     assert await client.get("api/instr-list", instrument="mock", token="") == ["echo", "squares"]
     assert await client.get("instr-list") == ["echo", "squares"]
@@ -256,6 +294,35 @@ async def test_a_call_back_needs_the_secret_of_its_job(client, house):
     await client.get("call_back", job_id=job_id, action="failed", secret=secret, message="twice")
 
 
+@pytest.mark.parametrize(
+    ("row", "token_with_it"),
+    [("C13 expired", token(exp=5)), ("C13b garbage", "rubbish"), ("C14 of another", token("bob@example.org")), ("C10d without a time", "")],
+)
+async def test_the_word_of_a_back_end_counts_whatever_token_comes_with_it_and_is_told_to_the_owner(client, house, row, token_with_it):
+    """Deviations that are wanted: only the secret of the job opens it, and only who asked for it is told."""
+    await client.run(instrument="echo", product="echo", token=token("bob@example.org"))
+    reply = await client.run(token=token(), seconds=30, n=11)
+    job_id = reply["job_monitor"]["job_id"]
+    async with asyncio.timeout(30):
+        while (job := await house.store.job(job_number(job_id))).state.label != "running":
+            await asyncio.sleep(0.02)
+    await client.get("call_back", job_id=job_id, action="failed", secret=callback_secret(house.secret, job), token=token_with_it, message="no star")
+    assert (await house.store.job(job.job_id)).state.label == "failed"
+    alice = await house.store.person("alice@example.org")
+    async with asyncio.timeout(30):
+        while not [item for item in await house.store.inbox(alice.person_id, InboxQuery()) if item.message.type == "job.squares.failed"]:
+            await asyncio.sleep(0.05)
+    bob = await house.store.person("bob@example.org")
+    assert not [item for item in await house.store.inbox(bob.person_id, InboxQuery()) if item.message.type.startswith("job.squares")]
+
+
+async def test_call_backs_that_mean_nothing_are_refused_and_no_fault_of_ours(client):
+    """C15, C18: an unknown job, a time that is no number."""
+    await client.get("call_back", 403, job_id="0123456789abcdef", action="failed", token=token(), secret="x")
+    for time in ("soon", "nan", "1e999"):
+        await client.get("call_back", 400, job_id="0123456789abcdef", action="done", secret="x", time_original_request=time)
+
+
 async def test_jobs_are_inspected_by_those_who_may(client):
     reply = await client.run(token=token(), n=5, query_type="Dummy")
     job_id = reply["job_monitor"]["job_id"]
@@ -278,6 +345,38 @@ async def test_jobs_are_inspected_by_those_who_may(client):
     assert flat["job_monitor"][-1]["job_monitor_content"]["status"] == "done"
     assert (await client.get("inspect-user-state", token=token("bob@example.org")))["records"] == []
     assert (await client.get("inspect-user-state", token=token("bob@example.org"), job_id=job_id))["records"] == []
+
+
+async def test_what_was_mailed_of_a_job_stands_in_its_history(client, mail):
+    mine = token(roles="job manager", tem=0)
+    reply = await client.run(token=mine, n=6, query_type="Dummy", what="raise")
+    asked = {"token": mine, "job_id": reply["job_monitor"]["job_id"]}
+    async with asyncio.timeout(30):
+        while not (said := (await client.get("inspect-state", **asked))["records"][0])["email_history"]:
+            await asyncio.sleep(0.05)
+    (letter,) = said["email_history"]
+    assert letter["fn"].startswith("email_history/email_failed_")
+    assert letter["ctime"] >= said["ctime"]
+    assert said["matrix_message_history"] == []
+    assert len(mail.letters) == 1
+
+
+async def test_a_mail_that_can_not_leave_is_no_matter_of_the_request(client, mail, house):
+    """S13, C16: it is tried again later, the request is answered all the same, and what did not leave stands in no history."""
+    mail.answer = lambda letter: Later("the server refuses")
+    mine = token("bob@example.org", "job manager")
+    reply = await client.run(token=mine, n=6, query_type="Dummy", what="raise")
+    assert reply["query_status"] == "failed"
+    async with asyncio.timeout(30):
+        while not mail.letters:
+            await asyncio.sleep(0.02)
+    (record,) = (await client.get("inspect-state", token=mine, job_id=reply["job_monitor"]["job_id"]))["records"]
+    assert record["email_history"] == []
+    bob = await house.store.person("bob@example.org")
+    async with asyncio.timeout(30):
+        while not (waiting := await house.store.list_deliveries(states={State.DUE}, agent="mail", person_id=bob.person_id)):
+            await asyncio.sleep(0.02)
+    assert waiting[0].last_error == "the server refuses"
 
 
 async def test_tokens_are_refreshed_and_their_wishes_changed(client):
@@ -425,3 +524,78 @@ def test_ids_on_the_wire_lead_back(number):
 def test_neighbours_differ_from_the_first_digits_on():
     begin = 7_000_000_000_000_000
     assert len({wire_id(begin + step)[:8] for step in range(2_000)}) > 1_990
+
+
+LEGACY = [
+    # Recorded on the old dispatcher: what was asked, and the id that it gave.
+    (
+        {
+            "query_type": "Real", "instrument": "empty-async", "product_type": "dummy", "src_name": "1E 1740.7-2942", "RA": 265.97845833, "DEC": -29.74516667,
+            "T1": "2017-03-06T13:26:48.000", "T_format": "isot", "T2": "2017-03-06T15:32:27.000", "sub": "mtm@mtmco.net",
+        },
+        "9b75cf0d718a7b1d",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("said", "job_id"), LEGACY)
+def test_the_old_sums_are_made_as_they_were(said, job_id):
+    assert legacy_id(said) == job_id
+    assert legacy_id(dict(reversed(said.items()))) == job_id
+    assert legacy_id({**said, "RA": 256.97845833}) == job_id
+    assert legacy_id({**said, "sub": "alice@example.org"}) != job_id
+
+
+class TestAsBefore:
+    @pytest.fixture
+    def settings(self, settings):
+        return replace(settings, oda=replace(settings.oda, as_before="ids, pickles, reruns, codes"))
+
+    async def test_ids_are_sums_of_what_is_asked_and_lead_to_the_job(self, client):
+        mine = token(roles="job manager")
+        reply = await client.run(token=mine, n="0.003", session_id="ABCDEFGHIJKLMNOP")
+        job_id = reply["job_monitor"]["job_id"]
+        said = {
+            key: value
+            for key, value in reply["products"]["analysis_parameters"].items()
+            if value is not None and key not in ("session_id", "query_status")
+        }
+        assert job_id == legacy_id({**said, "sub": "alice@example.org"})
+        done, _ = await client.until_done(reply, token=mine)
+        assert (done["query_status"], done["job_monitor"]["job_id"], done["products"]["job_id"]) == ("done", job_id, job_id)
+        (record,) = (await client.get("inspect-state", token=mine, job_id=job_id[:8]))["records"]
+        assert (record["job_id"], record["job_monitor"][0]["job_monitor_content"]["job_id"]) == (job_id, job_id)
+        assert len((await client.get("inspect-state", token=mine, job_id=job_id))["records"]) == 1
+        name = done["products"]["file_name"][0]
+        got = await client.api.get(
+            "/dispatch-data/download_products", params={"token": mine, "job_id": job_id, "file_list": name, "return_archive": "False"}
+        )
+        assert got.status_code == 200
+        other = token("bob@example.org")
+        assert (await client.run(403, token=other, query_status="submitted", job_id=job_id))["exit_status"]["message"] == "Request not authorized"
+        theirs = await client.run(token=other, n="0.003")
+        assert theirs["job_monitor"]["job_id"] not in (job_id, "")
+
+    async def test_each_new_request_computes(self, client, house):
+        first = await client.run(query_type="Dummy", n=5)
+        again = await client.run(query_type="Dummy", n=5)
+        assert first["job_monitor"]["job_id"] == again["job_monitor"]["job_id"]
+        assert len(await house.dispatcher.jobs(Principal("", is_admin=True), of_all=True)) == 2
+
+    async def test_what_is_no_token_is_not_understood(self, client):
+        refused = await client.get("run_analysis", 400, instrument="echo", token="rubbish")
+        assert refused["error_message"].endswith("constructor failed: Not enough segments")
+        await client.get("run_analysis", 403, instrument="echo", token=token()[:-4] + "AAAA")
+
+
+async def test_a_port_of_its_own_serves_it_at_the_root_and_nothing_else(client, house):
+    async with served(house.analyses_app()) as port, httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as api:
+        assert (await api.get("/instr-list")).json() == ["echo", "squares"]
+        assert (await api.get("/dispatch-data/instr-list")).json() == ["echo", "squares"]
+        assert (await api.get("/api/v1/jobs")).status_code == 404
+        assert (await api.get("/")).status_code == 404
+
+
+def test_words_that_mean_nothing_are_told_at_the_start():
+    with pytest.raises(BadSettings, match="there is no typos"):
+        OdaSettings(as_before="ids, typos")

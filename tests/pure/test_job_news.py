@@ -5,14 +5,16 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from angelia.flow.job_voice import job_message
 from angelia.model.claims import Claims, read_claims
 from angelia.model.delivery import Reason
 from angelia.model.errors import InvalidInput
+from angelia.model.job import HistoryRow, Job, JobState
 from angelia.model.message import Message, Recipient, Sender
 from angelia.model.person import Person
 from angelia.model.preference import Site
-from angelia.planning.document import parse_wants
-from angelia.planning.job_news import Fact, Link, NewsDefaults, Step, link_for, news
+from angelia.planning.document import parse_site, parse_wants
+from angelia.planning.job_news import Fact, Link, NewsDefaults, Step, link_for, link_line, news
 from angelia.planning.resolve import Profile, Standing, Verdict, resolve
 
 MAIL = NewsDefaults(interval=60)
@@ -48,6 +50,7 @@ AFTER_SUBMIT = [
     ("S11", submitted(0), {"mssub": True}, TOLD),
     ("S12 another user's word is none of hers", submitted(), {"mssub": True, "intsub": 60}, YES),
     ("S13b one that did not leave is none", submitted(), {"mssub": True, "intsub": 60}, YES),
+    ("S13 it did not leave: the relay tries again, and this is still to be told", submitted(None), {"mssub": True, "intsub": 60}, YES),
     ("S14", submitted(), {"sub": None, "email": "alice@example.org", "mssub": True}, YES),
 ]
 AFTER_CALL_BACK = [
@@ -70,6 +73,9 @@ AFTER_CALL_BACK = [
     ("C11", OTHER, {"tem": 0}, STEP),
     ("C12", done(None), {"tem": 0}, Reason.JOB_TIME_UNKNOWN),
     ("C13 the end of a token is no reason: a deviation", done(10), {"tem": 0, "exp": 5}, YES),
+    ("C14 to the owner, whoever's token came with it: a deviation", done(10), {"tem": 0}, YES),
+    ("C15 of a job of nobody", failed(10, is_person_known=False), {}, Reason.NOT_STATED),
+    ("C16 it did not leave: the relay tries again", done(10), {"tem": 0}, YES),
     ("C16b", done(10), {"tem": 0}, YES),
     ("C17 no action", OTHER, {}, STEP),
 ]
@@ -79,6 +85,7 @@ CHAT_AFTER_SUBMIT = [
     ("M3", submitted(), {"mxsub": False}, OFF),
     ("M4", submitted(), {}, YES),
     ("M5 no room", submitted(has_channel=False), {"mxsub": True}, Reason.NO_VERIFIED_ADDRESS),
+    ("M6 the room can't be entered: the relay says so, and this was to be told", submitted(), {"mxsub": True}, YES),
     ("M7", submitted(0), {"mxsub": True, "mxintsub": 4}, TOLD),
     ("M7b", submitted(4.3), {"mxsub": True, "mxintsub": 4}, YES),
     ("M8 a failed one does not count: a deviation", submitted(), {"mxsub": True, "mxintsub": 60}, YES),
@@ -95,6 +102,7 @@ CHAT_AFTER_CALL_BACK = [
     ("M13b told once: a deviation", failed(1, is_repeat=True), {}, TOLD),
     ("M14", failed(1), {"mxfail": False}, OFF),
     ("M15", OTHER, {"tmx": 0}, STEP),
+    ("M16 the room can't be entered", done(10), {"tmx": 0}, YES),
     ("M17", done(None), {"tmx": 0}, Reason.JOB_TIME_UNKNOWN),
 ]
 
@@ -150,10 +158,10 @@ def message(state: str, seconds: float = 0.0, **more: str) -> Message:
     )  # fmt: skip
 
 
-def decided(said: Message, **document: object) -> tuple[Verdict, Reason]:
+def decided(said: Message, site: Site | None = None, **document: object) -> tuple[Verdict, Reason]:
     wants = parse_wants({"preferences": {"job": {"mail": "now"}}, **document})
     profile = Profile(Person(person_id=1, login="alice"), wants, ZoneInfo("UTC"), frozenset({"mail"}))
-    resolution = resolve(said, profile, Standing(), Site(), said.received_at)
+    resolution = resolve(said, profile, Standing(), site or Site(), said.received_at)
     (decision,) = [one for one in resolution.decisions if one.agent == "mail"]
     return decision.verdict, decision.reason
 
@@ -171,6 +179,36 @@ def test_wishes_on_jobs_are_part_of_what_a_person_wants() -> None:
     assert decided(message("done", 10), jobs={"chat": {"on_done": False}}) == (Verdict.NOW, YES)
     assert decided(message("queued", attempt="2"), jobs={"mail": {}}) == (Verdict.SUPPRESSED, TOLD)
     assert decided(message("queued", attempt="2"), jobs={"mail": {"interval": 1}}) == (Verdict.NOW, YES)
+
+
+def test_the_site_may_say_what_is_usual() -> None:
+    site = parse_site({"jobs": {"mail": {"threshold": 60, "on_failure": False}}})
+    assert decided(message("done", 10), site) == (Verdict.SUPPRESSED, SHORT)
+    assert decided(message("done", 61), site) == (Verdict.NOW, YES)
+    assert decided(message("failed", 61), site) == (Verdict.SUPPRESSED, OFF)
+    assert decided(message("failed", 61), site, jobs_by_token={"mail": {"on_failure": True}}) == (Verdict.NOW, YES)
+    assert decided(message("done", 10), site, jobs={"mail": {"threshold": 0}}) == (Verdict.NOW, YES)
+    with pytest.raises(InvalidInput):
+        parse_site({"jobs": {"mail": {"tem": 1}}})
+
+
+@pytest.mark.parametrize(
+    ("letters", "start"),
+    [(0, "The same request, for good: https://see.example.org?"), (700, "The request and what"), (3_000, "The request is too long")],
+)
+def test_a_message_leads_back_to_the_request(letters: int, start: str) -> None:
+    at = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    job = Job(
+        job_id=1, owner="alice", instrument="echo", product="one", values={"text": "x" * letters, "unset": None}, content_hash="", state=JobState.DONE,
+        created_at=at, changed_at=at,
+    )  # fmt: skip
+    line = link_line(job, "https://see.example.org", f"https://hub.example.org/jobs/{job.public_id}")
+    assert line.startswith(start)
+    assert "unset" not in line
+    assert link_line(job, "", "https://hub.example.org/jobs/job_1") == ""
+    row = HistoryRow(1, at, JobState.DONE, "dispatcher")
+    assert line in job_message(job, row, "Echo", "https://hub.example.org", "https://see.example.org").body
+    assert line not in job_message(job, row, "Echo", "https://hub.example.org").body
 
 
 def test_what_she_says_herself_wins_over_her_token() -> None:

@@ -12,6 +12,7 @@ from starlette.responses import FileResponse
 from angelia import telemetry
 from angelia.dialects.oda_description import instr_list, meta_data, meta_data_src, par_names
 from angelia.dialects.oda_files import OdaFiles
+from angelia.dialects.oda_ids import JobIds
 from angelia.dialects.oda_looking import OdaLooking
 from angelia.dialects.oda_people import EXPIRED, Guest, OdaPeople
 from angelia.dialects.oda_runs import OdaRuns
@@ -23,7 +24,6 @@ from angelia.dialects.oda_wire import (
     RoleMissing,
     as_json,
     as_text,
-    job_number,
     not_authorized,
     read_request,
     session_of,
@@ -60,10 +60,11 @@ class OdaDialect:
         self._settings = settings
         self._products_url = (settings.products_url or base_url).rstrip("/")
         tokens = SiteTokens(settings.secret, settings.longest_refresh) if settings.secret else None
-        self._people = OdaPeople(store, tokens, now, changed, site=site, agents=agents)
-        self._runs = OdaRuns(dispatcher, self._people, now, self._products_url)
-        self._looking = OdaLooking(dispatcher, self._people, now, self._products_url)
-        self._files = OdaFiles(dispatcher, self._people, now, folder, self._products_url)
+        self._people = OdaPeople(store, tokens, now, changed, site=site, agents=agents, is_old="codes" in settings.before)
+        ids = self._ids = JobIds(dispatcher, is_legacy="ids" in settings.before)
+        self._runs = OdaRuns(dispatcher, self._people, ids, now, self._products_url, settings.before)
+        self._looking = OdaLooking(dispatcher, self._people, ids, store, now, self._products_url)
+        self._files = OdaFiles(dispatcher, self._people, ids, now, folder, self._products_url)
         self._endpoints = self._table()
 
     def _table(self) -> dict[str, tuple[str, Endpoint]]:
@@ -94,6 +95,12 @@ class OdaDialect:
         """ASGI."""
         if scope["type"] != "http" or not scope["path"].startswith(PREFIX + "/"):
             return await self._behind(scope, receive, send)
+        return await self.at_root(scope, receive, send)
+
+    async def at_root(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI, where nothing else is served: the prefix may be left out."""
+        if scope["type"] != "http":
+            raise OSError("only HTTP is spoken here")
         path = scope["path"].removeprefix(PREFIX).rstrip("/")
         answer = await self._answer(path, scope, receive)
         answer = replace(answer, headers=(*answer.headers, *self._cors(path, scope)))
@@ -109,6 +116,8 @@ class OdaDialect:
             answer = as_json({"error_message": "this method is not for this endpoint", "error": "MethodNotAllowed():"}, 405)
             return replace(answer, headers=(*answer.headers, (b"allow", methods.replace(" ", ", ").encode())))
         try:
+            if path == "/run_analysis" and (polled := await self._runs.polled(scope)) is not None:
+                return polled
             return await self._ask(endpoint, await read_request(scope, receive, self._most))
         except RoleMissing as error:
             return as_text(str(error), 403)
@@ -205,11 +214,9 @@ class OdaDialect:
         if "token" not in asked.query:
             raise RoleMissing("A token must be provided.")
         guest = self._people.with_roles(asked)
-        number = job_number(asked.text("job_id"))
-        try:
-            job = await self._dispatcher.job(guest.principal, -1 if number is None else number)
-        except NotFound:
-            raise not_authorized("Request not authorized", "an incident is reported of one of your own jobs") from None
+        job = await self._ids.find(guest.principal, asked.text("job_id"))
+        if job is None:
+            raise not_authorized("Request not authorized", "an incident is reported of one of your own jobs")
         content = asked.text("incident_content")[:MOST_INCIDENT]
         people = tuple(Recipient(name, reason="looks after incidents") for name in _listed(self._settings.incidents_to))
         message = Message(

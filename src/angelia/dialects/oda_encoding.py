@@ -5,6 +5,7 @@ import hashlib
 import importlib
 import json
 import math
+import pickle
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -55,8 +56,11 @@ class Encoded:
     left_out: tuple[str, ...] = ()
 
 
-def encoded(products: Iterable[tuple[Listed, Path]], most_bytes: int = MOST_BYTES) -> Encoded:
-    """The files of products in the forms of section 2.4. It reads them, and takes long for large ones: call it in a thread."""
+def encoded(products: Iterable[tuple[Listed, Path]], most_bytes: int = MOST_BYTES, *, has_pickles: bool = False) -> Encoded:
+    """The files of products in the forms of section 2.4. It reads them, and takes long for large ones: call it in a thread.
+
+    `has_pickles`: arrays as pickles, for clients that are too old to read them as JSON.
+    """
     answer: dict[str, Any] = {}
     left_out, room = [], most_bytes
     for product, path in products:
@@ -64,7 +68,7 @@ def encoded(products: Iterable[tuple[Listed, Path]], most_bytes: int = MOST_BYTE
             left_out.append(product.name)
             continue
         room -= product.size
-        for key, element in _forms(product, path).items():
+        for key, element in _forms(product, path, has_pickles=has_pickles).items():
             if key == "catalog":
                 answer.setdefault(key, element)
             else:
@@ -72,10 +76,10 @@ def encoded(products: Iterable[tuple[Listed, Path]], most_bytes: int = MOST_BYTE
     return Encoded(answer, tuple(left_out))
 
 
-def _forms(product: Listed, path: Path) -> dict[str, Any]:
+def _forms(product: Listed, path: Path, *, has_pickles: bool) -> dict[str, Any]:
     match product.kind:
         case ProductKind.IMAGE | ProductKind.LIGHT_CURVE | ProductKind.SPECTRUM:
-            return {"numpy_data_product_list": _numbers(product, path)}
+            return {"numpy_data_product_list": _numbers(product, path, has_pickles=has_pickles)}
         case ProductKind.TABLE:
             return _table(product, path)
         case ProductKind.TEXT:
@@ -90,19 +94,19 @@ def _named(product: Listed, **more: Any) -> dict[str, Any]:
     return {"name": product.name, "meta_data": plain(product.meta), **more}
 
 
-def _numbers(product: Listed, path: Path) -> dict[str, Any]:
+def _numbers(product: Listed, path: Path, *, has_pickles: bool) -> dict[str, Any]:
     parts = importlib.import_module("angelia.products.files").read_units(path, product.kind)
-    return _named(product, **{_NUMBERS: [_unit(part) for part in parts]})
+    return _named(product, **{_NUMBERS: [_unit(part, has_pickles=has_pickles) for part in parts]})
 
 
-def _unit(part: Any) -> dict[str, Any]:
-    data, kind = _square(part.data)
+def _unit(part: Any, *, has_pickles: bool) -> dict[str, Any]:
+    data, kind = (None, str(part.data.dtype)) if has_pickles else _square(part.data)
     return {
         "data": data,
         "dt": kind,
         "name": part.name,
         "header": plain(part.header),
-        "binarys": None,
+        "binarys": base64.b64encode(pickle.dumps(part.data, 2)).decode() if has_pickles else None,
         "meta_data": {},
         "hdu_type": part.kind,
         "units_dict": dict(part.units) if part.kind == "bintable" else None,

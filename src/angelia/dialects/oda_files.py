@@ -17,8 +17,9 @@ from urllib.parse import quote, urlencode
 
 from starlette.datastructures import UploadFile
 
+from angelia.dialects.oda_ids import JobIds
 from angelia.dialects.oda_people import Guest, OdaPeople
-from angelia.dialects.oda_wire import Answer, Asked, as_text, job_number, redirect, refusal, session_of
+from angelia.dialects.oda_wire import Answer, Asked, as_text, redirect, refusal, session_of
 from angelia.flow.dispatcher import Dispatcher
 from angelia.model.errors import NotFound
 from angelia.wire.problems import Header
@@ -32,8 +33,8 @@ _SAFE = "sandbox; default-src 'none'"
 class OdaFiles:
     """`folder` is for uploads and for archives while they are sent."""
 
-    def __init__(self, dispatcher: Dispatcher, people: OdaPeople, now: Callable[[], datetime], folder: Path, products_url: str) -> None:
-        self._dispatcher, self._people, self._now = dispatcher, people, now
+    def __init__(self, dispatcher: Dispatcher, people: OdaPeople, ids: JobIds, now: Callable[[], datetime], folder: Path, products_url: str) -> None:
+        self._dispatcher, self._people, self._ids, self._now = dispatcher, people, ids, now
         self._folder, self._products_url = folder, products_url
 
     async def download_products(self, asked: Asked) -> Answer:
@@ -44,12 +45,10 @@ class OdaFiles:
         archive = asked.text("return_archive", "True") == "True"
         if asked.is_true("from_request_files_dir"):
             return await self._uploaded(asked, guest, names, session)
-        number = job_number(asked.text("job_id"))
-        try:
-            job = await self._dispatcher.job(guest.principal, -1 if number is None else number)
-            products = await self._dispatcher.products(guest.principal, job.job_id)
-        except NotFound:
+        job = await self._ids.find(guest.principal, asked.text("job_id"))
+        if job is None:
             return self._refused(asked, session, "Request not authorized")
+        products = await self._dispatcher.products(guest.principal, job.job_id)
         paths = {}
         for product in products:
             try:

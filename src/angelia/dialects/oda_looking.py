@@ -5,17 +5,24 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from angelia.dialects.oda_people import OdaPeople
+from angelia.dialects.oda_ids import JobIds
+from angelia.dialects.oda_people import CHAT, MAIL, OdaPeople
 from angelia.dialects.oda_runs import JOB_STATUS
-from angelia.dialects.oda_wire import Answer, Asked, NotUnderstood, as_json, job_number, redirect, wire_id
+from angelia.dialects.oda_wire import Answer, Asked, NotUnderstood, as_json, job_number, redirect
 from angelia.flow.dispatcher import Dispatcher
-from angelia.model.errors import NotFound
+from angelia.flow.job_voice import message_type
+from angelia.model.delivery import Delivery, State
 from angelia.model.job import HistoryRow, Job, JobState, Principal
+from angelia.model.message import HOUSE, Message
+from angelia.planning.job_news import request_address
+from angelia.store import Store
 
 ACTION = "inspect the state for a given job_id"
 ROLE = "job manager"
 RECENT_DAYS = 3.0
 PAGE = 200
+MOST_WITH_LETTERS = 20
+"""Jobs of one look whose letters are looked up; to see those of another, ask for it by its id."""
 MOST_LOOKED_AT = 2_000
 """Jobs that one look without an id goes through."""
 _RESOLVED = ("job_id", "session_id", "token")
@@ -24,8 +31,9 @@ _RESOLVED = ("job_id", "session_id", "token")
 class OdaLooking:
     """What became of jobs, for their owners and for those who look after them."""
 
-    def __init__(self, dispatcher: Dispatcher, people: OdaPeople, now: Callable[[], datetime], products_url: str) -> None:
-        self._dispatcher, self._people, self._now, self._products_url = dispatcher, people, now, products_url
+    def __init__(self, dispatcher: Dispatcher, people: OdaPeople, ids: JobIds, store: Store, now: Callable[[], datetime], products_url: str) -> None:
+        self._dispatcher, self._people, self._ids, self._now = dispatcher, people, ids, now
+        self._store, self._products_url = store, products_url
 
     async def inspect_state(self, asked: Asked) -> Answer:
         """Everybody's jobs, for job managers."""
@@ -40,25 +48,26 @@ class OdaLooking:
         jobs = await self._found(asked, principal)
         is_grouped, has_parameters = asked.is_true("group_by_job"), not asked.is_true("exclude_analysis_parameters")
         records = []
-        for job in jobs:
+        for place, job in enumerate(jobs):
             content = await self._content(job, principal, has_parameters=has_parameters)
-            records.append(_grouped(job, content) if is_grouped else _flat(job, content))
+            if place < MOST_WITH_LETTERS:
+                content |= await self._letters(job)
+            name = self._ids.name(job, job.owner)
+            records.append(_grouped(job, name, content) if is_grouped else _flat(job, name, content))
         return as_json({"records": records})
 
     async def _found(self, asked: Asked, principal: Principal) -> list[Job]:
         """By the first eight digits of an id, or all of it; the recent ones where none is given."""
         wanted = asked.text("job_id")
-        if (number := job_number(wanted)) is not None:
-            try:
-                return [await self._dispatcher.job(principal, number)]
-            except NotFound:
-                return []
+        if job_number(wanted) is not None:
+            one = await self._ids.find(principal, wanted)
+            return [] if one is None else [one]
         since = self._now() - timedelta(days=_days(asked.text("recent_days")))
         found: list[Job] = []
         before = None
         for _ in range(MOST_LOOKED_AT // PAGE):
             page = await self._dispatcher.jobs(principal, before_id=before, limit=PAGE, of_all=principal.is_admin)
-            found += [job for job in page if job.changed_at >= since and wire_id(job.job_id).startswith(wanted[:16])]
+            found += [job for job in page if job.changed_at >= since and self._ids.name(job, job.owner).startswith(wanted[:16])]
             if len(page) < PAGE or page[-1].created_at < since:
                 break
             before = page[-1].job_id
@@ -73,12 +82,29 @@ class OdaLooking:
             "fits_files": [name for name in names if name.endswith((".fits", ".fits.gz"))],
             "email_history": [],
             "matrix_message_history": [],
-            "job_monitor": [_monitor(job, row) for row in history],
+            "job_monitor": [_monitor(job, self._ids.name(job, job.owner), row) for row in history],
         }
         if has_parameters:
             parameters = {**job.values, "instrument": job.instrument, "product_type": job.product, "session_id": job.session}
             content["analysis_parameters"] = parameters | {"token": {"sub": job.owner} if job.owner else None}
         return content
+
+    async def _letters(self, job: Job) -> dict[str, Any]:
+        """What its owner was told of it, by mail and by chat, oldest first."""
+        person = await self._store.person(job.owner) if job.owner else None
+        if person is None:
+            return {}
+        subtree = message_type(job.instrument, job.state).rpartition(".")[0]
+        there = await self._store.list_messages(person_id=person.person_id, subtree=subtree, source=HOUSE, limit=PAGE)
+        about = {message.message_id: message for message in there if message.object == job.public_id}
+        if not about:
+            return {}
+        told: dict[str, list[dict[str, Any]]] = {}
+        for key, agent, name in (("email_history", MAIL, "email"), ("matrix_message_history", CHAT, "matrix_message")):
+            letters = await self._store.list_deliveries(states={State.DELIVERED}, agent=agent, person_id=person.person_id, limit=PAGE)
+            ours = [letter for letter in letters if letter.message_id in about]
+            told[key] = [_letter(letter, about[letter.message_id or 0], job, name) for letter in reversed(ours)]
+        return told
 
     async def resolve_job_url(self, asked: Asked) -> Answer:
         """From the short address of a job to the request with all its parameters."""
@@ -87,46 +113,38 @@ class OdaLooking:
             return self._failed(f"found unexpected parameters: {extra}, expected only and only these {list(_RESOLVED)}", 400)
         try:
             guest = self._people.guest(asked)
-            number = job_number(asked.text("job_id"))
-            job = await self._dispatcher.job(guest.principal, -1 if number is None else number)
+            job = await self._ids.find(guest.principal, asked.text("job_id"))
         except NotUnderstood as error:
             return self._failed(str(error), error.status)
-        except NotFound:
+        if job is None:
             return self._failed("Request not authorized", 403)
-        return redirect(whole_address(job, self._products_url))
+        return redirect(request_address(job, self._products_url))
 
     def _failed(self, text: str, status: int) -> Answer:
         return redirect(f"{self._products_url}?{urlencode({'error_message': text, 'status_code': status})}")
 
 
-def whole_address(job: Job, products_url: str) -> str:
-    """With all parameters, sorted: it asks for the same again."""
-    given = {name: value for name, value in job.values.items() if value is not None}
-    given |= {"instrument": job.instrument, "product_type": job.product, "query_status": "new", "query_type": "Real", "use_scws": "no"}
-    return f"{products_url}?{urlencode(sorted(given.items()))}"
-
-
-def _flat(job: Job, content: dict[str, Any]) -> dict[str, Any]:
+def _flat(job: Job, name: str, content: dict[str, Any]) -> dict[str, Any]:
     return {
         "mtime": job.changed_at.timestamp(),
         "ctime": job.created_at.timestamp(),
         "session_id": job.session,
-        "job_id": wire_id(job.job_id),
+        "job_id": name,
         "request_completed": job.state is JobState.DONE,
         "aliased_marker": "",
         **content,
     }
 
 
-def _grouped(job: Job, content: dict[str, Any]) -> dict[str, Any]:
-    folder = f"scratch_sid_{job.session}_jid_{wire_id(job.job_id)}"
+def _grouped(job: Job, name: str, content: dict[str, Any]) -> dict[str, Any]:
+    folder = f"scratch_sid_{job.session}_jid_{name}"
     status = {"request_completed": job.state is JobState.DONE, "scratch_dir_fn": folder, "scratch_dir_content": content}
-    return {"job_id": wire_id(job.job_id), "job_status_data": [status]}
+    return {"job_id": name, "job_status_data": [status]}
 
 
-def _monitor(job: Job, row: HistoryRow) -> dict[str, Any]:
+def _monitor(job: Job, name: str, row: HistoryRow) -> dict[str, Any]:
     status = JOB_STATUS[row.state]
-    said: dict[str, Any] = {"job_id": wire_id(job.job_id), "session_id": job.session, "status": status, "message": row.message}
+    said: dict[str, Any] = {"job_id": name, "session_id": job.session, "status": status, "message": row.message}
     if row.report:
         said["full_report_dict"] = dict(row.report)
     return {
@@ -134,6 +152,18 @@ def _monitor(job: Job, row: HistoryRow) -> dict[str, Any]:
         "ctime_isot": row.at.strftime("%Y-%m-%dT%H:%M:%S"),
         "fn": f"job_monitor_{row.number}.json",
         "job_monitor_content": said,
+    }
+
+
+def _letter(letter: Delivery, message: Message, job: Job, name: str) -> dict[str, Any]:
+    """Named as the files of old were: what it said, when it left, when the job was first asked for."""
+    at = letter.ended_at or message.received_at
+    state = "submitted" if message.params.get("state") == JobState.QUEUED.label else str(message.params.get("state"))
+    suffix = "email" if name == "email" else "json"
+    return {
+        "ctime": at.timestamp(),
+        "ctime_isot": at.strftime("%Y-%m-%dT%H:%M:%S"),
+        "fn": f"{name}_history/{name}_{state}_{at.timestamp():.3f}_{job.created_at.timestamp():.3f}.{suffix}",
     }
 
 

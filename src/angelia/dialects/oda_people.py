@@ -8,7 +8,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from angelia.dialects.oda_wire import Asked, RoleMissing, not_authorized
+from angelia.dialects.oda_wire import Asked, NotUnderstood, RoleMissing, not_authorized
 from angelia.flow.wants import change_wants
 from angelia.model.claims import Claims, NewsWish, read_claims
 from angelia.model.errors import Conflict, NotAuthenticated
@@ -52,10 +52,10 @@ class OdaPeople:
 
     def __init__(
         self, store: Store, tokens: SiteTokens | None, now: Callable[[], datetime], changed: Callable[[str], None], *,
-        site: Callable[[], Site], agents: Collection[str],
+        site: Callable[[], Site], agents: Collection[str], is_old: bool = False,
     ) -> None:  # fmt: skip
         self._store, self._tokens, self._now, self._changed = store, tokens, now, changed
-        self._site, self._agents = site, agents
+        self._site, self._agents, self._is_old = site, agents, is_old
         self._known: dict[str, Claims] = {}
         self._read_before: dict[bytes, Guest] = {}
 
@@ -76,6 +76,9 @@ class OdaPeople:
         except Expired:
             raise not_authorized(EXPIRED) from None
         except NotAuthenticated as error:
+            if self._is_old and token.count(".") != 2:
+                instrument = asked.text("instrument") or "mock"
+                raise NotUnderstood(f"[ InstrumentQueryBackEnd : {instrument[:64]} ] constructor failed: Not enough segments") from None
             raise not_authorized(NO_LOGIN if str(error) == NO_LOGIN else INVALID) from None
 
     def with_roles(self, asked: Asked, action: str = "", roles: Collection[str] = ()) -> Guest:

@@ -8,24 +8,24 @@ from datetime import datetime
 from typing import Any
 
 from angelia.dialects.oda_encoding import encoded
+from angelia.dialects.oda_ids import JobIds
 from angelia.dialects.oda_people import Guest, OdaPeople
 from angelia.dialects.oda_wire import (
     Answer,
     Asked,
     NotUnderstood,
     as_json,
-    job_number,
     not_authorized,
     refusal,
     reply,
     session_of,
-    wire_id,
 )
 from angelia.flow.dispatcher import Dispatcher, JobOptions
 from angelia.model.declaration import Declaration
 from angelia.model.errors import Forbidden, IllegalStep, InvalidInput, NotFound
-from angelia.model.job import Job, JobState, Principal, Report
+from angelia.model.job import Job, JobState, Principal, Report, share_of
 from angelia.parameters import checked, missing_roles
+from angelia.wire.asgi import Scope
 
 CONTROL = frozenset(
     {
@@ -56,6 +56,7 @@ _ACTIONS: Mapping[str, JobState] = {
     "failed": JobState.FAILED,
 }
 """All other actions say that it is under way."""
+_TIME = b'"time_request": '
 _SECRETS = frozenset({"token", "secret", "work_dir", "file_name"})
 """What a call-back may hold and nobody is shown."""
 MOST_REPORT = 65_536
@@ -86,11 +87,25 @@ class Run:
         return self.asked.text("run_asynch") == "False" or self.asked.text("query_type") == "Dummy"
 
 
+@dataclass(slots=True)
+class Poll:
+    """A question that a client asks again and again in the same words, and what was answered last, but for the time."""
+
+    run: Run
+    job_id: int
+    changed_at: datetime | None = None
+    before: bytes = b""
+
+
 class OdaRuns:
     """`products_url` is where people see results."""
 
-    def __init__(self, dispatcher: Dispatcher, people: OdaPeople, now: Callable[[], datetime], products_url: str) -> None:
-        self._dispatcher, self._people, self._now, self._products_url = dispatcher, people, now, products_url
+    def __init__(
+        self, dispatcher: Dispatcher, people: OdaPeople, ids: JobIds, now: Callable[[], datetime], products_url: str, before: frozenset[str]
+    ) -> None:
+        self._dispatcher, self._people, self._ids, self._now = dispatcher, people, ids, now
+        self._products_url, self._before = products_url, before
+        self._polls: dict[bytes, Poll] = {}
         self._kept: dict[int, tuple[datetime, list[dict[str, Any]]]] = {}
 
     async def run_analysis(self, asked: Asked) -> Answer:
@@ -101,7 +116,36 @@ class OdaRuns:
         job = await self._job(run)
         if job is None:
             return self._refusal(run, "Request not authorized", f"The provided job_id={run.job_id} does not belong to your user account")
+        if run.query_status in WAITS and asked.address:
+            if len(self._polls) >= MOST_KEPT:
+                self._polls.clear()
+            self._polls[asked.address] = Poll(run, job.job_id)
         return await self._answer(run, job)
+
+    async def polled(self, scope: Scope) -> Answer | None:
+        """The answer to a question that was asked in the same words before; None where it must be read anew.
+
+        A client that waits asks each second: reading its parameters and writing the same answer is most of what that costs. The job is looked
+        at each time, and so is the end of the token.
+        """
+        poll = self._polls.get(scope["query_string"]) if scope["method"] == "GET" else None
+        if poll is None:
+            return None
+        run, now = poll.run, self._now()
+        claims = run.guest.claims
+        is_over = claims is not None and claims.expires_at is not None and claims.expires_at <= now
+        instrument = self._dispatcher.instruments.get(run.declaration.name)
+        if is_over or instrument is None or instrument.declaration is not run.declaration:
+            return None
+        try:
+            job = await self._dispatcher.job(run.guest.principal, poll.job_id)
+        except NotFound:
+            return None
+        if poll.changed_at != job.changed_at:
+            whole = (await self._answer(run, job)).body
+            # The time is the last thing in it.
+            poll.before, poll.changed_at = whole[: whole.rindex(_TIME) + len(_TIME)], job.changed_at
+        return Answer(200, b"%b%r}" % (poll.before, now.timestamp()))
 
     async def call_back(self, asked: Asked) -> Answer:
         """What a back end says of its job, with the secret of this job. What comes late or twice changes nothing, and is no error."""
@@ -112,14 +156,20 @@ class OdaRuns:
         original = asked.text("time_original_request")
         if original and not _is_number(original):
             raise NotUnderstood("time_original_request is a number of seconds")
-        number = job_number(job_id)
+        number = await self._ids.number(job_id)
         action = asked.text("action")
         body = {name: value for name, value in asked.values.items() if name not in _SECRETS}
         if len(json.dumps(body)) > MOST_REPORT:
             raise NotUnderstood(f"a call_back has at most {MOST_REPORT} bytes")
-        report = Report(_ACTIONS.get(action, JobState.RUNNING), _progress(asked), asked.text("message"), 0, body)
+        report = Report(
+            _ACTIONS.get(action, JobState.RUNNING),
+            share_of(asked.text("progress"), asked.text("progress_max", "100")),
+            asked.text("message"),
+            0,
+            body,
+        )
         try:
-            await self._dispatcher.call_back(0 if number is None else number, asked.text("secret"), report)
+            await self._dispatcher.call_back(number, asked.text("secret"), report)
         except (Forbidden, IllegalStep) as error:
             raise not_authorized(str(error)) from None
         return as_json({"time_spent_s": (self._now() - begun).total_seconds()})
@@ -175,7 +225,9 @@ class OdaRuns:
             await self._check_needless_id(run, found.values)
         await self._people.introduce(run.guest)
         try:
-            done = await self._dispatcher.request(principal, run.declaration.name, run.product, run.given, JobOptions(session=run.session))
+            alias = self._ids.alias(run.declaration.name, run.product, found.values, principal.login, run.asked.text("query_type"))
+            options = JobOptions(session=run.session, alias=alias, is_fresh="reruns" in self._before)
+            done = await self._dispatcher.request(principal, run.declaration.name, run.product, run.given, options)
         except Forbidden as error:
             return self._refusal(run, str(error))
         job = await self._ended(principal, done.job, LONGEST_WAIT) if run.is_answered_at_once else done.job
@@ -190,14 +242,11 @@ class OdaRuns:
 
     async def _job(self, run: Run) -> Job | None:
         """Hers, and of this instrument."""
-        number = job_number(run.job_id)
-        if number is None:
-            return None
-        try:
-            job = await self._dispatcher.job(run.guest.principal, number)
-        except NotFound:
-            return None
-        return job if job.instrument == run.declaration.name else None
+        job = await self._ids.find(run.guest.principal, run.job_id)
+        return job if job is not None and job.instrument == run.declaration.name else None
+
+    def _name(self, run: Run, job: Job) -> str:
+        return self._ids.name(job, run.guest.principal.login, run.asked.text("query_type"))
 
     async def _ended(self, principal: Principal, job: Job, seconds: float) -> Job:
         """The job once it ended, or as it is when the time is over."""
@@ -229,7 +278,7 @@ class OdaRuns:
         reports = await self._reports(run.guest.principal, job)
         document = reply(
             query_status,
-            wire_id(job.job_id),
+            self._name(run, job),
             job.session or run.session,
             run.session,
             self._now().timestamp(),
@@ -255,8 +304,8 @@ class OdaRuns:
         principal = run.guest.principal
         listed = await self._dispatcher.products(principal, job.job_id)
         files = [(product, self._dispatcher.files.path(job, product)) for product in listed]
-        made = await asyncio.to_thread(encoded, files)
-        answer = {**made.products, **self._described(run, job), "session_id": run.session, "job_id": wire_id(job.job_id)}
+        made = await asyncio.to_thread(encoded, files, has_pickles="pickles" in self._before)
+        answer = {**made.products, **self._described(run, job), "session_id": run.session, "job_id": self._name(run, job)}
         names = [path.name for _, path in files]
         return answer | {
             "input_prod_list": [],
@@ -303,14 +352,6 @@ def _comment(run: Run) -> str:
     if not unused:
         return ""
     return f"Please note that argument{'s' if len(unused) > 1 else ''} {', '.join(unused)} {'are' if len(unused) > 1 else 'is'} not used"
-
-
-def _progress(asked: Asked) -> float | None:
-    """The share that a reporter gives as `progress` of `progress_max`."""
-    done, most = asked.text("progress"), asked.text("progress_max", "100")
-    if not _is_number(done) or not _is_number(most) or float(most) <= 0:
-        return None
-    return min(1.0, max(0.0, float(done) / float(most)))
 
 
 def _is_number(text: str) -> bool:

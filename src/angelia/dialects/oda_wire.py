@@ -46,11 +46,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request: `values` are texts, or what JSON text stood for; `files` are uploads by field."""
+    """A request: `values` are texts, or what JSON text stood for; `files` are uploads by field. `address` is the query as it was sent, where
+    there is nothing else.
+    """
 
     values: Mapping[str, Any]
     files: Mapping[str, UploadFile] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
+    address: bytes = b""
 
     def text(self, name: str, default: str = "") -> str:
         """A control value as text."""
@@ -94,7 +97,8 @@ async def read_request(scope: Scope, receive: Receive, most: int) -> Asked:
                 values |= _pairs((await body_of(headers, receive, most)).decode("utf-8", "replace"))
     except ValueError:
         raise InvalidInput(f"a request has at most {MOST_FIELDS} fields") from None
-    return Asked({name: _value(name, text) for name, text in values.items()}, files, query)
+    address = scope["query_string"] if scope["method"] == "GET" else b""
+    return Asked({name: _value(name, text) for name, text in values.items()}, files, query, address)
 
 
 def _pairs(text: str) -> dict[str, str]:

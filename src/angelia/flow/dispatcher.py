@@ -10,6 +10,7 @@ from typing import Any
 
 from angelia import telemetry
 from angelia.flow.job_files import JobFiles
+from angelia.flow.job_reads import JobReads
 from angelia.flow.job_runner import Held, JobPatience, JobRunner, cancel_quietly
 from angelia.flow.job_voice import JobVoice
 from angelia.inlet import Accept
@@ -89,15 +90,19 @@ class Dispatcher:
         *,
         folder: Path,
         base_url: str,
+        products_url: str = "",
         secret: bytes,
         wake: Callable[[], None],
+        tell_others: Callable[[], None] = lambda: None,
         policy: JobPolicy | None = None,
     ) -> None:
         self._store, self.instruments, self._new_id, self._now = store, instruments, new_id, now
         self._base_url, self._secret, self._wake = base_url, secret, wake
+        self._tell_others, self._is_told = tell_others, False
         self._policy = policy or JobPolicy()
         self.files = JobFiles(folder)
-        self._voice = JobVoice(store, accept, base_url, self._title)
+        self._reads = JobReads(store)
+        self._voice = JobVoice(store, accept, base_url, self._title, products_url)
         self._runner = JobRunner(store, self.files, self._work, now, self._has_ended, self._policy.patience)
         self._held: dict[int, Held] = {}
         self._renewed_at = monotonic()
@@ -154,7 +159,7 @@ class Dispatcher:
 
     async def job(self, principal: Principal, job_id: int) -> Job:
         """One of hers. To others there is none."""
-        found = await self._store.job(job_id)
+        found = await self._reads.job(job_id)
         if found is None or not found.is_of(principal):
             raise NotFound("there is no such job")
         return found
@@ -261,9 +266,15 @@ class Dispatcher:
         if (held := self._held.get(job_id)) is not None:
             held.job = replace(changed, fence=held.job.fence)
             held.hurry.set()
+        elif not changed.state.is_final:
+            self._tell_others()
         if changed.state.is_final:
             self._has_ended(changed)
         return True
+
+    def hear(self) -> None:
+        """Another process has taken a call-back: the next turn looks whether it was for a job that is held here."""
+        self._is_told = True
 
     # The stage
 
@@ -274,6 +285,7 @@ class Dispatcher:
         return said + taken
 
     async def _take(self, now: datetime) -> int:
+        await self._look_at_held()
         await self._renew(now)
         rooms = self._rooms()
         claimed = await self._store.claim_jobs(rooms, LEASE, now, AT_ONCE) if rooms else []
@@ -291,6 +303,17 @@ class Dispatcher:
         for held in self._held.values():
             used[held.job.instrument] = used.get(held.job.instrument, 0) + 1
         return {name: max(0, instrument.most_at_once - used.get(name, 0)) for name, instrument in self.instruments.items()}
+
+    async def _look_at_held(self) -> None:
+        """Those that were changed elsewhere are asked for at once, and not when their poll is due."""
+        if not self._is_told:
+            return
+        self._is_told = False
+        if held := dict(self._held):
+            there = await self._store.jobs_by_id(list(held))
+            for job_id, one in held.items():
+                if job_id not in there or there[job_id].changed_at != one.job.changed_at:
+                    one.hurry.set()
 
     async def _renew(self, now: datetime) -> None:
         if not self._held or monotonic() - self._renewed_at < RENEW_EVERY:

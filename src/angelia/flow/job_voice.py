@@ -10,6 +10,7 @@ from angelia.inlet import Accept, Draft
 from angelia.model.job import PREFIX, HistoryRow, Job, JobState
 from angelia.model.message import HOUSE, Message, Recipient, Sender, Severity
 from angelia.model.payload import payload_of
+from angelia.planning.job_news import link_line
 from angelia.store import JobStore
 
 GRACE = timedelta(seconds=1)
@@ -28,8 +29,9 @@ _NO_WORD = re.compile(r"[^a-z0-9_:-]+")
 class JobVoice:
     """Says what is written down to be told; each word has a key, so that saying it twice says it once."""
 
-    def __init__(self, store: JobStore, accept: Accept, base_url: str, title_of: Callable[[str], str]) -> None:
+    def __init__(self, store: JobStore, accept: Accept, base_url: str, title_of: Callable[[str], str], products_url: str = "") -> None:
         self._store, self._accept, self._base_url, self._title_of = store, accept, base_url, title_of
+        self._products_url = products_url
         self._saying = asyncio.Lock()
 
     async def say(self, now: datetime) -> int:
@@ -44,7 +46,7 @@ class JobVoice:
             return len(ready)
 
     def _draft(self, number: int, job: Job, row: HistoryRow) -> Draft:
-        message = job_message(job, row, self._title_of(job.instrument), self._base_url)
+        message = job_message(job, row, self._title_of(job.instrument), self._base_url, self._products_url)
         payload = payload_of(message)
         digest = blake2b(payload.encode(), digest_size=16).digest()
         return Draft(message.type, payload, f"{job.key} {number}", digest)
@@ -61,7 +63,7 @@ def message_type(instrument: str, state: JobState) -> str:
     return f"{PREFIX}.{_NO_WORD.sub('_', instrument.lower())[:80] or '_'}.{word}"
 
 
-def job_message(job: Job, row: HistoryRow, title: str, base_url: str) -> Message:
+def job_message(job: Job, row: HistoryRow, title: str, base_url: str, products_url: str = "") -> Message:
     """One step of one job as a message to all who asked for it. Pure."""
     _, words, severity = _STATE_WORDS[row.state]
     people: Sequence[str] = [login for login in job.people if login]
@@ -70,6 +72,9 @@ def job_message(job: Job, row: HistoryRow, title: str, base_url: str) -> Message
     lines = [f"Your job {job.public_id} ({title or job.instrument}, {job.product}) {words}."]
     if row.message:
         lines.append(row.message)
+    page = f"{base_url}/jobs/{job.public_id}"
+    if row.state is JobState.DONE and (line := link_line(job, products_url, page)):
+        lines.append(line)
     return Message(
         message_id=0,
         source=HOUSE,
@@ -83,7 +88,7 @@ def job_message(job: Job, row: HistoryRow, title: str, base_url: str) -> Message
         subject=f"{title or job.instrument}: {job.product} {words}",
         body="\n".join(lines),
         object=job.public_id,
-        object_url=f"{base_url}/jobs/{job.public_id}",
+        object_url=page,
         thread=job.public_id,
         params={
             "job": job.public_id,

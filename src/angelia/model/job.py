@@ -17,6 +17,7 @@ PREFIX = "job"
 """Public ids of jobs begin with it, and so do the types of the messages about them: `job.<instrument>.<state>`."""
 MESSAGE_LENGTH = 2_000
 HANDLE_LENGTH = 500
+_MOST = 1e300
 
 
 class JobState(IntEnum):
@@ -189,6 +190,15 @@ class Report:
     message: str = ""
     sequence: int = 0
     body: Mapping[str, Any] = field(default_factory=dict)
+
+
+def share_of(progress: str, most: str) -> float | None:
+    """The share that a reporter gives as `progress` of `most`; None for what are no such numbers."""
+    try:
+        done, whole = float(progress), float(most)
+    except ValueError:
+        return None
+    return min(1.0, max(0.0, done / whole)) if whole > 0 and abs(done) < _MOST and whole < _MOST else None
 
 
 @dataclass(frozen=True, slots=True)

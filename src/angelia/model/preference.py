@@ -166,6 +166,8 @@ class Site:
     pull: frozenset[str] = frozenset({"web", "feed"})
     presets: Mapping[str, Preset] = field(default_factory=dict)
     digest_schedule: str = "daily"
+    jobs: Mapping[str, NewsWish] = field(default_factory=dict)
+    """By agent: how people are told of their jobs where neither they nor their tokens say."""
     hourly_cap: int = 30
     fallback: tuple[str, ...] = ()
     escalate: Mapping[str, Escalation] = field(default_factory=dict)

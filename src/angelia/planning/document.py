@@ -117,6 +117,7 @@ def parse_site(document: Document) -> Site:
         pull=frozenset(_texts(document.get("pull", ["web", "feed"]), "pull")),
         presets={key: _preset(key, value, names) for key, value in presets.items()},
         digest_schedule=_text(document.get("digest_schedule", "daily"), "digest_schedule"),
+        jobs={agent: _news(said, f"jobs.{agent}") for agent, said in _table(document.get("jobs", {}), "jobs").items()},
         hourly_cap=_whole(document.get("hourly_cap", 30), "hourly_cap", 1, 100_000),
         fallback=_order(document.get("fallback", []), "fallback"),
         escalate=_chains(document.get("escalate", {})),
@@ -138,6 +139,7 @@ _SITE_KEYS = frozenset(
         "fallback",
         "escalate",
         "last_resort",
+        "jobs",
     ]
 )
 

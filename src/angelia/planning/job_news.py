@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from urllib.parse import urlencode
 
 from angelia.model.claims import NewsWish
 from angelia.model.delivery import Reason
+from angelia.model.job import Job
 from angelia.model.message import Message
 
 
@@ -127,6 +129,27 @@ class Link(StrEnum):
 
 LONGEST_WHOLE = 600
 LONGEST_SHORT = 2000
+
+
+def request_address(job: Job, products_url: str) -> str:
+    """With all parameters, sorted: it asks for the same again."""
+    given = {name: value for name, value in job.values.items() if value is not None}
+    given |= {"instrument": job.instrument, "product_type": job.product, "query_status": "new", "query_type": "Real", "use_scws": "no"}
+    return f"{products_url}?{urlencode(sorted(given.items()))}"
+
+
+def link_line(job: Job, products_url: str, page: str) -> str:
+    """How the text of a message leads back to what was asked; "" where the site has no place for requests."""
+    if not products_url:
+        return ""
+    address = request_address(job, products_url)
+    match link_for(len(address)):
+        case Link.WHOLE:
+            return f"The same request, for good: {address}"
+        case Link.SHORT:
+            return f"The request and what came of it, as long as the job is kept: {page}"
+        case Link.NONE:
+            return "The request is too long for a link: its page shows the parameters, to ask again with."
 
 
 def link_for(length: int) -> Link:

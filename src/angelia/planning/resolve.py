@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import re2
 
+from angelia.model.claims import NewsWish, over
 from angelia.model.delivery import Reason
 from angelia.model.message import Message, RecipientKind, Severity, Wish, ancestry
 from angelia.model.person import Person
@@ -417,12 +418,12 @@ def _decide(case: _Case, agent: str, treatment: Treatment, decided_by: str, drop
 
 
 def _untold(case: _Case, agent: str) -> Reason | None:
-    """Why a step of a job is not told by an agent for which she, or a token of hers, has wishes on jobs; None where it is told."""
-    wish = case.profile.wants.jobs.get(agent)
-    fact = fact_of(case.message) if wish is not None else None
-    if wish is None or fact is None:
+    """Why a step of a job is not told by an agent for which she, a token of hers or the site has wishes on jobs; None where it is told."""
+    wish, usual = case.profile.wants.jobs.get(agent), case.site.jobs.get(agent)
+    fact = fact_of(case.message) if wish is not None or usual is not None else None
+    if fact is None:
         return None
-    reason = news(fact, wish, NewsDefaults())
+    reason = news(fact, over(wish or NewsWish(), usual or NewsWish()), NewsDefaults())
     return None if reason is Reason.CHOSEN else reason
 
 

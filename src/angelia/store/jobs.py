@@ -65,6 +65,9 @@ class JobStore(Protocol):
     async def job(self, job_id: int) -> Job | None:
         """One by its id."""
 
+    async def jobs_by_id(self, job_ids: Collection[int]) -> dict[int, Job]:
+        """Those of these ids that there are."""
+
     async def job_by_alias(self, alias: str, login: str | None = None) -> Job | None:
         """The youngest that has this alias, for this person where one is named."""
 

@@ -98,6 +98,20 @@ class JobsMixin:
         """See JobStore."""
         return await self.engine.read(lambda connection: _with_people(connection, run(connection, _ONE, (job_id,)).first()))
 
+    async def jobs_by_id(self, job_ids: Collection[int]) -> dict[int, Job]:
+        """See JobStore."""
+        if len(job_ids) == 1:
+            one = await self.job(next(iter(job_ids)))
+            return {} if one is None else {one.job_id: one}
+        statement = select(*_SELECT).where(_j.id.in_(job_ids))
+
+        def work(connection: Connection) -> dict[int, Job]:
+            found = connection.execute(statement).all()
+            people = _people(connection, [row.id for row in found])
+            return {row.id: _job(row, people.get(row.id, ())) for row in found}
+
+        return await self.engine.read(work)
+
     async def job_by_alias(self, alias: str, login: str | None = None) -> Job | None:
         """See JobStore."""
         statement = select(_p.job_id).where(_p.alias == alias, _p.alias != "").order_by(_p.job_id.desc()).limit(1)

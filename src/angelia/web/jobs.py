@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -11,7 +11,7 @@ from angelia.flow.dispatcher import JobOptions
 from angelia.flow.rights import principals
 from angelia.model.declaration import Declaration
 from angelia.model.errors import Forbidden, InvalidInput
-from angelia.model.job import MESSAGE_LENGTH, STATES, HistoryRow, Job, Principal, Product, Report
+from angelia.model.job import MESSAGE_LENGTH, STATES, HistoryRow, Job, JobState, Principal, Product, Report, share_of
 from angelia.model.moments import public_id, to_text
 from angelia.parameters import schema_of
 from angelia.web.access import House, Known
@@ -22,6 +22,7 @@ from angelia.wire.callers import Caller
 router = APIRouter(prefix="/api/v1", tags=["jobs"])
 Body = dict[str, Any]
 _MOST_REPORT = 65_536
+_BY_ACTION = {state.label: state for state in (JobState.SUBMITTED, JobState.DONE, JobState.FAILED)}
 
 
 class JobIn(BaseModel):
@@ -176,6 +177,19 @@ async def call_back(job_id: str, report: ReportIn, house: House, authorization: 
         raise InvalidInput(f"a report has at most {_MOST_REPORT} bytes")
     told = Report(STATES.get(report.state), report.progress, report.message, report.sequence, body)
     return {"taken": await house.dispatcher.call_back(number("job", job_id), secret.strip(), told)}
+
+
+@router.get("/jobs/{job_id}/callback")
+async def call_back_by_address(job_id: str, house: House, request: Request, secret: Annotated[str, Query(max_length=200)] = "") -> Body:
+    """The same for what can only ask for an address: `secret`, `action` (done, failed, or anything for under way), `progress`, `progress_max`,
+    `message`. All else is kept with the report.
+    """
+    said = {name: text for name, text in request.query_params.items() if name != "secret"}
+    if sum(len(name) + len(text) for name, text in said.items()) > _MOST_REPORT:
+        raise InvalidInput(f"a report has at most {_MOST_REPORT} bytes")
+    state = _BY_ACTION.get(said.get("action", ""), JobState.RUNNING)
+    told = Report(state, share_of(said.get("progress", ""), said.get("progress_max", "100")), said.get("message", "")[:MESSAGE_LENGTH], 0, said)
+    return {"taken": await house.dispatcher.call_back(number("job", job_id), secret, told)}
 
 
 def product_file(product: Product, path: str) -> Response:

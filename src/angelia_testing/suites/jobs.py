@@ -49,6 +49,12 @@ class JobSuite:
         assert await store.job_by_alias("abc", "bob") is None
         assert await store.job_by_alias("") is None
         assert await store.job(2) is None
+        other = a_job(3, values={"n": 3})
+        await store.add_job(other, NOW)
+        await store.add_job(a_job(4, "bob", values={"n": 3}), NOW)
+        assert await store.jobs_by_id([1]) == {1: told}
+        assert await store.jobs_by_id([1, 2, 3]) == {1: told, 3: await store.job(3)}
+        assert await store.jobs_by_id([2]) == {}
 
     async def test_two_who_ask_the_same_share_one_run(self, store: Store) -> None:
         await store.add_job(a_job(1, values={"n": 0}, alias="a"), NOW)
