@@ -25,6 +25,7 @@ from angelia.dialects.hermes import HermesDialect
 from angelia.dialects.ntfy import Hub as NtfyHub
 from angelia.dialects.ntfy import NtfyDialect
 from angelia.dialects.oda import OdaDialect
+from angelia.dialects.oda_recipe import RECIPE, recipe
 from angelia.directories.http import HttpDirectory, HttpDirectorySettings
 from angelia.directories.local import LocalDirectory
 from angelia.directories.together import TogetherDirectory
@@ -57,6 +58,7 @@ from angelia.instrument import Instrument, Lent
 from angelia.model.delivery import Sent
 from angelia.model.errors import BadSettings, StoreUnavailable
 from angelia.model.experiment import CleanUp
+from angelia.model.job import Job
 from angelia.model.person import Address, Person
 from angelia.outbound import Outbound
 from angelia.parameters.reading import read_declaration
@@ -239,6 +241,7 @@ class House:
             refresh=self.refresh,
             ready=self.ready,
             verify=self.verify,
+            recipes=self._recipes,
             clean_up=make_outlets(self.settings).clean_up,
         )
         api = make_api(context)
@@ -299,6 +302,10 @@ class House:
             faults[f"exchange {exchange}" if exchange else "broker"] = text
         faults |= {f"inlet {inlet.name}": inlet.fault for inlet in self.inlets if inlet.fault}
         return faults
+
+    def _recipes(self, job: Job, values: Mapping[str, object]) -> dict[str, str]:
+        """How clients of the dialects ask for the same."""
+        return {RECIPE: recipe(job.instrument, job.product, values, self.settings.oda.products_url or self.settings.house.base_url)}
 
     async def verify(self, address: Address, person: Person, code: str) -> None:
         """A code goes straight to its agent: the planner sends nothing to an address that is not verified."""

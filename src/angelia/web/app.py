@@ -26,6 +26,7 @@ from angelia.web import (
     messages,
     operations,
     people,
+    plots,
     probes,
     rules,
     sessions,
@@ -91,6 +92,7 @@ def make_api(context: Context) -> FastAPI:
         experiments,
         topics,
         events,
+        plots,
         jobs,
     )
     # Feeds come last: their route takes any name, also that of the page /feeds/new.

@@ -156,6 +156,7 @@ TEXTS = (
     N_("this link belongs to nobody any more"),
     N_("this link is not good any more: ask your operator for a new one"),
     N_("this link is not one of ours, or was changed on its way; copy it as a whole from the message"),
+    N_("this product can't be drawn"),
     N_("this time is over; say one that comes"),
     N_("this token may not read"),
     N_("this type stands in two rows"),
