@@ -21,6 +21,7 @@ from angelia.web import (
     feeds,
     identities,
     inbox,
+    job_news,
     jobs,
     keys,
     messages,
@@ -94,6 +95,7 @@ def make_api(context: Context) -> FastAPI:
         events,
         plots,
         jobs,
+        job_news,
     )
     # Feeds come last: their route takes any name, also that of the page /feeds/new.
     for room in (*api, *ROOMS, feeds):
