@@ -1,7 +1,14 @@
 """What an administrator changes for somebody else is noted, with what it was; what people change for themselves is theirs."""
 
+import inspect
+
 import httpx2
 import pytest
+from fastapi.routing import APIRoute
+
+from angelia.web import addresses, identities, inbox, job_news, keys, rules, sessions, topics, wants, wishes
+from angelia.web.access import NOTED_ELSEWHERE, writable_person
+from angelia.web.signin import local
 
 
 async def token_of(bench, login, *scopes):
@@ -56,3 +63,12 @@ async def test_what_fails_or_is_ones_own_is_not_noted(bench, as_root):
     await as_root("PUT", "/preferences", {"follows": ["x"]}, login="alice")
     await as_root("GET", "/preferences")
     assert await noted(bench) == []
+
+
+def test_what_notes_itself_is_not_noted_twice():
+    rooms = (addresses, identities, inbox, job_news, keys, local, rules, sessions, topics, wants, wishes)
+    routes = [route for room in rooms for route in room.router.routes if isinstance(route, APIRoute)]
+    changing = [route for route in routes if any(one.call is writable_person for one in route.dependant.dependencies)]
+    # Whoever notes who it was needs the caller; nothing else does.
+    assert {route.name for route in changing if "caller" in inspect.signature(route.endpoint).parameters} == NOTED_ELSEWHERE
+    assert len(changing) > 30

@@ -18,7 +18,12 @@ def context_of(request: Request) -> Context:
     return context
 
 
-NOTED_ELSEWHERE = frozenset({"add_address", "delete_address", "add_feed", "rotate_feed", "revoke_feed", "add_token", "revoke_token"})
+NOTED_ELSEWHERE = frozenset(
+    {
+        "add_address", "delete_address", "add_feed", "rotate_feed", "revoke_feed", "add_token", "revoke_token", "put_password",
+        "end_session", "end_sessions", "remove_identity",
+    }
+)  # fmt: skip
 """What notes itself, also where it is one's own."""
 MOST_CHANGES = 50
 House = Annotated[Context, Depends(context_of)]
