@@ -25,6 +25,8 @@ from angelia.dialects.hermes import HermesDialect
 from angelia.dialects.ntfy import Hub as NtfyHub
 from angelia.dialects.ntfy import NtfyDialect
 from angelia.dialects.oda import OdaDialect
+from angelia.dialects.oda_recipe import RECIPE, recipe
+from angelia.dialects.oda_renewal import renewed
 from angelia.directories.http import HttpDirectory, HttpDirectorySettings
 from angelia.directories.local import LocalDirectory
 from angelia.directories.together import TogetherDirectory
@@ -63,9 +65,11 @@ from angelia.inlets.mapping import load_mapping
 from angelia.inlets.receiving import Receiver, Receiving
 from angelia.inlets.transitions import TransitionReceiver
 from angelia.instrument import Instrument, Lent
+from angelia.model.claims import NewsWish
 from angelia.model.delivery import Delivery, Sent
 from angelia.model.errors import BadSettings, StoreUnavailable
 from angelia.model.experiment import CleanUp
+from angelia.model.job import Job
 from angelia.model.person import Address, Person
 from angelia.outbound import Outbound
 from angelia.parameters.reading import read_declaration
@@ -87,6 +91,7 @@ from angelia.wire.admission import Admission
 from angelia.wire.asgi import App, Receive, Scope, Send
 from angelia.wire.callers import Callers
 from angelia.wire.server import Limits, Server, protocol
+from angelia.wire.site_tokens import SiteTokens
 from angelia.wire.socket import Socket
 from angelia.wire.traced import traced_accept, traced_app
 
@@ -278,6 +283,8 @@ class House:
             refresh=self.refresh,
             ready=self.ready,
             verify=self.verify,
+            recipes=self._recipes,
+            renew=self._renewal(),
             clean_up=make_outlets(self.settings).clean_up,
         )
         self.framework = Late(context, api_maker)
@@ -355,6 +362,17 @@ class House:
             faults[f"exchange {exchange}" if exchange else "broker"] = text
         faults |= {f"inlet {inlet.name}": inlet.fault for inlet in (*self.inlets, *self.mail_inlets) if inlet.fault}
         return faults
+
+    def _renewal(self) -> Callable[[str, str, Mapping[str, NewsWish]], str] | None:
+        """What makes tokens of the site anew, where it signs any."""
+        if not self.settings.oda.secret:
+            return None
+        tokens = SiteTokens(self.settings.oda.secret, self.settings.oda.longest_refresh)
+        return lambda token, login, wishes: renewed(tokens, token, login, wishes, now())
+
+    def _recipes(self, job: Job, values: Mapping[str, object]) -> dict[str, str]:
+        """How clients of the dialects ask for the same."""
+        return {RECIPE: recipe(job.instrument, job.product, values, self.settings.oda.products_url or self.settings.house.base_url)}
 
     async def verify(self, address: Address, person: Person, code: str) -> None:
         """A code goes straight to its agent: the planner sends nothing to an address that is not verified."""

@@ -37,6 +37,7 @@ GET /topics/                            secret page
 GET /api/v1/topics$                     open
 GET /api/v1/topics/                     secret
 GET /why/                               asked
+GET /j/                                 own
 POST /rules/{rule_id}/delete$           asked
 GET /api/v1/people/{login}/groups$      admin
 GET /api/v1/people/{login}/view$        admin
@@ -201,6 +202,7 @@ async def world(bench, house):
         job = {"instrument": "echo", "product": "echo"}
         answer = await client.post("/api/v1/jobs", json=job, headers={"Authorization": f"Bearer {made.bearers['alice']}"})
         made.values["job_id"] = answer.json()["id"]
+        made.values["short"] = answer.json()["id"].removeprefix("job_")
         await client.post("/sign-out", headers={"Cookie": f"angelia={made.cookies['revoked']}", "Sec-Fetch-Site": "same-origin"})
     await bench.call("DELETE", f"/api/v1/people/alice/tokens/{lost['id']}", status=204)
     await bench.call("PATCH", "/api/v1/people/carol", {"is_active": False}, 200)

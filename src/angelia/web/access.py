@@ -1,5 +1,6 @@
 """Who may do what on the API: dependencies that give the caller, a person of hers, or refuse."""
 
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -7,6 +8,7 @@ from fastapi import Depends, Request
 from angelia.model.errors import Forbidden, NotAuthenticated, NotFound
 from angelia.model.person import Person
 from angelia.web.context import Context
+from angelia.web.forms import documents_differ
 from angelia.wire.callers import Caller
 
 
@@ -16,6 +18,14 @@ def context_of(request: Request) -> Context:
     return context
 
 
+NOTED_ELSEWHERE = frozenset(
+    {
+        "add_address", "delete_address", "add_feed", "rotate_feed", "revoke_feed", "add_token", "revoke_token", "put_password",
+        "end_session", "end_sessions", "remove_identity",
+    }
+)  # fmt: skip
+"""What notes itself, also where it is one's own."""
+MOST_CHANGES = 50
 House = Annotated[Context, Depends(context_of)]
 
 
@@ -62,10 +72,23 @@ async def readable_person(login: str, caller: Known, house: House) -> Person:
     return await _mine(login, caller, house, frozenset({"read", "write", "admin"}))
 
 
-async def writable_person(login: str, caller: Known, house: House) -> Person:
-    """A person whose things the caller may change."""
-    return await _mine(login, caller, house, frozenset({"write", "admin"}))
+async def writable_person(request: Request, login: str, caller: Known, house: House) -> AsyncIterator[Person]:
+    """A person whose things the caller may change. What somebody else changes there is noted, with what it was and what it has become."""
+    person = await _mine(login, caller, house, frozenset({"write", "admin"}))
+    if caller.person is not None and caller.person.login == person.login:
+        yield person
+        return
+    before, _ = await house.store.wants(person.login)
+    yield person
+    route = request.scope["route"]
+    if route.name in NOTED_ELSEWHERE:
+        return
+    after, _ = await house.store.wants(person.login)
+    places = {name: value for name, value in request.path_params.items() if name != "login"} | dict(request.query_params)
+    said = {"at": {name: str(value)[:255] for name, value in places.items()}, "changes": documents_differ(before, after)[:MOST_CHANGES]}
+    await house.store.audit(caller.name, f"behalf.{route.name}", person.login, said, house.now())
 
 
 Reading = Annotated[Person, Depends(readable_person)]
-Writing = Annotated[Person, Depends(writable_person)]
+# Noted before it is answered: what was acknowledged and not noted could not be found again.
+Writing = Annotated[Person, Depends(writable_person, scope="function")]

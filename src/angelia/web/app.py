@@ -21,11 +21,13 @@ from angelia.web import (
     feeds,
     identities,
     inbox,
+    job_news,
     jobs,
     keys,
     messages,
     operations,
     people,
+    plots,
     probes,
     rules,
     sessions,
@@ -83,7 +85,9 @@ def make_api(context: Context) -> FastAPI:
         experiments,
         topics,
         events,
+        plots,
         jobs,
+        job_news,
     )
     # Feeds come last: their route takes any name, also that of the page /feeds/new.
     for room in (*api, *ROOMS, feeds):

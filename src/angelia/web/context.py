@@ -9,7 +9,9 @@ from angelia.broker import Broker
 from angelia.flow.answers import Answers
 from angelia.flow.dispatcher import Dispatcher
 from angelia.inlet import Accept
+from angelia.model.claims import NewsWish
 from angelia.model.experiment import CleanUp
+from angelia.model.job import Job
 from angelia.model.person import Address, Person
 from angelia.model.preference import Site
 from angelia.store import Store
@@ -23,7 +25,8 @@ from angelia.wire.callers import Callers
 @dataclass(frozen=True, slots=True)
 class Context:
     """One for each app. `site` is the site's wants as last read; `changed` hurries those who keep copies, `refresh` reads ours again;
-    `marked` is told what somebody read or archived.
+    `marked` is told what somebody read or archived. `recipes` give the code of foreign clients that asks for the same as a job, by the client's name.
+    `renew` makes a token of the site's anew (of her token, her login, her wishes by agent); None where it signs none.
     """
 
     store: Store
@@ -49,5 +52,7 @@ class Context:
     refresh: Callable[[], Awaitable[None]]
     ready: Callable[[], Awaitable[dict[str, str]]]
     verify: Callable[[Address, Person, str], Awaitable[None]]
+    recipes: Callable[[Job, Mapping[str, object]], Mapping[str, str]]
+    renew: Callable[[str, str, Mapping[str, NewsWish]], str] | None = None
     clean_up: CleanUp = field(default_factory=CleanUp)
     limits: Limits = field(default_factory=Limits)

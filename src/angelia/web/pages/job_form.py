@@ -92,7 +92,12 @@ def _chosen(parameter: Parameter, text: str) -> Any:
 
 def typed_of(parameters: Iterable[Parameter], values: Mapping[str, Any]) -> dict[str, str]:
     """The values of an old job as somebody would have typed them, in the units of the form."""
-    return {parameter.name: _text(_in_own_unit(parameter, values[parameter.name])) for parameter in parameters if parameter.name in values}
+    return {name: _text(value) for name, value in in_own_units(parameters, values).items()}
+
+
+def in_own_units(parameters: Iterable[Parameter], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of an old job as a caller would give them: bare numbers in the units of the declaration."""
+    return {parameter.name: _in_own_unit(parameter, values[parameter.name]) for parameter in parameters if parameter.name in values}
 
 
 def _in_own_unit(parameter: Parameter, value: Any) -> Any:

@@ -1,18 +1,23 @@
-"""Jobs: hers in a list; one of them with its progress, what was asked, what happened and what came of it."""
+"""Jobs: hers in a list; one of them with its progress, what was asked, what happened and what came of it, drawn and as rows."""
 
+import asyncio
 from typing import Annotated
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
-from angelia.model.job import STATES, Job, JobState
+from angelia.model.declaration import ProductKind
+from angelia.model.errors import NotFound
+from angelia.model.job import STATES, Job, JobState, Product
 from angelia.model.moments import to_text
 from angelia.web.access import House
 from angelia.web.context import Context
 from angelia.web.forms import number
 from angelia.web.jobs import principal_of, product_file, told_by
 from angelia.web.pages.kit import page
+from angelia.web.pages.recipes import recipes_of
+from angelia.web.plots import DRAWN, WITH_ROWS, plot_answer, rows_of
 from angelia.web.signin.guard import Visiting
 
 router = APIRouter(include_in_schema=False)
@@ -21,6 +26,10 @@ SHOWN = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 """What browsers draw without running anything of it."""
 MOST_SHOWN = 5_000_000
 """Bytes of a picture that stands on the page; larger ones are downloads only."""
+MOST_WORDS = 8_192
+"""Bytes of a text that stands on the page."""
+A_TABLE = 100
+"""Rows on one page."""
 _AGAIN = (JobState.FAILED, JobState.CANCELLED, JobState.LOST)
 
 
@@ -91,8 +100,66 @@ async def job(request: Request, visitor: Visiting, house: House, job_id: str, se
         has_form=product is not None,
         can_retry=found.state in _AGAIN and found.instrument in house.dispatcher.instruments,
         labels=labels,
+        link=f"{house.base_url.rstrip('/')}/j/{found.public_id.removeprefix('job_')}",
+        recipes=recipes_of(found, declared, product, house) if declared and product else {},
         history=[(row, told_by(row, principal)) for row in reversed(history)],
-        products=[(one, one.content_type in SHOWN and one.size <= MOST_SHOWN) for one in await house.dispatcher.products(principal, found.job_id)],
+        products=[(one, _shape(one), await _words(one, found, house)) for one in await house.dispatcher.products(principal, found.job_id)],
+    )
+
+
+async def _words(product: Product, job: Job, house: Context) -> str:
+    """What a short text says; "" for all else."""
+    if product.kind not in (ProductKind.TEXT, ProductKind.JSON) or product.size > MOST_WORDS:
+        return ""
+    try:
+        return (await asyncio.to_thread(house.dispatcher.files.path(job, product).read_bytes)).decode("utf-8", "replace")
+    except (NotFound, OSError):  # it was cleaned away meanwhile
+        return ""
+
+
+def _shape(product: Product) -> str:
+    """How a product stands on the page: as a picture, a plot, a table, or only as a file."""
+    if product.content_type in SHOWN and product.size <= MOST_SHOWN:
+        return "picture"
+    if product.kind in DRAWN:
+        return "plot"
+    return "table" if product.kind in WITH_ROWS else "file"
+
+
+@router.get("/j/{short}")
+async def short_link(visitor: Visiting, house: House, short: str) -> Response:
+    """A link that is short enough for a paper or a chat: to one of hers."""
+    found = await house.dispatcher.job(await principal_of(visitor.caller, house), number("job", f"job_{short}"))
+    return RedirectResponse(f"/jobs/{found.public_id}", 303)
+
+
+@router.get("/jobs/{job_id}/plots/{name:path}")
+async def plots(request: Request, visitor: Visiting, house: House, job_id: str, name: str) -> Response:
+    """What the page draws of a product."""
+    return await plot_answer(request, await principal_of(visitor.caller, house), house, job_id, name)
+
+
+@router.get("/jobs/{job_id}/rows/{name:path}")
+async def rows(
+    request: Request, visitor: Visiting, house: House, job_id: str, name: str, first: Annotated[int, Query(ge=0, le=1 << 40)] = 0
+) -> Response:
+    """The numbers of a product in a table, a page at a time: for all who can't see a plot, or want the digits."""
+    principal = await principal_of(visitor.caller, house)
+    job = await house.dispatcher.job(principal, number("job", job_id))
+    product, _ = await house.dispatcher.product(principal, job.job_id, name)
+    found = await rows_of(principal, house, job_id, name, first, A_TABLE)
+    place = f"/jobs/{job.public_id}/rows/{quote(name)}"
+    following = first + A_TABLE
+    return page(
+        request,
+        visitor,
+        "job-rows.html",
+        job=job,
+        product=product,
+        found=found,
+        is_grid=product.kind is ProductKind.IMAGE,
+        newer=f"{place}?first={max(0, first - A_TABLE)}" if first else "",
+        older=f"{place}?first={following}" if following < found.total else "",
     )
 
 

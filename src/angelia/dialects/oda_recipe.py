@@ -1,0 +1,24 @@
+"""The ODA dialect's recipe: Python that asks for the same product with its client, for people to copy; never with a token in it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+RECIPE = "oda-api"
+"""By which people know its client."""
+
+
+def recipe(instrument: str, product: str, values: Mapping[str, Any], products_url: str) -> str:
+    """Python for the client from PyPI. `values` are as a caller gives them, in the units of the declaration; None is left out."""
+    given = {"instrument": instrument, "product": product, "product_type": "Real"} | {
+        name: value for name, value in values.items() if value is not None
+    }
+    lines = "".join(f"    {name!r}: {value!r},\n" for name, value in given.items())
+    return (
+        "from oda_api.api import DispatcherAPI\n"
+        "from oda_api.token import discover_token\n\n"
+        f"api = DispatcherAPI(url={products_url.rstrip('/') + '/dispatch-data'!r})\n"
+        f"request = {{\n{lines}}}\n"
+        "# The token, where one is needed, comes from ODA_TOKEN or from a file .oda-token.\n"
+        "products = api.get_product(token=discover_token(), **request)\n"
+        "products.show()\n"
+    )

@@ -1,0 +1,84 @@
+# ruff: noqa: F811 - a test names its fixtures
+"""What those learn who guess or break things: a code is not found in a thousand tries, errors and probes say nothing of the inside."""
+
+import asyncio
+import re
+
+import httpx2
+import pytest
+from tests.house.browsing import add_address, alice, browsers, code_of  # noqa: F401 - fixtures
+
+import angelia
+from angelia.model.errors import StoreUnavailable
+
+INSIDE = re.compile(r"Traceback|File \"|/src/|site-packages|sqlalchemy|SELECT |sqlite|asyncpg|boom", re.IGNORECASE)
+
+
+async def test_a_code_is_not_found_in_a_thousand_tries(bench, alice):  # checklist S33
+    place = await add_address(alice)
+    code = code_of(bench)
+    verify = f"/api/v1/people/alice/addresses/{place}/verify"
+    guesses = [f"{number:06d}" for number in range(61) if f"{number:06d}" != code]
+    # At once: none must be let in between a look and a count.
+    answers = await asyncio.gather(*(bench.api.post(verify, json={"code": guess}) for guess in guesses))
+    assert {answer.status_code for answer in answers} == {422}
+    # The rest where they are counted: what the API does before is the same each time.
+    found = await asyncio.gather(*(bench.store.try_code(place, f"{number:064x}", bench.now) for number in range(1_000 - len(guesses))))
+    assert not any(found)
+    # By now not even the right one is taken, and it is told in the same words.
+    assert {answer.json()["detail"] for answer in answers} == {(await bench.call("POST", verify, {"code": code}, 422))["detail"]}
+
+
+async def test_four_slips_are_forgiven_and_a_code_opens_once(bench, alice):  # checklist S33
+    place = await add_address(alice)
+    code = code_of(bench)
+    verify = f"/api/v1/people/alice/addresses/{place}/verify"
+    for step in range(1, 5):
+        await bench.call("POST", verify, {"code": f"{(int(code) + step) % 1_000_000:06d}"}, 422)
+    assert (await bench.call("POST", verify, {"code": code}, 200))["state"] == "ok"
+    await bench.call("POST", verify, {"code": code}, 422)
+
+
+class Broken:
+    """A store whose every question fails, with words that are nobody's business."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def __getattr__(self, name):
+        async def fail(*_, **__):
+            raise self.error
+
+        return fail
+
+
+@pytest.mark.parametrize("error", [RuntimeError("boom: SELECT * FROM people at /src/angelia/x.py"), StoreUnavailable("the store is away")])
+async def test_errors_say_nothing_of_the_inside(house, bench, error):  # checklist S43
+    store, house.store = house.store, Broken(error)
+    try:
+        transport = httpx2.ASGITransport(house.app(trusts_caller=True), raise_app_exceptions=False)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://hub") as client:
+            answers = [await client.get(path) for path in ("/api/v1/messages", "/api/v1/people", "/api/v1/audit")]
+    finally:
+        house.store = store
+    for answer in answers:
+        assert answer.status_code == (503 if isinstance(error, StoreUnavailable) else 500)
+        assert not INSIDE.search(answer.text), answer.text
+        assert angelia.__version__ not in answer.text
+        assert answer.headers["content-type"] == "application/problem+json"
+    await bench.call("GET", "/api/v1/messages", None, 200)
+
+
+async def test_probes_and_documents_say_nothing_of_people(bench, alice, browsers):  # checklist S47
+    await add_address(alice, "very.private@example.org")
+    await bench.call("POST", "/api/v1/messages", {"type": "obs.secret.plan", "subject": "a hidden subject", "to": ["alice"]}, 201)
+    await bench.work()
+    nobody = await browsers("")
+    for place in ("/healthz/live", "/healthz/ready", "/metrics", "/version", "/api/v1/openapi.json", "/api/v1/messages/schema"):
+        text = await nobody.get(place)
+        for word in ("alice", "very.private", "hidden subject", "secret.plan", "sqlite", ".db"):
+            assert word not in text.replace("people/alice", ""), (place, word)
+    for place in ("/docs", "/redoc", "/openapi.json", "/debug", "/.env", "/.git/config", "/server-status", "/console"):
+        answer = await nobody.api.get(place)
+        assert answer.status_code in (303, 404), place
+        assert not INSIDE.search(answer.text)
