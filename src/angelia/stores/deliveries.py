@@ -130,7 +130,7 @@ class DeliveriesMixin:
         """See DeliveryStore."""
 
         def work(connection: Connection) -> list[Delivery]:
-            wanted = select(_k.id).where(_k.agent == agent, _k.receipt.in_({_kept_text(receipt) for receipt in receipts}))
+            wanted = select(_k.id).where(_k.agent == agent, _k.receipt.in_({_told(receipt) for receipt in receipts}))
             of_digests = select(_d.digest_id).where(_d.id.in_(wanted), _d.message_id.is_(None), _d.digest_id.is_not(None))
             found: list[Delivery] = []
             for condition in (_d.id.in_(wanted), and_(_d.digest_id.in_(of_digests), _d.message_id.is_not(None))):
@@ -338,7 +338,7 @@ def _settle(connection: Connection, settlements: Sequence[Settlement], now_us: i
         run(connection, _END_ITEMS, [(s.state.value, s.reason.value, now_us, digest_id) for s, digest_id in ended])
     settled = {(row[0], row[1]) for row in applied}
     succeed(connection, [one for s in settlements if s.successors and (s.delivery_id, s.fence) in settled for one in s.successors])
-    _keep_traces(connection, settlements, {(row[0], row[1]) for row in applied})
+    _keep_traces(connection, settlements, settled)
     return len(applied)
 
 
@@ -355,18 +355,13 @@ def _bounce(connection: Connection, delivery_id: int, why: str, successors: Sequ
 def _keep_traces(connection: Connection, settlements: Sequence[Settlement], applied: Collection[tuple[int, int]]) -> None:
     """What has no receipt can't be answered."""
     kept = [(one.delivery_id, one.trace) for one in settlements if one.trace is not None and (one.delivery_id, one.fence) in applied]
-    rows = [(key, *map(_kept_text, (t.receipt, t.thread, t.root, t.track)), int(t.is_progress), key) for key, t in kept if t.receipt]
+    rows = [(key, *map(_told, (t.receipt, t.thread, t.root, t.track)), int(t.is_progress), key) for key, t in kept if t.receipt]
     if rows:
         run(connection, _KEEP, rows).close()
 
 
-def _kept_text(text: str) -> str:
-    """A peer's words may hold what a database can't keep."""
-    return text[:1000].replace("\x00", "").encode("utf-8", "replace").decode()
-
-
 def _trace(connection: Connection, by: str, address_id: int, key: str) -> Trace | None:
-    row = run(connection, _NEWEST_TRACE.format(by=by), (address_id, _kept_text(key))).first() if key else None
+    row = run(connection, _NEWEST_TRACE.format(by=by), (address_id, _told(key))).first() if key else None
     return None if row is None else Trace(row[0], row[1], row[2], row[3], bool(row[4]))
 
 
@@ -380,7 +375,6 @@ def _settlement_values(settlement: Settlement, now_us: int) -> tuple[object, ...
         shape.stamp(settlement.due_at),
         0 if settlement.is_attempt else 1,
         _told(settlement.error),
-        _kept_text(settlement.error),
         now_us if settlement.state.is_final else None,
     )
 
