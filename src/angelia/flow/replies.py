@@ -43,7 +43,7 @@ class Replies:
     async def _target(self, delivery: Delivery, verb: Verb) -> Target:
         message = None if delivery.message_id is None else (await self._store.messages([delivery.message_id])).get(delivery.message_id)
         if message is None or (verb is Verb.MUTE and not message.object):
-            raise NotFound("the message of this answer is gone")
+            raise NotFound("there is no such message")
         if verb is Verb.MUTE:
             return Target(delivery.person_id, delivery.agent, "object", message.object)
         row = await self._store.ledger_row(message.message_id, delivery.person_id)

@@ -53,11 +53,11 @@ _OUTCOMES = {
 _END_ITEMS = "UPDATE deliveries SET state = ?, reason = ?, ended_us = ? WHERE digest_id = ? AND state = 4"
 # The fence is raised: a worker that has it in hand says no other end later.
 _BOUNCE = (
-    f"UPDATE deliveries SET state = {State.BOUNCED:d}, reason = '{Reason.CAME_BACK}', last_error = ?, ended_us = ?, fence = fence + 1 "
+    f"UPDATE deliveries SET state = {State.BOUNCED:d}, reason = 'came_back', last_error = ?, ended_us = ?, fence = fence + 1 "
     f"WHERE id = ? AND state IN ({State.SENDING:d}, {State.DELIVERED:d}) RETURNING digest_id, message_id"
 )
 _BOUNCE_ITEMS = (
-    f"UPDATE deliveries SET state = {State.BOUNCED:d}, reason = '{Reason.CAME_BACK}', ended_us = ? "
+    f"UPDATE deliveries SET state = {State.BOUNCED:d}, reason = 'came_back', ended_us = ? "
     f"WHERE digest_id = ? AND message_id IS NOT NULL AND state IN ({State.DIGESTED:d}, {State.DELIVERED:d})"
 )
 # Agent and address are the delivery's own.

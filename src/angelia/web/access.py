@@ -21,7 +21,7 @@ def context_of(request: Request) -> Context:
 NOTED_ELSEWHERE = frozenset(
     {
         "add_address", "delete_address", "add_feed", "rotate_feed", "revoke_feed", "add_token", "revoke_token", "put_password",
-        "end_session", "end_sessions", "remove_identity",
+        "end_session", "end_sessions", "remove_identity", "link_address",
     }
 )  # fmt: skip
 """What notes itself, also where it is one's own."""
