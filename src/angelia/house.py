@@ -3,20 +3,12 @@
 import asyncio
 import contextlib
 import fcntl
-import signal
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import datetime, timedelta
-from pathlib import Path
-from time import monotonic
-
-import uvicorn
 
 from angelia import telemetry, tracing
 from angelia.agent import Agent, Surroundings, edits_in_place
-from angelia.broker import Broker
 from angelia.brokers.embedded import EmbeddedBroker
-from angelia.brokers.rabbitmq import RabbitMQBroker
 from angelia.dialects.bonfire import BonfireDialect
 from angelia.dialects.brainlife import BrainlifeDialect
 from angelia.dialects.brainlife_http import NotificationRequests
@@ -27,10 +19,6 @@ from angelia.dialects.ntfy import NtfyDialect
 from angelia.dialects.oda import OdaDialect
 from angelia.dialects.oda_recipe import RECIPE, recipe
 from angelia.dialects.oda_renewal import renewed
-from angelia.directories.http import HttpDirectory, HttpDirectorySettings
-from angelia.directories.local import LocalDirectory
-from angelia.directories.together import TogetherDirectory
-from angelia.directory import Directory
 from angelia.flow.announcer import Announcer
 from angelia.flow.answers import Answers
 from angelia.flow.bounces import Bounces
@@ -52,36 +40,27 @@ from angelia.flow.profiles import People
 from angelia.flow.relay import Lifetimes, Relay, attempt
 from angelia.flow.replies import Replies
 from angelia.flow.streams import Streams
-from angelia.flow.transitions import Crier, ForgetExperiments, Form, Herald, Outlets
+from angelia.flow.transitions import Crier, ForgetExperiments, Herald
 from angelia.flow.verification import code_letter, verification_link
 from angelia.flow.voice import Voice
 from angelia.inlet import Accept
-from angelia.inlets.amqp import AmqpInlet, Binding, ExchangeInlet
 from angelia.inlets.http import HttpInlet
-from angelia.inlets.mail import MailInlet
 from angelia.inlets.mail.door import Door
-from angelia.inlets.mail.imap import MailboxInlet
-from angelia.inlets.mapping import load_mapping
-from angelia.inlets.receiving import Receiver, Receiving
-from angelia.inlets.transitions import TransitionReceiver
-from angelia.instrument import Instrument, Lent
+from angelia.making import make_agents, make_broker, make_directory, make_inlets, make_instruments, make_mail_inlets, make_outlets, make_providers
 from angelia.model.claims import NewsWish
 from angelia.model.delivery import Delivery, Sent
 from angelia.model.errors import BadSettings, StoreUnavailable
-from angelia.model.experiment import CleanUp
 from angelia.model.job import Job
 from angelia.model.person import Address, Person
 from angelia.outbound import Outbound
-from angelia.parameters.reading import read_declaration
-from angelia.plugins import agent_classes, api_maker, instrument_class, provider_class, signed_tokens_class
-from angelia.settings import Settings, secret_of, section
+from angelia.plugins import api_maker, signed_tokens_class
+from angelia.settings import Settings, secret_of
 from angelia.store import InboxItem
 from angelia.stores.sql import SqlStore, open_store
 from angelia.web.context import Context
 from angelia.web.forms import item_out
 from angelia.web.late import Late
 from angelia.web.live import Live
-from angelia.web.signin.providers import Provider
 from angelia.web.signin.sessions import Sessions
 from angelia.web.stream.entry import Entry
 from angelia.web.stream.forms import dumped
@@ -90,17 +69,12 @@ from angelia.web.stream.native import Room
 from angelia.wire.admission import Admission
 from angelia.wire.asgi import App, Receive, Scope, Send
 from angelia.wire.callers import Callers
-from angelia.wire.server import Limits, Server, protocol
 from angelia.wire.site_tokens import SiteTokens
-from angelia.wire.socket import Socket
 from angelia.wire.traced import traced_accept, traced_app
 
 STATES_KEPT = timedelta(days=90)
 STAGES = ("planner", "digester", "relay", "escalator", "janitor", "crier", "herald", "dispatcher")
 """The life of a message, in order; then what is done with reported transitions, and jobs."""
-FRAMEWORK_AFTER = 5.0
-"""Seconds after the start in which what came meanwhile has gone first."""
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 now = SteadyClock()
@@ -125,8 +99,8 @@ class House:
         self.people = People(store)
         self.directory = make_directory(settings, store, self.outbound)
         self.providers = make_providers(settings)
-        self.broker = make_broker(settings, store)
-        self.inlets = make_inlets(settings, store, self.broker, self._wake_transitions)
+        self.broker = make_broker(settings, store, now)
+        self.inlets = make_inlets(settings, store, self.broker, self._wake_transitions, now)
         outgoing = settings.broker.outgoing
         self.announcer = Announcer(self.broker, outgoing, now) if outgoing else None
         self.intake = Intake(store, now.us, node, self._wake("planner", "messages"), self.announcer)
@@ -135,7 +109,7 @@ class House:
         self.live = Live(store)
         self.answers = Answers(store, now, self.live.forget, self.announcer)
         self.ears = Heard(store, self.answers, now, self.secret, self._changed)
-        self.mail_inlets = make_mail_inlets(settings, store, self._door())
+        self.mail_inlets = make_mail_inlets(settings, store, self._door(), now)
         self.sources = WithInboxes(self.broker, store, _shown, self.live.forget)
         self.streams = Streams(self.sources)
         store.hear(lambda topic: self.sources.look() if topic == "inboxes" else None)
@@ -459,169 +433,5 @@ def _shown(item: InboxItem) -> bytes:
     return dumped(item_out(item))
 
 
-def make_agents(settings: Settings, lent: Surroundings) -> dict[str, Agent]:
-    """One agent for each entry point, with its own table of settings; those that are opt-in only where there is one."""
-    classes = agent_classes()
-    for name in settings.agents:
-        if name not in classes:
-            raise BadSettings(f"there is no agent {name!r}; there are {', '.join(classes)}")
-    agents: dict[str, Agent] = {}
-    for name, kind in classes.items():
-        if kind.Settings is None:
-            agents[name] = kind()
-            continue
-        if kind.is_opt_in and name not in settings.agents:
-            continue
-        table = dict(settings.agents.get(name, {}))
-        agents[name] = kind(_rooted(section(kind.Settings, f"agents.{name}", table), settings), lent)
-    return agents
-
-
-def make_instruments(settings: Settings, outbound: Outbound) -> dict[str, Instrument]:
-    """One for each table: what it computes is in a declaration file, or its adapter says it; what remains is for the adapter."""
-    instruments: dict[str, Instrument] = {}
-    for name, table in settings.instruments.items():
-        own = dict(table)
-        path, adapter = str(own.pop("declaration", "")), str(own.pop("adapter", ""))
-        declaration = read_declaration(Path(path)) if path else None
-        kind = instrument_class(adapter or (declaration.adapter if declaration is not None else name))
-        declaration = declaration or kind.declares
-        if declaration is None:
-            raise BadSettings(f"[instruments.{name}] needs a declaration: the path of a file that says what it computes")
-        declaration = replace(declaration, name=name)
-        made = None if kind.Settings is None else section(kind.Settings, f"instruments.{name}", {**declaration.settings, **own})
-        lent = Lent(outbound, settings.data_dir.resolve() / "instruments" / name)
-        instruments[name] = kind(declaration, made, lent)
-    return instruments
-
-
-def make_directory(settings: Settings, store: SqlStore, outbound: Outbound) -> Directory:
-    """The hub's own directory first, then each relation source in the order of the settings."""
-    directories: list[Directory] = [LocalDirectory(store, monotonic)]
-    for name, table in settings.directories.items():
-        path = f"directories.{name}"
-        if not isinstance(table, Mapping) or not table.get("url"):
-            raise BadSettings(f"{path} is a table with a url")
-        directories.append(HttpDirectory(name, section(HttpDirectorySettings, path, table), outbound, store, monotonic))
-    return directories[0] if len(directories) == 1 else TogetherDirectory(directories)
-
-
-def make_providers(settings: Settings) -> dict[str, Provider]:
-    """Those who vouch for people, in the order of the settings."""
-    if not settings.oidc:
-        return {}
-    kind, outbound = provider_class(), settings.outbound
-    return {name: kind(name, entry, outbound.allow, outbound.ca_file) for name, entry in settings.oidc.items()}
-
-
-def make_outlets(settings: Settings) -> Outlets:
-    """Where transitions go."""
-    told = settings.transitions
-    clean_up = CleanUp(timedelta(seconds=told.shutdown_after), timedelta(seconds=told.destroy_after))
-    return Outlets(told.experiments, told.usage, Form(told.form), clean_up, told.messages)
-
-
-def make_broker(settings: Settings, store: SqlStore) -> Broker:
-    """In the hub's own store, or RabbitMQ."""
-    if settings.broker.url:
-        return RabbitMQBroker(settings.broker.url, settings.exchanges, store)
-    return EmbeddedBroker(store, settings.exchanges, now)
-
-
-def make_mail_inlets(settings: Settings, store: SqlStore, door: Door) -> list[MailInlet | MailboxInlet]:
-    """One for each way that is set."""
-    wanted = settings.mail_inlet
-    inlets: list[MailInlet | MailboxInlet] = [MailInlet(wanted, door)] if wanted.port else []
-    return [*inlets, MailboxInlet(wanted, door, store, now)] if wanted.url else inlets
-
-
-def make_inlets(settings: Settings, store: SqlStore, broker: Broker, wake: Callable[[], None]) -> list[AmqpInlet | ExchangeInlet]:
-    """One for each table: on a queue of a broker, or on an exchange of the hub's own."""
-    inlets: list[AmqpInlet | ExchangeInlet] = []
-    for name, entry in settings.amqp_inlets.items():
-        mapping = load_mapping(entry.mapping) if entry.mapping else None
-        source = entry.source or name
-        plain = Receiver(name, source, mapping, store, now)
-        receiver: Receiving = plain
-        if entry.transitions:
-            receiver = TransitionReceiver(name, source, plain if mapping else None, store, now, wake)
-        binding = Binding(entry.exchange, entry.patterns, entry.queue.replace("{name}", name), entry.declare, entry.prefetch)
-        url = entry.url or settings.broker.url
-        inlets.append(AmqpInlet(receiver, url, binding) if url else ExchangeInlet(receiver, broker, binding, store))
-    return inlets
-
-
-def _rooted(made: object, settings: Settings) -> object:
-    """Settings that keep files put them below the data folder, if they offer to."""
-    below = getattr(made, "below", None)
-    return below(settings.data_dir.resolve()) if below is not None else made
-
-
-async def serve(settings: Settings, *, roles: Iterable[str] = ("web", "work"), ready: Callable[[House], None] | None = None) -> None:
-    """Run until SIGTERM or SIGINT; exits within ten seconds, with nothing lost."""
-    web = settings.web
-    if web.host not in _LOOPBACK and not web.allow_public_bind:
-        raise BadSettings(f"refusing to listen on {web.host} without a proxy in front: set web.allow_public_bind to say that there is one")
-    if settings.telemetry.otlp_endpoint:
-        tracing.start(settings.telemetry.otlp_endpoint)
-    async with House.open(settings) as house:
-        loop = asyncio.get_running_loop()
-        tasks: list[asyncio.Task[None]] = []
-        servers = _servers(house, settings) if "web" in roles else []
-
-        def stop() -> None:
-            house.stop()
-            for server in servers:
-                server.should_exit = True
-
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop)
-        for server in servers:
-            tasks.append(asyncio.create_task(server.serve()))
-            while not server.started and not tasks[-1].done():
-                await asyncio.sleep(0.005)
-        if "work" in roles:
-            tasks.append(asyncio.create_task(house.work()))
-        if ready is not None:
-            ready(house)
-        telemetry.log.info("started", roles=list(roles), port=web.port)
-        soon = loop.call_later(FRAMEWORK_AFTER, lambda: tasks.append(asyncio.create_task(house.load_framework())))
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            soon.cancel()
-            stop()
-            tracing.stop()
-        telemetry.log.info("stopped")
-
-
-def _servers(house: House, settings: Settings) -> list[Server]:
-    """One for everything, and one for the analysis service where it has a port of its own."""
-    apps = {settings.web.port: house.app()} | ({settings.oda.port: house.analyses_app()} if settings.oda.port else {})
-    return [Server(_uvicorn(app, port, settings)) for port, app in apps.items()]
-
-
 async def _nothing_behind(scope: Scope, receive: Receive, send: Send) -> None:
     raise OSError("nothing is behind the analysis service here")
-
-
-def _uvicorn(app: App, port: int, settings: Settings) -> uvicorn.Config:
-    web = settings.web
-    limits = Limits(web.head_timeout, web.body_timeout, web.answer_timeout, settings.hosts)
-    return uvicorn.Config(
-        app,
-        host=web.host,
-        port=port,
-        loop="uvloop",
-        http=protocol(limits),
-        ws=Socket,
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=20,
-        timeout_graceful_shutdown=3,
-        backlog=4096,
-    )

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from angelia.house import make_directory
+from angelia.making import make_directory
 from angelia.model.errors import BadSettings
 from angelia.outbound import Outbound
 from angelia.settings import load

@@ -12,11 +12,12 @@ from angelia.agent import Surroundings
 from angelia.agents.mail import MailAgent
 from angelia.agents.mail.settings import MailSettings
 from angelia.flow.lane import Lane
-from angelia.house import make_mail_inlets
+from angelia.house import now
 from angelia.inlets.mail import MailInlet
 from angelia.inlets.mail.door import MOST_BYTES
 from angelia.inlets.mail.reading import bounce_in, parsed
 from angelia.inlets.mail.settings import MailInletSettings
+from angelia.making import make_mail_inlets
 from angelia.model.delivery import Sent, State
 from angelia.model.errors import BadSettings
 from angelia.model.person import AddressState
@@ -213,5 +214,5 @@ async def test_each_letter_leaves_with_its_own_return_path(bench):
 
 async def test_the_house_takes_mail_where_a_port_is_set(house):
     settings = replace(house.settings, mail_inlet=MailInletSettings(port=2525, url="imaps://hub:secret@mail.example.org"))
-    assert [made.name for made in make_mail_inlets(settings, house.store, house._door())] == ["mail", "mailbox"]
+    assert [made.name for made in make_mail_inlets(settings, house.store, house._door(), now)] == ["mail", "mailbox"]
     assert house.mail_inlets == []

@@ -7,7 +7,7 @@ import httpx2
 import pytest
 
 from angelia.flow.transitions import Crier, Herald, Outlets
-from angelia.house import make_outlets
+from angelia.making import make_outlets
 from angelia.model.errors import BrokerUnavailable
 from angelia.settings import load
 

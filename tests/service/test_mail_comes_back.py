@@ -11,12 +11,12 @@ import pytest
 from angelia.agent import Surroundings
 from angelia.agents.mail import MailAgent
 from angelia.agents.mail.settings import MailSettings
-from angelia.house import make_mail_inlets
 from angelia.house import now as clock
 from angelia.inlet import Draft
 from angelia.inlets.mail.door import MOST_BYTES
 from angelia.inlets.mail.mailbox import ImapMailbox, MailboxFailed
 from angelia.inlets.mail.settings import MailInletSettings
+from angelia.making import make_mail_inlets
 from angelia.model.errors import StoreUnavailable
 from angelia.model.message import Message, Recipient, Sender
 from angelia.model.payload import payload_of
@@ -76,7 +76,7 @@ class Site:
 
     def take(self, **settings):
         """Start what takes mail."""
-        made = make_mail_inlets(replace(self.house.settings, mail_inlet=MailInletSettings(**settings)), self.store, self.house._door())
+        made = make_mail_inlets(replace(self.house.settings, mail_inlet=MailInletSettings(**settings)), self.store, self.house._door(), clock)
         self.running += [asyncio.create_task(inlet.run(self.house.intake.accept)) for inlet in made]
         return made[0]
 

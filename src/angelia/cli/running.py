@@ -9,10 +9,11 @@ import uvloop
 
 from angelia import telemetry
 from angelia.cli.reach import Failure, Reach
-from angelia.house import House, serve
+from angelia.house import House
 from angelia.instruments.samples import sample_tables
 from angelia.model.errors import AngeliaError, SchemaMismatch
 from angelia.sample import fill, hello
+from angelia.serving import serve
 from angelia.settings import Settings, load
 from angelia.stores.sql import upgrade
 

@@ -1,0 +1,85 @@
+"""A house that runs until it is told to stop: its servers, its stages, and the signals."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterable
+
+import uvicorn
+
+from angelia import telemetry, tracing
+from angelia.house import House
+from angelia.model.errors import BadSettings
+from angelia.settings import Settings
+from angelia.wire.asgi import App
+from angelia.wire.server import Limits, Server, protocol
+from angelia.wire.socket import Socket
+
+FRAMEWORK_AFTER = 5.0
+"""Seconds after the start in which what came meanwhile has gone first."""
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+async def serve(settings: Settings, *, roles: Iterable[str] = ("web", "work"), ready: Callable[[House], None] | None = None) -> None:
+    """Run until SIGTERM or SIGINT; exits within ten seconds, with nothing lost."""
+    web = settings.web
+    if web.host not in _LOOPBACK and not web.allow_public_bind:
+        raise BadSettings(f"refusing to listen on {web.host} without a proxy in front: set web.allow_public_bind to say that there is one")
+    if settings.telemetry.otlp_endpoint:
+        tracing.start(settings.telemetry.otlp_endpoint)
+    async with House.open(settings) as house:
+        loop = asyncio.get_running_loop()
+        tasks: list[asyncio.Task[None]] = []
+        servers = _servers(house, settings) if "web" in roles else []
+
+        def stop() -> None:
+            house.stop()
+            for server in servers:
+                server.should_exit = True
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop)
+        for server in servers:
+            tasks.append(asyncio.create_task(server.serve()))
+            while not server.started and not tasks[-1].done():
+                await asyncio.sleep(0.005)
+        if "work" in roles:
+            tasks.append(asyncio.create_task(house.work()))
+        if ready is not None:
+            ready(house)
+        telemetry.log.info("started", roles=list(roles), port=web.port)
+        soon = loop.call_later(FRAMEWORK_AFTER, lambda: tasks.append(asyncio.create_task(house.load_framework())))
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            soon.cancel()
+            stop()
+            tracing.stop()
+        telemetry.log.info("stopped")
+
+
+def _servers(house: House, settings: Settings) -> list[Server]:
+    """One for everything, and one for the analysis service where it has a port of its own."""
+    apps = {settings.web.port: house.app()} | ({settings.oda.port: house.analyses_app()} if settings.oda.port else {})
+    return [Server(_uvicorn(app, port, settings)) for port, app in apps.items()]
+
+
+def _uvicorn(app: App, port: int, settings: Settings) -> uvicorn.Config:
+    web = settings.web
+    limits = Limits(web.head_timeout, web.body_timeout, web.answer_timeout, settings.hosts)
+    return uvicorn.Config(
+        app,
+        host=web.host,
+        port=port,
+        loop="uvloop",
+        http=protocol(limits),
+        ws=Socket,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=20,
+        timeout_graceful_shutdown=3,
+        backlog=4096,
+    )
