@@ -11,6 +11,7 @@ PATTERNS = sorted({route.path for route in routes()})
 UNLINKED = {
     "/set-password/{token}": "an administrator hands the link over, once",
     "/addresses/verify": "the link comes with the code",
+    "/jobs/{job_id}/plots/{name:path}": "the page of the job draws what comes from there",
     "/sign-in/{name}": "only where there is a provider",
     "/sign-in/{name}/callback": "the provider sends people there",
 }

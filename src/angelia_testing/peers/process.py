@@ -25,7 +25,7 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.sta
 def free_port() -> int:
     """A port that nobody listens on now, and that no connection gets by chance: the system takes those from above."""
     while True:
-        port = _chance.randrange(10_000, 32_000)
+        port = _chance.randrange(11_000, 32_000)  # browsers refuse a few ports below, the highest is 10080
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
