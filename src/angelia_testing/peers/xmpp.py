@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import ssl
-import subprocess
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import slixmpp
 
+from angelia_testing.peers.certificates import issue
 from angelia_testing.peers.process import Server, free_port, missing, scratch
 
 DOMAIN, ROOMS = "test.example", "conference.test.example"
@@ -63,19 +63,6 @@ modules:
 _MODULES = ("disco", "roster", "saslauth", "tls", "ping", "smacks", "offline", "posix", "blocklist")
 
 
-def _certificates(folder: Path) -> None:
-    def openssl(*arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], check=True, capture_output=True, cwd=folder)
-
-    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    usage = ("-addext", "keyUsage=critical,keyCertSign")
-    openssl("req", "-x509", *curve, "-keyout", "ca.key", "-out", "ca.crt", "-days", "2", "-subj", "/CN=Test CA", *usage)
-    (folder / "names").write_text(f"subjectAltName=DNS:{DOMAIN}\n")
-    openssl("req", *curve, "-keyout", "server.key", "-out", "server.csr", "-subj", f"/CN={DOMAIN}")
-    signed = ("-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names")
-    openssl("x509", "-req", "-in", "server.csr", "-out", "server.crt", *signed)
-
-
 def _runs_as(user: str, folder: Path) -> list[str]:
     """How to start what does not run as root: Debian brings it a user, who gets the folder."""
     if os.geteuid() != 0:
@@ -94,7 +81,7 @@ class Prosody:
         self.folder, self.port = scratch("prosody"), free_port()
         self.server = f"127.0.0.1:{self.port}"
         self.ca_file = str(self.folder / "ca.crt")
-        _certificates(self.folder)
+        issue(self.folder, DOMAIN)
         modules = ", ".join(f'"{name}"' for name in _MODULES if name not in without)
         self._config = self.folder / "prosody.cfg.lua"
         self._config.write_text(_CONFIG.format(folder=self.folder, port=self.port, modules=modules))
@@ -138,7 +125,7 @@ class Ejabberd:
         self.folder, self.port, self._web = scratch("ejabberd"), free_port(), free_port()
         self.server = f"127.0.0.1:{self.port}"
         self.ca_file = str(self.folder / "ca.crt")
-        _certificates(self.folder)
+        issue(self.folder, DOMAIN)
         pem = self.folder / "server.pem"
         pem.write_text((self.folder / "server.crt").read_text() + (self.folder / "server.key").read_text())
         (self.folder / "ejabberd.yml").write_text(_EJABBERD.format(pem=pem, port=self.port, web=self._web))
