@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import time
 from dataclasses import replace
 
 import pytest
@@ -84,16 +85,36 @@ class TestAmqp(AgentSuite):
         outcomes = [await bench.agent.deliver(bench.letter(2)) for _ in range(2)]
         assert isinstance(outcomes[-1], Sent)
 
-    async def test_a_broker_that_stands_still_is_later(self, bench, vhost, rabbitmq):
-        agent = AmqpAgent(AmqpSettings(url=vhost.url, timeout=0.5))
-        assert isinstance(await agent.deliver(bench.letter(1)), Sent)
+    async def test_a_broker_that_stands_still_is_later_and_nothing_piles_up_before_it(self, bench, vhost, rabbitmq, monkeypatch):
+        """Once the broker is late, letters wait until the wire takes those before them."""
+        agent = AmqpAgent(AmqpSettings(url=vhost.url, timeout=1.0))
+        await self.sent(agent, bench.letter(1))
+        monkeypatch.setattr(agent, "_body", lambda letter: b"x" * 8_000_000)  # more than the sockets on both sides hold
+        put, write = [], asyncio.StreamWriter.write
+
+        def counted(writer, data):
+            put.append(len(data))
+            write(writer, data)
+
+        monkeypatch.setattr(asyncio.StreamWriter, "write", counted)
         rabbitmq.freeze()
         try:
-            outcome = await agent.deliver(bench.letter(2))
+            outcomes = [await agent.deliver(bench.letter(2))]
+            outcomes += await asyncio.gather(*(agent.deliver(bench.letter(number)) for number in range(3, 7)))
         finally:
             rabbitmq.thaw()
-        assert isinstance(outcome, Later) and "alarm" in outcome.why
+        assert all(isinstance(outcome, Later) and "alarm" in outcome.why for outcome in outcomes)
+        assert len([size for size in put if size > 1_000_000]) <= 2
+        monkeypatch.undo()
+        await self.sent(agent, bench.letter(8))
         await agent.close()
+
+    async def sent(self, agent, letter):
+        """However slow the machine is now."""
+        outcome, deadline = None, time.monotonic() + 60
+        while not isinstance(outcome, Sent):
+            assert time.monotonic() < deadline, outcome
+            outcome = await agent.deliver(letter)
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,14 @@
 """Requests that the hub makes: never to where it must not go, bounded in time and size."""
 
 import asyncio
+import ssl
 import time
 
 import pytest
 
 from angelia.model.errors import BadSettings
 from angelia.outbound import Answer, NoAnswer, Outbound, Request
+from angelia_testing.peers.certificates import issue
 from angelia_testing.peers.http import Reply, ScriptedHttp
 
 
@@ -204,6 +206,91 @@ async def test_what_is_said_unasked_answers_no_later_request(script, outbound):
     assert (await outbound.fetch(Request(url=url))).body == b"ok"
     assert (await outbound.fetch(Request(url=url))).body == b"hello world"
     assert len(script.connections) == 2
+
+
+@pytest.fixture(scope="module")
+def certified(tmp_path_factory):
+    """A folder with the certificate of hub.example.org and its authority."""
+    folder = tmp_path_factory.mktemp("certified")
+    issue(folder, "hub.example.org")
+    return folder
+
+
+class Secure:
+    """A receiver that speaks TLS and says what it was sent; `asked` keeps the heads, `connections` counts those that were let in."""
+
+    def __init__(self, folder):
+        self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self.context.load_cert_chain(folder / "server.crt", folder / "server.key")
+        self.asked, self.connections, self.keeps = [], 0, True
+
+    async def __aenter__(self):
+        self.server = await asyncio.start_server(self.talk, "127.0.0.1", 0, ssl=self.context)
+        self.port = self.server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_):
+        self.server.close()
+
+    async def talk(self, reader, writer):
+        self.connections += 1
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                self.asked.append(head)
+                length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0] or 0)
+                body = await reader.readexactly(length)
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length + (body if self.keeps else body[: length // 2]))
+                if not self.keeps:
+                    break
+                await writer.drain()
+        except (asyncio.IncompleteReadError, OSError):
+            pass
+        writer.close()
+
+
+@pytest.fixture
+async def secure(certified):
+    async with Secure(certified) as made:
+        yield made
+
+
+async def to_this_machine(host, port):
+    return ["127.0.0.1"]
+
+
+@pytest.fixture
+async def trusting(certified):
+    made = Outbound("127.0.0.1/32", ca_file=str(certified / "ca.crt"), resolve=to_this_machine)
+    yield made
+    await made.close()
+
+
+async def test_a_receiver_with_a_good_certificate_keeps_its_connection(secure, trusting):
+    for size in (0, 5, 500_000):
+        request = Request(url=f"https://hub.example.org:{secure.port}/x", method="POST", content=b"x" * size)
+        assert await trusting.fetch(request) == Answer(200, {"content-length": str(size)}, b"x" * size)
+    assert (secure.connections, len(secure.asked)) == (1, 3)
+    secure.keeps = False
+    cut = await trusting.fetch(Request(url=f"https://hub.example.org:{secure.port}/", method="POST", content=b"x" * 500_000))
+    assert isinstance(cut, NoAnswer)
+
+
+async def test_a_certificate_of_another_name_or_authority_gets_no_request(secure, trusting):
+    wrong_name = await trusting.fetch(Request(url=f"https://other.example.org:{secure.port}/"))
+    assert isinstance(wrong_name, NoAnswer) and "other.example.org" in wrong_name.why and not wrong_name.is_forbidden
+    address = await trusting.fetch(Request(url=f"https://127.0.0.1:{secure.port}/"))
+    assert isinstance(address, NoAnswer) and "127.0.0.1" in address.why
+    stranger = Outbound("127.0.0.1/32", hosts=[("hub.example.org", secure.port)], resolve=to_this_machine)
+    unknown = await stranger.fetch(Request(url=f"https://hub.example.org:{secure.port}/"))
+    assert isinstance(unknown, NoAnswer) and "certificate verify failed" in unknown.why
+    assert secure.asked == []
+    await stranger.close()
+
+
+async def test_who_speaks_no_tls_gets_no_request(peer, secure, trusting):
+    assert isinstance(await trusting.fetch(Request(url=f"https://hub.example.org:{peer.port}/")), NoAnswer)
+    assert isinstance(await trusting.fetch(Request(url=f"http://hub.example.org:{secure.port}/", timeout=5.0)), NoAnswer)
+    assert peer.asked == [] and secure.asked == []
 
 
 async def test_what_a_broken_peer_does_is_no_answer(peer, outbound):

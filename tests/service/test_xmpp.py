@@ -13,7 +13,7 @@ from angelia.agents.xmpp import LOOK_AGAIN, XmppAgent, XmppSettings, outcome_of
 from angelia.model.delivery import Later, Refused, Sent
 from angelia.model.errors import BadSettings
 from angelia_testing.peers.process import free_port
-from angelia_testing.peers.xmpp import DOMAIN, ROOMS, Prosody, Reader
+from angelia_testing.peers.xmpp import DOMAIN, ROOMS, Ejabberd, Prosody, Reader
 from angelia_testing.suites.agent import AgentSuite, Arrival, Bench
 
 _numbers = itertools.count()
@@ -25,6 +25,22 @@ def prosody():
     made.user("hub")
     yield made
     made.stop()
+
+
+@pytest.fixture(scope="module")
+def ejabberd():
+    made = Ejabberd()
+    made.user("hub")
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def peer(request):
+    return request.getfixturevalue(getattr(request, "param", "prosody"))
+
+
+on_both = pytest.mark.parametrize("peer", ["prosody", "ejabberd"], indirect=True)
 
 
 @pytest.fixture(scope="module")
@@ -48,20 +64,20 @@ def agent_of(peer, **settings):
 
 
 @pytest.fixture
-async def agent(prosody):
-    made = agent_of(prosody)
+async def agent(peer):
+    made = agent_of(peer)
     yield made
     await made.close()
 
 
 @pytest.fixture
-async def alice(prosody):
+async def alice(peer):
     """An account of this test's own, signed in."""
-    async with Reader(prosody, prosody.user(f"alice{next(_numbers)}")) as made:
+    async with Reader(peer, peer.user(f"alice{next(_numbers)}")) as made:
         yield made
 
 
-async def eventually(condition, within=5.0):
+async def eventually(condition, within=30.0):
     deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline, "it did not come"
@@ -72,6 +88,11 @@ def letter_to(address, number=1, **fields):
     return Bench(XmppAgent(XmppSettings(jid="a@b", password="c")), address).letter(number, **fields)
 
 
+def is_bad_address(outcome, why):
+    """Some servers say more after it."""
+    return isinstance(outcome, Refused) and outcome.is_address_bad and outcome.why.startswith(why)
+
+
 def arrivals(reader):
     async def arrived():
         return [Arrival(got["id"], (got["to"].bare,), tuple(sorted(child.tag for child in got.xml))) for got in reader.got]
@@ -79,10 +100,11 @@ def arrivals(reader):
     return arrived
 
 
+@on_both
 class TestChat(AgentSuite):
     @pytest.fixture
-    def bench(self, prosody, agent, alice, silent_port):
-        away, silent = (agent_of(prosody, server=f"127.0.0.1:{port}") for port in (free_port(), silent_port))
+    def bench(self, peer, agent, alice, silent_port):
+        away, silent = (agent_of(peer, server=f"127.0.0.1:{port}") for port in (free_port(), silent_port))
         return Bench(agent, alice.jid, arrivals(alice), away, silent)
 
     async def test_what_she_reads(self, bench, alice):
@@ -102,6 +124,7 @@ class TestChat(AgentSuite):
         assert bench.agent.check_address("xmpp:Alice@Test.Example") == "alice@test.example"
 
 
+@on_both
 class TestRoom(AgentSuite):
     @pytest.fixture
     async def bench(self, agent, alice):
@@ -116,23 +139,29 @@ class TestRoom(AgentSuite):
         assert isinstance(outcomes[-1], Sent)
         await rooms.set_affiliation(room, "outcast", jid=f"hub@{DOMAIN}")
         outcomes = [await bench.agent.deliver(bench.letter(3)) for _ in range(2)]
-        assert outcomes[-1] == Refused("the room refuses: forbidden", is_address_bad=True)
+        assert is_bad_address(outcomes[-1], "the room refuses: forbidden")
 
 
+@on_both
 async def test_a_room_that_is_not_there_is_not_made(agent, alice):
     room = f"nothing{next(_numbers)}@{ROOMS}?join"
-    assert await agent.deliver(letter_to(room)) == Refused("the room refuses: item-not-found", is_address_bad=True)
-    assert await agent.deliver(letter_to(room)) == Refused("the room refuses: item-not-found", is_address_bad=True)
+    assert is_bad_address(await agent.deliver(letter_to(room)), "the room refuses: item-not-found")
+    assert is_bad_address(await agent.deliver(letter_to(room)), "the room refuses: item-not-found")
 
 
-async def test_nobody_of_that_name_ends_the_address_and_others_get_theirs(agent, alice):
-    outcomes = await asyncio.gather(*(agent.deliver(letter_to(to, number)) for number, to in enumerate((f"nobody@{DOMAIN}", alice.jid))))
-    assert isinstance(outcomes[0], Refused) and outcomes[0].is_address_bad and isinstance(outcomes[1], Sent)
+@on_both
+async def test_nobody_of_that_name_ends_the_address_and_others_get_theirs(peer, agent, alice):
+    nobody, hers = await asyncio.gather(*(agent.deliver(letter_to(to, number)) for number, to in enumerate((f"nobody@{DOMAIN}", alice.jid))))
+    number, deadline = 2, time.monotonic() + 30
+    while isinstance(nobody, Sent):  # acknowledged first and refused then: the next one is refused in its stead
+        assert isinstance(peer, Ejabberd) and time.monotonic() < deadline
+        nobody, number = await agent.deliver(letter_to(f"nobody@{DOMAIN}", number)), number + 1
+    assert isinstance(nobody, Refused) and nobody.is_address_bad and isinstance(hers, Sent)
     await eventually(lambda: alice.got)
 
 
 async def test_an_error_after_the_acknowledgement_is_told_by_the_next_letter(agent, alice):
-    """Some servers do so (ejabberd); this one does not, so what they say comes from here."""
+    """Some servers do so now and then; this one does not, so what they say comes from here."""
     assert isinstance(await agent.deliver(letter_to(alice.jid, 1)), Sent)
     late = alice.client.make_message(mto=f"hub@{DOMAIN}", mfrom=alice.jid, mtype="error")
     late["id"] = "dlv_0000000000001"
@@ -142,10 +171,11 @@ async def test_an_error_after_the_acknowledgement_is_told_by_the_next_letter(age
     assert isinstance(await agent.deliver(letter_to(alice.jid, 3)), Sent)
 
 
-async def test_who_is_away_finds_it_when_she_comes(agent, prosody):
-    jid = prosody.user(f"bob{next(_numbers)}")
+@on_both
+async def test_who_is_away_finds_it_when_she_comes(agent, peer):
+    jid = peer.user(f"bob{next(_numbers)}")
     assert isinstance(await agent.deliver(letter_to(jid)), Sent)
-    async with Reader(prosody, jid) as bob:
+    async with Reader(peer, jid) as bob:
         await eventually(lambda: bob.got)
         assert bob.got[0]["body"].startswith("hello")
 
@@ -173,15 +203,15 @@ async def test_a_server_that_was_killed_is_found_again():
         server.stop()
 
 
-async def test_a_session_lost_under_way_is_later_and_the_repeat_has_its_id(prosody, alice):
+async def test_a_session_lost_under_way_is_later_and_the_repeat_has_its_id(peer, alice):
     """The server stops where it is: what was sent is not answered."""
-    agent = agent_of(prosody, timeout=1.0)
+    agent = agent_of(peer, timeout=1.0)
     first = await agent.deliver(letter_to(alice.jid, 1))
-    prosody.process.kill(19)
+    peer.process.kill(19)
     try:
         outcome = await agent.deliver(letter_to(alice.jid, 7))
     finally:
-        prosody.process.kill(18)
+        peer.process.kill(18)
     assert isinstance(first, Sent) and outcome == Later("the server did not answer within 1 s")
     again = await agent.deliver(letter_to(alice.jid, 7))
     assert isinstance(again, Sent)
@@ -198,8 +228,8 @@ async def test_a_session_lost_under_way_is_later_and_the_repeat_has_its_id(proso
         ({"ca_file": ""}, "certificate"),
     ],
 )
-async def test_what_only_the_operator_can_mend_says_where(prosody, alice, settings, why):
-    agent = agent_of(prosody, **settings)
+async def test_what_only_the_operator_can_mend_says_where(peer, alice, settings, why):
+    agent = agent_of(peer, **settings)
     outcome = await agent.deliver(letter_to(alice.jid))
     assert isinstance(outcome, Later) and why in outcome.why and "secret" not in outcome.why
     await agent.close()
@@ -220,8 +250,8 @@ async def test_a_server_without_stream_management_answers_too(bare):
     await agent.close()
 
 
-async def test_a_letter_waits_while_she_is_busy_but_not_an_urgent_one(prosody, alice):
-    agent = agent_of(prosody, wait_while_busy=3600)
+async def test_a_letter_waits_while_she_is_busy_but_not_an_urgent_one(peer, alice):
+    agent = agent_of(peer, wait_while_busy=3600)
     letter = letter_to(alice.jid)
     urgent = replace(letter, delivery=replace(letter.delivery, is_urgent=True))
     late = replace(letter, delivery=replace(letter.delivery, first_tried_at=datetime.now(UTC) - timedelta(hours=2)))

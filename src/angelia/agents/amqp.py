@@ -4,10 +4,10 @@ import asyncio
 import json
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
-from aiormq.abc import AbstractChannel
+from aiormq.channel import Channel
 from aiormq.exceptions import AMQPError, ChannelAccessRefused, ChannelNotFoundEntity, PublishError
 from pamqp import commands as spec
 
@@ -61,8 +61,11 @@ class AmqpAgent:
         self.address_example = f"{settings.prefix}alice"
         self._link = Link(settings.url, "angelia tells")
         # A channel ends with the first name that is missing: those to other places must not end with it.
-        self._channels: dict[str, AbstractChannel] = {}
+        self._channels: dict[str, Channel] = {}
         self._opening = asyncio.Lock()
+        # Each letter waits for the broker's word, so few are on the way and none need wait for the wire as well. Once the broker is late
+        # they do: those that were given up must not pile up before a wire that is stuck.
+        self._is_held_up = False
 
     def check_address(self, value: str) -> str | None:
         """The name of a queue, or `exchange/routing.key`."""
@@ -86,11 +89,17 @@ class AmqpAgent:
         value = letter.address.value
         exchange, _, key = value.rpartition("/")
         try:
-            async with asyncio.timeout(self._settings.timeout):
-                channel = await self._channel(exchange)
-                await channel.basic_publish(
-                    self._body(letter), exchange=exchange, routing_key=key, properties=self._properties(letter), mandatory=True, timeout=None
-                )
+            channel = await self._channel(exchange)
+            # The limit is the library's, not one more of ours around it; a channel opens within a limit of its own.
+            await channel.basic_publish(
+                self._body(letter),
+                exchange=exchange,
+                routing_key=key,
+                properties=self._properties(letter),
+                mandatory=True,
+                timeout=self._settings.timeout,
+                wait=self._is_held_up,
+            )
         except PublishError:
             return Refused("nothing takes letters there: no such queue, or nothing is bound", is_address_bad=True)
         except ChannelNotFoundEntity as error:
@@ -99,6 +108,7 @@ class AmqpAgent:
         except ChannelAccessRefused:
             return Refused("the hub may not write there", is_address_bad=True)
         except TimeoutError:
+            self._is_held_up = True
             return Later(f"the broker confirmed nothing within {self._settings.timeout:g} s: is it blocked by an alarm?")
         except BrokerUnavailable as error:
             return Later(str(error))
@@ -110,13 +120,17 @@ class AmqpAgent:
             return Later("the connection to the broker was lost")
         except (AMQPError, OSError, RuntimeError) as error:
             return Later(told(error))
+        self._is_held_up = False
         return Sent(public_id("dlv", letter.delivery.delivery_id))
 
-    async def _channel(self, exchange: str) -> AbstractChannel:
+    async def _channel(self, exchange: str) -> Channel:
+        channel = self._channels.get(exchange)
+        if channel is not None and not channel.is_closed:
+            return channel
         async with self._opening:
             channel = self._channels.get(exchange)
             if channel is None or channel.is_closed:
-                channel = self._channels[exchange] = await self._link.channel(confirms=True)
+                channel = self._channels[exchange] = cast("Channel", await self._link.channel(confirms=True))
             return channel
 
     def _properties(self, letter: Letter) -> spec.Basic.Properties:

@@ -87,7 +87,10 @@ class AddressesMixin:
             touch(connection, [row.person_id])
             return True
 
-        return await self.engine.write(work)
+        try:
+            return await self.engine.write(work)
+        except Conflict:  # another one got there between our look and our writing
+            return False
 
     async def set_address(
         self, address_id: int, *, state: AddressState | None = None, is_default: bool | None = None, now: datetime

@@ -1,10 +1,11 @@
-"""A real XMPP server (Prosody) on loopback, with rooms, and people who read there."""
+"""Real XMPP servers (Prosody, ejabberd) on loopback, with rooms, and people who read there."""
 
 import asyncio
+import json
 import os
 import shutil
 import ssl
-import subprocess
+import urllib.request
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +13,7 @@ from typing import Any
 
 import slixmpp
 
+from angelia_testing.peers.certificates import issue
 from angelia_testing.peers.process import Server, free_port, missing, scratch
 
 DOMAIN, ROOMS = "test.example", "conference.test.example"
@@ -37,7 +39,37 @@ Component "conference.test.example" "muc"
   restrict_room_creation = false
   muc_room_locking = false
 """
+_EJABBERD = """\
+loglevel: warning
+hosts: [test.example]
+certfiles: ["{pem}"]
+acme: {{auto: false}}
+auth_password_format: scram
+listen:
+  - {{port: {port}, ip: "127.0.0.1", module: ejabberd_c2s, starttls_required: true, access: all}}
+  - {{port: {web}, ip: "127.0.0.1", module: ejabberd_http, request_handlers: {{/api: mod_http_api}}}}
+api_permissions:
+  "accounts of tests": {{who: all, what: [register]}}
+modules:
+  mod_blocking: {{}}
+  mod_disco: {{}}
+  mod_muc: {{host: conference.test.example}}
+  mod_offline: {{}}
+  mod_ping: {{}}
+  mod_privacy: {{}}
+  mod_roster: {{}}
+  mod_stream_mgmt: {{}}
+"""
 _MODULES = ("disco", "roster", "saslauth", "tls", "ping", "smacks", "offline", "posix", "blocklist")
+
+
+def _runs_as(user: str, folder: Path) -> list[str]:
+    """How to start what does not run as root: Debian brings it a user, who gets the folder."""
+    if os.geteuid() != 0:
+        return []
+    for path in (folder, *folder.iterdir()):
+        shutil.chown(path, user, user)
+    return ["runuser", "-u", user, "--"]
 
 
 class Prosody:
@@ -49,29 +81,13 @@ class Prosody:
         self.folder, self.port = scratch("prosody"), free_port()
         self.server = f"127.0.0.1:{self.port}"
         self.ca_file = str(self.folder / "ca.crt")
-        self._certificates()
+        issue(self.folder, DOMAIN)
         modules = ", ".join(f'"{name}"' for name in _MODULES if name not in without)
         self._config = self.folder / "prosody.cfg.lua"
         self._config.write_text(_CONFIG.format(folder=self.folder, port=self.port, modules=modules))
         (self.folder / "data").mkdir()
-        # It will not run as root, and Debian brings it a user.
-        self._as = ["runuser", "-u", "prosody", "--"] if os.geteuid() == 0 else []
-        if self._as:
-            for path in (self.folder, *self.folder.iterdir()):
-                shutil.chown(path, "prosody", "prosody")
+        self._as = _runs_as("prosody", self.folder)
         self.start()
-
-    def _certificates(self) -> None:
-        def openssl(*arguments: str) -> None:
-            subprocess.run(["openssl", *arguments], check=True, capture_output=True, cwd=self.folder)
-
-        curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-        usage = ("-addext", "keyUsage=critical,keyCertSign")
-        openssl("req", "-x509", *curve, "-keyout", "ca.key", "-out", "ca.crt", "-days", "2", "-subj", "/CN=Test CA", *usage)
-        (self.folder / "names").write_text(f"subjectAltName=DNS:{DOMAIN}\n")
-        openssl("req", *curve, "-keyout", "server.key", "-out", "server.csr", "-subj", f"/CN={DOMAIN}")
-        signed = ("-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names")
-        openssl("x509", "-req", "-in", "server.csr", "-out", "server.crt", *signed)
 
     def start(self) -> None:
         """Again, with the accounts that it had."""
@@ -83,8 +99,8 @@ class Prosody:
         self.process.process.wait(10)
 
     def stop(self) -> None:
-        """End it and forget."""
-        self.process.stop()
+        """End it and forget; asked politely, it may take ten seconds."""
+        self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def user(self, name: str) -> str:
@@ -98,10 +114,55 @@ class Prosody:
         return f"{name}@{DOMAIN}"
 
 
+class Ejabberd:
+    """It refuses after it has acknowledged, and thinks otherwise of rooms. Started without Erlang's distribution: no other node sees it."""
+
+    def __init__(self) -> None:
+        libraries = next(Path("/usr/lib").glob("*/ejabberd-*/ebin"), None)
+        if libraries is None:
+            missing("ejabberd")
+            return
+        self.folder, self.port, self._web = scratch("ejabberd"), free_port(), free_port()
+        self.server = f"127.0.0.1:{self.port}"
+        self.ca_file = str(self.folder / "ca.crt")
+        issue(self.folder, DOMAIN)
+        pem = self.folder / "server.pem"
+        pem.write_text((self.folder / "server.crt").read_text() + (self.folder / "server.key").read_text())
+        (self.folder / "ejabberd.yml").write_text(_EJABBERD.format(pem=pem, port=self.port, web=self._web))
+        self._env = os.environ | {
+            "HOME": str(self.folder),
+            "EJABBERD_CONFIG_PATH": str(self.folder / "ejabberd.yml"),
+            "EJABBERD_LOG_PATH": str(self.folder / "ejabberd.out"),
+            "ERL_CRASH_DUMP": str(self.folder / "crash"),
+            "ERL_LIBS": str(libraries.parent.parent),
+        }
+        self._as = _runs_as("ejabberd", self.folder)
+        self.start()
+
+    def start(self) -> None:
+        """Again, with the accounts that it had."""
+        database = ["-mnesia", "dir", f'"{self.folder}/db"']
+        argv = [*self._as, "erl", "-noinput", "+S", "1:1", "+sbwt", "none", *database, "-s", "ejabberd"]
+        self.process = Server("ejabberd", argv, [self.port, self._web], self.folder, self._env)
+
+    def stop(self) -> None:
+        """End it and forget."""
+        self.process.kill()
+        self.process.process.wait(10)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def user(self, name: str) -> str:
+        """A new account; its address."""
+        data = json.dumps({"user": name, "host": DOMAIN, "password": "secret"}).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{self._web}/api/register", data, {"Content-Type": "application/json"})
+        urllib.request.urlopen(request, timeout=30).close()
+        return f"{name}@{DOMAIN}"
+
+
 class Reader:
     """Somebody who is signed in and keeps what she gets: `async with Reader(server, "alice@test.example") as alice`."""
 
-    def __init__(self, server: Prosody, jid: str, *, is_plain: bool = False) -> None:
+    def __init__(self, server: Prosody | Ejabberd, jid: str, *, is_plain: bool = False) -> None:
         self.jid, self._server = jid, server
         self.got: list[Any] = []
         self.client = slixmpp.ClientXMPP(jid, "secret", ssl_context=ssl.create_default_context(cafile=server.ca_file))

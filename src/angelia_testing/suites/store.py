@@ -504,6 +504,38 @@ class StoreSuite:
         assert await store.delete_address(alice.person_id, made.address_id)
         assert await store.addresses(alice.person_id) == []
 
+    async def test_a_place_that_has_another_address_now(self, store: Store) -> None:
+        alice, bob = [await store.put_person(Person(person_id=0, login=login)) for login in ("alice", "bob")]
+        old, other, hers = [
+            await store.add_address(Address(address_id=0, person_id=person.person_id, agent=agent, value=value))
+            for person, agent, value in ((alice, "chat", "-1"), (alice, "chat", "-3"), (bob, "chat", "-2"))
+        ]
+        await store.set_address(old.address_id, state=AddressState.BOUNCING, is_default=True, now=NOW)
+        await store.add_address(Address(address_id=0, person_id=alice.person_id, agent="mail", value="-2"))
+        before = await store.address(old.address_id)
+        assert before is not None
+        # Another person's, and hers of another agent, are in nobody's way.
+        assert await store.move_address(old.address_id, "-2")
+        assert await store.address(old.address_id) == replace(before, value="-2")
+        (profile,) = await store.profiles([alice.person_id])
+        assert sorted((address.agent, address.value) for address in profile.addresses if address.agent == "chat") == [("chat", "-2"), ("chat", "-3")]
+        assert await store.move_address(old.address_id, "-2")  # told twice
+        assert not await store.move_address(old.address_id, "-3")
+        assert await store.move_address(other.address_id, "-1")  # what it left is free
+        assert [address.value for address in await store.addresses(alice.person_id)] == ["-2", "-1", "-2"]
+        assert await store.address(hers.address_id) == hers
+        assert await store.delete_address(alice.person_id, old.address_id)
+        assert not await store.move_address(old.address_id, "-4")
+
+    async def test_two_who_move_to_one_address_do_not_both(self, store: Store) -> None:
+        alice = await store.put_person(Person(person_id=0, login="alice"))
+        made = [await store.add_address(Address(address_id=0, person_id=alice.person_id, agent="chat", value=value)) for value in ("-1", "-2")]
+        for number in range(20):
+            value = f"new {number}"
+            moved = await asyncio.gather(*(store.move_address(address.address_id, value) for address in made), return_exceptions=True)
+            assert sorted(map(str, moved)) == ["False", "True"]
+            assert [address.value for address in await store.addresses(alice.person_id)].count(value) == 1
+
     async def test_groups_and_relations(self, store: Store) -> None:
         ids = {login: (await store.put_person(Person(person_id=0, login=login))).person_id for login in ("alice", "bob")}
         await store.put_group(Group(group_id=0, name="qa", members=("alice", "bob")))
