@@ -67,11 +67,14 @@ class Submission:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobPolicy:
-    """`most_waiting`: jobs of one person that have not ended (0: any number); `keep`: how long ended ones are; `patience` as there."""
+    """`most_waiting`: jobs of one person that have not ended (0: any number); `keep`: how long ended ones are; `patience` as there.
+    `progress_every`: seconds between two words on how far one is, 0 for none.
+    """
 
     most_waiting: int = 0
     keep: timedelta = timedelta(days=30)
     most_bytes: int = 0
+    progress_every: float = 0.0
     patience: JobPatience = field(default_factory=JobPatience)
 
 
@@ -281,7 +284,8 @@ class Dispatcher:
     async def turn(self, now: datetime) -> int:
         """Say what is to be said; renew what is held; take what is due, as much as there is room for."""
         # Side by side: what waits for one commit goes into it together.
-        said, taken = await asyncio.gather(self._voice.say(now), self._take(now))
+        running = [held.job for held in self._held.values()]
+        said, taken = await asyncio.gather(self._voice.say(now, running, self._policy.progress_every), self._take(now))
         return said + taken
 
     async def _take(self, now: datetime) -> int:
