@@ -46,10 +46,11 @@ _REPORTABLE = frozenset({None, JobState.SUBMITTED, JobState.RUNNING, JobState.DO
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobOptions:
     """How a job is wanted. `is_private`: its run is shared with nobody. `is_fresh`: a result that is there does not count. `seconds` to its
-    deadline. `alias` and `session` are a dialect's.
+    deadline. `alias` and `session` are a dialect's. `campaign` names a set of her jobs: she is told of all at once, when the last has ended.
     """
 
     session: str = ""
+    campaign: str = ""
     alias: str = ""
     is_private: bool = False
     is_fresh: bool = False
@@ -146,6 +147,7 @@ class Dispatcher:
             job_id=self._new_id(), owner=principal.login, instrument=instrument, product=product, values=found.values,
             content_hash=content_hash(instrument, declaration.version, product, found.values, only_for), state=JobState.QUEUED,
             created_at=now, changed_at=now, due_at=now, version=declaration.version, session=options.session, alias=options.alias,
+            campaign=options.campaign if principal.login else "",
             deadline_at=None if options.seconds is None else now + timedelta(seconds=options.seconds),
         )  # fmt: skip
         most = 0 if principal.is_admin else self._policy.most_waiting
@@ -181,6 +183,7 @@ class Dispatcher:
         states: Collection[JobState] = (),
         instrument: str = "",
         session: str = "",
+        campaign: str = "",
         before_id: int | None = None,
         limit: int = 50,
         of_all: bool = False,
@@ -189,7 +192,7 @@ class Dispatcher:
         if of_all and not principal.is_admin:
             raise Forbidden("the jobs of others are for administrators")
         login = None if of_all else principal.login
-        query = JobQuery(login=login, states=states, instrument=instrument, session=session, before_id=before_id, limit=limit)
+        query = JobQuery(login=login, states=states, instrument=instrument, session=session, campaign=campaign, before_id=before_id, limit=limit)
         return await self._store.jobs(query)
 
     async def history(self, principal: Principal, job_id: int) -> list[HistoryRow]:
@@ -216,7 +219,7 @@ class Dispatcher:
         if job.state.is_final:
             raise Conflict(f"this job is {job.state.label}; there is nothing to cancel")
         is_hers = principal.login in job.people
-        if is_hers and not await self._store.leave_job(job_id, principal.login):
+        if is_hers and not await self._store.leave_job(job_id, principal.login, self._now()):
             return replace(job, state=JobState.CANCELLED, owner=principal.login, shared_with=())
         change = JobChange(by=principal.login or "nobody", state=JobState.CANCELLED, reason=JobReason.PERSON)
         cancelled = await self._store.change_job(job_id, change, self._now())
