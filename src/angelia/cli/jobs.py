@@ -38,7 +38,7 @@ def describe(reach: Reach, instrument: str) -> None:
 @click.option("--seconds", type=float, default=None, help="It must have ended so many seconds from now.")
 @click.option("--campaign", default="", help="Name of a set of jobs: you are told of all at once, when the last has ended.")
 @click.pass_obj
-def submit(reach: Reach, instrument: str, product: str, parameters: tuple[str, ...], **options: Any) -> None:
+def submit(reach: Reach, /, instrument: str, product: str, parameters: tuple[str, ...], **options: Any) -> None:
     """Ask INSTRUMENT for PRODUCT. PARAMETERS are name=value; a value is JSON, or else a text."""
     asked: dict[str, Any] = {"instrument": instrument, "product": product, "parameters": dict(map(_parameter, parameters))}
     reach.show(reach.call("POST", "/api/v1/jobs", json=asked | options))
