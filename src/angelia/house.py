@@ -96,7 +96,7 @@ class House:
         self._stop = asyncio.Event()
         self._is_only_worker = False
         self.hints = {name: Hint() for name in STAGES}
-        self.people = People(store)
+        self.people = People(store, frozenset(name for name, agent in agents.items() if edits_in_place(agent)))
         self.directory = make_directory(settings, store, self.outbound)
         self.providers = make_providers(settings)
         self.broker = make_broker(settings, store, now)
@@ -166,9 +166,8 @@ class House:
         seen_once = self.settings.delivery.seen_once
         patient = frozenset(name for name, agent in self.agents.items() if not agent.is_pull and not agent.is_interruptive)
         patience = Patience(timedelta(seconds=self.settings.delivery.seen_wait if seen_once else 0), patient)
-        editing = frozenset(name for name, agent in self.agents.items() if edits_in_place(agent))
         links = Links(self.settings.house.base_url, self.secret)
-        letters = Letters(self.store, self.people, links, seen_once=seen_once, editing=editing)
+        letters = Letters(self.store, self.people, links, seen_once=seen_once, editing=self.people.editing)
         wake_relay = self._wake("relay", "deliveries")
         retention = timedelta(days=self.settings.delivery.retention_days)
         chores: list[Chore] = [self._forget_states, ForgetExperiments(self.store, retention), self.dispatcher.forget_old, self.dispatcher.count]
@@ -214,7 +213,13 @@ class House:
             secret=self.secret,
             wake=self._wake("dispatcher", "jobs"),
             tell_others=lambda: self.store.wake("reports"),
-            policy=JobPolicy(most_waiting=told.most_waiting, most_bytes=told.most_bytes, keep=timedelta(days=told.keep_days), patience=patience),
+            policy=JobPolicy(
+                most_waiting=told.most_waiting,
+                most_bytes=told.most_bytes,
+                keep=timedelta(days=told.keep_days),
+                progress_every=told.progress_every,
+                patience=patience,
+            ),
         )
 
     def _door(self) -> Door:

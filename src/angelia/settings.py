@@ -119,6 +119,7 @@ class JobSettings:
     most_bytes: int = say(0, "how many bytes the results of one person's jobs may take before she can ask for no more; 0 for any number")
     silent_after: int = say(3_600, "how long an instrument that has a job may say nothing before the job counts as lost")
     unreachable_after: int = say(43_200, "how long a job waits for an instrument that takes nothing before it fails")
+    progress_every: float = say(60.0, "seconds between two words on how far a job is, for people who are told of that; 0 for none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,8 +409,8 @@ def _check(settings: Settings) -> None:
 def _check_jobs(jobs: JobSettings) -> None:
     if min(jobs.keep_days, jobs.silent_after, jobs.unreachable_after) <= 0:
         raise BadSettings("jobs.keep_days, jobs.silent_after and jobs.unreachable_after are above 0")
-    if min(jobs.most_waiting, jobs.most_bytes) < 0:
-        raise BadSettings("jobs.most_waiting and jobs.most_bytes are 0 or more")
+    if min(jobs.most_waiting, jobs.most_bytes, jobs.progress_every) < 0:
+        raise BadSettings("jobs.most_waiting, jobs.most_bytes and jobs.progress_every are 0 or more")
 
 
 def _check_transitions(transitions: TransitionsSettings) -> None:

@@ -7,6 +7,7 @@ import json
 import tarfile
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
@@ -51,6 +52,12 @@ unit = "keV"
 default = 2
 minimum = 0
 maximum = 800
+[[parameters]]
+name = "step"
+kind = "angle"
+unit = "deg"
+default = 1
+canonical_unit = "arcsec"
 [[products]]
 name = "square"
 [[products]]
@@ -130,6 +137,22 @@ async def test_a_job_goes_the_way_that_clients_know(client):
     assert texts == {"square": {"square": pytest.approx(9e-6)}, "words": "as computed"}
     assert mine not in json.dumps(done)
     assert "NaN" not in json.dumps(done)
+
+
+async def test_the_code_in_an_answer_asks_for_the_same_again(client):
+    mine = token()
+    reply = await client.run(query_type="Dummy", token=mine, n=3, step=2)
+    products = reply["products"]
+    assert products["analysis_parameters"]["step"] == 7200.0
+    given = {}
+    offline = {"DispatcherAPI": lambda url: SimpleNamespace(get_product=lambda **more: given.update(more) or SimpleNamespace(show=lambda: None))}
+    code = "".join(line for line in products["api_code"].splitlines(keepends=True) if not line.startswith("from "))
+    exec(code, offline | {"discover_token": lambda: mine})
+    assert (given["step"], given["n"], given["token"]) == (2.0, 3.0, mine)
+    assert mine not in products["api_code"]
+    asked = {name: given[name] for name in ("n", "step", "what", "beside", "seconds")}
+    again = await client.run(query_type="Dummy", token=mine, **asked)
+    assert again["job_monitor"]["job_id"] == reply["job_monitor"]["job_id"]
 
 
 async def test_dummy_requests_are_answered_at_once(client):

@@ -36,11 +36,12 @@ def describe(reach: Reach, instrument: str) -> None:
 @click.option("--private", is_flag=True, help="Share the run with nobody.")
 @click.option("--fresh", is_flag=True, help="Compute again, also where there is a result.")
 @click.option("--seconds", type=float, default=None, help="It must have ended so many seconds from now.")
+@click.option("--campaign", default="", help="Name of a set of jobs: you are told of all at once, when the last has ended.")
 @click.pass_obj
-def submit(reach: Reach, instrument: str, product: str, parameters: tuple[str, ...], private: bool, fresh: bool, seconds: float | None) -> None:
+def submit(reach: Reach, /, instrument: str, product: str, parameters: tuple[str, ...], **options: Any) -> None:
     """Ask INSTRUMENT for PRODUCT. PARAMETERS are name=value; a value is JSON, or else a text."""
     asked: dict[str, Any] = {"instrument": instrument, "product": product, "parameters": dict(map(_parameter, parameters))}
-    reach.show(reach.call("POST", "/api/v1/jobs", json=asked | {"private": private, "fresh": fresh, "seconds": seconds}))
+    reach.show(reach.call("POST", "/api/v1/jobs", json=asked | options))
 
 
 def _parameter(text: str) -> tuple[str, Any]:
@@ -56,12 +57,13 @@ def _parameter(text: str) -> tuple[str, Any]:
 @job.command("list")
 @click.option("--state", default="", help="Only those in this state.")
 @click.option("--instrument", default="", help="Only those of this instrument.")
+@click.option("--campaign", default="", help="Only those of this campaign.")
 @click.option("--everybody", is_flag=True, help="Those of all; for administrators.")
 @click.option("--limit", default=20, show_default=True, help="At most so many.")
 @click.pass_obj
-def list_jobs(reach: Reach, state: str, instrument: str, everybody: bool, limit: int) -> None:
+def list_jobs(reach: Reach, state: str, instrument: str, campaign: str, everybody: bool, limit: int) -> None:
     """Your jobs, newest first."""
-    asked = {"state": state, "instrument": instrument, "everybody": str(everybody).lower(), "limit": limit}
+    asked = {"state": state, "instrument": instrument, "campaign": campaign, "everybody": str(everybody).lower(), "limit": limit}
     reach.show(reach.call("GET", "/api/v1/jobs", params=asked), "id", "created_at", "instrument", "product", "state", "progress", "message")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from angelia.dialects.oda_encoding import encoded
 from angelia.dialects.oda_ids import JobIds
 from angelia.dialects.oda_people import Guest, OdaPeople
+from angelia.dialects.oda_recipe import recipe
 from angelia.dialects.oda_wire import (
     Answer,
     Asked,
@@ -25,6 +26,7 @@ from angelia.model.declaration import Declaration
 from angelia.model.errors import Forbidden, IllegalStep, InvalidInput, NotFound
 from angelia.model.job import Job, JobState, Principal, Report, share_of
 from angelia.parameters import checked, missing_roles
+from angelia.parameters.values import in_own_units
 from angelia.wire.asgi import Scope
 
 CONTROL = frozenset(
@@ -318,22 +320,12 @@ class OdaRuns:
         """The parameters as they are used, and the code that asks for the same: without any token in it."""
         parameters = {**job.values, "instrument": job.instrument, "product_type": job.product, "query_status": run.query_status}
         parameters |= {"query_type": run.asked.text("query_type"), "session_id": run.session}
-        return {"analysis_parameters": parameters, "api_code": api_code(job, self._products_url)}
+        product = run.declaration.product(run.product) or run.declaration.products[0]
+        own = in_own_units(run.declaration.parameters_of(product), job.values)
+        return {"analysis_parameters": parameters, "api_code": recipe(job.instrument, job.product, own, self._products_url)}
 
     def _refusal(self, run: Run, text: str, debug: str = "") -> Answer:
         return refusal(text, run.job_id, run.session, self._now().timestamp(), debug)
-
-
-def api_code(job: Job, products_url: str) -> str:
-    """Python that makes the same request."""
-    given = {**job.values, "instrument": job.instrument, "product": job.product, "product_type": "Real"}
-    lines = "".join(f"    {json.dumps(name)}: {value!r},\n" for name, value in sorted(given.items()) if value is not None)
-    return (
-        "from oda_api.api import DispatcherAPI\n"
-        f"disp = DispatcherAPI(url={products_url + '/dispatch-data'!r}, token_discovery_methods=None)\n\n"
-        f"par_dict = {{\n{lines}}}\n\n"
-        "data_collection = disp.get_product(**par_dict)\n"
-    )
 
 
 def _lacking(guest: Guest, missing: tuple[str, ...]) -> str:

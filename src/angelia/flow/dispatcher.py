@@ -46,10 +46,11 @@ _REPORTABLE = frozenset({None, JobState.SUBMITTED, JobState.RUNNING, JobState.DO
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobOptions:
     """How a job is wanted. `is_private`: its run is shared with nobody. `is_fresh`: a result that is there does not count. `seconds` to its
-    deadline. `alias` and `session` are a dialect's.
+    deadline. `alias` and `session` are a dialect's. `campaign` names a set of her jobs: she is told of all at once, when the last has ended.
     """
 
     session: str = ""
+    campaign: str = ""
     alias: str = ""
     is_private: bool = False
     is_fresh: bool = False
@@ -67,11 +68,14 @@ class Submission:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobPolicy:
-    """`most_waiting`: jobs of one person that have not ended (0: any number); `keep`: how long ended ones are; `patience` as there."""
+    """`most_waiting`: jobs of one person that have not ended (0: any number); `keep`: how long ended ones are; `patience` as there.
+    `progress_every`: seconds between two words on how far one is, 0 for none.
+    """
 
     most_waiting: int = 0
     keep: timedelta = timedelta(days=30)
     most_bytes: int = 0
+    progress_every: float = 0.0
     patience: JobPatience = field(default_factory=JobPatience)
 
 
@@ -143,6 +147,7 @@ class Dispatcher:
             job_id=self._new_id(), owner=principal.login, instrument=instrument, product=product, values=found.values,
             content_hash=content_hash(instrument, declaration.version, product, found.values, only_for), state=JobState.QUEUED,
             created_at=now, changed_at=now, due_at=now, version=declaration.version, session=options.session, alias=options.alias,
+            campaign=options.campaign if principal.login else "",
             deadline_at=None if options.seconds is None else now + timedelta(seconds=options.seconds),
         )  # fmt: skip
         most = 0 if principal.is_admin else self._policy.most_waiting
@@ -178,6 +183,7 @@ class Dispatcher:
         states: Collection[JobState] = (),
         instrument: str = "",
         session: str = "",
+        campaign: str = "",
         before_id: int | None = None,
         limit: int = 50,
         of_all: bool = False,
@@ -186,7 +192,7 @@ class Dispatcher:
         if of_all and not principal.is_admin:
             raise Forbidden("the jobs of others are for administrators")
         login = None if of_all else principal.login
-        query = JobQuery(login=login, states=states, instrument=instrument, session=session, before_id=before_id, limit=limit)
+        query = JobQuery(login=login, states=states, instrument=instrument, session=session, campaign=campaign, before_id=before_id, limit=limit)
         return await self._store.jobs(query)
 
     async def history(self, principal: Principal, job_id: int) -> list[HistoryRow]:
@@ -213,7 +219,7 @@ class Dispatcher:
         if job.state.is_final:
             raise Conflict(f"this job is {job.state.label}; there is nothing to cancel")
         is_hers = principal.login in job.people
-        if is_hers and not await self._store.leave_job(job_id, principal.login):
+        if is_hers and not await self._store.leave_job(job_id, principal.login, self._now()):
             return replace(job, state=JobState.CANCELLED, owner=principal.login, shared_with=())
         change = JobChange(by=principal.login or "nobody", state=JobState.CANCELLED, reason=JobReason.PERSON)
         cancelled = await self._store.change_job(job_id, change, self._now())
@@ -281,7 +287,8 @@ class Dispatcher:
     async def turn(self, now: datetime) -> int:
         """Say what is to be said; renew what is held; take what is due, as much as there is room for."""
         # Side by side: what waits for one commit goes into it together.
-        said, taken = await asyncio.gather(self._voice.say(now), self._take(now))
+        running = [held.job for held in self._held.values()]
+        said, taken = await asyncio.gather(self._voice.say(now, running, self._policy.progress_every), self._take(now))
         return said + taken
 
     async def _take(self, now: datetime) -> int:

@@ -3,11 +3,13 @@
 import asyncio
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import blake2b
+from urllib.parse import urlencode
 
 from angelia.inlet import Accept, Draft
-from angelia.model.job import PREFIX, HistoryRow, Job, JobState
+from angelia.model.job import PREFIX, Campaign, HistoryRow, Job, JobState
 from angelia.model.message import HOUSE, Message, Recipient, Sender, Severity
 from angelia.model.payload import payload_of
 from angelia.planning.job_news import link_line
@@ -15,9 +17,14 @@ from angelia.store import JobStore
 
 GRACE = timedelta(seconds=1)
 """What is over so soon is told by its end alone."""
+GATHERING = timedelta(seconds=5)
+"""So long must a campaign have had no job that goes on: who submits one after another does not hear after each."""
 AT_ONCE = 200
+OUT_OF_DATE = timedelta(minutes=5)
+"""So long at least may a word on progress be on its way."""
 _STATE_WORDS = {
     JobState.QUEUED: ("submitted", "was submitted", Severity.LOW),
+    JobState.RUNNING: ("running", "is running", Severity.LOW),
     JobState.DONE: ("done", "is done", Severity.NORMAL),
     JobState.FAILED: ("failed", "failed", Severity.HIGH),
     JobState.CANCELLED: ("cancelled", "was cancelled", Severity.LOW),
@@ -33,23 +40,118 @@ class JobVoice:
         self._store, self._accept, self._base_url, self._title_of = store, accept, base_url, title_of
         self._products_url = products_url
         self._saying = asyncio.Lock()
+        self._last: dict[int, Beat] = {}
 
-    async def say(self, now: datetime) -> int:
-        """What is due to be told; how much it was."""
+    async def say(self, now: datetime, running: Sequence[Job] = (), every: float = 0.0) -> int:
+        """What is due to be told, and how far those that run are, `every` so many seconds (0: never); how much it was."""
         async with self._saying:
+            if every > 0:
+                await self._say_progress(now, running, every)
+            rolled = await self._say_campaigns(now)
             told = await self._store.untold_jobs(AT_ONCE)
             ready = [(number, job, row) for number, job, row in told if row.state.is_final or now - row.at >= GRACE or job.state.is_final]
-            drafts = [self._draft(number, job, row) for number, job, row in ready if not _is_overtaken(job, row, now)]
+            drafts = [
+                self._draft(number, job, row)
+                for number, job, row in ready
+                if not _is_overtaken(job, row, now) and set(job.people) - set(job.in_campaign)
+            ]
             if drafts:
                 await self._accept(HOUSE, drafts)
             await self._store.told_jobs([number for number, _, _ in ready])
-            return len(ready)
+            return len(ready) + rolled
+
+    async def _say_campaigns(self, now: datetime) -> int:
+        """Those that have ended, and did not go on for a while; each end has its number in the key, so it is said once."""
+        ended = await self._store.untold_campaigns(now - GATHERING, AT_ONCE)
+        if ended:
+            drafts = [_drafted(campaign_message(one, self._base_url), f"campaign {one.login} {one.name} {one.rounds}") for one in ended if one.counts]
+            await self._accept(HOUSE, drafts)
+            await self._store.told_campaigns(ended)
+        return len(ended)
+
+    async def _say_progress(self, now: datetime, running: Sequence[Job], every: float) -> None:
+        """Once in each `every` seconds of a job, whoever holds it: the number of the beat is in the key."""
+        self._last = {job.job_id: self._last[job.job_id] for job in running if job.job_id in self._last}
+        drafts: list[Draft] = []
+        for job in running:
+            beat = beat_of(job, now, every, self._last.get(job.job_id))
+            if beat is not None:
+                self._last[job.job_id] = beat
+                message = progress_message(job, beat, now, every, self._title_of(job.instrument), self._base_url)
+                # Two processes that have it in turn say the beat in other words; the first said it.
+                drafts.append(_drafted(message, f"{job.key} beat {beat.number}", f"{job.key} {beat.number}"))
+        if drafts:
+            await self._accept(HOUSE, drafts)
 
     def _draft(self, number: int, job: Job, row: HistoryRow) -> Draft:
         message = job_message(job, row, self._title_of(job.instrument), self._base_url, self._products_url)
-        payload = payload_of(message)
-        digest = blake2b(payload.encode(), digest_size=16).digest()
-        return Draft(message.type, payload, f"{job.key} {number}", digest)
+        return _drafted(message, f"{job.key} {number}")
+
+
+def _drafted(message: Message, key: str, said: str = "") -> Draft:
+    payload = payload_of(message)
+    return Draft(message.type, payload, key, blake2b((said or payload).encode(), digest_size=16).digest())
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A word on progress: the how-manieth `every` seconds of its job it is said in, that of the word before, and what was seen."""
+
+    number: int
+    before: int
+    seen: tuple[JobState, float, str]
+
+
+def beat_of(job: Job, now: datetime, every: float, last: Beat | None) -> Beat | None:
+    """What is to be said of a job that runs; None where its time has not come, or nothing is new. Pure."""
+    number, seen = int((now - job.created_at).total_seconds() // every), (job.state, job.progress, job.message)
+    if job.state is not JobState.RUNNING or not any(job.people) or job.campaign or number < 1:
+        return None
+    if last is not None and (number <= last.number or seen == last.seen):
+        return None
+    return Beat(number, last.number if last is not None else number - 1, seen)
+
+
+def campaign_message(campaign: Campaign, base_url: str) -> Message:
+    """How all jobs of a campaign ended, for the one whose it is. Pure."""
+    counts = {state.label: number for state, number in sorted(campaign.counts.items()) if number}
+    is_good = not any(campaign.counts.get(state) for state in (JobState.FAILED, JobState.LOST))
+    summary = ", ".join(f"{number} {label}" for label, number in counts.items())
+    page = f"{base_url}/jobs?{urlencode({'campaign': campaign.name})}"
+    return Message(
+        message_id=0,
+        source=HOUSE,
+        type=f"{PREFIX}.campaign.{'done' if is_good else 'failed'}",
+        received_at=campaign.ended_at,
+        occurred_at=campaign.ended_at,
+        sender=Sender(HOUSE, "Angelia"),
+        recipients=(Recipient(campaign.login, reason="owner"),),
+        severity=Severity.NORMAL if is_good else Severity.HIGH,
+        subject=f"Campaign {campaign.name} has ended: {summary}",
+        body=f"All jobs of your campaign {campaign.name} have ended: {summary}.\n{page}",
+        object=f"campaign {campaign.name} of {campaign.login}",
+        object_url=page,
+        params={
+            "campaign": campaign.name,
+            "state": "done" if is_good else "failed",
+            "seconds": f"{(campaign.ended_at - campaign.began_at).total_seconds():.3f}",
+            "jobs": str(sum(counts.values())),
+            "jobs_done": str(counts.get("done", 0)),
+            "jobs_failed": str(counts.get("failed", 0)),
+            "jobs_cancelled": str(counts.get("cancelled", 0)),
+            "jobs_lost": str(counts.get("lost", 0)),
+        },
+        is_restricted=True,
+        access=(campaign.login,),
+    )
+
+
+def progress_message(job: Job, beat: Beat, now: datetime, every: float, title: str, base_url: str) -> Message:
+    """How far it is, for all who asked for it. It is out of date soon: where it can't be told in time, it is not told. Pure."""
+    row = HistoryRow(0, now, job.state, "dispatcher", job.attempt, job.progress, job.message)
+    message = job_message(job, row, title, base_url)
+    told = {"seconds": f"{beat.number * every:.3f}", "before": f"{beat.before * every:.3f}", "progress": f"{job.progress:.3f}"}
+    return replace(message, params={**message.params, **told}, expires_at=now + max(OUT_OF_DATE, timedelta(seconds=2 * every)))
 
 
 def _is_overtaken(job: Job, row: HistoryRow, now: datetime) -> bool:
@@ -66,7 +168,9 @@ def message_type(instrument: str, state: JobState) -> str:
 def job_message(job: Job, row: HistoryRow, title: str, base_url: str, products_url: str = "") -> Message:
     """One step of one job as a message to all who asked for it. Pure."""
     _, words, severity = _STATE_WORDS[row.state]
-    people: Sequence[str] = [login for login in job.people if login]
+    if row.state is JobState.RUNNING:
+        words = f"is running: {row.progress:.0%}" if row.progress else "is running"
+    people: Sequence[str] = [login for login in job.people if login and login not in job.in_campaign]
     ended_at = row.at if row.state.is_final else None
     seconds = (ended_at - job.created_at).total_seconds() if ended_at else 0.0
     lines = [f"Your job {job.public_id} ({title or job.instrument}, {job.product}) {words}."]

@@ -23,8 +23,9 @@ MOST_KEPT = 50_000
 class People:
     """Profiles by person id, kept until they change (promise P10: seen within seconds, here at each `refresh`)."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, editing: frozenset[str] = frozenset()) -> None:
         self._store = store
+        self.editing = editing
         self._profiles: dict[int, tuple[Profile, tuple[Address, ...]]] = {}
         self._sequence = -1
         self._index = PatternIndex()
@@ -44,7 +45,7 @@ class People:
         """Forget who changed; read the site again if it did."""
         document, version = await self._store.site()
         if version != self._site_version:
-            self._site, self._site_version = parse_site(document), version
+            self._site, self._site_version = replace(parse_site(document), editing=self.editing), version
         is_first = self._sequence < 0
         self._sequence, changed = await self._store.people_changed_since(self._sequence)
         if is_first:

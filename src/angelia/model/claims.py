@@ -18,8 +18,8 @@ OPTION_KEYS: Mapping[str, type] = {**MAIL_KEYS, **MATRIX_KEYS}
 
 @dataclass(frozen=True, slots=True)
 class NewsWish:
-    """How one channel is wanted; None where nothing is said. `interval` between two words on submission and `threshold`, above which an end
-    is told, are in seconds; `is_end_timed` False means that a good end is not told at all.
+    """How one channel is wanted; None where nothing is said. `interval` between two words on submission, or on progress, and `threshold`, above
+    which an end is told, are in seconds; `is_end_timed` False means that a good end is not told at all.
     """
 
     on_submit: bool | None = None
@@ -28,6 +28,7 @@ class NewsWish:
     is_end_timed: bool | None = None
     interval: float | None = None
     threshold: float | None = None
+    on_progress: bool | None = None
 
 
 def over(first: NewsWish, second: NewsWish) -> NewsWish:

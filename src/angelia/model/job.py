@@ -114,7 +114,8 @@ class Job:
 
     `values` are the canonical parameters. `alias` is another id, by which a dialect calls it. `progress` is 0 to 1. `attempt` counts starts
     that were wanted: 1, and one more with each retry. `handle` is what the instrument calls it. `fence` grows with each claim; `due_at` is when
-    somebody must look at it next, and until then it is whose fence that is. `tries` counts submits that failed in this attempt.
+    somebody must look at it next, and until then it is whose fence that is. `tries` counts submits that failed in this attempt. `campaign` is
+    what the first called a set of jobs with this one in it; `in_campaign` (read only where words are to be said) are all to whom it is part of one.
     """
 
     job_id: int
@@ -135,6 +136,7 @@ class Job:
     reason: JobReason = JobReason.NONE
     attempt: int = 1
     session: str = ""
+    campaign: str = ""
     alias: str = ""
     is_shared: bool = False
     shared_with: tuple[str, ...] = ()
@@ -144,6 +146,7 @@ class Job:
     report_sequence: int = 0
     output_bytes: int = 0
     due_at: datetime | None = None
+    in_campaign: tuple[str, ...] = ()
 
     @property
     def public_id(self) -> str:
@@ -163,6 +166,18 @@ class Job:
     def is_of(self, principal: Principal) -> bool:
         """May she see it, and what came of it?"""
         return principal.is_admin or principal.login in self.people
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """Jobs of one person that belong together, when the last has ended: how many are in which state. `rounds` counts such ends."""
+
+    login: str
+    name: str
+    rounds: int
+    began_at: datetime
+    ended_at: datetime
+    counts: Mapping[JobState, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

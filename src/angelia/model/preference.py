@@ -168,6 +168,8 @@ class Site:
     digest_schedule: str = "daily"
     jobs: Mapping[str, NewsWish] = field(default_factory=dict)
     """By agent: how people are told of their jobs where neither they nor their tokens say."""
+    editing: frozenset[str] = frozenset()
+    """Agents that edit what they sent: the house knows them, no document says it."""
     hourly_cap: int = 30
     fallback: tuple[str, ...] = ()
     escalate: Mapping[str, Escalation] = field(default_factory=dict)

@@ -4,7 +4,7 @@ import importlib
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -55,6 +55,20 @@ def read_value(parameter: Parameter, given: Any, unit: str = "") -> tuple[Any, A
         return _quantity(parameter, given, unit)
     value = _READERS[parameter.kind](given)
     return value, value
+
+
+def in_own_units(parameters: Iterable[Parameter], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of an old job as a caller would give them: bare numbers in the units of the declaration."""
+    return {parameter.name: _in_own_unit(parameter, values[parameter.name]) for parameter in parameters if parameter.name in values}
+
+
+def _in_own_unit(parameter: Parameter, value: Any) -> Any:
+    own, out = parameter.in_unit, parameter.out_unit
+    if value is None or own == out:
+        return value
+    if parameter.kind is ParameterKind.TIME:
+        return units().time_in(value, out, own)
+    return units().converter(out, own)(value)
 
 
 def _has_unit(parameter: Parameter) -> bool:

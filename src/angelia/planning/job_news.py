@@ -7,13 +7,14 @@ from urllib.parse import urlencode
 from angelia.model.claims import NewsWish
 from angelia.model.delivery import Reason
 from angelia.model.job import Job
-from angelia.model.message import Message
+from angelia.model.message import HOUSE, Message
 
 
 class Step(StrEnum):
-    """What has become of a job. `OTHER` is all that is never told for itself: progress, waiting, products being made."""
+    """What has become of a job. `OTHER` is all that is never told for itself: waiting, products being made."""
 
     SUBMITTED = "submitted"
+    RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
     OTHER = "other"
@@ -35,12 +36,15 @@ class Fact:
 
     `elapsed` runs from the first request, None where that is not known. `since_told` is how long ago the last word on a submission of the
     same job by her left by this channel, whatever the session; one that did not leave is none. `is_repeat`: the same end was told.
+    `before` is what `elapsed` was at the last word on progress that the house had, `is_edited`: the channel changes what it sent in place.
     """
 
     step: Step
     elapsed: float | None = None
     since_told: float | None = None
     is_repeat: bool = False
+    before: float = 0.0
+    is_edited: bool = False
     is_person_known: bool = True
     has_channel: bool = True
 
@@ -54,6 +58,8 @@ def news(fact: Fact, wish: NewsWish, defaults: NewsDefaults) -> Reason:
     match fact.step:
         case Step.SUBMITTED:
             return _submitted(fact, wish, defaults)
+        case Step.RUNNING:
+            return _running(fact, wish, defaults)
         case Step.DONE:
             return _done(fact, wish, defaults)
         case Step.FAILED:
@@ -67,6 +73,20 @@ def _submitted(fact: Fact, wish: NewsWish, defaults: NewsDefaults) -> Reason:
         return Reason.OFF
     interval = defaults.interval if wish.interval is None else wish.interval
     if fact.since_told is not None and fact.since_told <= interval and interval > 0:
+        return Reason.JOB_TOLD
+    return Reason.CHOSEN
+
+
+def _running(fact: Fact, wish: NewsWish, defaults: NewsDefaults) -> Reason:
+    """Where it changes the word that is there, as usual; a word of its own only where she wants that.
+
+    Her interval is counted from the first request, and a word is told when one has begun since the word before: nobody has to write down
+    what was told to whom.
+    """
+    if not _said(wish.on_progress, fact.is_edited and _said(wish.on_submit, defaults.on_submit)):
+        return Reason.JOB_STEP if wish.on_progress is None else Reason.OFF
+    interval = defaults.interval if wish.interval is None else wish.interval
+    if interval > 0 and fact.elapsed is not None and fact.elapsed // interval <= fact.before // interval:
         return Reason.JOB_TOLD
     return Reason.CHOSEN
 
@@ -93,10 +113,19 @@ def _said(said: bool | None, is_default: bool) -> bool:
     return is_default if said is None else said
 
 
+def is_progress(message: Message) -> bool:
+    """Is it the house's own word on a job that goes on? Others say `running` of jobs of theirs, and are told as they wish."""
+    return message.source == HOUSE and message.params.get("state") == "running" and message.type.startswith("job.")
+
+
 def fact_of(message: Message) -> Fact | None:
     """What a message of the dispatcher says; None for all other messages. A second start counts from the first word."""
     state = message.params.get("state")
-    if not message.type.startswith("job.") or not isinstance(state, str) or state not in _STEPS:
+    if not message.type.startswith("job.") or not isinstance(state, str):
+        return None
+    if is_progress(message):
+        return Fact(Step.RUNNING, _number(message.params.get("seconds")), before=_number(message.params.get("before")) or 0.0)
+    if state not in _STEPS:
         return None
     seconds = _number(message.params.get("seconds"))
     begun = _number(message.params.get("submitted_at"))

@@ -32,7 +32,7 @@ from angelia.model.preference import (
 from angelia.model.schedule import Schedule, ends_at, next_slot
 from angelia.planning.fallback import PREFIX as FALLBACK
 from angelia.planning.fallback import order_of
-from angelia.planning.job_news import NewsDefaults, fact_of, news
+from angelia.planning.job_news import NewsDefaults, fact_of, is_progress, news
 from angelia.planning.topic import matches
 
 
@@ -321,7 +321,8 @@ def _locked(case: _Case) -> dict[str, Decision]:
     decisions = {}
     for scope in (*case.scopes, ANY_TYPE):
         for agent in sorted(case.site.locks.get(scope, ())):
-            if agent in decisions:
+            if agent in decisions or (is_progress(case.message) and agent not in case.site.editing):
+                # Who must be told of jobs must be told of their ends: progress is not worth a letter each time.
                 continue
             verdict, reason = Verdict.NOW, Reason.LOCKED
             if agent not in case.profile.reachable:
@@ -420,9 +421,10 @@ def _decide(case: _Case, agent: str, treatment: Treatment, decided_by: str, drop
 def _untold(case: _Case, agent: str) -> Reason | None:
     """Why a step of a job is not told by an agent for which she, a token of hers or the site has wishes on jobs; None where it is told."""
     wish, usual = case.profile.wants.jobs.get(agent), case.site.jobs.get(agent)
-    fact = fact_of(case.message) if wish is not None or usual is not None else None
+    fact = fact_of(case.message) if wish is not None or usual is not None or is_progress(case.message) else None
     if fact is None:
         return None
+    fact = replace(fact, is_edited=agent in case.site.editing)
     reason = news(fact, over(wish or NewsWish(), usual or NewsWish()), NewsDefaults())
     return None if reason is Reason.CHOSEN else reason
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Protocol
 
-from angelia.model.job import HistoryRow, Job, JobChange, JobState, Product
+from angelia.model.job import Campaign, HistoryRow, Job, JobChange, JobState, Product
 
 MOST_HISTORY = 1_000
 """Rows kept of one job: beyond, mere progress is not."""
@@ -46,6 +46,7 @@ class JobQuery:
     states: Collection[JobState] = ()
     instrument: str = ""
     session: str = ""
+    campaign: str = ""
     before_id: int | None = None
     limit: int = 50
 
@@ -83,7 +84,7 @@ class JobStore(Protocol):
     async def change_job(self, job_id: int, change: JobChange, now: datetime) -> Job | None:
         """Apply `model.job.after` and write its row of history; the job after it, None where nothing was changed."""
 
-    async def leave_job(self, job_id: int, login: str) -> bool:
+    async def leave_job(self, job_id: int, login: str, now: datetime) -> bool:
         """She doesn't want it any more; False if others do, too, and True where she was the only one (then nothing is changed)."""
 
     async def job_history(self, job_id: int) -> list[HistoryRow]:
@@ -94,6 +95,12 @@ class JobStore(Protocol):
 
     async def told_jobs(self, numbers: Collection[int]) -> None:
         """They are said."""
+
+    async def untold_campaigns(self, before: datetime, limit: int) -> list[Campaign]:
+        """Those of which the last job ended before, and nothing was said since: it is decided together with the end of that job."""
+
+    async def told_campaigns(self, told: Collection[Campaign]) -> None:
+        """They are said; one that went on, and ended again, is not."""
 
     async def job_products(self, job_id: int) -> list[Product]:
         """What came of it, in the order in which it was listed."""

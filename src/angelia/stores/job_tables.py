@@ -46,6 +46,7 @@ jobs = Table(
     _text("message"),
     _text("reason"),
     _text("session"),
+    _text("campaign"),
     _text("alias"),
     _small("is_shared"),
     _text("handle"),
@@ -71,13 +72,27 @@ job_people = Table(
     _small("state"),
     _text("alias"),
     _text("session"),
+    _text("campaign"),
     _big("joined_us"),
 )
 """Who asked for it. `state` is that of the job: hers by state is one look into an index."""
 _p = job_people.c
 Index("job_people_login", _p.login, _p.job_id)
 Index("job_people_state", _p.login, _p.state, _p.job_id)
+_partial("job_people_campaign", "campaign <> ''", _p.login, _p.campaign, _p.state)
 _partial("job_people_alias", "alias <> ''", _p.alias, _p.job_id)
+
+job_campaigns = Table(
+    "job_campaigns",
+    metadata,
+    Column("login", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    _big("rounds"),
+    _big("ended_us"),
+    _small("to_tell"),
+)
+"""Jobs of one person that belong together. `rounds` counts how often the last of them had ended; the end is told when it was so for a while."""
+_partial("job_campaigns_to_tell", "to_tell = 1", job_campaigns.c.ended_us)
 
 job_history = Table(
     "job_history",

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,13 +14,14 @@ from angelia.model.job import HistoryRow, Job, JobChange, JobReason, JobState, P
 from angelia.model.moments import from_us, to_us
 from angelia.store.jobs import MOST_HISTORY, AddedJob, ClaimedJob, JobQuery, Joined
 from angelia.stores import rows as shape
+from angelia.stores.campaigns import CampaignsMixin, forget_empty, look_at, look_at_those_of
 from angelia.stores.engine import SqlEngine, run
 from angelia.stores.job_tables import job_history, job_people, job_products, jobs
 
 _j, _p, _h, _o = jobs.c, job_people.c, job_history.c, job_products.c
 _NAMES = (
     "id", "owner", "instrument", "version", "product", "parameters", "content_hash", "state", "due_us", "fence", "attempt", "tries",
-    "created_us", "changed_us", "started_us", "ended_us", "deadline_us", "progress", "message", "reason", "session", "alias", "is_shared",
+    "created_us", "changed_us", "started_us", "ended_us", "deadline_us", "progress", "message", "reason", "session", "campaign", "alias", "is_shared",
     "handle", "report_sequence", "output_bytes",
 )  # fmt: skip
 _COLUMNS = ", ".join(_NAMES)
@@ -35,10 +37,12 @@ _SHARED = "UPDATE jobs SET is_shared = 1 WHERE id = ?"
 _TAKEN_OVER = "UPDATE jobs SET owner = ? WHERE id = ?"
 _WAITING = "SELECT count(*) FROM (SELECT 1 FROM job_people WHERE login = ? AND state < 10 LIMIT ?) AS waiting"
 _JOIN = (
-    "INSERT INTO job_people (job_id, login, state, alias, session, joined_us) VALUES (?, ?, ?, ?, ?, ?) "
+    "INSERT INTO job_people (job_id, login, state, alias, session, campaign, joined_us) VALUES (?, ?, ?, ?, ?, ?, ?) "
     "ON CONFLICT (job_id, login) DO UPDATE SET alias = CASE WHEN excluded.alias = '' THEN job_people.alias ELSE excluded.alias END, "
-    "session = CASE WHEN excluded.session = '' THEN job_people.session ELSE excluded.session END"
+    "session = CASE WHEN excluded.session = '' THEN job_people.session ELSE excluded.session END, "
+    "campaign = CASE WHEN excluded.campaign = '' THEN job_people.campaign ELSE excluded.campaign END"
 )
+_CAMPAIGN = "SELECT campaign FROM job_people WHERE job_id = ? AND login = ?"
 _CHANGED = (
     "UPDATE jobs SET state = ?, due_us = ?, fence = ?, attempt = ?, tries = ?, changed_us = ?, started_us = ?, ended_us = ?, deadline_us = ?, "
     "progress = ?, message = ?, reason = ?, handle = ?, report_sequence = ?, output_bytes = ?, rows_kept = rows_kept + ? WHERE id = ?"
@@ -66,7 +70,7 @@ _COUNTS = (
 )
 
 
-class JobsMixin:
+class JobsMixin(CampaignsMixin):
     """JobStore in SQL."""
 
     engine: SqlEngine
@@ -83,7 +87,8 @@ class JobsMixin:
                     _check_room(connection, job.owner, most_waiting)
                     if run(connection, _MAKE, row).rowcount:
                         _write_history(connection, job, job.owner, now, is_to_tell=True)
-                        run(connection, _JOIN, (job.job_id, job.owner, int(job.state), job.alias, job.session, to_us(now))).close()
+                        run(connection, _JOIN, _asking(job.job_id, job.state, job, now)).close()
+                        look_at(connection, job.owner, job.campaign, now)
                         return AddedJob(job, Joined.NEW)
                     continue
                 there = _job(found)
@@ -136,6 +141,8 @@ class JobsMixin:
                 statement = statement.where(_p.state.in_(sorted(query.states)))
             if query.session:
                 statement = statement.where(_p.session == query.session)
+            if query.campaign:
+                statement = statement.where(_p.campaign == query.campaign)
         if query.instrument:
             statement = statement.where(_j.instrument == query.instrument)
         if query.before_id is not None:
@@ -199,7 +206,7 @@ class JobsMixin:
 
         return await self.engine.write(work)
 
-    async def leave_job(self, job_id: int, login: str) -> bool:
+    async def leave_job(self, job_id: int, login: str, now: datetime) -> bool:
         """See JobStore."""
 
         def work(connection: Connection) -> bool:
@@ -207,7 +214,9 @@ class JobsMixin:
             others = connection.scalars(select(_p.login).where(_p.job_id == job_id, _p.login != login).order_by(_p.joined_us, _p.login)).all()
             if not others:
                 return True
+            campaign = run(connection, _CAMPAIGN, (job_id, login)).scalar() or ""
             connection.execute(delete(job_people).where(_p.job_id == job_id, _p.login == login))
+            look_at(connection, login, campaign, now)
             connection.execute(jobs.update().where(_j.id == job_id, _j.owner == login).values(owner=others[0]))
             return False
 
@@ -228,6 +237,8 @@ class JobsMixin:
             ids = sorted({row.job_id for row in found})
             people = _people(connection, ids)
             there = {row.id: _job(row, people.get(row.id, ())) for row in connection.execute(select(*_SELECT).where(_j.id.in_(ids)))}
+            for row in connection.execute(select(_p.job_id, _p.login).where(_p.job_id.in_(ids), _p.campaign != "").order_by(_p.login)):
+                there[row.job_id] = replace(there[row.job_id], in_campaign=(*there[row.job_id].in_campaign, row.login))
             return [(row.id, there[row.job_id], _history_row(0, row)) for row in found if row.job_id in there]
 
         return await self.engine.read(work)
@@ -257,6 +268,7 @@ class JobsMixin:
             for some in shape.chunks(sorted(job_ids), 1_000):
                 for column in (_h.job_id, _o.job_id, _p.job_id, _j.id):
                     connection.execute(delete(column.table).where(column.in_(some)))
+            forget_empty(connection)
 
         await self.engine.write(work)
 
@@ -297,12 +309,19 @@ def _join(connection: Connection, there: Job, asked: Job, now: datetime, most_wa
         assert again is not None
         _write(connection, there, again, change, now)
         there, joined = again, Joined.RETRIED
-    run(connection, _JOIN, (there.job_id, asked.owner, int(there.state), asked.alias, asked.session, to_us(now))).close()
+    before = run(connection, _CAMPAIGN, (there.job_id, asked.owner)).scalar() if asked.campaign else ""
+    run(connection, _JOIN, _asking(there.job_id, there.state, asked, now)).close()
+    for campaign in sorted({before or "", asked.campaign}):
+        look_at(connection, asked.owner, campaign, now)
     if asked.owner != there.owner:
         run(connection, *((_TAKEN_OVER, (asked.owner, there.job_id)) if is_unwanted else (_SHARED, (there.job_id,)))).close()
     found = _with_people(connection, run(connection, _ONE, (there.job_id,)).first())
     assert found is not None
     return AddedJob(found, joined)
+
+
+def _asking(job_id: int, state: JobState, asked: Job, now: datetime) -> tuple[Any, ...]:
+    return job_id, asked.owner, int(state), asked.alias, asked.session, asked.campaign, to_us(now)
 
 
 def _taken(connection: Connection, held: Collection[int], waiting: Collection[int], now: datetime, lease: timedelta) -> list[ClaimedJob]:
@@ -331,6 +350,8 @@ def _write(connection: Connection, old: Job, new: Job, change: JobChange, now: d
     )).close()  # fmt: skip
     if is_step:
         run(connection, _PEOPLE_STATE, (int(new.state), new.job_id)).close()
+        if new.state.is_final is not old.state.is_final:
+            look_at_those_of(connection, new.job_id, now)
     if change.products is not None or new.attempt != old.attempt:
         run(connection, _NO_PRODUCTS, (new.job_id,)).close()
     if change.products:
@@ -388,7 +409,7 @@ def _row(job: Job) -> tuple[Any, ...]:
         job.job_id, job.owner, job.instrument, job.version, job.product, canonical(dict(job.values)), job.content_hash, int(job.state),
         to_us(job.due_at) if job.due_at else 0, job.fence, job.attempt, job.tries, to_us(job.created_at), to_us(job.changed_at),
         shape.stamp(job.started_at), shape.stamp(job.ended_at), shape.stamp(job.deadline_at), job.progress, job.message, str(job.reason),
-        job.session, job.alias, int(job.is_shared), job.handle, job.report_sequence, job.output_bytes,
+        job.session, job.campaign, job.alias, int(job.is_shared), job.handle, job.report_sequence, job.output_bytes,
     )  # fmt: skip
 
 
@@ -415,6 +436,7 @@ def _job(row: Any, people: tuple[str, ...] = ()) -> Job:
         message=row.message,
         reason=JobReason(row.reason),
         session=row.session,
+        campaign=row.campaign,
         alias=row.alias,
         is_shared=bool(row.is_shared),
         shared_with=tuple(login for login in people if login != row.owner),

@@ -230,7 +230,7 @@ class UpkeepMixin:
         return count
 
 
-HEAD = "0013"
+HEAD = "0014"
 
 
 def mismatch(found: str) -> SchemaMismatch:

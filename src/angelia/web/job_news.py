@@ -21,6 +21,7 @@ class NewsIn(Strict):
     """One agent; what is left out is as the token says, or as is usual. `interval` and `threshold` in seconds."""
 
     on_submit: bool | None = None
+    on_progress: bool | None = None
     on_done: bool | None = None
     on_failure: bool | None = None
     is_end_timed: bool | None = None

@@ -26,7 +26,9 @@ _BY_ACTION = {state.label: state for state in (JobState.SUBMITTED, JobState.DONE
 
 
 class JobIn(BaseModel):
-    """A request to an instrument. `parameters` are checked against its declaration; `seconds` from now it must have ended."""
+    """A request to an instrument. `parameters` are checked against its declaration; `seconds` from now it must have ended. Jobs of one `campaign`
+    are told of at once, when the last of them has ended.
+    """
 
     model_config = ConfigDict(extra="forbid")
     instrument: str = Field(max_length=64)
@@ -35,6 +37,7 @@ class JobIn(BaseModel):
     private: bool = False
     fresh: bool = False
     session: str = Field(default="", max_length=64, pattern=r"^[A-Za-z0-9_-]*$")
+    campaign: str = Field(default="", max_length=64, pattern=r"^[A-Za-z0-9_.-]*$")
     seconds: float | None = Field(default=None, gt=0, le=31_536_000)
 
 
@@ -88,7 +91,7 @@ async def instrument(name: str, caller: Known, house: House) -> Body:
 async def submit(asked: JobIn, caller: Known, house: House) -> Body:
     """Ask for a product. Answers at once; the same request of before shares its run, or its result."""
     principal = await principal_of(caller, house, is_change=True)
-    options = JobOptions(session=asked.session, is_private=asked.private, is_fresh=asked.fresh, seconds=asked.seconds)
+    options = JobOptions(session=asked.session, campaign=asked.campaign, is_private=asked.private, is_fresh=asked.fresh, seconds=asked.seconds)
     done = await house.dispatcher.request(principal, asked.instrument, asked.product, asked.parameters, options)
     return job_out(done.job, principal) | {"result": done.joined.value, "unused": list(done.unused)}
 
@@ -100,6 +103,7 @@ async def jobs(
     state: str = "",
     instrument: Annotated[str, Query(max_length=64)] = "",
     session: Annotated[str, Query(max_length=64)] = "",
+    campaign: Annotated[str, Query(max_length=64)] = "",
     everybody: bool = False,
     after: str = "",
     limit: Limit = 50,
@@ -113,6 +117,7 @@ async def jobs(
         states=[STATES[state]] if state else (),
         instrument=instrument,
         session=session,
+        campaign=campaign,
         before_id=number("job", after) if after else None,
         limit=limit,
         of_all=everybody or caller.is_trusted,
@@ -221,6 +226,7 @@ def job_out(job: Job, principal: Principal) -> Body:
         "attempt": job.attempt,
         "parameters": dict(job.values),
         "session": job.session if principal.is_admin or principal.login == job.owner else "",
+        "campaign": job.campaign if principal.is_admin or principal.login == job.owner else "",
         "created_at": to_text(job.created_at),
         "changed_at": to_text(job.changed_at),
         "started_at": to_text(job.started_at) if job.started_at else None,

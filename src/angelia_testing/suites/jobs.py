@@ -9,7 +9,7 @@ import pytest
 
 from angelia.model.declaration import ProductKind
 from angelia.model.errors import RateLimited
-from angelia.model.job import Job, JobChange, JobReason, JobState, Product, content_hash
+from angelia.model.job import Campaign, Job, JobChange, JobReason, JobState, Product, content_hash
 from angelia.store import JobQuery, Joined, Store
 
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
@@ -206,11 +206,11 @@ class JobSuite:
     async def test_one_who_leaves_leaves_the_run_to_the_others(self, store: Store) -> None:
         await store.add_job(a_job(1, values={"n": 0}), NOW)
         await store.add_job(a_job(2, "bob", values={"n": 0}), NOW + LEASE)
-        assert not await store.leave_job(1, "alice")
+        assert not await store.leave_job(1, "alice", NOW)
         job = await store.job(1)
         assert job is not None
         assert job.people == ("bob",)
-        assert await store.leave_job(1, "bob")
+        assert await store.leave_job(1, "bob", NOW)
         assert await store.jobs(JobQuery(login="alice")) == []
 
     async def test_old_jobs_are_forgotten_with_all_that_is_theirs(self, store: Store) -> None:
@@ -248,6 +248,56 @@ class JobSuite:
         assert {job.job_id for _, job, _ in told} == {1}
         await store.told_jobs([number for number, _, _ in told[:2]])
         assert [number for number, _, _ in await store.untold_jobs(10)] == [told[2][0]]
+
+    async def test_the_last_end_of_a_campaign_is_told_once(self, store: Store) -> None:
+        for number in (1, 2):
+            await at(store, number, campaign="scan")
+        await at(store, 3, campaign="other")
+        await at(store, 1, JobState.SUBMITTING, JobState.DONE)
+        assert await store.untold_campaigns(NOW, 10) == []
+        await asyncio.gather(*(store.change_job(n, JobChange(by="alice", state=JobState.CANCELLED), NOW) for n in (2, 3)))
+        ended = {one.name: one for one in await store.untold_campaigns(NOW, 10)}
+        assert ended["scan"] == Campaign("alice", "scan", 1, NOW, NOW, {JobState.DONE: 1, JobState.CANCELLED: 1})
+        assert ended["other"].counts == {JobState.CANCELLED: 1}
+        assert await store.untold_campaigns(NOW - LEASE, 10) == []
+        await store.told_campaigns([ended["scan"]])
+        assert [one.name for one in await store.untold_campaigns(NOW, 10)] == ["other"]
+        await store.forget_jobs([1, 2, 3])
+        assert [one.counts for one in await store.untold_campaigns(NOW, 10)] == [{}]
+
+    async def test_a_campaign_that_goes_on_is_told_when_it_ends_again(self, store: Store) -> None:
+        await at(store, 1, JobState.SUBMITTING, JobState.FAILED, campaign="scan")
+        (first,) = await store.untold_campaigns(NOW, 10)
+        await at(store, 1, JobState.QUEUED)
+        assert await store.untold_campaigns(NOW, 10) == []
+        await at(store, 1, JobState.SUBMITTING, JobState.DONE)
+        await store.told_campaigns([first])
+        (second,) = await store.untold_campaigns(NOW, 10)
+        assert (second.rounds, second.counts) == (2, {JobState.DONE: 1})
+        await store.told_campaigns([second])
+        assert await store.untold_campaigns(NOW, 10) == []
+
+    async def test_two_jobs_that_end_at_once_end_their_campaign(self, store: Store) -> None:
+        numbers = range(1, 21)
+        for number in numbers:
+            await at(store, number, campaign="scan")
+        await asyncio.gather(*(store.change_job(n, JobChange(by="alice", state=JobState.CANCELLED), NOW) for n in numbers))
+        (ended,) = await store.untold_campaigns(NOW, 10)
+        assert (ended.rounds, ended.counts) == (1, {JobState.CANCELLED: 20})
+
+    async def test_each_who_shares_a_run_has_a_campaign_of_her_own(self, store: Store) -> None:
+        await at(store, 1, campaign="a", values={"n": 0})
+        await store.add_job(a_job(2, "bob", values={"n": 0}, campaign="b"), NOW)
+        await store.add_job(a_job(3, "carol", values={"n": 0}), NOW)
+        ((_, job, _),) = await store.untold_jobs(10)
+        assert job.in_campaign == ("alice", "bob")
+        assert [one.job_id for one in await store.jobs(JobQuery(login="bob", campaign="b"))] == [1]
+        assert await store.jobs(JobQuery(login="bob", campaign="a")) == []
+        await store.add_job(a_job(4, "bob", values={"n": 0}, campaign="c"), NOW)
+        assert not await store.leave_job(1, "alice", NOW)
+        await at(store, 1, JobState.SUBMITTING, JobState.DONE)
+        told = [(one.login, one.name, one.counts) for one in await store.untold_campaigns(NOW, 10)]
+        assert sorted(told) == [("alice", "a", {}), ("bob", "b", {}), ("bob", "c", {JobState.DONE: 1})]
 
     async def test_a_report_that_is_not_counted_is_kept_once(self, store: Store) -> None:
         await at(store, 1, JobState.SUBMITTING, JobState.RUNNING)

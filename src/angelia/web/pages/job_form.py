@@ -7,7 +7,7 @@ from typing import Any
 
 from angelia.model.declaration import Declaration, DeclaredProduct, Parameter, ParameterKind
 from angelia.parameters import Fault
-from angelia.parameters.values import UNSET, units
+from angelia.parameters.values import UNSET, in_own_units
 
 PREFIX = "p."
 """Before the name of a parameter in the form: no parameter can then be taken for an option of the job."""
@@ -93,17 +93,3 @@ def _chosen(parameter: Parameter, text: str) -> Any:
 def typed_of(parameters: Iterable[Parameter], values: Mapping[str, Any]) -> dict[str, str]:
     """The values of an old job as somebody would have typed them, in the units of the form."""
     return {name: _text(value) for name, value in in_own_units(parameters, values).items()}
-
-
-def in_own_units(parameters: Iterable[Parameter], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of an old job as a caller would give them: bare numbers in the units of the declaration."""
-    return {parameter.name: _in_own_unit(parameter, values[parameter.name]) for parameter in parameters if parameter.name in values}
-
-
-def _in_own_unit(parameter: Parameter, value: Any) -> Any:
-    own, out = parameter.in_unit, parameter.out_unit
-    if value is None or own == out:
-        return value
-    if parameter.kind is ParameterKind.TIME:
-        return units().time_in(value, out, own)
-    return units().converter(out, own)(value)

@@ -15,7 +15,7 @@ from angelia.web.pages.wishes import Wrong, back, ways_of, wish_page, wrong_of
 from angelia.web.signin.guard import Visiting, Visitor
 
 router = APIRouter(include_in_schema=False)
-FLAGS = ("on_submit", "on_done", "is_end_timed", "on_failure")
+FLAGS = ("on_submit", "on_progress", "on_done", "is_end_timed", "on_failure")
 LENGTHS = ("interval", "threshold")
 _WORDS: dict[str, bool | None] = {"yes": True, "no": False, "": None}
 

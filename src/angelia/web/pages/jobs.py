@@ -40,19 +40,21 @@ async def jobs(
     house: House,
     state: Annotated[str, Query(max_length=20)] = "",
     instrument: Annotated[str, Query(max_length=64)] = "",
+    campaign: Annotated[str, Query(max_length=64)] = "",
     after: Annotated[str, Query(max_length=40)] = "",
 ) -> Response:
-    """Her jobs, the youngest first; of one state and one instrument, if she says so."""
+    """Her jobs, the youngest first; of one state and one instrument, and of one campaign, if she says so."""
     state = state if state in STATES else ""
     found = await house.dispatcher.jobs(
         await principal_of(visitor.caller, house),
         states=[STATES[state]] if state else (),
         instrument=instrument,
+        campaign=campaign,
         before_id=number("job", after) if after else None,
         limit=A_PAGE + 1,
     )
     shown = found[:A_PAGE]
-    kept = {name: value for name, value in (("state", state), ("instrument", instrument)) if value}
+    kept = {name: value for name, value in (("state", state), ("instrument", instrument), ("campaign", campaign)) if value}
     return page(
         request,
         visitor,
@@ -62,6 +64,7 @@ async def jobs(
         states=list(STATES),
         state=state,
         instrument=instrument,
+        campaign=campaign,
         first="/jobs" + (f"?{urlencode(kept)}" if kept else "") if after else "",
         older=f"/jobs?{urlencode({**kept, 'after': shown[-1].public_id})}" if len(found) > A_PAGE else "",
     )
@@ -95,6 +98,7 @@ async def job(request: Request, visitor: Visiting, house: House, job_id: str, se
         "job.html",
         job=found,
         stamp=stamp,
+        campaign=found.campaign if found.owner == principal.login else "",
         title_of=titles_of(house).get(found.instrument, found.instrument),
         product_title=product.title if product and product.title else found.product,
         has_form=product is not None,

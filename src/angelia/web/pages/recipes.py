@@ -7,8 +7,8 @@ from typing import Any
 
 from angelia.model.declaration import Declaration, DeclaredProduct
 from angelia.model.job import Job
+from angelia.parameters.values import in_own_units
 from angelia.web.context import Context
-from angelia.web.pages.job_form import in_own_units
 
 COMMAND = "curl"
 
