@@ -12,7 +12,7 @@ from angelia_testing.peers.process import ANGELIA, ENVIRONMENT, free_port
 from angelia_testing.waiting import wait_until
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_the_sample_site_and_the_command_line(tmp_path):
     hub = Hub(tmp_path / "hub", "--sample", ANGELIA__WEB__OPEN_POSTING="false")
     try:
