@@ -26,7 +26,7 @@ def post(hub, subject, kind="a"):
     return 201 if status == 200 else status
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_the_clock_jumps_to_and_fro(tmp_path):  # figure R10, fault F34, promise P13
     furnish(tmp_path / "hub", "alice", site=SITE)
     clock = FakeClock(tmp_path)
@@ -52,8 +52,8 @@ def test_the_clock_jumps_to_and_fro(tmp_path):  # figure R10, fault F34, promise
         assert hub.count("SELECT count(*) FROM digests") == 0
         assert hub.count("SELECT count(*) FROM deliveries WHERE state = 1") == 1
         sink.mode = "ok"
-        # Nothing is stuck either: all leave at their next try, each once.
-        wait_until(lambda: hub.count("SELECT count(*) FROM deliveries WHERE state = 10") == 25, 60)
+        # Nothing is stuck either: all leave at their next try, which may be the one after 2 min, each once.
+        wait_until(lambda: hub.count("SELECT count(*) FROM deliveries WHERE state = 10") == 25, 240)
         assert len(sink.mails) == 25
         assert hub.stop() == 0
         assert "clock_jumped" in hub.server.log()
