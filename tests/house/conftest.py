@@ -12,6 +12,8 @@ from angelia.flow.letters import Letters, Links
 from angelia.flow.relay import Lifetimes, Relay
 from angelia.flow.voice import Voice
 from angelia.house import House
+from angelia.inlets.mail import MailInlet
+from angelia.inlets.mail.settings import MailInletSettings
 from angelia.model.delivery import State
 from angelia.web.signin import passwords
 from angelia_testing.recording import RecordingAgent
@@ -107,3 +109,18 @@ async def outside(house: House) -> AsyncIterator[httpx2.AsyncClient]:
     """The API as the world sees it."""
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(house.app()), base_url="http://hub") as api:
         yield api
+
+
+@pytest.fixture
+async def inlet(bench: Bench) -> AsyncIterator[MailInlet]:
+    """The house's own door for mail that comes back, with the clock of the bench, behind an LMTP server."""
+    door = bench.house._door()
+    door._clock = door._bounces._clock = door._replies._clock = bench.house.answers._clock = lambda: bench.now
+    made = MailInlet(MailInletSettings(), door)
+    running = asyncio.create_task(made.run(bench.house.intake.accept))
+    async with asyncio.timeout(60):
+        while not made.port:
+            await asyncio.sleep(0.01)
+    yield made
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)

@@ -9,9 +9,7 @@ import pytest
 from angelia.agent import Surroundings
 from angelia.agents.mail import MailAgent
 from angelia.agents.mail.settings import MailSettings
-from angelia.inlets.mail import MailInlet
 from angelia.inlets.mail.reading import came_to, parsed
-from angelia.inlets.mail.settings import MailInletSettings
 from angelia.model.delivery import Sent
 from angelia.model.errors import BadSettings, NotFound, StoreUnavailable
 from angelia.model.return_path import Verb, answer_of, answer_path
@@ -54,25 +52,6 @@ async def box(bench):
     agent._road = made = Box()
     bench.relay._lanes["mail"].agent = agent
     return made
-
-
-def clocked(bench):
-    door = bench.house._door()
-    door._clock = door._bounces._clock = door._replies._clock = lambda: bench.now
-    bench.house.answers._clock = lambda: bench.now
-    return door
-
-
-@pytest.fixture
-async def inlet(bench):
-    made = MailInlet(MailInletSettings(), clocked(bench))
-    running = asyncio.create_task(made.run(bench.house.intake.accept))
-    async with asyncio.timeout(30):
-        while not made.port:
-            await asyncio.sleep(0.01)
-    yield made
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
 
 
 async def bring(inlet, to, text=PLAIN, sender="alice@example.org"):

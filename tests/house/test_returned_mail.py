@@ -13,7 +13,6 @@ from angelia.agents.mail import MailAgent
 from angelia.agents.mail.settings import MailSettings
 from angelia.flow.lane import Lane
 from angelia.house import now
-from angelia.inlets.mail import MailInlet
 from angelia.inlets.mail.door import MOST_BYTES
 from angelia.inlets.mail.reading import bounce_in, parsed
 from angelia.inlets.mail.settings import MailInletSettings
@@ -48,25 +47,6 @@ Diagnostic-Code: smtp; 550 5.1.1 no such user
 --b--
 """
 FAILED = REPORT.format(action="failed", status="5.1.1")
-
-
-def door(bench):
-    """The house's own, with the clock of the bench."""
-    made = bench.house._door()
-    made._clock = made._bounces._clock = made._replies._clock = lambda: bench.now
-    return made
-
-
-@pytest.fixture
-async def inlet(bench):
-    made = MailInlet(MailInletSettings(), door(bench))
-    running = asyncio.create_task(made.run(bench.house.intake.accept))
-    async with asyncio.timeout(60):
-        while not made.port:
-            await asyncio.sleep(0.01)
-    yield made
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
 
 
 @pytest.fixture

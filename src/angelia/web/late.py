@@ -5,7 +5,8 @@ The probes are answered before: whoever waits for the hub need not wait for the 
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any
 
 from angelia.web.context import Context
 from angelia.web.headers import HEADERS
@@ -49,10 +50,14 @@ def _is_plain_question(scope: Scope) -> bool:
     return scope["type"] == "http" and scope["method"] == "GET" and not scope["query_string"] and not has_body
 
 
-async def _probe(path: str, ready: Callable[[], Awaitable[dict[str, str]]], send: Send) -> None:
-    """As the routes in `probes` say it."""
-    faults = sorted(await ready()) if path == READY else []
+def health(faults: Collection[str]) -> tuple[int, dict[str, Any], dict[str, str]]:
+    """What a probe is answered: status, body, headers of its own (promise P17)."""
     if faults:
-        body = json.dumps({"status": "not ready", "faults": faults}).encode()
-        return await respond(send, 503, body, [*_HEADERS, (b"retry-after", b"2")])
-    return await respond(send, 200, b'{"status":"ok"}', _HEADERS)
+        return 503, {"status": "not ready", "faults": sorted(faults)}, {"Retry-After": "2"}
+    return 200, {"status": "ok"}, {}
+
+
+async def _probe(path: str, ready: Callable[[], Awaitable[dict[str, str]]], send: Send) -> None:
+    status, said, own = health(await ready() if path == READY else ())
+    headers = [*_HEADERS, *((name.lower().encode(), text.encode()) for name, text in own.items())]
+    await respond(send, status, json.dumps(said, separators=(",", ":")).encode(), headers)

@@ -9,6 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 import angelia
 from angelia import telemetry
 from angelia.web.access import House
+from angelia.web.late import health
 
 router = APIRouter(tags=["probes"])
 
@@ -22,10 +23,8 @@ async def live() -> dict[str, str]:
 @router.get("/healthz/ready", responses={503: {"description": "Not ready", "content": {"application/json": {}}}})
 async def ready(house: House) -> Response:
     """The store can make a message durable now; 503 with the part that can't."""
-    faults = await house.ready()
-    if faults:
-        return JSONResponse({"status": "not ready", "faults": sorted(faults)}, 503, headers={"Retry-After": "2"})
-    return JSONResponse({"status": "ok"})
+    status, said, headers = health(await house.ready())
+    return JSONResponse(said, status, headers=headers)
 
 
 @router.get("/metrics", response_class=PlainTextResponse)

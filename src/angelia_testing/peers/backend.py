@@ -1,16 +1,17 @@
 """A back end that computes jobs over HTTP, as the room `http_service` asks for it: small, real, in a process or a thread of its own."""
 
 import json
-import threading
 import time
 import urllib.request
 from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from angelia_testing.peers.served import Served
 
-class Backend:
+
+class Backend(Served):
     """Squares the parameter `n`. `seconds` in the parameters makes a job last, `fail` makes it fail. `faults` is what the next answers are
     by method: a status, "drop" (take it, then close the connection without an answer), or a body.
     """
@@ -20,17 +21,7 @@ class Backend:
         self.submits = 0
         self.seen: list[tuple[str, str, Mapping[str, str]]] = []
         self.faults: dict[str, list[Any]] = {}
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._requests())
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Take no more."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self.serve(self._requests())
 
     def submit(self, asked: dict[str, Any]) -> str:
         """The same key is the same job."""

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-import threading
 import time
 import urllib.request
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from angelia_testing.peers.served import Served
 
 _ODA = "http://odahub.io/ontology#"
 _PREFIXES = "@prefix oda: <http://odahub.io/ontology#> .\n@prefix rdfs: <http://www.w3.org/2000/01/rdf-schema#> .\n\n"
@@ -49,7 +50,7 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-class NotebookService:
+class NotebookService(Served):
     """`outputs` is what `views` answers; `faults` are what the next answers about runs are: a status, or "drop" (take it, and close
     without an answer). `is_mute`: its options are not to be had.
     """
@@ -62,17 +63,7 @@ class NotebookService:
         self.faults: list[Any] = []
         self.is_mute = False
         self.seen: list[str] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._requests())
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Take no more."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self.serve(self._requests())
 
     def forget(self) -> None:
         """As after a restart of the service."""
