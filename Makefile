@@ -5,13 +5,13 @@ BIN := $(VENV)/bin
 PORT ?= 8080
 BROWSER := tests/browser/node_modules/.package-lock.json
 DATA ?= var
-WORKERS ?= 4
+WORKERS ?= 6
 STATIC := src/angelia/web/static/manifest.json
 
 # Hubs are started again and again by the tests: compiled once, not each time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test check soak lint lock assets bench clean peers messages pictures
+.PHONY: help run test prepared tiers check soak lint lock assets bench clean peers synapse oda-client packages messages pictures
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -19,9 +19,16 @@ help: ## List the commands
 run: $(VENV)/run.stamp $(STATIC) ## Start the hub with sample data on http://127.0.0.1:8080
 	$(BIN)/angelia serve --sample --data-dir $(DATA) --port $(PORT)
 
-test: $(VENV)/test.stamp $(STATIC) peers $(BROWSER) lint ## Everything: lint, types, floors, all tiers of tests with real servers
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --ignore tests/journey
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup tests/journey
+test: ## Everything: lint, types, floors, all tiers of tests with real servers
+	@$(MAKE) --no-print-directory --jobs 5 prepared
+	@$(MAKE) --no-print-directory --jobs 2 lint tiers
+
+# What is fetched waits for the network most of the time, so all of it is fetched at once.
+prepared: $(VENV)/test.stamp $(STATIC) $(BROWSER) peers
+
+# Tests wait more than they compute: three for each of two processors.
+tiers:
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup
 
 check: $(VENV)/test.stamp $(STATIC) lint ## The fast tiers only
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup tests/pure tests/house
@@ -35,16 +42,19 @@ lint: $(VENV)/test.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-peers: $(VENV)/pyvenv.cfg ## Install the servers that the tests talk to, where that is possible
-	@PYTHON=$(BIN)/python sh scripts/install-peers
+peers: synapse oda-client packages ## Install the servers that the tests talk to, where that is possible
+
+synapse oda-client: $(VENV)/test.stamp
+synapse oda-client packages: $(VENV)/pyvenv.cfg
+	@PYTHON=$(BIN)/python sh scripts/install-peers $@
 
 bench: $(VENV)/test.stamp ## Run the benchmarks (see benchmarks/README.md)
 	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
 lock: $(VENV)/test.stamp ## Write the lock files anew
-	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --group build --extra science --generate-hashes --no-header --no-annotate --python-version 3.11 --upgrade --quiet --output-file requirements/run.txt
 	$(BIN)/uv pip compile pyproject.toml --group test --generate-hashes --no-header --no-annotate --python-version 3.11 --upgrade --quiet --output-file requirements/test.txt
+	echo uv | $(BIN)/uv pip compile - --generate-hashes --no-header --no-annotate --python-version 3.11 --upgrade --quiet --output-file requirements/uv.txt
 	echo matrix-synapse | $(BIN)/uv pip compile - --generate-hashes --no-header --no-annotate --python-version 3.11 --upgrade --quiet --output-file requirements/synapse.txt
 	echo oda-api | $(BIN)/uv pip compile - --generate-hashes --no-header --no-annotate --python-version 3.11 --upgrade --quiet --output-file requirements/oda-client.txt
 
@@ -76,11 +86,11 @@ pictures: $(VENV)/test.stamp $(STATIC) ## Take the pictures in docs/pictures ane
 	$(BIN)/python scripts/take-pictures
 
 $(VENV)/run.stamp: requirements/run.txt pyproject.toml | $(VENV)/pyvenv.cfg
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@sh scripts/install-locked $(BIN)/python $(BIN)/python requirements/run.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/test.stamp: requirements/test.txt pyproject.toml | $(VENV)/pyvenv.cfg
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/test.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@sh scripts/install-locked $(BIN)/python $(BIN)/python requirements/test.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation --editable .
 	@touch $@ $(VENV)/run.stamp

@@ -95,7 +95,7 @@ class Hub:
 def rows(database: str, sql: str) -> list[tuple[Any, ...]]:
     """All rows that a statement of the test's own yields."""
     if database.startswith("sqlite"):
-        connection = sqlite3.connect(database.removeprefix("sqlite:///"), timeout=20)
+        connection = sqlite3.connect(database.removeprefix("sqlite:///"), timeout=60)
         try:
             return connection.execute(sql).fetchall()
         finally:
@@ -104,7 +104,7 @@ def rows(database: str, sql: str) -> list[tuple[Any, ...]]:
 
 
 async def _postgres_rows(database: str, sql: str) -> list[tuple[Any, ...]]:
-    connection = await asyncpg.connect(database, timeout=10)
+    connection = await asyncpg.connect(database, timeout=60)
     try:
         return [tuple(row) for row in await connection.fetch(sql)]
     finally:

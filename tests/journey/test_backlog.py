@@ -5,14 +5,12 @@ import sqlite3
 import time
 
 import httpx2
-import pytest
 
 from angelia.model.moments import next_id
 from angelia_testing.hub import Hub, crowd
 from angelia_testing.waiting import wait_until
 
 
-@pytest.mark.timeout(300)
 def test_a_backlog_of_a_hundred_thousand_at_the_start(folder, sink, sized):  # figure R20
     count = sized(100_000, 1_000_000)
     pile_up(folder, count)

@@ -13,7 +13,6 @@ from angelia_testing.hub import Hub
 from angelia_testing.live import following
 from angelia_testing.peers.rabbitmq import Wire
 
-pytestmark = pytest.mark.timeout(240)
 SETTINGS = {
     "ANGELIA__EXCHANGES__WF.TASK__ACCESS": "public",
     "ANGELIA__INLETS__AMQP__CI__EXCHANGE": "wf.task",

@@ -60,7 +60,6 @@ def test_nothing_acknowledged_is_lost_when_the_hub_is_killed(folder, sink, sized
 PLACES = [("alice", "mail"), ("alice", "web"), ("bob", "web"), ("carol", "web")]
 
 
-@pytest.mark.timeout(240)
 def test_the_checker_sees_a_hub_that_acknowledges_before_it_stores(folder):
     hub = Hub(folder, program=[*CARELESS, "hasty"])
     try:
@@ -81,7 +80,6 @@ def test_the_checker_sees_a_hub_that_acknowledges_before_it_stores(folder):
         hub.stop()
 
 
-@pytest.mark.timeout(240)
 def test_fifty_with_one_key_at_once_make_one_message(folder):  # figure R14, with a kill -9 in the middle
     keys = [f"key-{number}" for number in range(200)]
     hub = Hub(folder)
@@ -102,7 +100,6 @@ def test_fifty_with_one_key_at_once_make_one_message(folder):  # figure R14, wit
         hub.stop()
 
 
-@pytest.mark.timeout(240)
 def test_it_stops_within_ten_seconds_ten_times_and_loses_and_doubles_nothing(folder, sink):  # figure R19, promise P18
     hub = Hub(folder, ANGELIA__AGENTS__MAIL__URL=sink.url)
     try:
@@ -124,7 +121,6 @@ def test_it_stops_within_ten_seconds_ten_times_and_loses_and_doubles_nothing(fol
         hub.stop()
 
 
-@pytest.mark.timeout(240)
 def test_a_kill_while_ten_thousand_are_planned_leaves_nobody_out_and_nobody_twice(tmp_path):  # fault F57
     folder = tmp_path / "hub"
     furnish(folder, "alice")

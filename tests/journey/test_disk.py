@@ -132,7 +132,7 @@ def is_listening(port):
 
 def test_a_database_that_another_process_holds_is_said_and_survived(hub):  # fault F15
     statuses, slowest = [], 0.0
-    other = sqlite3.connect(hub.folder / "angelia.db", isolation_level=None, timeout=20, check_same_thread=False)
+    other = sqlite3.connect(hub.folder / "angelia.db", isolation_level=None, timeout=60, check_same_thread=False)
     with httpx2.Client(base_url=hub.url, timeout=60) as client:
         post = lambda n: client.post("/api/v1/messages", json={"type": "a", "to": ["bob"], "idempotency_key": f"k{n}"}).status_code  # noqa: E731
         assert post(0) == 201

@@ -9,7 +9,6 @@ import pytest
 from angelia_testing.peers.process import ANGELIA, ENVIRONMENT
 from angelia_testing.peers.rabbitmq import Wire
 
-pytestmark = pytest.mark.timeout(120)
 BUILD = {"project": "P", "package": "hello", "repository": "r", "arch": "x86_64"}
 
 

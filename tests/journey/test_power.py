@@ -71,7 +71,6 @@ def test_a_power_cut_loses_nothing_that_was_acknowledged(disk, sized, tmp_path):
         hub.stop()
 
 
-@pytest.mark.timeout(300)
 def test_the_checker_sees_a_hub_that_does_not_flush(disk):
     hub = Hub(disk.path / "hub", program=[*CARELESS, "unflushed"])
     load = Load(hub.port, clients=4).start()

@@ -53,7 +53,6 @@ def test_four_workers_share_a_queue_and_double_nothing(shared, tmp_path, sink, s
             one.stop()
 
 
-@pytest.mark.timeout(600)
 def test_the_database_is_killed_again_and_again(shared, tmp_path, postgresql, sized):  # figure R7, fault F11
     web = Hub(tmp_path / "hub", roles="web", **shared)
     workers = [Hub(tmp_path / "hub", roles="work", **shared) for _ in range(2)]

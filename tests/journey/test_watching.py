@@ -107,7 +107,6 @@ flush_after = "200ms"
 """
 
 
-@pytest.mark.timeout(300)
 def test_fifty_rotations_and_ten_kills_each_line_once(hub, tmp_path):
     """R16, F45: what is deleted is waited for first, since nobody can read what is gone."""
     chance = random.Random(16)

@@ -25,7 +25,6 @@ def receiver():
     made.stop()
 
 
-@pytest.mark.timeout(300)
 def test_what_fails_while_the_hub_is_killed_goes_the_next_way_once(folder, sink, receiver, sized):
     kills, count = sized(5, 50), sized(400, 10_000)
     sink.pause()

@@ -14,7 +14,6 @@ from angelia.inlets.transitions import TransitionReceiver
 from angelia.model.errors import StoreUnavailable
 from angelia_testing.peers.rabbitmq import Wire
 
-pytestmark = pytest.mark.timeout(120)
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
 

@@ -13,8 +13,6 @@ from angelia.stores.sql import upgrade
 from angelia_testing.hub import SITE
 from angelia_testing.live import following, served
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @pytest.fixture
 def settings(postgresql, tmp_path):

@@ -49,7 +49,7 @@ class Backend(Served):
         asked = self.jobs[job_id]["asked"]
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {asked['callback_secret']}"}
         request = urllib.request.Request(asked["callback_url"], json.dumps(report).encode(), headers)
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             taken: dict[str, Any] = json.load(answer)
         return taken
 

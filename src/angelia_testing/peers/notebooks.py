@@ -74,7 +74,7 @@ class NotebookService(Served):
         address = self.runs[key]["call_back"]
         # It adds its own to the address that it was given.
         joined = f"{address}{'&' if '?' in address else '?'}{urlencode({'action': action})}"
-        with urllib.request.urlopen(joined, timeout=10) as answer:
+        with urllib.request.urlopen(joined, timeout=60) as answer:
             return int(answer.status)
 
     def answer(self, path: str) -> tuple[int, Any]:

@@ -155,7 +155,7 @@ class Ejabberd:
         """A new account; its address."""
         data = json.dumps({"user": name, "host": DOMAIN, "password": "secret"}).encode()
         request = urllib.request.Request(f"http://127.0.0.1:{self._web}/api/register", data, {"Content-Type": "application/json"})
-        urllib.request.urlopen(request, timeout=30).close()
+        urllib.request.urlopen(request, timeout=60).close()
         return f"{name}@{DOMAIN}"
 
 
@@ -197,5 +197,5 @@ class Reader:
     async def room(self, name: str) -> str:
         """Make a room, or join it; its address as our agent takes it."""
         room = f"{name}@{ROOMS}"
-        await self.client.plugin["xep_0045"].join_muc_wait(slixmpp.JID(room), self.jid.partition("@")[0], maxstanzas=0, timeout=10)
+        await self.client.plugin["xep_0045"].join_muc_wait(slixmpp.JID(room), self.jid.partition("@")[0], maxstanzas=0, timeout=60)
         return f"{room}?join"
