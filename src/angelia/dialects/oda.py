@@ -7,8 +7,6 @@ from datetime import datetime
 from hashlib import blake2b
 from pathlib import Path
 
-from starlette.responses import FileResponse
-
 from angelia import telemetry
 from angelia.dialects.oda_description import instr_list, meta_data, meta_data_src, par_names
 from angelia.dialects.oda_files import OdaFiles
@@ -38,6 +36,7 @@ from angelia.model.payload import payload_of
 from angelia.model.preference import Site
 from angelia.store import Store
 from angelia.wire.asgi import App, Receive, Scope, Send, headers_of, respond
+from angelia.wire.file_answer import FileAnswer
 from angelia.wire.problems import Header
 from angelia.wire.site_tokens import Expired, SiteTokens
 
@@ -267,8 +266,7 @@ async def _give(answer: Answer, scope: Scope, receive: Receive, send: Send) -> N
         body = b"" if scope["method"] == "HEAD" else answer.body
         await respond(send, answer.status, body, headers)
         return
-    response = FileResponse(answer.path, answer.status)
-    response.chunk_size = 1 << 20
+    response = FileAnswer(answer.path, answer.status)
     kept = [(name, value) for name, value in response.raw_headers if name not in {name for name, _ in headers}]
     response.raw_headers = [*kept, *headers]
     try:

@@ -4,7 +4,6 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from angelia.flow.dispatcher import JobOptions
@@ -18,6 +17,7 @@ from angelia.web.access import House, Known
 from angelia.web.context import Context
 from angelia.web.forms import Limit, number
 from angelia.wire.callers import Caller
+from angelia.wire.file_answer import FileAnswer
 
 router = APIRouter(prefix="/api/v1", tags=["jobs"])
 Body = dict[str, Any]
@@ -49,12 +49,6 @@ class ReportIn(BaseModel):
     progress: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
     message: str = Field(default="", max_length=MESSAGE_LENGTH)
     sequence: int = Field(default=0, ge=0, lt=1 << 62)
-
-
-class ProductFile(FileResponse):
-    """A file in large pieces; whatever its kind, a browser saves it and runs nothing of it."""
-
-    chunk_size = 1 << 20
 
 
 async def principal_of(caller: Caller, house: Context, *, is_change: bool = False) -> Principal:
@@ -200,7 +194,7 @@ async def call_back_by_address(job_id: str, house: House, request: Request, secr
 def product_file(product: Product, path: str) -> Response:
     """A file of a job as an answer."""
     name = product.path.rpartition("/")[2]
-    return ProductFile(
+    return FileAnswer(
         path,
         media_type=product.content_type,
         headers={
