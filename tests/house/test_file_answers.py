@@ -1,6 +1,7 @@
 """Files as answers over real connections: whole, in ranges, one after another; and clients that dawdle, leave, or are told less than was promised."""
 
 import asyncio
+import contextlib
 import os
 import socket
 from pathlib import Path
@@ -95,11 +96,8 @@ async def test_who_takes_nothing_is_left(port, content):
     await until_files(lambda count: count == before + 4)  # both ends of the connection, the file, and the second number of its end
     await until_files(lambda count: count == before + 1)  # our end
     got = 0
-    with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
-        while True:
-            piece = await reader.read(65_536)
-            if not piece:
-                raise asyncio.IncompleteReadError(b"", None)
+    with contextlib.suppress(ConnectionError):
+        while piece := await reader.read(65_536):
             got += len(piece)
     assert got < SIZE
     writer.close()
