@@ -439,6 +439,36 @@ async def test_only_so_many_run_at_once_and_so_many_may_wait(working, house, scr
     await submitted(working, n=10)
 
 
+async def test_many_who_ask_at_once_get_no_more_places_than_there_are(working, scripted):
+    scripted.most_at_once, scripted.is_done = 3, False
+    jobs = await asyncio.gather(*(submitted(working, n=n) for n in range(20)))
+    async with asyncio.timeout(30):
+        while len(scripted.started) < 3:
+            await asyncio.sleep(0.01)
+    await submitted(working, n=99)
+    assert len(scripted.started) == 3
+    scripted.is_done = True
+    for job in jobs:
+        assert (await until(working, job["id"]))["state"] == "done"
+    assert set(scripted.started.values()) == {1}
+
+
+async def test_one_that_came_while_the_stage_was_stopped_is_for_the_next(working, house, scripted, monkeypatch):
+    add_job = house.store.add_job
+
+    async def stopped_meanwhile(*given, **more):
+        added = await add_job(*given, **more)
+        await house.dispatcher.drain()
+        return added
+
+    await until(working, (await submitted(working))["id"])  # the stage works
+    monkeypatch.setattr(house.store, "add_job", stopped_meanwhile)
+    job = await submitted(working, n=1)
+    house.hints["dispatcher"]()
+    assert (await until(working, job["id"], seconds=20))["state"] == "done"
+    assert list(scripted.started.values()) == [1, 1]
+
+
 async def test_old_ones_are_forgotten_with_their_files(working, house, scripted):
     from angelia.house import now
 

@@ -83,10 +83,15 @@ def _push(out: int, file: int, start: int, size: int) -> int:
     return at
 
 
+def _woken(ready: "asyncio.Future[None]") -> None:
+    if not ready.done():
+        ready.set_result(None)
+
+
 async def _writable(out: int) -> None:
     loop = asyncio.get_running_loop()
-    ready = loop.create_future()
-    loop.add_writer(out, lambda: ready.done() or ready.set_result(None))
+    ready: asyncio.Future[None] = loop.create_future()
+    loop.add_writer(out, _woken, ready)
     try:
         await ready
     finally:

@@ -102,7 +102,7 @@ class WatchedProtocol(HttpToolsProtocol):
         self._largest_read = 0
         self._unfinished: tuple[object, int] = (None, 0)
         self._debt: _Debt | None = None
-        self._extensions = {FILES: self._send_file}
+        self._extensions: dict[str, Any] = {FILES: self._send_file}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin."""
