@@ -21,6 +21,8 @@ from angelia.wire.file_answer import FileAnswer
 
 router = APIRouter(prefix="/api/v1", tags=["jobs"])
 Body = dict[str, Any]
+CAMPAIGN = r"^[A-Za-z0-9_.-]{0,64}$"
+"""What a campaign may be called."""
 _MOST_REPORT = 65_536
 _BY_ACTION = {state.label: state for state in (JobState.SUBMITTED, JobState.DONE, JobState.FAILED)}
 
@@ -37,7 +39,7 @@ class JobIn(BaseModel):
     private: bool = False
     fresh: bool = False
     session: str = Field(default="", max_length=64, pattern=r"^[A-Za-z0-9_-]*$")
-    campaign: str = Field(default="", max_length=64, pattern=r"^[A-Za-z0-9_.-]*$")
+    campaign: str = Field(default="", max_length=64, pattern=CAMPAIGN)
     seconds: float | None = Field(default=None, gt=0, le=31_536_000)
 
 
