@@ -381,7 +381,12 @@ async def test_what_was_mailed_of_a_job_stands_in_its_history(client, mail):
     assert letter["fn"].startswith("email_history/email_failed_")
     assert letter["ctime"] >= said["ctime"]
     assert said["matrix_message_history"] == []
-    assert len(mail.letters) == 1
+    (letter,) = mail.letters
+    # The code that asks for the same goes with it, from the store as it was written, and no token is in it.
+    assert letter.message.attachment.name == "api_code.py"
+    compile(letter.message.attachment.text, "api_code.py", "exec")
+    assert "'n': 6.0" in letter.message.attachment.text and "'what': 'raise'" in letter.message.attachment.text
+    assert mine not in letter.message.attachment.text and mine not in letter.message.body
 
 
 async def test_a_mail_that_can_not_leave_is_no_matter_of_the_request(client, mail, house):

@@ -32,8 +32,10 @@ from angelia.model.job import (
     content_hash,
     is_callback_secret,
 )  # fmt: skip
+from angelia.model.message import Attachment
 from angelia.model.moments import public_id
 from angelia.parameters import checked, missing_roles
+from angelia.parameters.values import in_own_units
 from angelia.store import ClaimedJob, JobQuery, JobStore, Joined
 
 LEASE = timedelta(seconds=30)
@@ -97,6 +99,7 @@ class Dispatcher:
         folder: Path,
         base_url: str,
         products_url: str = "",
+        code_of: Callable[[Job, Mapping[str, Any]], Attachment | None] = lambda _job, _values: None,
         secret: bytes,
         wake: Callable[[], None],
         tell_others: Callable[[], None] = lambda: None,
@@ -105,10 +108,10 @@ class Dispatcher:
         self._store, self.instruments, self._new_id, self._now = store, instruments, new_id, now
         self._base_url, self._secret, self._wake = base_url, secret, wake
         self._tell_others, self._is_told = tell_others, False
-        self._policy = policy or JobPolicy()
+        self._policy, self._code_of = policy or JobPolicy(), code_of
         self.files = JobFiles(folder)
         self._reads = JobReads(store)
-        self._voice = JobVoice(store, accept, base_url, self._title, products_url)
+        self._voice = JobVoice(store, accept, base_url, self._title, products_url, self._code)
         self._runner = JobRunner(store, self.files, self._work, now, self._has_ended, self._policy.patience)
         self._held: dict[int, Held] = {}
         self._reserved: Counter[str] = Counter()
@@ -406,6 +409,14 @@ class Dispatcher:
         telemetry.jobs_in_state.clear()
         for (instrument, state), number in counts.items():
             telemetry.jobs_in_state.labels(instrument, state.label).set(number)
+
+    def _code(self, job: Job) -> Attachment | None:
+        """In the units of the declaration, where the instrument still offers this."""
+        declaration = self.instruments[job.instrument].declaration if job.instrument in self.instruments else None
+        product = declaration.product(job.product) if declaration is not None else None
+        if declaration is None or product is None:
+            return None
+        return self._code_of(job, in_own_units(declaration.parameters_of(product), job.values))
 
     def _title(self, instrument: str) -> str:
         found = self.instruments.get(instrument)
