@@ -11,6 +11,7 @@ from angelia import telemetry
 from angelia.dialects.oda_description import instr_list, meta_data, meta_data_src, par_names
 from angelia.dialects.oda_files import OdaFiles
 from angelia.dialects.oda_ids import JobIds
+from angelia.dialects.oda_lists import CATALOGUE, CATALOGUE_FILE, SCWS_FILE, check_catalogue, with_scws
 from angelia.dialects.oda_looking import OdaLooking
 from angelia.dialects.oda_people import EXPIRED, Guest, OdaPeople
 from angelia.dialects.oda_runs import OdaRuns
@@ -156,11 +157,18 @@ class OdaDialect:
         )
 
     async def _run_analysis(self, asked: Asked) -> Answer:
+        is_new = asked.text("query_status") == "new"
         if not asked.files:
-            return await self._runs.run_analysis(asked)
-        guest = self._people.guest(asked)
-        kept = await self._files.keep(dict(asked.files), guest)
-        return await self._runs.run_analysis(replace(asked, values={**asked.values, **kept}, files={}))
+            return await self._runs.run_analysis(replace(asked, values=with_scws(asked.values, None)) if is_new else asked)
+        guest, files = self._people.guest(asked), dict(asked.files)
+        scws = files.pop(SCWS_FILE, None)
+        values = with_scws(asked.values, None if scws is None else await scws.read()) if is_new else asked.values
+        if (catalogue := files.pop(CATALOGUE_FILE, None)) is not None:
+            check_catalogue(await catalogue.read(16))
+            await catalogue.seek(0)
+            files[CATALOGUE] = catalogue
+        kept = await self._files.keep(files, guest)
+        return await self._runs.run_analysis(replace(asked, values={**values, **kept}, files={}))
 
     def _described(self, asked: Asked) -> tuple[Declaration, str]:
         return self._runs.declaration(asked, self._people.guest(asked)), asked.text("product_type")
