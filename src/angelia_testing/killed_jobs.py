@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import httpx2
 
@@ -22,7 +23,7 @@ settings = {{target = "angelia_testing.functions:run", {settings}}}
 _ENDED = "SELECT count(*) FROM jobs WHERE state >= 10"
 
 
-def check_killed(folder: Path, work: Path, adapter: str, settings: str, *, jobs: int, running: int, **environment: str) -> None:
+def check_killed(folder: Path, work: Path, adapter: str, settings: str, *, jobs: int, running: int, **environment: Any) -> None:
     """Submit `jobs`, kill the hub as soon as so many run, start it again. `folder` is the hub's and has alice, or is not there yet."""
     declaration = work / "toy.toml"
     declaration.write_text(_DECLARATION.format(adapter=adapter, settings=settings))
