@@ -17,7 +17,7 @@ from angelia.dialects.hermes import HermesDialect
 from angelia.dialects.ntfy import Hub as NtfyHub
 from angelia.dialects.ntfy import NtfyDialect
 from angelia.dialects.oda import OdaDialect
-from angelia.dialects.oda_recipe import RECIPE, recipe
+from angelia.dialects.oda_recipe import CODE_FILE, MOST_CODE, RECIPE, recipe
 from angelia.dialects.oda_renewal import renewed
 from angelia.flow.announcer import Announcer
 from angelia.flow.answers import Answers
@@ -51,6 +51,7 @@ from angelia.model.claims import NewsWish
 from angelia.model.delivery import Delivery, Sent
 from angelia.model.errors import BadSettings, StoreUnavailable
 from angelia.model.job import Job
+from angelia.model.message import Attachment
 from angelia.model.person import Address, Person
 from angelia.outbound import Outbound
 from angelia.plugins import api_maker, signed_tokens_class
@@ -210,6 +211,7 @@ class House:
             folder=folder / "jobs",
             base_url=self.settings.house.base_url,
             products_url=self.settings.oda.products_url.rstrip("/"),
+            code_of=self._code,
             secret=self.secret,
             wake=self._wake("dispatcher", "jobs"),
             tell_others=lambda: self.store.wake("reports"),
@@ -352,6 +354,13 @@ class House:
     def _recipes(self, job: Job, values: Mapping[str, object]) -> dict[str, str]:
         """How clients of the dialects ask for the same."""
         return {RECIPE: recipe(job.instrument, job.product, values, self.settings.oda.products_url or self.settings.house.base_url)}
+
+    def _code(self, job: Job, values: Mapping[str, object]) -> Attachment | None:
+        """As it goes with the mails on a job, at a site whose people use that client; not where it is longer than anybody reads."""
+        if not self.settings.oda.secret:
+            return None
+        code = recipe(job.instrument, job.product, values, self.settings.oda.products_url or self.settings.house.base_url)
+        return Attachment(CODE_FILE, code) if len(code) <= MOST_CODE else None
 
     async def verify(self, address: Address, person: Person, code: str) -> None:
         """A code goes straight to its agent: the planner sends nothing to an address that is not verified."""

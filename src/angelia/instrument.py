@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from angelia.model.declaration import Declaration, Limits
 from angelia.model.errors import AngeliaError
-from angelia.outbound import Outbound
+from angelia.outbound import Answer, NoAnswer, Outbound, retry_after_of
 
 Handle = str
 """What an instrument calls a job: an opaque text of at most 500 characters, enough to ask for it after a restart."""
@@ -33,6 +33,29 @@ class CantTell(AngeliaError):
     def __init__(self, text: str, *, is_for_good: bool = False) -> None:
         super().__init__(text)
         self.is_for_good = is_for_good
+
+
+LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Answers of a back end over HTTP after which the same question may be answered otherwise."""
+
+
+def submitted(answer: Answer | NoAnswer, who: str) -> Answer:
+    """The answer of a back end that took a job; raises what any other answer to a submit means. `who` is what texts call it."""
+    if isinstance(answer, NoAnswer):
+        if answer.is_forbidden:
+            raise Rejected(answer.why)
+        # It may have come through: only the back end knows.
+        raise CantTell(answer.why)
+    if answer.status in (429, 503):
+        wait = retry_after_of(answer.headers.get("retry-after", ""))
+        raise NotStarted(f"{who} answered {answer.status}", wait.total_seconds() if wait is not None else None)
+    if answer.status in LATER:
+        raise CantTell(f"{who} answered {answer.status}")
+    if not 200 <= answer.status < 300:
+        text = answer.body[:200].decode(errors="replace")
+        said = "".join(letter if letter.isprintable() else " " for letter in text).strip()
+        raise Rejected(f"{who} answered {answer.status}{f': {said}' if said else ''}")
+    return answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,20 @@
 """A sample site to play with: people, defaults, a source with history."""
 
 import asyncio
-from datetime import UTC, datetime
+import secrets
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx2
 
 from angelia.house import House
+from angelia.instruments.samples import sample_tables
 from angelia.settings import Settings
 from angelia.store import Store
+from angelia.wire.site_tokens import SiteTokens
 
 SITE: dict[str, Any] = {
     "preferences": {
@@ -42,6 +47,8 @@ PEOPLE = (
 )
 PASSWORD = "sample-{}"  # noqa: S105 - to play with, on this machine
 """What signs a person of the sample site in; the site listens on this machine only."""
+TOKEN_LASTS = timedelta(days=30)
+"""How long a token for the sample's instruments is good, from each start on."""
 HISTORY: tuple[dict[str, Any], ...] = (
     {"type": "obs.build.fail", "object": "KDE/okular", "subject": "okular failed to build on x86_64", "severity": "high",
      "params": {"project": "KDE", "package": "okular", "arch": "x86_64"}, "collapse_key": "KDE/okular/x86_64",
@@ -55,6 +62,23 @@ HISTORY: tuple[dict[str, Any], ...] = (
     {"type": "instrument.measurement.end", "object": "yumo/2211", "subject": "Measurement 2211 has ended", "to": ["alice", "bob"],
      "tags": [["instrument", "yumo"]], "body": "12 hours, 48 files."},
 )  # fmt: skip
+
+
+def with_analyses(settings: Settings) -> Settings:
+    """The sample's instruments, and a secret with which tokens for them are signed; alice's token is in the data folder."""
+    instruments = {**sample_tables(), **settings.instruments}
+    secret = settings.oda.secret or _kept_secret(settings.data_dir / "analyses.secret")
+    claims = {"sub": "alice", "name": "Alice", "roles": "general, job manager, refresh-tokens", "tem": 0}
+    ends_at = int(time.time() + TOKEN_LASTS.total_seconds())
+    _note(settings.data_dir, "alice.jwt", SiteTokens(secret).sign({**claims, "exp": ends_at}))
+    return replace(settings, instruments=instruments, oda=replace(settings.oda, secret=secret))
+
+
+def _kept_secret(path: Path) -> str:
+    """The one of the first start: tokens stay good."""
+    if not path.exists():
+        _note(path.parent, path.name, secrets.token_hex(32))
+    return path.read_text("utf-8").strip()
 
 
 async def fill(settings: Settings) -> None:
@@ -135,9 +159,9 @@ def _note(folder: Path, name: str, text: str) -> None:
 def hello(house: House) -> str:
     """What to try, for somebody who has just started the sample site."""
     base, folder = house.settings.house.base_url, house.settings.data_dir
-    time = datetime.now(UTC).strftime("%H:%M:%S")
+    moment = datetime.now(UTC).strftime("%H:%M:%S")
     return f"""
-Angelia runs at {base}  ({time} UTC). Everything is below {folder}/.
+Angelia runs at {base}  ({moment} UTC). Everything is below {folder}/.
 
   Open {base} and sign in as alice with sample-alice, or as the administrator root with sample-root.
 
@@ -154,6 +178,10 @@ Try:
   # why did bob get it, or not?   (bob takes his mail as a daily digest)
   .venv/bin/angelia --data-dir {folder} messages
   .venv/bin/angelia --data-dir {folder} explain <id> bob
+
+  # a light curve, computed: with alice's token for the instruments, as clients of PyPI (oda-api) and this line use it
+  curl -s -G {base}/dispatch-data/run_analysis --data-urlencode "token=$(cat {folder}/alice.jwt)" -d instrument=periodogram \\
+       -d product_type=light_curve -d query_type=Real -d query_status=new -d run_asynch=False
 
   # an event: open {base}/live as root, choose "events", and see it come
   .venv/bin/angelia --data-dir {folder} event events job.1.done '{{"status": "finished"}}'

@@ -23,14 +23,14 @@ from angelia_testing.peers.process import free_port
 
 
 @contextlib.asynccontextmanager
-async def served(app: App, port: int = 0, *, backlog: int = 2_048) -> AsyncIterator[int]:
+async def served(app: App, port: int = 0, *, backlog: int = 2_048, limits: Limits = Limits()) -> AsyncIterator[int]:  # noqa: B008 - frozen
     """Serve an app as the hub does, on a free port where none is given; the port."""
     port = port or free_port()
     config = uvicorn.Config(
         app,
         host="127.0.0.1",
         port=port,
-        http=protocol(Limits()),
+        http=protocol(limits),
         ws=Socket,
         lifespan="off",
         log_config=None,

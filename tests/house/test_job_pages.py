@@ -59,8 +59,9 @@ async def working(house, camera):
 
 
 async def until(browser, place, text):
+    """The page that says so; of an end it is said by the history a moment before by the rest."""
     async with asyncio.timeout(60):
-        while text not in (page := await browser.get(place)):
+        while text not in (page := await browser.get(place)) or (text == ">done<" and 'hx-trigger="every' in page):
             await asyncio.sleep(0.02)
     return page
 
@@ -114,6 +115,17 @@ async def test_what_is_wrong_stands_at_its_field_and_nothing_is_lost(camera, ali
     page = await asked(alice, 403, energy="20", runs="11")
     assert "what is asked needs the roles expert" in page and 'value="11"' in page
     assert "/jobs/job_" not in await alice.get("/jobs")
+
+
+async def test_a_job_of_a_campaign_is_asked_for_and_found_by_it(working, house, alice):
+    page = await alice.post("/instruments/camera/picture", 422, **{"p.energy": "5", "campaign": "a b"})
+    assert "A campaign is named with at most 64 letters" in page and 'value="a b"' in page and 'value="5"' in page
+    assert not working.works
+    place = await alice.post("/instruments/camera/picture", **{"p.energy": "5", "campaign": " run-7 "})
+    page = await until(alice, place, ">done<")
+    assert place in await alice.get("/jobs?campaign=run-7") and "No job fits" in await alice.get("/jobs?campaign=run-8")
+    again = re.search(r'href="(/instruments/[^"]+)"[^>]*>Run again', page)[1]
+    assert 'name="campaign" maxlength="64"' in (form := await alice.get(again)) and 'value="run-7"' in form
 
 
 async def test_faults_are_told_in_her_language(bench, camera, browsers):

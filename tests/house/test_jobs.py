@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from datetime import timedelta
 
 import pytest
@@ -9,8 +10,10 @@ import pytest
 from angelia.flow import job_runner
 from angelia.flow.dispatcher import JobPolicy
 from angelia.flow.job_runner import JobPatience
-from angelia.instrument import CantTell, Done, Failed, Gone, NotStarted, Rejected
-from angelia.model.job import STATES, JobState, callback_secret
+from angelia.instrument import CantTell, Done, Failed, Gone, Lent, NotStarted, Progress, Rejected
+from angelia.instruments.function import FunctionInstrument, FunctionSettings
+from angelia.model.declaration import Declaration, DeclaredProduct, Limits, Parameter, ParameterKind
+from angelia.model.job import STATES, JobReason, JobState, Principal, callback_secret
 from angelia.settings import load
 from angelia_testing.scripted import ScriptedInstrument
 
@@ -439,6 +442,36 @@ async def test_only_so_many_run_at_once_and_so_many_may_wait(working, house, scr
     await submitted(working, n=10)
 
 
+async def test_many_who_ask_at_once_get_no_more_places_than_there_are(working, scripted):
+    scripted.most_at_once, scripted.is_done = 3, False
+    jobs = await asyncio.gather(*(submitted(working, n=n) for n in range(20)))
+    async with asyncio.timeout(30):
+        while len(scripted.started) < 3:
+            await asyncio.sleep(0.01)
+    await submitted(working, n=99)
+    assert len(scripted.started) == 3
+    scripted.is_done = True
+    for job in jobs:
+        assert (await until(working, job["id"]))["state"] == "done"
+    assert set(scripted.started.values()) == {1}
+
+
+async def test_one_that_came_while_the_stage_was_stopped_is_for_the_next(working, house, scripted, monkeypatch):
+    add_job = house.store.add_job
+
+    async def stopped_meanwhile(*given, **more):
+        added = await add_job(*given, **more)
+        await house.dispatcher.drain()
+        return added
+
+    await until(working, (await submitted(working))["id"])  # the stage works
+    monkeypatch.setattr(house.store, "add_job", stopped_meanwhile)
+    job = await submitted(working, n=1)
+    house.hints["dispatcher"]()
+    assert (await until(working, job["id"], seconds=20))["state"] == "done"
+    assert list(scripted.started.values()) == [1, 1]
+
+
 async def test_old_ones_are_forgotten_with_their_files(working, house, scripted):
     from angelia.house import now
 
@@ -450,6 +483,67 @@ async def test_old_ones_are_forgotten_with_their_files(working, house, scripted)
     await house.dispatcher.forget_old(now() + timedelta(days=31))
     assert not folder.parent.exists()
     await ask(working, "alice", "GET", f"/api/v1/jobs/{job['id']}", None, 404)
+
+
+async def test_bad_requests_are_refused_with_what_is_wrong(working, scripted):  # E6.70, E6.81
+    async def bad(status, **fields):
+        said = await ask(working, "alice", "POST", "/api/v1/jobs", SCRIPTED | {"parameters": {"n": 1}} | fields, status)
+        assert said["detail"]
+
+    for name in ("os.system", "../x", "__init__", "", "scripted\x00", "SCRIPTED"):
+        await bad(404, instrument=name)
+        await bad(404, product=name)
+    for values in ({"n": "x"}, {"n": "nan"}, {"n": [1]}, {"n": "1" * 1_000_000}):
+        await bad(422, parameters=values)
+    for seconds in (-1, 0, 1e9, "soon", "inf"):
+        await bad(422, seconds=seconds)
+    await bad(422, campaign="a b")
+    await bad(422, session="../x")
+    assert scripted.started == {}
+
+
+async def test_fifty_who_submit_the_same_at_once_make_one_job_that_runs_once(working, scripted):  # E6.80
+    jobs = await asyncio.gather(*(submitted(working, ("alice", "bob")[n % 2], n=1) for n in range(50)))
+    (job_id,) = {job["id"] for job in jobs}
+    assert (await until(working, job_id))["state"] == "done"
+    assert list(scripted.started.values()) == [1]
+
+
+async def test_progress_that_can_not_be_is_no_progress_and_a_flood_of_it_is_little(working, house, scripted):  # E6.77
+    said = iter([-1.0, 0.25, 2.0] + [0.1 + n / 1e6 for n in range(300)])
+    scripted.poll_seconds = 0.001
+    scripted.on_poll = lambda work: Progress(share, "on its way") if (share := next(said, None)) is not None else None
+    job = await until(working, (await submitted(working))["id"])
+    assert job["state"] == "done"
+    shares = [row["progress"] for row in job["history"]]
+    assert all(0 <= share <= 1 for share in shares)
+    assert len(shares) < 20
+
+
+async def test_what_computes_without_end_does_not_slow_the_hub(house, bench, tmp_path):  # F40
+    declaration = Declaration(
+        "hogs", parameters=(Parameter("what", ParameterKind.STRING), Parameter("n", ParameterKind.FLOAT)), products=(DeclaredProduct("x"),),
+        limits=Limits(cpu_seconds=1, seconds=30), is_repeatable=True,
+    )  # fmt: skip
+    house.dispatcher.instruments["hogs"] = FunctionInstrument(declaration, FunctionSettings("angelia_testing.functions:run", most_at_once=4), Lent())
+    stop = asyncio.Event()
+    task = asyncio.create_task(job_loop(house.dispatcher, house, stop))
+    jobs = [await house.dispatcher.submit(Principal("alice"), "hogs", "x", {"what": "hog", "n": n}) for n in range(4)]
+    spent, loops = [], 0
+    async with asyncio.timeout(60):
+        while not all([(await house.store.job(job.job_id)).state.is_final for job in jobs]):
+            # Our own time, and not that of a machine on which four others compute.
+            before = time.thread_time()
+            await asyncio.sleep(0.01)
+            spent.append(time.thread_time() - before)
+            loops += 1
+    ended = [await house.store.job(job.job_id) for job in jobs]
+    assert [(job.state, job.reason) for job in ended] == [(JobState.FAILED, JobReason.LIMIT)] * 4
+    assert loops > 20
+    assert max(spent) < 0.1
+    stop.set()
+    house.hints["dispatcher"]()
+    await task
 
 
 async def test_numbers_for_operators(working, house, scripted):

@@ -1,9 +1,11 @@
 """The analysis service as its clients see it: replies, codes and texts, on instruments that really compute."""
 
 import asyncio
+import base64
 import gzip
 import io
 import json
+import pickle
 import tarfile
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,19 +13,24 @@ from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
+import numpy as np
 import pytest
 
 from angelia.dialects.oda_ids import legacy_id
 from angelia.dialects.oda_settings import OdaSettings
 from angelia.dialects.oda_wire import job_number, wire_id
+from angelia.instrument import Done
+from angelia.model.declaration import Declaration, DeclaredProduct, Parameter, ParameterKind, ProductKind
 from angelia.model.delivery import Later, State
 from angelia.model.errors import BadSettings
 from angelia.model.job import Principal, callback_secret
+from angelia.products.output import Output
 from angelia.settings import load
 from angelia.store import InboxQuery
 from angelia.wire.site_tokens import SiteTokens
 from angelia_testing.live import served
 from angelia_testing.recording import RecordingAgent
+from angelia_testing.scripted import ScriptedInstrument
 
 SECRET = "secretkey_test"
 DECLARATION = """
@@ -381,7 +388,12 @@ async def test_what_was_mailed_of_a_job_stands_in_its_history(client, mail):
     assert letter["fn"].startswith("email_history/email_failed_")
     assert letter["ctime"] >= said["ctime"]
     assert said["matrix_message_history"] == []
-    assert len(mail.letters) == 1
+    (letter,) = mail.letters
+    # The code that asks for the same goes with it, from the store as it was written, and no token is in it.
+    assert letter.message.attachment.name == "api_code.py"
+    compile(letter.message.attachment.text, "api_code.py", "exec")
+    assert "'n': 6.0" in letter.message.attachment.text and "'what': 'raise'" in letter.message.attachment.text
+    assert mine not in letter.message.attachment.text and mine not in letter.message.body
 
 
 async def test_a_mail_that_can_not_leave_is_no_matter_of_the_request(client, mail, house):
@@ -463,6 +475,85 @@ async def test_an_upload_becomes_a_parameter_and_stays_its_owners(client):
     )
     assert again.json()["products"]["analysis_parameters"]["text"] == address
     assert (await client.api.get("/dispatch-data/download_products", params={**onward, "token": token("bob@example.org")})).content == b"two stars"
+
+
+SCWS = {"instrument": "windows", "product_type": "one", "query_type": "Real", "query_status": "new"}
+
+
+@pytest.fixture
+def windows(house):
+    """An instrument with a list of science windows and a catalogue."""
+    made = ScriptedInstrument("windows")
+    parameters = (
+        Parameter("scw_list", ParameterKind.PRODUCT_LIST, default=[], is_optional=True),
+        Parameter("user_catalog", ParameterKind.CATALOGUE, is_optional=True),
+    )
+    made.declaration = Declaration("windows", parameters=parameters, products=(DeclaredProduct("one"),))
+    house.dispatcher.instruments["windows"] = made
+    return made
+
+
+async def test_a_list_of_science_windows_comes_typed_in_or_as_a_file(client, windows):
+    async def asked(status=200, files=None, **more):
+        if files is not None:
+            answer = await client.api.post("/dispatch-data/run_analysis", data=SCWS | more, files=files)
+        else:
+            answer = await client.api.get("/dispatch-data/run_analysis", params=SCWS | more)
+        assert answer.status_code == status, answer.text
+        said = answer.json()
+        return said["error_message"] if status == 400 else said["products"]["analysis_parameters"]["scw_list"]
+
+    three = ["005100410010.001", "005100420010.001", "005100430010.001"]
+    text = ",".join(three)
+    assert await asked(scw_list=text, use_scws="form_list") == three
+    assert await asked(scw_list=json.dumps(three), use_scws="form_list") == three
+    assert await asked(scw_list=three) == three  # one field for each
+    assert await asked(use_scws="no") == []
+    for content in (text, "\n".join(three), ", \r\n".join(three) + "\n"):
+        assert await asked(files={"user_scw_list_file": ("s.list", content.encode())}, use_scws="user_file") == three
+    file = {"user_scw_list_file": ("s.list", text.encode())}
+    assert "space separated" in await asked(400, scw_list=" ".join(three), use_scws="form_list")
+    assert "space separated" in await asked(400, {"user_scw_list_file": ("s.list", " ".join(three).encode())}, use_scws="user_file")
+    assert "is no text" in await asked(400, {"user_scw_list_file": ("s.list", b"\xff\xfe")}, use_scws="user_file")
+    assert "parameter was found despite" in await asked(400, scw_list=text, use_scws="no")
+    assert "parameter was found despite" in await asked(400, file, scw_list=text, use_scws="user_file")
+    assert "parameter was expected" in await asked(400, use_scws="form_list")
+    assert "file was found despite" in await asked(400, file, use_scws="no")
+    assert "file was found despite" in await asked(400, file, use_scws="form_list", scw_list=text)
+    assert "file was expected" in await asked(400, use_scws="user_file")
+    assert "use_scws is" in await asked(400, use_scws="sometimes")
+    unused = await client.run(instrument="echo", product="echo", scw_list=text)
+    assert unused["exit_status"]["comment"] == "Please note that argument scw_list is not used"
+
+
+async def test_a_catalogue_is_an_upload_of_its_owner_that_nobody_loads_here(client, windows):
+    mine = token()
+    for start in (b"# %ECSV 1.0\n# ---\nra dec\n1 2\n", b"SIMPLE  =                    T" + bytes(64)):
+        answer = await client.api.post("/dispatch-data/run_analysis", data=SCWS | {"token": mine}, files={"user_catalog_file": ("c", start)})
+        address = answer.json()["products"]["analysis_parameters"]["user_catalog"]
+        query = {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()} | {"from_request_files_dir": "True"}
+        assert (await client.api.get("/dispatch-data/download_products", params={**query, "token": mine})).content == start
+        assert (await client.get("download_products", 403, **query, token=token("bob@example.org"))).text == "User cannot access the file"
+    for bad in (b"\x80\x04\x95pickle", b"", b"ra dec\n1 2\n"):
+        answer = await client.api.post("/dispatch-data/run_analysis", data=SCWS, files={"user_catalog_file": ("c", bad)})
+        assert (answer.status_code, answer.json()["error_message"]) == (400, "the catalogue file is neither FITS nor ECSV")
+
+
+def an_image(work):
+    out = Output(work.folder)
+    out.image("image", np.arange(6.0).reshape(2, 3))
+    out.close()
+    return Done()
+
+
+async def test_arrays_are_no_pickles_unless_a_site_wants_them(client, house):  # D7
+    made = ScriptedInstrument("images")
+    made.declaration = Declaration("images", products=(DeclaredProduct("image", kind=ProductKind.IMAGE),))
+    made.on_poll = an_image
+    house.dispatcher.instruments["images"] = made
+    reply = await client.run(instrument="images", product="image", query_type="Dummy", api="True")
+    unit = reply["products"]["numpy_data_product_list"][0]["data_unit_list"][0]
+    assert (unit["binarys"], json.loads(unit["data"]), unit["dt"]) == (None, [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]], "<f8")
 
 
 async def test_a_short_address_leads_to_the_whole_request(client):
@@ -604,6 +695,17 @@ class TestAsBefore:
         again = await client.run(query_type="Dummy", n=5)
         assert first["job_monitor"]["job_id"] == again["job_monitor"]["job_id"]
         assert len(await house.dispatcher.jobs(Principal("", is_admin=True), of_all=True)) == 2
+
+    async def test_arrays_are_pickles(self, client, house):
+        made = ScriptedInstrument("images")
+        made.declaration = Declaration("images", products=(DeclaredProduct("image", kind=ProductKind.IMAGE),))
+        made.on_poll = an_image
+        house.dispatcher.instruments["images"] = made
+        reply = await client.run(instrument="images", product="image", query_type="Dummy", api="True")
+        unit = reply["products"]["numpy_data_product_list"][0]["data_unit_list"][0]
+        assert unit["data"] is None
+        # Only a test may do this with what it wrote itself.
+        assert pickle.loads(base64.b64decode(unit["binarys"])).tolist() == [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]
 
     async def test_what_is_no_token_is_not_understood(self, client):
         refused = await client.get("run_analysis", 400, instrument="echo", token="rubbish")

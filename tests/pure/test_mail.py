@@ -17,7 +17,7 @@ from angelia.agents.mail.mime import build
 from angelia.agents.mail.settings import MailSettings
 from angelia.model.delivery import Delivery, State
 from angelia.model.errors import BadSettings
-from angelia.model.message import Message, Sender, Severity
+from angelia.model.message import Attachment, Message, Sender, Severity
 from angelia.model.person import Address, AddressState, Person
 from angelia.planning.digest import DigestItem, assemble
 from angelia.rendering.render import check_template, footer_of, render_digest, render_message
@@ -119,6 +119,29 @@ def test_no_text_adds_a_header(text):
 
 
 OWN = ["X-Angelia-Digest", "X-Angelia-Rule"]
+
+
+def test_a_text_goes_with_it_as_a_file_whatever_its_lines_and_its_name():
+    code = "x = " + "é" * 2_000 + "\nFrom here\n.\n--=_b\n"
+    raw = built(letter(attachment=Attachment('../a\r\nBcc: b@c "api code".py', code)))
+    assert max(map(len, raw.split(b"\r\n"))) <= 998 and raw.count(b"\n") == raw.count(b"\r\n")
+    seen = email.message_from_bytes(raw, policy=email.policy.default)
+    assert seen.defects == [] and seen.get_content_type() == "multipart/mixed" and seen["Bcc"] is None
+    inner, file = seen.iter_parts()
+    assert [part.get_content_type() for part in inner.iter_parts()] == ["text/plain", "text/html"]
+    assert (file.get_filename(), file.get_content().rstrip("\n")) == (".._a_Bcc_b_c_api_code_.py", code.rstrip("\n"))
+    assert raw == built(letter(attachment=Attachment('../a\r\nBcc: b@c "api code".py', code)))
+
+
+def test_a_sites_template_says_each_state_of_a_job_in_its_own_words():
+    """One template for all instruments, by inheritance along the type, and what it says follows the state."""
+    source = (
+        "{% if params.state == 'failed' %}Sorry: {{ subject }}{% elif params.state == 'done' %}Ready: {{ subject }}{% else %}{{ subject }}{% endif %}"
+    )
+    assert check_template(source) == ""
+    for state, said in (("failed", "Sorry: Echo"), ("done", "Ready: Echo"), ("queued", "Echo")):
+        made = letter(type=f"job.echo.{state}", subject="Echo", params={"state": state})
+        assert render_message(made, "mail", "full", lambda: {"job/mail/full/en/subject": source}).subject == said
 
 
 def read_back(raw):

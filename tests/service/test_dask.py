@@ -7,6 +7,7 @@ import pytest
 from angelia.instrument import CantTell, Done, Lent, NotStarted, Progress
 from angelia.instruments.dask import DaskInstrument, DaskSettings
 from angelia.model.declaration import Declaration, DeclaredProduct, Limits
+from angelia_testing.killed_jobs import check_killed
 from angelia_testing.peers.dask import Dask
 from angelia_testing.peers.process import free_port
 from angelia_testing.suites.instrument import Bed, InstrumentSuite, outcome_of
@@ -59,3 +60,7 @@ async def test_a_scheduler_that_is_away_is_told(bed, monkeypatch):
     with pytest.raises(CantTell):
         await away.find(bed.work(bed.good))
     await away.close()
+
+
+def test_a_hub_that_is_killed_loses_no_job_and_runs_none_twice(dask, tmp_path):
+    check_killed(tmp_path / "hub", tmp_path, "dask", f'scheduler = "{dask.address}", most_at_once = 4', jobs=3, running=1)

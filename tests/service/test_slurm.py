@@ -9,6 +9,7 @@ import pytest
 from angelia.instrument import CantTell, Done, Failed, Lent, NotStarted, Progress, Rejected
 from angelia.instruments.slurm import SlurmInstrument, SlurmSettings
 from angelia.model.declaration import Declaration, DeclaredProduct, Limits
+from angelia_testing.killed_jobs import check_killed
 from angelia_testing.peers.slurm import Slurm
 from angelia_testing.suites.instrument import Bed, InstrumentSuite, outcome_of
 
@@ -70,3 +71,8 @@ async def test_a_job_that_the_queue_ends_has_failed(bed, slurm):
 async def test_what_the_queue_does_not_take_is_refused(bed):
     with pytest.raises(Rejected):
         await bed.again("--partition=nowhere").submit(bed.work(bed.good))
+
+
+def test_a_hub_that_is_killed_loses_no_job_and_runs_none_twice(slurm, tmp_path):
+    environment = {"SLURM_CONF": slurm.environment["SLURM_CONF"], "PYTHONPATH": os.pathsep.join(sys.path)}
+    check_killed(tmp_path / "hub", tmp_path, "slurm", "most_at_once = 4", jobs=3, running=1, **environment)

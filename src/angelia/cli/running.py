@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-from dataclasses import replace
 
 import click
 import uvloop
@@ -10,9 +9,8 @@ import uvloop
 from angelia import telemetry
 from angelia.cli.reach import Failure, Reach
 from angelia.house import House
-from angelia.instruments.samples import sample_tables
 from angelia.model.errors import AngeliaError, SchemaMismatch
-from angelia.sample import fill, hello
+from angelia.sample import fill, hello, with_analyses
 from angelia.serving import serve
 from angelia.settings import Settings, load
 from angelia.stores.sql import upgrade
@@ -33,7 +31,7 @@ def _run(settings: Settings, roles: tuple[str, ...], *, is_sample: bool = False)
             settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
             upgrade(settings.database)
         if is_sample:
-            settings = replace(settings, instruments={**sample_tables(), **settings.instruments})
+            settings = with_analyses(settings)
             asyncio.run(fill(settings))
         uvloop.run(serve(settings, roles=roles, ready=_greet if is_sample else None))
     except SchemaMismatch as error:

@@ -7,12 +7,11 @@ from datetime import datetime
 from hashlib import blake2b
 from pathlib import Path
 
-from starlette.responses import FileResponse
-
 from angelia import telemetry
 from angelia.dialects.oda_description import instr_list, meta_data, meta_data_src, par_names
 from angelia.dialects.oda_files import OdaFiles
 from angelia.dialects.oda_ids import JobIds
+from angelia.dialects.oda_lists import CATALOGUE, CATALOGUE_FILE, SCWS_FILE, check_catalogue, with_scws
 from angelia.dialects.oda_looking import OdaLooking
 from angelia.dialects.oda_people import EXPIRED, Guest, OdaPeople
 from angelia.dialects.oda_runs import OdaRuns
@@ -38,6 +37,7 @@ from angelia.model.payload import payload_of
 from angelia.model.preference import Site
 from angelia.store import Store
 from angelia.wire.asgi import App, Receive, Scope, Send, headers_of, respond
+from angelia.wire.file_answer import FileAnswer
 from angelia.wire.problems import Header
 from angelia.wire.site_tokens import Expired, SiteTokens
 
@@ -157,11 +157,18 @@ class OdaDialect:
         )
 
     async def _run_analysis(self, asked: Asked) -> Answer:
+        is_new = asked.text("query_status") == "new"
         if not asked.files:
-            return await self._runs.run_analysis(asked)
-        guest = self._people.guest(asked)
-        kept = await self._files.keep(dict(asked.files), guest)
-        return await self._runs.run_analysis(replace(asked, values={**asked.values, **kept}, files={}))
+            return await self._runs.run_analysis(replace(asked, values=with_scws(asked.values, None)) if is_new else asked)
+        guest, files = self._people.guest(asked), dict(asked.files)
+        scws = files.pop(SCWS_FILE, None)
+        values = with_scws(asked.values, None if scws is None else await scws.read()) if is_new else asked.values
+        if (catalogue := files.pop(CATALOGUE_FILE, None)) is not None:
+            check_catalogue(await catalogue.read(16))
+            await catalogue.seek(0)
+            files[CATALOGUE] = catalogue
+        kept = await self._files.keep(files, guest)
+        return await self._runs.run_analysis(replace(asked, values={**values, **kept}, files={}))
 
     def _described(self, asked: Asked) -> tuple[Declaration, str]:
         return self._runs.declaration(asked, self._people.guest(asked)), asked.text("product_type")
@@ -267,8 +274,7 @@ async def _give(answer: Answer, scope: Scope, receive: Receive, send: Send) -> N
         body = b"" if scope["method"] == "HEAD" else answer.body
         await respond(send, answer.status, body, headers)
         return
-    response = FileResponse(answer.path, answer.status)
-    response.chunk_size = 1 << 20
+    response = FileAnswer(answer.path, answer.status)
     kept = [(name, value) for name, value in response.raw_headers if name not in {name for name, _ in headers}]
     response.raw_headers = [*kept, *headers]
     try:

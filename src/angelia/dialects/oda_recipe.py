@@ -5,6 +5,10 @@ from typing import Any
 
 RECIPE = "oda-api"
 """By which people know its client."""
+CODE_FILE = "api_code.py"
+"""What a file with it is called."""
+MOST_CODE = 65_536
+"""Characters of code that go with a letter."""
 
 
 def recipe(instrument: str, product: str, values: Mapping[str, Any], products_url: str) -> str:

@@ -32,8 +32,7 @@ from angelia.wire.asgi import Scope
 CONTROL = frozenset(
     {
         "instrument", "product_type", "query_type", "query_status", "job_id", "session_id", "token", "run_asynch", "async_dispatcher",
-        "return_progress", "allow_unknown_args", "dry_run", "verbose", "off_line", "client-name", "api", "oda_api_version", "use_scws", "scw_list",
-        "user_scw_list_file", "user_catalog_file",
+        "return_progress", "allow_unknown_args", "dry_run", "verbose", "off_line", "client-name", "api", "oda_api_version", "use_scws",
     }
 )  # fmt: skip
 ALWAYS_KNOWN = frozenset({"p_list", "selected_catalog", "catalog_selected_objects", "user_catalog"})

@@ -103,7 +103,9 @@ async def read_request(scope: Scope, receive: Receive, most: int) -> Asked:
 
 def _pairs(text: str) -> dict[str, str]:
     pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_FIELDS)
-    return dict(reversed(pairs))  # the first of each name counts
+    # The first of each name counts, but clients send a list of science windows as one field for each.
+    scws = [value for name, value in pairs if name == "scw_list"]
+    return dict(reversed(pairs)) | ({"scw_list": ",".join(scws)} if len(scws) > 1 else {})
 
 
 async def _multipart(scope: Scope, receive: Receive, most: int) -> tuple[dict[str, str], dict[str, UploadFile]]:

@@ -1,7 +1,9 @@
 """jobs -> instruments -> products: submit, look after, cancel; what is to be said of them goes through intake."""
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -30,9 +32,11 @@ from angelia.model.job import (
     content_hash,
     is_callback_secret,
 )  # fmt: skip
+from angelia.model.message import Attachment
 from angelia.model.moments import public_id
 from angelia.parameters import checked, missing_roles
-from angelia.store import JobQuery, JobStore, Joined
+from angelia.parameters.values import in_own_units
+from angelia.store import ClaimedJob, JobQuery, JobStore, Joined
 
 LEASE = timedelta(seconds=30)
 RENEW_EVERY = 10.0
@@ -95,6 +99,7 @@ class Dispatcher:
         folder: Path,
         base_url: str,
         products_url: str = "",
+        code_of: Callable[[Job, Mapping[str, Any]], Attachment | None] = lambda _job, _values: None,
         secret: bytes,
         wake: Callable[[], None],
         tell_others: Callable[[], None] = lambda: None,
@@ -103,12 +108,14 @@ class Dispatcher:
         self._store, self.instruments, self._new_id, self._now = store, instruments, new_id, now
         self._base_url, self._secret, self._wake = base_url, secret, wake
         self._tell_others, self._is_told = tell_others, False
-        self._policy = policy or JobPolicy()
+        self._policy, self._code_of = policy or JobPolicy(), code_of
         self.files = JobFiles(folder)
         self._reads = JobReads(store)
-        self._voice = JobVoice(store, accept, base_url, self._title, products_url)
+        self._voice = JobVoice(store, accept, base_url, self._title, products_url, self._code)
         self._runner = JobRunner(store, self.files, self._work, now, self._has_ended, self._policy.patience)
         self._held: dict[int, Held] = {}
+        self._reserved: Counter[str] = Counter()
+        self._is_working = False
         self._renewed_at = monotonic()
 
     # What people and dialects ask
@@ -151,11 +158,32 @@ class Dispatcher:
             deadline_at=None if options.seconds is None else now + timedelta(seconds=options.seconds),
         )  # fmt: skip
         most = 0 if principal.is_admin else self._policy.most_waiting
-        added = await self._store.add_job(job, now, is_fresh=options.is_fresh, most_waiting=most)
+        has_room = self._is_working and self._rooms()[instrument] > 0
+        with self._coming(instrument if has_room else ""):
+            added = await self._store.add_job(job, now, is_fresh=options.is_fresh, most_waiting=most, lease=LEASE if has_room else None)
         telemetry.jobs_submitted.labels(instrument, added.joined.value).inc()
-        if added.joined is not Joined.JOINED:
+        if added.taken is not None:
+            await self._begin_at_once(added.taken)
+        elif added.joined is not Joined.JOINED:
             self._wake()
         return Submission(added.job, added.joined, tuple(found.unused))
+
+    @contextmanager
+    def _coming(self, instrument: str) -> Iterator[None]:
+        """While it is written down it has its place already: others who ask meanwhile don't get it."""
+        self._reserved[instrument] += 1
+        try:
+            yield
+        finally:
+            self._reserved[instrument] -= 1
+
+    async def _begin_at_once(self, job: Job) -> None:
+        """A new job that is ours already: a turn of the stage, and the commit of its claim, are spared."""
+        if self._is_working:
+            self._hold(ClaimedJob(job, is_first=True))
+        else:
+            # The stage was told to stop meanwhile: whoever comes next takes it at once.
+            await self._store.renew_jobs({job.job_id: job.fence}, self._now())
 
     async def _check_room(self, principal: Principal) -> None:
         most = self._policy.most_bytes
@@ -286,6 +314,7 @@ class Dispatcher:
 
     async def turn(self, now: datetime) -> int:
         """Say what is to be said; renew what is held; take what is due, as much as there is room for."""
+        self._is_working = True
         # Side by side: what waits for one commit goes into it together.
         running = [held.job for held in self._held.values()]
         said, taken = await asyncio.gather(self._voice.say(now, running, self._policy.progress_every), self._take(now))
@@ -294,22 +323,29 @@ class Dispatcher:
     async def _take(self, now: datetime) -> int:
         await self._look_at_held()
         await self._renew(now)
-        rooms = self._rooms()
-        claimed = await self._store.claim_jobs(rooms, LEASE, now, AT_ONCE) if rooms else []
+        # Half of what is free, and the other half next: new requests meanwhile find room, and together they are not too many.
+        rooms = {name: (room + 1) // 2 for name, room in self._rooms().items()}
+        self._reserved.update(rooms)
+        try:
+            claimed = await self._store.claim_jobs(rooms, LEASE, now, AT_ONCE) if rooms else []
+        finally:
+            self._reserved.subtract(rooms)
         for claim in claimed:
-            if (before := self._held.get(claim.job.job_id)) is not None and before.task is not None:
-                # Tried again, or our own lease ran out while the store took nothing: that task's fence is old.
-                before.task.cancel()
-            held = Held(claim.job, claim.is_first, asyncio.Event())
-            held.task = asyncio.create_task(self._carry(held), name=f"job {claim.job.public_id}")
-            self._held[claim.job.job_id] = held
+            self._hold(claim)
         return len(claimed)
 
+    def _hold(self, claim: ClaimedJob) -> None:
+        if (before := self._held.get(claim.job.job_id)) is not None and before.task is not None:
+            # Tried again, or our own lease ran out while the store took nothing: that task's fence is old.
+            before.task.cancel()
+        held = Held(claim.job, claim.is_first, asyncio.Event())
+        held.task = asyncio.create_task(self._carry(held), name=f"job {claim.job.public_id}")
+        self._held[claim.job.job_id] = held
+
     def _rooms(self) -> dict[str, int]:
-        used: dict[str, int] = {}
-        for held in self._held.values():
-            used[held.job.instrument] = used.get(held.job.instrument, 0) + 1
-        return {name: max(0, instrument.most_at_once - used.get(name, 0)) for name, instrument in self.instruments.items()}
+        used = self._reserved.copy()
+        used.update(held.job.instrument for held in self._held.values())
+        return {name: max(0, instrument.most_at_once - used[name]) for name, instrument in self.instruments.items()}
 
     async def _look_at_held(self) -> None:
         """Those that were changed elsewhere are asked for at once, and not when their poll is due."""
@@ -346,6 +382,7 @@ class Dispatcher:
 
     async def drain(self) -> None:
         """Leave all that is held to whoever comes next: it is due at once, and found by its key."""
+        self._is_working = False
         tasks = [held.task for held in self._held.values() if held.task is not None]
         held = {job_id: one.job.fence for job_id, one in self._held.items()}
         for task in tasks:
@@ -372,6 +409,14 @@ class Dispatcher:
         telemetry.jobs_in_state.clear()
         for (instrument, state), number in counts.items():
             telemetry.jobs_in_state.labels(instrument, state.label).set(number)
+
+    def _code(self, job: Job) -> Attachment | None:
+        """In the units of the declaration, where the instrument still offers this."""
+        declaration = self.instruments[job.instrument].declaration if job.instrument in self.instruments else None
+        product = declaration.product(job.product) if declaration is not None else None
+        if declaration is None or product is None:
+            return None
+        return self._code_of(job, in_own_units(declaration.parameters_of(product), job.values))
 
     def _title(self, instrument: str) -> str:
         found = self.instruments.get(instrument)

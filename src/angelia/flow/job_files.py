@@ -70,10 +70,10 @@ def collect(folder: Path, limits: Limits) -> list[Product]:
         raise BadProducts(f"it lists more than {limits.files} products", is_limit=True)
     products, room = [], limits.output_bytes
     for entry in entries:
-        product = _product(entry, folder)
-        room -= product.size
-        if room < 0:
+        product = _product(entry, folder, room)
+        if product is None:
             raise BadProducts(f"its products have more than {limits.output_bytes} bytes", is_limit=True)
+        room -= product.size
         products.append(product)
     if len({product.name for product in products}) < len(products):
         raise BadProducts("it lists two products of one name")
@@ -99,7 +99,8 @@ def _manifest(folder: Path) -> list[Any]:
     return entries
 
 
-def _product(entry: Any, folder: Path) -> Product:
+def _product(entry: Any, folder: Path, room: int) -> Product | None:
+    """None where it has more bytes than there is room for."""
     if not isinstance(entry, dict):
         raise BadProducts("an entry of its list of products is no object")
     name, path = str(entry.get("name") or ""), str(entry.get("path") or "")
@@ -112,7 +113,12 @@ def _product(entry: Any, folder: Path) -> Product:
     pure = PurePosixPath(path)
     if not path or pure.is_absolute() or ".." in pure.parts or "\0" in path or not _is_inside(folder / path, folder):
         raise BadProducts(f"the product {name} has no file in the job's folder")
-    size, sha256 = _measured(folder / path)
+    if (folder / path).lstat().st_nlink > 1:
+        raise BadProducts(f"the file of the product {name} has other names: it may be somebody else's")
+    measured = _measured(folder / path, room)
+    if measured is None:
+        return None
+    size, sha256 = measured
     meta = entry.get("meta") or {}
     if not isinstance(meta, Mapping) or len(json.dumps(meta)) > MOST_META:
         raise BadProducts(f"the product {name} says too much of itself")
@@ -130,13 +136,17 @@ def _is_inside(path: Path, folder: Path) -> bool:
         return False
 
 
-def _measured(path: Path) -> tuple[int, str]:
-    """Size and hash; the file is on disk after."""
+def _measured(path: Path, room: int) -> tuple[int, str] | None:
+    """Size and hash; the file is on disk after. None as soon as it is over `room` bytes: a file of nothing but holes may say that it is huge."""
     digest, size = hashlib.sha256(), 0
     number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     with open(number, "rb", buffering=0) as file:
+        if os.fstat(number).st_size > room:
+            return None
         while piece := file.read(_PIECE):
             digest.update(piece)
             size += len(piece)
+            if size > room:
+                return None
         os.fsync(number)
     return size, digest.hexdigest()

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from angelia.inlet import Accept, Draft
 from angelia.model.job import PREFIX, Campaign, HistoryRow, Job, JobState
-from angelia.model.message import HOUSE, Message, Recipient, Sender, Severity
+from angelia.model.message import HOUSE, Attachment, Message, Recipient, Sender, Severity
 from angelia.model.payload import payload_of
 from angelia.planning.job_news import link_line
 from angelia.store import JobStore
@@ -33,12 +33,19 @@ _STATE_WORDS = {
 _NO_WORD = re.compile(r"[^a-z0-9_:-]+")
 
 
+CodeOf = Callable[[Job], Attachment | None]
+"""Code that asks for the same as a job, as it goes with what is said of it; None where there is none."""
+
+
 class JobVoice:
     """Says what is written down to be told; each word has a key, so that saying it twice says it once."""
 
-    def __init__(self, store: JobStore, accept: Accept, base_url: str, title_of: Callable[[str], str], products_url: str = "") -> None:
+    def __init__(
+        self, store: JobStore, accept: Accept, base_url: str, title_of: Callable[[str], str], products_url: str = "",
+        code_of: CodeOf = lambda _: None,
+    ) -> None:  # fmt: skip
         self._store, self._accept, self._base_url, self._title_of = store, accept, base_url, title_of
-        self._products_url = products_url
+        self._products_url, self._code_of = products_url, code_of
         self._saying = asyncio.Lock()
         self._last: dict[int, Beat] = {}
 
@@ -85,7 +92,8 @@ class JobVoice:
 
     def _draft(self, number: int, job: Job, row: HistoryRow) -> Draft:
         message = job_message(job, row, self._title_of(job.instrument), self._base_url, self._products_url)
-        return _drafted(message, f"{job.key} {number}")
+        # Without what goes with it: another version of the code must not make another message of it.
+        return _drafted(replace(message, attachment=self._code_of(job)), f"{job.key} {number}", payload_of(message))
 
 
 def _drafted(message: Message, key: str, said: str = "") -> Draft:

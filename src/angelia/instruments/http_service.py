@@ -12,14 +12,13 @@ from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
 from urllib.parse import quote, urljoin, urlsplit
 
-from angelia.instrument import CantTell, Done, Failed, Gone, Handle, Lent, NotStarted, Outcome, Progress, Rejected, Work
+from angelia.instrument import LATER, CantTell, Done, Failed, Gone, Handle, Lent, Outcome, Progress, Work, submitted
 from angelia.model.declaration import Declaration, ProductKind
 from angelia.model.errors import BadSettings
 from angelia.model.setting import say
-from angelia.outbound import Answer, NoAnswer, Request, host_of, retry_after_of
+from angelia.outbound import Answer, NoAnswer, Request, host_of
 from angelia.products.output import write_manifest
 
-_LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
 _NAME = re.compile(r"[^A-Za-z0-9._-]+")
 _MOST_PRODUCTS = 200
 _KINDS = frozenset(kind.value for kind in ProductKind)
@@ -65,20 +64,7 @@ class HttpServiceInstrument:
             "callback_secret": work.callback_secret,
             "limits": asdict(work.limits),
         }
-        answer = await self._ask("POST", "/jobs", body)
-        if isinstance(answer, NoAnswer):
-            if answer.is_forbidden:
-                raise Rejected(answer.why)
-            # It may have come through: only the back end knows.
-            raise CantTell(answer.why)
-        if answer.status in (429, 503):
-            wait = retry_after_of(answer.headers.get("retry-after", ""))
-            raise NotStarted(f"the back end answered {answer.status}", wait.total_seconds() if wait is not None else None)
-        if answer.status in _LATER:
-            raise CantTell(f"the back end answered {answer.status}")
-        handle = answer.said.get("id")
-        if not 200 <= answer.status < 300:
-            raise Rejected(f"the back end answered {answer.status}: {_said(answer)}")
+        handle = submitted(await self._ask("POST", "/jobs", body), "the back end").said.get("id")
         if not isinstance(handle, str) or not handle:
             raise CantTell("the back end took the job and gave no id")
         return handle
@@ -175,15 +161,10 @@ def _fault(answer: Answer | NoAnswer) -> Outcome | None:
         if answer.is_forbidden or answer.is_too_large:
             return Failed(f"a product can't be fetched: {answer.why}", is_limit=answer.is_too_large)
         raise CantTell(answer.why)
-    if answer.status in _LATER:
+    if answer.status in LATER:
         raise CantTell(f"the back end answered {answer.status} for a product")
     return None if answer.status == 200 else Failed(f"the back end answered {answer.status} for a product", is_crash=True)
 
 
 def _fraction(value: Any) -> float | None:
     return min(1.0, max(0.0, float(value))) if isinstance(value, int | float) and not isinstance(value, bool) and value == value else None  # noqa: PLR0124
-
-
-def _said(answer: Answer) -> str:
-    text = answer.body[:200].decode(errors="replace")
-    return "".join(letter if letter.isprintable() else " " for letter in text)

@@ -79,6 +79,14 @@ class Sender:
 Params = Mapping[str, str | tuple[str, ...]]
 
 
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A text that goes with a message as a file, where its medium has files; `name` is plain ASCII without a path."""
+
+    name: str
+    text: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """One statement that something happened.
@@ -115,6 +123,7 @@ class Message:
     is_test: bool = False
     is_restricted: bool = False
     access: tuple[str, ...] = ()
+    attachment: Attachment | None = None
 
     @property
     def tried_address(self) -> tuple[str, str] | None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from angelia.model.message import Message, Recipient, RecipientKind, Sender, Severity, Wish
+from angelia.model.message import Attachment, Message, Recipient, RecipientKind, Sender, Severity, Wish
 from angelia.model.moments import from_us, to_text
 
 _PLAIN = ("subject", "body", "body_format", "actor", "object", "object_url", "thread", "collapse_key", "supersedes", "language")
@@ -16,7 +16,7 @@ def message_of(message_id: int, source: str, received_us: int, payload: str) -> 
     fields: dict[str, Any] = json.loads(payload)
     received_at = from_us(received_us)
     sender = fields.get("sender", {})
-    wish = fields.get("wish")
+    wish, attachment = fields.get("wish"), fields.get("attachment")
     return Message(
         message_id=message_id,
         source=source,
@@ -35,6 +35,7 @@ def message_of(message_id: int, source: str, received_us: int, payload: str) -> 
         is_test=fields.get("test", False),
         is_restricted=fields.get("restricted", False),
         access=tuple(fields.get("access", ())),
+        attachment=Attachment(attachment["name"], attachment["text"]) if attachment else None,
         **{name: fields[name] for name in _PLAIN if name in fields},
     )
 
@@ -71,6 +72,7 @@ def payload_fields(message: Message) -> dict[str, object]:
         "test": message.is_test,
         "restricted": message.is_restricted,
         "access": list(message.access),
+        "attachment": {"name": message.attachment.name, "text": message.attachment.text} if message.attachment is not None else None,
     }
     return fields | {name: value for name, value in rest.items() if value}
 

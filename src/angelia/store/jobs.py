@@ -24,10 +24,11 @@ class Joined(Enum):
 
 @dataclass(frozen=True, slots=True)
 class AddedJob:
-    """The job as it is now, and how it came to be."""
+    """The job as it is now, and how it came to be; `taken`, where it was new and is this worker's at once: the job as claimed."""
 
     job: Job
     joined: Joined
+    taken: Job | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,9 @@ class JobStore(Protocol):
     One content hash has one job that counts: two who ask the same at once get the same, and it is started once.
     """
 
-    async def add_job(self, job: Job, now: datetime, *, is_fresh: bool = False, most_waiting: int = 0) -> AddedJob:
-        """Make it, or join the one of the same content hash. `is_fresh`: one that is done does not count, and a new one is made.
+    async def add_job(self, job: Job, now: datetime, *, is_fresh: bool = False, most_waiting: int = 0, lease: timedelta | None = None) -> AddedJob:
+        """Make it, or join the one of the same content hash. `is_fresh`: one that is done does not count, and a new one is made. With a `lease`
+        a new one is claimed for so long in the same transaction, unless others wait for its instrument.
 
         RateLimited where the owner has `most_waiting` jobs that have not ended (0: any number), and this would be one more.
         """

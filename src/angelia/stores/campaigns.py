@@ -15,7 +15,6 @@ _LOCK = "SELECT rounds, to_tell FROM job_campaigns WHERE login = ? AND name = ? 
 _RUNNING = "SELECT 1 FROM job_people WHERE login = ? AND campaign = ? AND campaign <> '' AND state < 10 LIMIT 1"
 _ENDED = "UPDATE job_campaigns SET to_tell = 1, rounds = rounds + 1, ended_us = ? WHERE login = ? AND name = ?"
 _GOES_ON = "UPDATE job_campaigns SET to_tell = 0 WHERE login = ? AND name = ? AND to_tell = 1"
-_OF_JOB = "SELECT login, campaign FROM job_people WHERE job_id = ? AND campaign <> '' ORDER BY login"
 _UNTOLD = "SELECT login, name, rounds, ended_us FROM job_campaigns WHERE to_tell = 1 AND ended_us <= ? ORDER BY ended_us LIMIT ?"
 _COUNTS = "SELECT state, count(*), min(joined_us) FROM job_people WHERE login = ? AND campaign = ? AND campaign <> '' GROUP BY state"
 _TOLD = "UPDATE job_campaigns SET to_tell = 0 WHERE login = ? AND name = ? AND rounds = ?"
@@ -62,12 +61,6 @@ def look_at(connection: Connection, login: str, name: str, now: datetime) -> Non
         run(connection, _ENDED, (to_us(now), login, name)).close()
     else:
         run(connection, _GOES_ON, (login, name)).close()
-
-
-def look_at_those_of(connection: Connection, job_id: int, now: datetime) -> None:
-    """The same for all who asked for a job."""
-    for row in run(connection, _OF_JOB, (job_id,)).all():
-        look_at(connection, row[0], row[1], now)
 
 
 def forget_empty(connection: Connection) -> None:

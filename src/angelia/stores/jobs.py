@@ -10,28 +10,22 @@ from sqlalchemy import Connection, delete, func, select
 
 from angelia.model.declaration import ProductKind
 from angelia.model.errors import RateLimited
-from angelia.model.job import HistoryRow, Job, JobChange, JobReason, JobState, Product, after, canonical
-from angelia.model.moments import from_us, to_us
+from angelia.model.job import HistoryRow, Job, JobChange, JobState, Product, after, canonical
+from angelia.model.moments import to_us
 from angelia.store.jobs import MOST_HISTORY, AddedJob, ClaimedJob, JobQuery, Joined
 from angelia.stores import rows as shape
-from angelia.stores.campaigns import CampaignsMixin, forget_empty, look_at, look_at_those_of
+from angelia.stores.campaigns import CampaignsMixin, forget_empty, look_at
 from angelia.stores.engine import SqlEngine, run
+from angelia.stores.job_rows import COLUMNS, NAMES, SELECT, all_of, history_row, job_of, one_of, row_of
 from angelia.stores.job_tables import job_history, job_people, job_products, jobs
 
 _j, _p, _h, _o = jobs.c, job_people.c, job_history.c, job_products.c
-_NAMES = (
-    "id", "owner", "instrument", "version", "product", "parameters", "content_hash", "state", "due_us", "fence", "attempt", "tries",
-    "created_us", "changed_us", "started_us", "ended_us", "deadline_us", "progress", "message", "reason", "session", "campaign", "alias", "is_shared",
-    "handle", "report_sequence", "output_bytes",
-)  # fmt: skip
-_COLUMNS = ", ".join(_NAMES)
-_SELECT = tuple(_j[name] for name in _NAMES)
 _MAKE = (
-    "INSERT INTO jobs (" + _COLUMNS + ", is_current) VALUES (" + ", ".join("?" * len(_NAMES)) + ", 1) "
+    "INSERT INTO jobs (" + COLUMNS + ", is_current) VALUES (" + ", ".join("?" * len(NAMES)) + ", 1) "
     "ON CONFLICT (content_hash) WHERE is_current = 1 DO NOTHING"
 )  # fmt: skip
-_CURRENT = "SELECT " + _COLUMNS + " FROM jobs WHERE content_hash = ? AND is_current = 1"
-_ONE = "SELECT " + _COLUMNS + " FROM jobs WHERE id = ?"
+_CURRENT = "SELECT " + COLUMNS + " FROM jobs WHERE content_hash = ? AND is_current = 1"
+_ONE = "SELECT " + COLUMNS + " FROM jobs WHERE id = ?"
 _RETIRE = "UPDATE jobs SET is_current = 0 WHERE id = ?"
 _SHARED = "UPDATE jobs SET is_shared = 1 WHERE id = ?"
 _TAKEN_OVER = "UPDATE jobs SET owner = ? WHERE id = ?"
@@ -75,45 +69,45 @@ class JobsMixin(CampaignsMixin):
 
     engine: SqlEngine
 
-    async def add_job(self, job: Job, now: datetime, *, is_fresh: bool = False, most_waiting: int = 0) -> AddedJob:
+    async def add_job(self, job: Job, now: datetime, *, is_fresh: bool = False, most_waiting: int = 0, lease: timedelta | None = None) -> AddedJob:
         """See JobStore."""
-        row = _row(job)
+        waiting, taken = row_of(job), job if lease is None else replace(job, state=JobState.SUBMITTING, fence=job.fence + 1, due_at=now + lease)
+        held = row_of(taken)
 
         def work(connection: Connection) -> AddedJob:
+            is_taken = lease is not None and run(connection, _WAITING_IDS, (job.instrument, to_us(now), 1)).first() is None
             # Once more where the one that counted is forgotten, or retired, between two looks.
-            while True:
+            while not run(connection, _MAKE, held if is_taken else waiting).rowcount:
                 found = run(connection, _CURRENT + _lock(connection), (job.content_hash,)).first()
                 if found is None:
-                    _check_room(connection, job.owner, most_waiting)
-                    if run(connection, _MAKE, row).rowcount:
-                        _write_history(connection, job, job.owner, now, is_to_tell=True)
-                        run(connection, _JOIN, _asking(job.job_id, job.state, job, now)).close()
-                        look_at(connection, job.owner, job.campaign, now)
-                        return AddedJob(job, Joined.NEW)
                     continue
-                there = _job(found)
+                there = job_of(found)
                 if is_fresh and there.state is JobState.DONE:
                     run(connection, _RETIRE, (there.job_id,)).close()
                     continue
                 return _join(connection, there, job, now, most_waiting)
+            _check_room(connection, job.owner, most_waiting)
+            _write_history(connection, job, job.owner, now, is_to_tell=True)
+            run(connection, _JOIN, _asking(job.job_id, taken.state if is_taken else job.state, job, now)).close()
+            look_at(connection, job.owner, job.campaign, now)
+            return AddedJob(job, Joined.NEW, taken if is_taken else None)
 
         return await self.engine.write(work)
 
     async def job(self, job_id: int) -> Job | None:
         """See JobStore."""
-        return await self.engine.read(lambda connection: _with_people(connection, run(connection, _ONE, (job_id,)).first()))
+        return await self.engine.read(lambda connection: one_of(connection, run(connection, _ONE, (job_id,)).first()))
 
     async def jobs_by_id(self, job_ids: Collection[int]) -> dict[int, Job]:
         """See JobStore."""
         if len(job_ids) == 1:
             one = await self.job(next(iter(job_ids)))
             return {} if one is None else {one.job_id: one}
-        statement = select(*_SELECT).where(_j.id.in_(job_ids))
+        statement = select(*SELECT).where(_j.id.in_(job_ids))
 
         def work(connection: Connection) -> dict[int, Job]:
             found = connection.execute(statement).all()
-            people = _people(connection, [row.id for row in found])
-            return {row.id: _job(row, people.get(row.id, ())) for row in found}
+            return {job.job_id: job for job in all_of(connection, found)}
 
         return await self.engine.read(work)
 
@@ -125,18 +119,18 @@ class JobsMixin(CampaignsMixin):
 
         def work(connection: Connection) -> Job | None:
             found = connection.scalar(statement)
-            return None if found is None else _with_people(connection, run(connection, _ONE, (found,)).first())
+            return None if found is None else one_of(connection, run(connection, _ONE, (found,)).first())
 
         return await self.engine.read(work)
 
     async def jobs(self, query: JobQuery) -> list[Job]:
         """See JobStore."""
         if query.login is None:
-            statement, ids = select(*_SELECT), _j.id
+            statement, ids = select(*SELECT), _j.id
             if query.states:
                 statement = statement.where(_j.state.in_(sorted(query.states)))
         else:
-            statement, ids = select(*_SELECT).join(job_people, _p.job_id == _j.id).where(_p.login == query.login), _p.job_id
+            statement, ids = select(*SELECT).join(job_people, _p.job_id == _j.id).where(_p.login == query.login), _p.job_id
             if query.states:
                 statement = statement.where(_p.state.in_(sorted(query.states)))
             if query.session:
@@ -150,9 +144,7 @@ class JobsMixin(CampaignsMixin):
         statement = statement.order_by(ids.desc()).limit(query.limit)
 
         def work(connection: Connection) -> list[Job]:
-            found = connection.execute(statement).all()
-            people = _people(connection, [row.id for row in found])
-            return [_job(row, people.get(row.id, ())) for row in found]
+            return all_of(connection, connection.execute(statement).all())
 
         return await self.engine.read(work)
 
@@ -197,12 +189,12 @@ class JobsMixin(CampaignsMixin):
 
         def work(connection: Connection) -> Job | None:
             found = run(connection, _ONE + _lock(connection), (job_id,)).first()
-            job = None if found is None else _job(found)
+            job = one_of(connection, found)
             changed = None if job is None else after(job, change, now)
             if job is None or changed is None:
                 return None
             _write(connection, job, changed, change, now)
-            return _with_people(connection, run(connection, _ONE, (job_id,)).first())
+            return changed
 
         return await self.engine.write(work)
 
@@ -226,7 +218,7 @@ class JobsMixin(CampaignsMixin):
         """See JobStore."""
         statement = select(job_history).where(_h.job_id == job_id).order_by(_h.id)
         found = await self.engine.read(lambda connection: connection.execute(statement).all())
-        return [_history_row(number, row) for number, row in enumerate(found, 1)]
+        return [history_row(number, row) for number, row in enumerate(found, 1)]
 
     async def untold_jobs(self, limit: int) -> list[tuple[int, Job, HistoryRow]]:
         """See JobStore."""
@@ -235,11 +227,10 @@ class JobsMixin(CampaignsMixin):
         def work(connection: Connection) -> list[tuple[int, Job, HistoryRow]]:
             found = connection.execute(statement).all()
             ids = sorted({row.job_id for row in found})
-            people = _people(connection, ids)
-            there = {row.id: _job(row, people.get(row.id, ())) for row in connection.execute(select(*_SELECT).where(_j.id.in_(ids)))}
+            there = {job.job_id: job for job in all_of(connection, connection.execute(select(*SELECT).where(_j.id.in_(ids))).all())}
             for row in connection.execute(select(_p.job_id, _p.login).where(_p.job_id.in_(ids), _p.campaign != "").order_by(_p.login)):
                 there[row.job_id] = replace(there[row.job_id], in_campaign=(*there[row.job_id].in_campaign, row.login))
-            return [(row.id, there[row.job_id], _history_row(0, row)) for row in found if row.job_id in there]
+            return [(row.id, there[row.job_id], history_row(0, row)) for row in found if row.job_id in there]
 
         return await self.engine.read(work)
 
@@ -315,7 +306,7 @@ def _join(connection: Connection, there: Job, asked: Job, now: datetime, most_wa
         look_at(connection, asked.owner, campaign, now)
     if asked.owner != there.owner:
         run(connection, *((_TAKEN_OVER, (asked.owner, there.job_id)) if is_unwanted else (_SHARED, (there.job_id,)))).close()
-    found = _with_people(connection, run(connection, _ONE, (there.job_id,)).first())
+    found = one_of(connection, run(connection, _ONE, (there.job_id,)).first())
     assert found is not None
     return AddedJob(found, joined)
 
@@ -331,9 +322,9 @@ def _taken(connection: Connection, held: Collection[int], waiting: Collection[in
     run(connection, _TAKE, [(to_us(now + lease), to_us(now), job_id) for job_id in ids]).close()
     if waiting:
         run(connection, _PEOPLE_STATE, [(int(JobState.SUBMITTING), job_id) for job_id in waiting]).close()
-    found = connection.execute(select(*_SELECT).where(_j.id.in_(ids))).all()
-    people, first = _people(connection, ids), frozenset(waiting)
-    return [ClaimedJob(_job(row, people.get(row.id, ())), row.id in first) for row in found]
+    first = frozenset(waiting)
+    taken = all_of(connection, connection.execute(select(*SELECT).where(_j.id.in_(ids))).all())
+    return [ClaimedJob(job, job.job_id in first) for job in taken]
 
 
 def _write(connection: Connection, old: Job, new: Job, change: JobChange, now: datetime) -> None:
@@ -349,9 +340,9 @@ def _write(connection: Connection, old: Job, new: Job, change: JobChange, now: d
         new.handle, new.report_sequence, new.output_bytes, int(is_kept), new.job_id,
     )).close()  # fmt: skip
     if is_step:
-        run(connection, _PEOPLE_STATE, (int(new.state), new.job_id)).close()
-        if new.state.is_final is not old.state.is_final:
-            look_at_those_of(connection, new.job_id, now)
+        asked = run(connection, _PEOPLE_STATE + " RETURNING login, campaign", (int(new.state), new.job_id)).all()
+        for login, campaign in sorted(map(tuple, asked)) if new.state.is_final is not old.state.is_final else ():
+            look_at(connection, login, campaign, now)
     if change.products is not None or new.attempt != old.attempt:
         run(connection, _NO_PRODUCTS, (new.job_id,)).close()
     if change.products:
@@ -376,71 +367,3 @@ def _write_history(connection: Connection, job: Job, by: str, now: datetime, rep
         int(is_to_tell and any(job.people)),
     )  # fmt: skip
     run(connection, _HISTORY, row).close()
-
-
-def _history_row(number: int, row: Any) -> HistoryRow:
-    return HistoryRow(
-        number,
-        from_us(row.at_us),
-        JobState(row.state),
-        row.by_whom,
-        row.attempt,
-        row.progress,
-        row.message,
-        JobReason(row.reason),
-        json.loads(row.report) if row.report else {},
-    )
-
-
-def _people(connection: Connection, ids: Collection[int]) -> dict[int, tuple[str, ...]]:
-    people: dict[int, tuple[str, ...]] = {}
-    for some in shape.chunks(sorted(ids), 1_000):
-        for row in connection.execute(select(_p.job_id, _p.login).where(_p.job_id.in_(some)).order_by(_p.joined_us, _p.login)):
-            people[row.job_id] = (*people.get(row.job_id, ()), row.login)
-    return people
-
-
-def _with_people(connection: Connection, row: Any) -> Job | None:
-    return None if row is None else _job(row, _people(connection, [row.id]).get(row.id, ()))
-
-
-def _row(job: Job) -> tuple[Any, ...]:
-    return (
-        job.job_id, job.owner, job.instrument, job.version, job.product, canonical(dict(job.values)), job.content_hash, int(job.state),
-        to_us(job.due_at) if job.due_at else 0, job.fence, job.attempt, job.tries, to_us(job.created_at), to_us(job.changed_at),
-        shape.stamp(job.started_at), shape.stamp(job.ended_at), shape.stamp(job.deadline_at), job.progress, job.message, str(job.reason),
-        job.session, job.campaign, job.alias, int(job.is_shared), job.handle, job.report_sequence, job.output_bytes,
-    )  # fmt: skip
-
-
-def _job(row: Any, people: tuple[str, ...] = ()) -> Job:
-    return Job(
-        job_id=row.id,
-        owner=row.owner,
-        instrument=row.instrument,
-        version=row.version,
-        product=row.product,
-        values=json.loads(row.parameters),
-        content_hash=row.content_hash,
-        state=JobState(row.state),
-        due_at=from_us(row.due_us),
-        fence=row.fence,
-        attempt=row.attempt,
-        tries=row.tries,
-        created_at=from_us(row.created_us),
-        changed_at=from_us(row.changed_us),
-        started_at=shape.moment(row.started_us),
-        ended_at=shape.moment(row.ended_us),
-        deadline_at=shape.moment(row.deadline_us),
-        progress=row.progress,
-        message=row.message,
-        reason=JobReason(row.reason),
-        session=row.session,
-        campaign=row.campaign,
-        alias=row.alias,
-        is_shared=bool(row.is_shared),
-        shared_with=tuple(login for login in people if login != row.owner),
-        handle=row.handle,
-        report_sequence=row.report_sequence,
-        output_bytes=row.output_bytes,
-    )

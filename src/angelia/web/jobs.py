@@ -4,7 +4,6 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from angelia.flow.dispatcher import JobOptions
@@ -18,9 +17,12 @@ from angelia.web.access import House, Known
 from angelia.web.context import Context
 from angelia.web.forms import Limit, number
 from angelia.wire.callers import Caller
+from angelia.wire.file_answer import FileAnswer
 
 router = APIRouter(prefix="/api/v1", tags=["jobs"])
 Body = dict[str, Any]
+CAMPAIGN = r"^[A-Za-z0-9_.-]{0,64}$"
+"""What a campaign may be called."""
 _MOST_REPORT = 65_536
 _BY_ACTION = {state.label: state for state in (JobState.SUBMITTED, JobState.DONE, JobState.FAILED)}
 
@@ -37,7 +39,7 @@ class JobIn(BaseModel):
     private: bool = False
     fresh: bool = False
     session: str = Field(default="", max_length=64, pattern=r"^[A-Za-z0-9_-]*$")
-    campaign: str = Field(default="", max_length=64, pattern=r"^[A-Za-z0-9_.-]*$")
+    campaign: str = Field(default="", max_length=64, pattern=CAMPAIGN)
     seconds: float | None = Field(default=None, gt=0, le=31_536_000)
 
 
@@ -49,12 +51,6 @@ class ReportIn(BaseModel):
     progress: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
     message: str = Field(default="", max_length=MESSAGE_LENGTH)
     sequence: int = Field(default=0, ge=0, lt=1 << 62)
-
-
-class ProductFile(FileResponse):
-    """A file in large pieces; whatever its kind, a browser saves it and runs nothing of it."""
-
-    chunk_size = 1 << 20
 
 
 async def principal_of(caller: Caller, house: Context, *, is_change: bool = False) -> Principal:
@@ -200,7 +196,7 @@ async def call_back_by_address(job_id: str, house: House, request: Request, secr
 def product_file(product: Product, path: str) -> Response:
     """A file of a job as an answer."""
     name = product.path.rpartition("/")[2]
-    return ProductFile(
+    return FileAnswer(
         path,
         media_type=product.content_type,
         headers={

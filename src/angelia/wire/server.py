@@ -19,7 +19,9 @@ import uvicorn
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from angelia.wire.asgi import Send
 from angelia.wire.problems import PROBLEM_HEADERS, problem
+from angelia.wire.sending import FILES, send_file
 from angelia.wire.socket import Socket
 
 MOST_HEAD = 32_768  # bytes of a request line and its headers
@@ -88,7 +90,7 @@ class WatchedProtocol(HttpToolsProtocol):
     """One connection."""
 
     # Slots beside uvicorn's dictionary: above 30 names Python would keep one without shared keys, and every access would be slower.
-    __slots__ = ("_debt", "_good_hosts", "_largest_read", "_limits", "_received", "_unfinished")
+    __slots__ = ("_debt", "_extensions", "_good_hosts", "_largest_read", "_limits", "_received", "_unfinished")
 
     def __init__(self, *arguments: Any, limits: Limits, good_hosts: set[bytes], **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -100,6 +102,7 @@ class WatchedProtocol(HttpToolsProtocol):
         self._largest_read = 0
         self._unfinished: tuple[object, int] = (None, 0)
         self._debt: _Debt | None = None
+        self._extensions: dict[str, Any] = {FILES: self._send_file}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin."""
@@ -111,7 +114,12 @@ class WatchedProtocol(HttpToolsProtocol):
         if self.pipeline.running is not None:
             self.pipeline.running.disconnected = True
             self.pipeline.running.message_event.set()
+        self._extensions.clear()
         super().connection_lost(exc)
+
+    async def _send_file(self, path: str, send: Send) -> None:
+        """See `send_file`. Where requests were sent ahead it is not told here which of them is answered."""
+        await send_file(self.transport, None if self.pipeline else self.cycle, path, send, self._limits.answer)
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; a request of which two readings exist is refused, and nothing behind it is served."""
@@ -155,6 +163,7 @@ class WatchedProtocol(HttpToolsProtocol):
             # The parser takes what follows for the other protocol: the request would be served as if its body were empty.
             raise _Refused(400, "a request with a body can't ask for another protocol here")
         before = self.cycle
+        self.scope["extensions"] = self._extensions
         super().on_headers_complete()
         if len(self.pipeline) == 1:
             self.pipeline.running = before

@@ -67,6 +67,28 @@ class JobSuite:
             assert found is not None
             assert found.job_id == 1
 
+    async def test_a_new_one_is_taken_in_its_own_write_unless_others_wait(self, store: Store) -> None:
+        told = a_job(1)
+        added = await store.add_job(told, NOW, lease=LEASE)
+        assert (added.job, added.joined) == (told, Joined.NEW)
+        assert added.taken == await store.job(1)
+        assert added.taken is not None
+        assert (added.taken.state, added.taken.fence, added.taken.due_at) == (JobState.SUBMITTING, 1, NOW + LEASE)
+        assert [row.state for row in await store.job_history(1)] == [JobState.QUEUED]
+        assert await store.claim_jobs(ALL, LEASE, NOW, 10) == []
+        assert [job.job_id for job in await store.jobs(JobQuery(login="alice", states=[JobState.SUBMITTING]))] == [1]
+        assert (await store.add_job(a_job(2, "bob", values={"n": 1}), NOW, lease=LEASE)).taken is None
+        await store.add_job(a_job(3), NOW)
+        assert (await store.add_job(a_job(4), NOW, lease=LEASE)).taken is None
+        assert (await store.add_job(a_job(5, instrument="slow"), NOW, lease=LEASE)).taken is not None
+        late = await store.claim_jobs(ALL, LEASE, NOW + LEASE, 10)
+        assert sorted((claim.job.job_id, claim.is_first, claim.job.fence) for claim in late) == [
+            (1, False, 2),
+            (3, True, 1),
+            (4, True, 1),
+            (5, False, 2),
+        ]
+
     async def test_fifty_at_once_are_one_job_that_is_started_once(self, store: Store) -> None:
         added = await asyncio.gather(*(store.add_job(a_job(n, f"person{n}", values={"n": 0}), NOW) for n in range(1, 51)))
         assert len({one.job.job_id for one in added}) == 1

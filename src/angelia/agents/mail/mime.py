@@ -19,6 +19,7 @@ from types import MappingProxyType
 from urllib.parse import quote
 
 from angelia.agent import Letter
+from angelia.model.message import Attachment
 from angelia.model.moments import public_id
 from angelia.model.return_path import Verb
 from angelia.rendering.render import Content, Footer
@@ -27,6 +28,7 @@ from angelia.rendering.text import one_line
 MOST_VALUE = 900  # bytes of one header value after encoding; RFC 5322 allows a line of 998
 MOST_TAGS = 20
 _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,40}\Z")
+_NO_FILE_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 _HEADER_NAME = re.compile(rb"^([!-9;-~]+):", re.MULTILINE)
 
 _NO_ANSWERS: Mapping[Verb, str] = MappingProxyType({})
@@ -64,8 +66,20 @@ def build(
         f"--{boundary}\r\nContent-Type: {kind}; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n".encode() + data + b"\r\n"
         for kind, data in parts
     )
-    head = f'MIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary="{boundary}"\r\n\r\n'.encode()
-    return Envelope(letter.address.value, lines + head + body + f"--{boundary}--\r\n".encode())
+    whole = f'Content-Type: multipart/alternative; boundary="{boundary}"\r\n\r\n'.encode() + body + f"--{boundary}--\r\n".encode()
+    if letter.message is not None and letter.message.attachment is not None:
+        whole = _with_file(whole, letter.message.attachment, f"{boundary}.file")
+    return Envelope(letter.address.value, lines + b"MIME-Version: 1.0\r\n" + whole)
+
+
+def _with_file(letter: bytes, attachment: Attachment, boundary: str) -> bytes:
+    """Base64: a line of code may be longer than a line of a mail."""
+    name = _NO_FILE_NAME.sub("_", attachment.name)[:64] or "attachment"
+    kind = f"Content-Type: text/plain; charset=utf-8; name={name}\r\nContent-Disposition: attachment; filename={name}\r\n"
+    content = base64.encodebytes(attachment.text.encode("utf-8", "replace")).replace(b"\n", b"\r\n")
+    head = f'Content-Type: multipart/mixed; boundary="{boundary}"\r\n\r\n--{boundary}\r\n'
+    file = f"\r\n--{boundary}\r\n{kind}Content-Transfer-Encoding: base64\r\n\r\n"
+    return head.encode() + letter + file.encode() + content + f"--{boundary}--\r\n".encode()
 
 
 def _headers(letter: Letter, content: Content, sender: str, sender_name: str, domain: str, answers: Mapping[Verb, str]) -> Headers:

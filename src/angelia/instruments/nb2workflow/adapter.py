@@ -15,18 +15,17 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from angelia import telemetry
-from angelia.instrument import MANIFEST, CantTell, Done, Failed, Handle, Lent, NotStarted, Outcome, Progress, Rejected, Work
+from angelia.instrument import LATER, MANIFEST, CantTell, Done, Failed, Handle, Lent, Outcome, Progress, Rejected, Work, submitted
 from angelia.instruments.nb2workflow.options import declaration_from
 from angelia.instruments.nb2workflow.results import BadResult, fault_text, write_results
 from angelia.model.declaration import Declaration
 from angelia.model.errors import BadSettings
 from angelia.model.setting import say
-from angelia.outbound import Answer, NoAnswer, Request, retry_after_of
+from angelia.outbound import Answer, NoAnswer, Request
 
 KEPT = "options.json"
 ASKED = "asked.json"
 """In a job's folder from before the first request until its end: that the service may have begun it."""
-_LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +80,7 @@ class NotebookInstrument:
         self._check_unset(work)
         address = self._address(work, self._call_back(work))
         await asyncio.to_thread(_write, work.folder / ASKED, {"key": work.key, "is_cancelled": False})
-        answer = await self._fetch(address, self._settings.timeout, work.limits.output_bytes * 2)
-        if isinstance(answer, NoAnswer):
-            if answer.is_forbidden:
-                raise Rejected(answer.why)
-            raise CantTell(answer.why)
-        if answer.status in (429, 503):
-            wait = retry_after_of(answer.headers.get("retry-after", ""))
-            raise NotStarted(f"the service answered {answer.status}", wait.total_seconds() if wait is not None else None)
-        if answer.status in _LATER:
-            raise CantTell(f"the service answered {answer.status}")
-        if answer.status not in (200, 201):
-            raise Rejected(f"the service answered {answer.status}")
+        submitted(await self._fetch(address, self._settings.timeout, work.limits.output_bytes * 2), "the service")
         return work.key
 
     async def find(self, work: Work) -> Handle | None:
@@ -116,7 +104,7 @@ class NotebookInstrument:
         if answer.status == 201:
             return Progress(None, str(answer.said.get("comment") or "")[:2_000], is_running=answer.said.get("workflow_status") == "started")
         if answer.status != 200:
-            raise CantTell(f"the service answered {answer.status}", is_for_good=answer.status not in _LATER)
+            raise CantTell(f"the service answered {answer.status}", is_for_good=answer.status not in LATER)
         return await self._ended(work, answer)
 
     async def cancel(self, work: Work, handle: Handle) -> None:

@@ -1,5 +1,6 @@
 """Instruments: those that she may use, and a form for each of their products, made of its declaration."""
 
+import re
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -13,12 +14,13 @@ from angelia.parameters import BadParameters
 from angelia.web.access import House
 from angelia.web.context import Context
 from angelia.web.forms import number
-from angelia.web.jobs import principal_of
+from angelia.web.jobs import CAMPAIGN, principal_of
 from angelia.web.pages.job_form import fields_of, request_of, typed_in, typed_of
 from angelia.web.pages.kit import page
 from angelia.web.signin.guard import Visiting, Visitor
 
 router = APIRouter(include_in_schema=False)
+_CAMPAIGN = re.compile(CAMPAIGN)
 
 
 @router.get("/instruments")
@@ -42,11 +44,12 @@ async def product_form(request: Request, visitor: Visiting, house: House, name: 
     """The form, with the defaults; with the id of a job of hers as `again`, with the values of that one."""
     principal = await principal_of(visitor.caller, house)
     declaration, found = _declared(house, principal, name, product)
-    typed = None
+    typed, campaign = None, ""
     if again:
         old = await house.dispatcher.job(principal, number("job", again))
-        typed = typed_of(declaration.parameters_of(found), old.values)
-    return _form(request, visitor, declaration, found, fields=fields_of(declaration, found, typed), is_again=bool(again))
+        typed, campaign = typed_of(declaration.parameters_of(found), old.values), old.campaign if old.owner == principal.login else ""
+    fields = fields_of(declaration, found, typed)
+    return _form(request, visitor, declaration, found, fields=fields, is_again=bool(again), options=JobOptions(campaign=campaign))
 
 
 @router.post("/instruments/{name}/{product}")
@@ -57,7 +60,10 @@ async def ask(request: Request, visitor: Visiting, house: House, name: str, prod
     parameters = declaration.parameters_of(found)
     form = {key: str(value) for key, value in (await request.form()).items()}
     typed = typed_in(parameters, form)
-    options = JobOptions(is_private="private" in form, is_fresh="fresh" in form)
+    options = JobOptions(is_private="private" in form, is_fresh="fresh" in form, campaign=form.get("campaign", "").strip())
+    if not _CAMPAIGN.fullmatch(options.campaign):
+        told = {"fields": fields_of(declaration, found, typed), "wrong": "1", "campaign_fault": True, "status": 422}
+        return _form(request, visitor, declaration, found, options=options, **told)
     try:
         done = await house.dispatcher.request(principal, name, product, request_of(parameters, typed), options)
     except BadParameters as error:
@@ -74,5 +80,5 @@ def _status(error: AngeliaError) -> int:
 
 
 def _form(request: Request, visitor: Visitor, declaration: Declaration, found: DeclaredProduct, **values: Any) -> Response:
-    usual: dict[str, Any] = {"problem": "", "wrong": "", "options": JobOptions(), "is_again": False}
+    usual: dict[str, Any] = {"problem": "", "wrong": "", "campaign_fault": False, "options": JobOptions(), "is_again": False}
     return page(request, visitor, "instrument.html", declaration=declaration, product=found, **(usual | values))
