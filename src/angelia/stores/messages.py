@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from itertools import chain
+from itertools import chain, repeat
+from operator import itemgetter
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select, update
 
@@ -27,6 +28,7 @@ _INSERT = Insert(
     },
 )  # fmt: skip
 """Its columns stand as the fields of a NewMessage do: one is a row as it is."""
+_ID = itemgetter(0)
 _LOCK_KEYS = (
     "SELECT count(pg_advisory_xact_lock(lock)) FROM (SELECT DISTINCT hashtextextended(name, 0) & 255 AS lock "
     "FROM unnest(CAST(? AS text[])) AS names(name) ORDER BY 1) AS locks"
@@ -127,7 +129,7 @@ class MessagesMixin:
             run(connection, _NEW_TYPE, [(key, now_us, now_us) for key in sorted(fresh)])
         if new:
             _INSERT(connection, new)
-        return receipts if receipts is not None else [Receipt(row.message_id, Taken.NEW) for row in rows]
+        return receipts if receipts is not None else list(map(Receipt._make, zip(map(_ID, rows), repeat(Taken.NEW))))
 
     async def claim_messages(self, limit: int, lease: timedelta, now: datetime) -> list[ClaimedMessage]:
         """See MessageStore."""
