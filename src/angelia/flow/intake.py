@@ -37,8 +37,11 @@ class Intake:
         self._last_id = next_id(self._clock_us(), self._last_id, self._node)
         return self._last_id
 
-    def _new_ids(self, now_us: int, count: int) -> range:
-        """So many ids at once, from one look at the clock: a batch takes the next microseconds."""
+    def new_ids(self, count: int) -> range:
+        """So many at once, from one look at the clock: they take the next microseconds."""
+        return self._ids_from(self._clock_us(), count)
+
+    def _ids_from(self, now_us: int, count: int) -> range:
         first = next_id(now_us, self._last_id, self._node)
         self._last_id = first + (count - 1) * ID_STEP
         return range(first, self._last_id + 1, ID_STEP)
@@ -56,7 +59,7 @@ class Intake:
         if not drafts:
             return []
         now_us = self._clock_us()
-        ids = self._new_ids(now_us, len(drafts))
+        ids = self._ids_from(now_us, len(drafts))
         types, payloads, keys, fingerprints = zip(*drafts, strict=True)  # by columns: half the time of row by row
         rows = list(map(NewMessage._make, zip(ids, repeat(source), types, repeat(now_us), payloads, keys, fingerprints)))
         self._waiting += len(rows)

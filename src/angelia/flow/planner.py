@@ -59,7 +59,7 @@ class Planner:
         self._store = store
         self._people = people
         self._directory = directory
-        self._new_id = intake.new_id
+        self._new_ids = intake.new_ids
         self._speak = Voice(intake.accept).overflow
         self._wake = wake
 
@@ -172,10 +172,15 @@ class Planner:
 
     async def _decide(self, message: Message, person_ids: Collection[int], members: Members, facts: _Facts, decide: Alike) -> list[Candidacy]:
         candidacies = []
+        site_falls_back = bool(self._people.site.fallback)
+        # Who stands alike is told alike, without a look at each: a large audience mostly follows, and has no part in it.
+        same = _STANDS_BY if message.readers is None and not members.by_role and not facts.group_agents else None
         for profile, addresses in (await self._people.profiles(person_ids)).values():
-            standing = standing_of(message, profile, roles_of(profile.person.person_id, members), facts.group_agents)
+            standing = same or standing_of(message, profile, roles_of(profile.person.person_id, members), facts.group_agents)
             resolution = decide(profile, standing)
-            if resolution is not None and (profile.wants.fallback or self._people.site.fallback) and (lost := _lost(resolution, addresses)):
+            if resolution is None:
+                continue
+            if (site_falls_back or profile.wants.fallback) and (lost := _lost(resolution, addresses)):
                 resolution = decide(replace(profile, reachable=profile.reachable - lost, kind=0), standing)
             if resolution is not None:
                 candidacies.append(Candidacy(message, profile, addresses, resolution))
@@ -184,7 +189,7 @@ class Planner:
     async def _record(self, chunks: Sequence[Chunk], now: datetime) -> None:
         if not chunks:
             return
-        outbox = Outbox(self._people.site, self._new_id, now, self._patience)
+        outbox = Outbox(self._people.site, self._new_ids, now, self._patience)
         flood, repeats = await self._store.flood_marks(*outbox.needs(chunks))
         plans = outbox.plans(chunks, flood, repeats)
         await self._store.record_plans(plans, outbox.flood_marks, outbox.repeat_marks, now)
@@ -239,6 +244,7 @@ def _lost(resolution: Resolution, addresses: Collection[Address]) -> frozenset[s
 
 _NOBODY = Members({})
 _NO_ROLES: frozenset[str] = frozenset()
+_STANDS_BY = Standing()
 
 
 def roles_of(person_id: int, members: Members) -> frozenset[str]:

@@ -1,6 +1,7 @@
 """Messages in SQL: group commit, claims, plans."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from itertools import chain, repeat
@@ -270,6 +271,8 @@ def _record(connection: Connection, plans: Sequence[Plan], flood: Sequence[Flood
     now_us = to_us(now)
     _LEDGER(connection, _ledger_values(valid, now_us))
     values = [shape.delivery_values(delivery) for plan in valid for delivery in plan.deliveries]
+    for copies, person_ids in ((copies, shared.person_ids) for plan in valid for shared in plan.shared for copies in shared.copies):
+        values += shape.copied_values(copies, person_ids)
     shape.INSERT_DELIVERIES(connection, values)
     begin(connection, chain.from_iterable(plan.escalations for plan in valid))
     _see(connection, valid, now_us)
@@ -290,6 +293,10 @@ def _ledger_values(plans: Sequence[Plan], now_us: int) -> list[tuple[object, ...
     """Rows for `_LEDGER`. The followers of one thing are mostly decided for alike: equal decisions are written as text once."""
     texts: dict[int, str] = {}  # by identity: the plans hold them, and to compare is dearer than to write once more
     values: list[tuple[object, ...]] = []
+    for plan in plans:
+        for shared in plan.shared:
+            same = "\n".join(shared.because), shape.decisions_text(shared.decisions), now_us
+            values += zip(repeat(plan.message.message_id), shared.person_ids, *map(repeat, same), strict=False)
     for row in chain.from_iterable(plan.ledger for plan in plans):
         text = texts.get(id(row.decisions))
         if text is None:
@@ -309,14 +316,13 @@ def _fences(connection: Connection, message_ids: Collection[int]) -> dict[int, i
 
 def _see(connection: Connection, plans: Sequence[Plan], now_us: int) -> None:
     """Requirement H-40: every type shows up in the lists of all its candidates. Sorted, so that two workers can't deadlock."""
-    seen: dict[tuple[int, str], int] = {}
+    seen: Counter[tuple[int, str]] = Counter()
     for plan in plans:
-        for row in plan.ledger:
-            if row.person_id:
-                key = (row.person_id, plan.message.type)
-                seen[key] = seen.get(key, 0) + 1
+        seen.update([(row.person_id, plan.message.type) for row in plan.ledger if row.person_id])
+        for shared in plan.shared:
+            seen.update(zip(shared.person_ids, repeat(plan.message.type), strict=False))
     if seen:
-        _SEEN(connection, [(*key, now_us, now_us, seen[key]) for key in sorted(seen)])
+        _SEEN(connection, [(*key, now_us, now_us, count) for key, count in sorted(seen.items())])
 
 
 def _flood(connection: Connection, pairs: Collection[tuple[int, str]]) -> dict[tuple[int, str], FloodMark]:
