@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iter
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from angelia import telemetry, tracing
 from angelia.directory import Directory, Failed, Members
@@ -20,6 +20,7 @@ from angelia.planning.defaults import filled
 from angelia.planning.resolve import Alike, Profile, Resolution, Standing
 from angelia.store import ClaimedMessage, Store
 
+T = TypeVar("T")
 BATCH = 500
 LEASE = timedelta(seconds=30)
 CHUNK = 1_000  # candidates in one transaction: bounds memory, the time that a write takes, and how long the loop decides without a pause
@@ -104,19 +105,17 @@ class Planner:
     async def _facts(self, messages: Sequence[Message]) -> _Facts:
         names = {recipient.principal for message in messages for recipient in message.recipients}
         groups = {name[6:] for name in names if name.startswith("group:")}
-        facts = _Facts(
-            await self._store.person_ids(names) if names else {},
-            await self._store.group_members(groups) if groups else {},
+        refs = sorted({message.object for message in messages if message.object})
+        ids, members, followed, answers = await asyncio.gather(  # all at once: a source that is slow holds a turn up once, not once an object
+            self._store.person_ids(names) if names else _nothing({}),
+            self._store.group_members(groups) if groups else _nothing({}),
+            self._store.followed(refs) if refs else _nothing(frozenset()),
+            asyncio.gather(*(self._directory.relations(ref) for ref in refs)),
         )
+        facts = _Facts(ids, members, followed=followed, relations=dict(zip(refs, answers, strict=True)))
         if groups:
             known = await self._people.profiles([key for name, key in facts.ids.items() if name.startswith("group:")])
             facts.group_agents = group_agents(profile for profile, _ in known.values())
-        refs = {message.object for message in messages if message.object}
-        if refs:
-            facts.followed = await self._store.followed(refs)
-            asked = sorted(refs)  # all at once: a source that is slow holds a turn up once, not once an object
-            answers = await asyncio.gather(*(self._directory.relations(ref) for ref in asked))
-            facts.relations = dict(zip(asked, answers, strict=True))
         return facts
 
     async def _plan(self, item: ClaimedMessage, facts: _Facts, now: datetime) -> Chunk | None:
@@ -199,6 +198,11 @@ class Planner:
             self._wake()
         if outbox.notices:
             await self._speak(outbox.notices)
+
+
+async def _nothing(empty: T) -> T:
+    """What is known where nothing was asked."""
+    return empty
 
 
 class _Ahead:

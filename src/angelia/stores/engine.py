@@ -1,6 +1,7 @@
 """Two engines for one code: plain functions over a SQLAlchemy connection, run where the database wants them."""
 
 import asyncio
+import json
 import queue
 import random
 import sqlite3
@@ -59,6 +60,16 @@ def run(connection: Connection, sql: str, parameters: Any = ()) -> Any:
     """Run our SQL through the driver: a tuple for one statement, a list of tuples for many in one go."""
     statement = sql if connection.dialect.name == "sqlite" else numbered(sql)
     return connection.exec_driver_sql(statement, parameters or None)
+
+
+def run_among(connection: Connection, sql: str, values: Sequence[Any], kind: str) -> Any:
+    """Run our SQL, in which `{among}` stands after a column for "is one of these values"; `kind` is their PostgreSQL type.
+
+    One parameter for all values: the text stays the same, and SQLAlchemy, which makes and compares an expression for each, is not asked.
+    """
+    if connection.dialect.name == "sqlite":
+        return connection.exec_driver_sql(sql.format(among="IN (SELECT value FROM json_each(?))"), (json.dumps(values),))
+    return connection.exec_driver_sql(sql.format(among=f"= ANY(CAST($1 AS {kind}[]))"), (values,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +147,9 @@ class SqliteEngine:
         self._jobs: queue.SimpleQueue[tuple[Work[Any], asyncio.Future[Any], asyncio.AbstractEventLoop] | None] = queue.SimpleQueue()
         # The writer asks for the interpreter's lock at each statement: with 5 ms, Python's default, a busy loop makes it wait too long.
         sys.setswitchinterval(min(sys.getswitchinterval(), 0.001))
+        # Each reader keeps its connection: to take it from a pool and give it back costs as much as a small read.
+        self._own = threading.local()
+        self._reading: list[Connection] = []
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
         self._engine = self._connect(is_writer=False)
         self._writer_engine = self._connect(is_writer=True)
@@ -163,14 +177,27 @@ class SqliteEngine:
 
     def _read(self, work: Work[T]) -> T:
         try:
-            with self._engine.connect() as connection:
-                run(connection, "BEGIN")
-                try:
-                    return work(connection)
-                finally:
-                    run(connection, "ROLLBACK")
+            connection: Connection | None = getattr(self._own, "connection", None)
+            if connection is None:
+                connection = self._own.connection = self._engine.connect()
+                self._reading.append(connection)
+            execute = _driver(connection).execute
+            execute("BEGIN")
+            try:
+                return work(connection)
+            finally:
+                execute("ROLLBACK")
         except (DBAPIError, sqlite3.Error) as error:
+            self._drop_own()
             raise _unavailable(error) from error
+
+    def _drop_own(self) -> None:
+        """Not trusted any more."""
+        connection = getattr(self._own, "connection", None)
+        if connection is not None:
+            self._own.connection = None
+            self._reading.remove(connection)
+            _discard(connection)
 
     async def write(self, work: Work[T]) -> T:
         """Queue for the writer thread; returns after its COMMIT."""
@@ -210,6 +237,8 @@ class SqliteEngine:
         self._jobs.put(None)
         await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
         self._readers.shutdown()
+        for connection in self._reading:
+            connection.close()
         self._engine.dispose()
         self._writer_engine.dispose()
 

@@ -16,9 +16,9 @@ from angelia.model.moments import from_us, to_us
 from angelia.model.payload import payload_of
 from angelia.store import ClaimedMessage, FloodMark, NewMessage, ParkedMessage, Plan, RepeatMark
 from angelia.stores import rows as shape
-from angelia.stores.engine import Insert, SqlEngine, run
+from angelia.stores.engine import Insert, SqlEngine, run, run_among
 from angelia.stores.escalations import begin
-from angelia.stores.tables import ACCEPTED, PARKED, PLANNED, flood_marks, ledger, messages, repeat_marks
+from angelia.stores.tables import ACCEPTED, PARKED, PLANNED, ledger, messages, repeat_marks
 
 _Waiting = tuple[Sequence[NewMessage], "asyncio.Future[list[Receipt]]"]
 
@@ -200,7 +200,7 @@ class MessagesMixin:
         def work(connection: Connection) -> dict[int, Message]:
             found: dict[int, Message] = {}
             for ids in shape.chunks(message_ids):
-                rows = connection.execute(select(*shape.MESSAGE_COLUMNS).where(messages.c.id.in_(ids)))
+                rows = run_among(connection, "SELECT id, source, received_us, payload FROM messages WHERE id {among}", ids, "bigint")
                 found.update({row[0]: shape.message_from(row) for row in rows})
             return found
 
@@ -328,8 +328,8 @@ def _see(connection: Connection, plans: Sequence[Plan], now_us: int) -> None:
 def _flood(connection: Connection, pairs: Collection[tuple[int, str]]) -> dict[tuple[int, str], FloodMark]:
     found: dict[tuple[int, str], FloodMark] = {}
     for ids in shape.chunks({person_id for person_id, _ in pairs}):
-        for row in connection.execute(select(flood_marks).where(flood_marks.c.person_id.in_(ids))):
-            found[row.person_id, row.agent] = FloodMark(row.person_id, row.agent, from_us(row.window_us), row.sent)
+        rows = run_among(connection, "SELECT person_id, agent, window_us, sent FROM flood_marks WHERE person_id {among}", ids, "bigint")
+        found.update({(row[0], row[1]): FloodMark(row[0], row[1], from_us(row[2]), row[3]) for row in rows})
     return found
 
 

@@ -15,7 +15,7 @@ from angelia.store import Document, ProfileRow, RuleRow
 from angelia.stores import rows as shape
 from angelia.stores.addresses import address_from
 from angelia.stores.changes import touch
-from angelia.stores.engine import SqlEngine, run
+from angelia.stores.engine import SqlEngine, run, run_among
 from angelia.stores.tables import addresses, follows, groups, members, persons, rule_index, user_types
 
 PERSON_COLUMNS = (persons.c.id, persons.c.login, persons.c.name, persons.c.time_zone, persons.c.language, persons.c.is_active,
@@ -87,8 +87,7 @@ class PeopleMixin:
         def work(connection: Connection) -> dict[str, int]:
             found: dict[str, int] = {}
             for start in range(0, len(wanted), 5_000):
-                some = wanted[start : start + 5_000]
-                rows = connection.execute(select(persons.c.login, persons.c.id).where(persons.c.login.in_(some)))
+                rows = run_among(connection, "SELECT login, id FROM persons WHERE login {among}", wanted[start : start + 5_000], "text")
                 found.update({row[0]: row[1] for row in rows})
             return found
 
@@ -173,8 +172,9 @@ class PeopleMixin:
 
     async def followed(self, refs: Collection[str]) -> frozenset[str]:
         """See PersonStore."""
-        statement = select(follows.c.object).where(follows.c.object.in_(list(refs))).distinct()
-        return await self.engine.read(lambda connection: frozenset(connection.scalars(statement)))
+        asked = list(refs)
+        statement = "SELECT DISTINCT object FROM follows WHERE object {among}"
+        return await self.engine.read(lambda connection: frozenset(run_among(connection, statement, asked, "text").scalars()))
 
     async def rule_rows(self, person_ids: Collection[int] | None = None) -> AsyncIterator[Sequence[RuleRow]]:
         """See PersonStore."""
