@@ -244,6 +244,16 @@ class StoreSuite:
         assert [[kind for kind, *_ in await store.user_types(person_id)] for person_id in (1, 3, 4)] == [[claimed.message.type]] * 3
         assert [one.delivery_id for one in await store.claim_deliveries(["mail"], 10, LEASE, NOW)] == [21, 22, 23]
 
+    async def test_which_agents_have_something_due(self, store: Store) -> None:
+        held = delivery(14, 1, "feed", State.HELD)
+        await planned(store, 1, [delivery(11, 1), delivery(12, 1, "web", due_at=NOW + MINUTE), delivery(13, 1, "chat"), held])
+        asked = ["mail", "web", "feed", "none"]
+        assert await store.due_agents(asked, NOW) == {"mail"}
+        assert await store.due_agents(asked, NOW + MINUTE) == {"mail", "web"}
+        assert await store.due_agents([], NOW) == frozenset()
+        await store.claim_deliveries(["mail"], 10, LEASE, NOW)
+        assert await store.due_agents(asked, NOW) == frozenset()
+
     async def test_deliveries_are_claimed_settled_and_fenced(self, store: Store) -> None:
         await planned(store, 1, [delivery(11, 1), delivery(12, 1, "feed"), delivery(13, 1, "web", due_at=NOW + MINUTE)])
         assert await store.next_due_at(["mail", "feed", "web"], NOW) == NOW
