@@ -93,7 +93,7 @@ class DeliveriesMixin:
         dialect = self.engine.dialect
         statement, names = _DUE_AGENTS.format(agents=_AGENTS[dialect]), list(agents)
         asked = (names if dialect == "postgresql" else json.dumps(names), to_us(now))
-        return await self.engine.read(lambda connection: frozenset(row[0] for row in run(connection, statement, asked)))
+        return await self.engine.glance(lambda connection: frozenset(row[0] for row in run(connection, statement, asked).all()))
 
     async def claim_deliveries(self, agents: Collection[str], limit: int, lease: timedelta, now: datetime) -> list[Delivery]:
         """See DeliveryStore."""

@@ -27,6 +27,7 @@ from angelia.model.errors import AngeliaError, Conflict, InvalidInput, StoreUnav
 T = TypeVar("T")
 Work = Callable[[Connection], T]
 BUSY_SECONDS = 2.0
+GLANCE = 0.02  # seconds that a glance may wait for a lock, of which a reader in WAL mode meets hardly any
 READERS = 4
 MOST_IN_COMMIT = 200
 _LOST = ("40001", "40P01")  # serialisation failure, deadlock: the server took everything back, and asks to try again
@@ -41,6 +42,9 @@ class SqlEngine(Protocol):
 
     async def read(self, work: Work[T]) -> T:
         """Run in a read transaction."""
+
+    async def glance(self, work: Work[T]) -> T:
+        """As `read`, for what is found in a few pages that are looked at all the time: done without waking a thread where that is dearer."""
 
     async def write(self, work: Work[T]) -> T:
         """Run in a write transaction, together with others where that is cheaper (group commit)."""
@@ -69,7 +73,7 @@ def run_among(connection: Connection, sql: str, values: Sequence[Any], kind: str
     """
     if connection.dialect.name == "sqlite":
         return connection.exec_driver_sql(sql.format(among="IN (SELECT value FROM json_each(?))"), (json.dumps(values),))
-    return connection.exec_driver_sql(sql.format(among=f"= ANY(CAST($1 AS {kind}[]))"), (values,))
+    return connection.exec_driver_sql(sql.format(among="= ANY(CAST($1 AS " + kind + "[]))"), (values,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +170,7 @@ class SqliteEngine:
             return connection
 
         pool: Any = NullPool if is_writer else QueuePool
-        sizes: dict[str, Any] = {} if is_writer else {"pool_size": READERS, "max_overflow": 0}
+        sizes: dict[str, Any] = {} if is_writer else {"pool_size": READERS + 1, "max_overflow": READERS}
         return create_engine("sqlite://", creator=creator, poolclass=pool, **sizes)
 
     async def read(self, work: Work[T]) -> T:
@@ -175,21 +179,36 @@ class SqliteEngine:
             raise StoreUnavailable("the store is closed; ask again in a few seconds")
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
 
+    async def glance(self, work: Work[T]) -> T:
+        """Here and now: to wake a reader, and to be woken, takes several times as long. Where the database is busy or ill a reader sees to it."""
+        if self._is_closed:
+            raise StoreUnavailable("the store is closed; ask again in a few seconds")
+        try:
+            return self._on_own(work, GLANCE)
+        except (DBAPIError, sqlite3.Error):
+            self._drop_own()
+            return await self.read(work)
+
     def _read(self, work: Work[T]) -> T:
         try:
-            connection: Connection | None = getattr(self._own, "connection", None)
-            if connection is None:
-                connection = self._own.connection = self._engine.connect()
-                self._reading.append(connection)
-            execute = _driver(connection).execute
-            execute("BEGIN")
-            try:
-                return work(connection)
-            finally:
-                execute("ROLLBACK")
+            return self._on_own(work, BUSY_SECONDS)
         except (DBAPIError, sqlite3.Error) as error:
             self._drop_own()
             raise _unavailable(error) from error
+
+    def _on_own(self, work: Work[T], patience: float) -> T:
+        """In a transaction on this thread's connection; a new one waits for locks so many seconds."""
+        connection: Connection | None = getattr(self._own, "connection", None)
+        if connection is None:
+            connection = self._own.connection = self._engine.connect()
+            self._reading.append(connection)
+            _driver(connection).execute(f"PRAGMA busy_timeout={int(patience * 1_000):d}")
+        execute = _driver(connection).execute
+        execute("BEGIN")
+        try:
+            return work(connection)
+        finally:
+            execute("ROLLBACK")
 
     def _drop_own(self) -> None:
         """Not trusted any more."""
@@ -340,6 +359,10 @@ class PostgresEngine:
     async def read(self, work: Work[T]) -> T:
         """Run in a transaction that is rolled back."""
         return await self._guarded(self._retried(self._read, work))
+
+    async def glance(self, work: Work[T]) -> T:
+        """As `read`: the server is another process in any case."""
+        return await self.read(work)
 
     async def _read(self, work: Work[T]) -> T:
         async with self._engine.connect() as connection:

@@ -22,10 +22,7 @@ _PAIRS = {
     "postgresql": "unnest(CAST(? AS bigint[]), CAST(? AS bigint[])) AS asked(message, person)",
     "sqlite": "(SELECT json_extract(value, '$[0]') AS message, json_extract(value, '$[1]') AS person FROM json_each(?)) AS asked",
 }
-_OF_PAIRS = {
-    dialect: f"SELECT ledger.* FROM {pairs} CROSS JOIN ledger WHERE message_id = asked.message AND person_id = asked.person"
-    for dialect, pairs in _PAIRS.items()
-}
+_OF_PAIRS = "SELECT ledger.* FROM {pairs} CROSS JOIN ledger WHERE message_id = asked.message AND person_id = asked.person"
 
 
 class LedgerMixin:
@@ -40,13 +37,14 @@ class LedgerMixin:
     async def ledger_of(self, pairs: Collection[tuple[int, int]]) -> dict[tuple[int, int], LedgerRow]:
         """See LedgerStore."""
         wanted = list(pairs)
+        statement = _OF_PAIRS.format(pairs=_PAIRS[self.engine.dialect])
 
         def work(connection: Connection) -> dict[tuple[int, int], LedgerRow]:
             found: dict[tuple[int, int], LedgerRow] = {}
             for start in range(0, len(wanted), 2_000):
                 some = wanted[start : start + 2_000]
                 asked = tuple(map(list, zip(*some, strict=True))) if self.engine.dialect == "postgresql" else (json.dumps(some),)
-                for row in run(connection, _OF_PAIRS[self.engine.dialect], asked):
+                for row in run(connection, statement, asked):
                     found[row.message_id, row.person_id] = _row(row)
             return found
 

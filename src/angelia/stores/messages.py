@@ -146,7 +146,7 @@ class MessagesMixin:
             claimed = run(connection, statement, (until_us, now_us, limit)).all()
             return [ClaimedMessage(shape.message_from(row), row[4], row[5]) for row in sorted(claimed, key=lambda row: row[0])]
 
-        if not await self.engine.read(lambda connection: _any_unplanned(connection, now_us)):
+        if not await self.engine.glance(lambda connection: _any_unplanned(connection, now_us)):
             return []
         return await self.engine.write(work)
 

@@ -108,12 +108,13 @@ class PeopleMixin:
         """See PersonStore."""
 
         def work(connection: Connection) -> tuple[int, list[int]]:
-            newest = run(connection, "SELECT value FROM counters WHERE name = 'people'").scalar() or 0
-            if sequence < 0 or newest == sequence:
-                return newest, []
+            newest = _newest(connection)
             changed = connection.scalars(select(persons.c.id).where(persons.c.changed_seq > sequence))
             return newest, list(changed)
 
+        newest = await self.engine.glance(_newest)
+        if sequence < 0 or newest == sequence:
+            return newest, []
         return await self.engine.read(work)
 
     async def wants(self, login: str) -> tuple[Document, int]:
@@ -195,6 +196,11 @@ class PeopleMixin:
         statement = select(user_types).where(user_types.c.person_id == person_id).order_by(user_types.c.type)
         found = await self.engine.read(lambda connection: connection.execute(statement).all())
         return [(row.type, from_us(row.first_us), from_us(row.last_us), row.messages) for row in found]
+
+
+def _newest(connection: Connection) -> int:
+    newest: int | None = run(connection, "SELECT value FROM counters WHERE name = 'people'").scalar()
+    return newest or 0
 
 
 def _profiles(connection: Connection, ids: Sequence[int]) -> list[ProfileRow]:
