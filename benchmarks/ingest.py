@@ -16,6 +16,7 @@ import uvloop
 
 from angelia import telemetry
 from angelia.house import House
+from angelia.serving import sweep_seldom
 from angelia.settings import load
 from angelia.stores.sql import upgrade
 from angelia.wire.asgi import body_of, headers_of, respond
@@ -34,10 +35,12 @@ def serve(port: int, folder: str, database: str, is_bare: bool) -> None:
     async def run() -> None:
         telemetry.configure_logs("json", "error")
         if is_bare:
+            sweep_seldom()
             await uvicorn.Server(config(bare)).serve()
             return
         overrides = {"house": {"data_dir": folder, "database": database}, "web": {"open_posting": True}}
         async with House.open(load(environment={}, overrides=overrides)) as house:
+            sweep_seldom()
             await uvicorn.Server(config(house.app())).serve()
 
     def config(app):

@@ -77,7 +77,7 @@ class Connection:
     async def post(self, messages: list[dict[str, object]]) -> int:
         """Send; when the answer was there, in monotonic nanoseconds."""
         body = json.dumps(messages[0] if len(messages) == 1 else messages).encode()
-        head = b"POST /api/v1/messages HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+        head = b"POST /api/v1/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
         self.writer.write(head + body)
         answer = await self.reader.readuntil(b"\r\n\r\n")
         assert b" 201 " in answer[:20], answer

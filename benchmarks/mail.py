@@ -25,6 +25,7 @@ from angelia.model.delivery import Delivery, Sent, State
 from angelia.model.message import Message
 from angelia.model.person import Address, AddressState, Person
 from angelia.rendering.render import footer_of, render_message
+from angelia.serving import sweep_seldom
 from angelia.settings import load
 from angelia.stores.sql import upgrade
 from angelia_testing.peers.process import free_port
@@ -69,6 +70,7 @@ async def relayed(port: int) -> tuple[float, float]:
         settings = load(environment={}, overrides={"house": {"data_dir": folder}, "agents": {"mail": mail}})
         await asyncio.to_thread(upgrade, settings.database)
         async with House.open(settings) as house:
+            sweep_seldom()
             await house.store.put_site({"preferences": {"*": {"mail": "now"}}, "hourly_cap": 100_000})
             for number in range(PEOPLE):
                 person = await house.store.put_person(Person(person_id=0, login=f"p{number}", time_zone="Europe/Berlin"))

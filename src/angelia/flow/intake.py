@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import repeat
 
 from angelia import telemetry
 from angelia.flow.announcer import Announcer
@@ -36,8 +37,11 @@ class Intake:
         self._last_id = next_id(self._clock_us(), self._last_id, self._node)
         return self._last_id
 
-    def _new_ids(self, now_us: int, count: int) -> range:
-        """So many ids at once, from one look at the clock: a batch takes the next microseconds."""
+    def new_ids(self, count: int) -> range:
+        """So many at once, from one look at the clock: they take the next microseconds."""
+        return self._ids_from(self._clock_us(), count)
+
+    def _ids_from(self, now_us: int, count: int) -> range:
         first = next_id(now_us, self._last_id, self._node)
         self._last_id = first + (count - 1) * ID_STEP
         return range(first, self._last_id + 1, ID_STEP)
@@ -52,12 +56,12 @@ class Intake:
             raise StoreUnavailable("the hub is stopping; send again in a few seconds")
         if self._waiting + len(drafts) > MOST_WAITING:
             raise StoreUnavailable("too much is waiting to be stored; send again in a few seconds", retry_after=2)
+        if not drafts:
+            return []
         now_us = self._clock_us()
-        ids = self._new_ids(now_us, len(drafts))
-        rows = [
-            NewMessage(message_id, source, draft.type, now_us, draft.payload, draft.idempotency_key, draft.fingerprint)
-            for message_id, draft in zip(ids, drafts, strict=True)
-        ]
+        ids = self._ids_from(now_us, len(drafts))
+        types, payloads, keys, fingerprints = zip(*drafts, strict=True)  # by columns: half the time of row by row
+        rows = list(map(NewMessage._make, zip(ids, repeat(source), types, repeat(now_us), payloads, keys, fingerprints)))
         self._waiting += len(rows)
         try:
             receipts = await self._store.add_messages(rows)

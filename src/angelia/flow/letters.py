@@ -1,5 +1,6 @@
 """Claimed deliveries -> letters: content, person, address and reasons read in bulk; what is no longer wanted is withheld."""
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -51,13 +52,13 @@ class Letters:
 
     async def write(self, deliveries: Sequence[Delivery], now: datetime) -> list[Letter | Withheld]:
         """One letter a delivery, in order, or why there is none."""
-        await self._people.refresh()
         pairs: set[Pair] = {(d.message_id, d.person_id) for d in deliveries if d.message_id is not None}
-        messages = await self._store.messages({message_id for message_id, _ in pairs}) if pairs else {}
-        ledger = await self._store.ledger_of(pairs) if pairs else {}
-        seen = await self._seen(pairs, messages, now)
         digest_ids = {d.digest_id for d in deliveries if d.digest_id is not None and d.message_id is None}
-        digests = await self._store.digests(digest_ids) if digest_ids else {}
+        # All at once: each is a way to another thread or machine and back, and a letter waits for all of them.
+        _, messages, ledger, digests = await asyncio.gather(
+            self._people.refresh(), self._messages(pairs), self._ledger(pairs), self._digests(digest_ids)
+        )
+        seen = await self._seen(pairs, messages, now)
         profiles = await self._people.profiles({delivery.person_id for delivery in deliveries})
         letters: list[Letter | Withheld] = []
         for delivery in deliveries:
@@ -72,6 +73,15 @@ class Letters:
                 row = ledger.get((delivery.message_id, delivery.person_id))
                 letters.append(self._of_message(delivery, known, messages.get(delivery.message_id), row, now))
         return await self._joined(letters)
+
+    async def _messages(self, pairs: Collection[Pair]) -> dict[int, Message]:
+        return await self._store.messages({message_id for message_id, _ in pairs}) if pairs else {}
+
+    async def _ledger(self, pairs: Collection[Pair]) -> dict[Pair, LedgerRow]:
+        return await self._store.ledger_of(pairs) if pairs else {}
+
+    async def _digests(self, digest_ids: Collection[int]) -> dict[int, NewDigest]:
+        return await self._store.digests(digest_ids) if digest_ids else {}
 
     async def _joined(self, letters: list[Letter | Withheld]) -> list[Letter | Withheld]:
         """With their threads, and with what they replace, where their agent can do something with it."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from angelia import telemetry
 from angelia.flow.voice import OverflowNotice
@@ -13,18 +14,20 @@ from angelia.model.preference import Site
 from angelia.planning.escalation import chain_for
 from angelia.planning.flood import Caps, Fold, Overflow, judge
 from angelia.planning.resolve import Decision, Profile, Resolution, Verdict
-from angelia.store import FloodMark, LedgerRow, NewEscalation, Plan, RepeatMark
+from angelia.store import Copies, FloodMark, LedgerRow, NewEscalation, Plan, RepeatMark, Shared
 
 OVERFLOW = "overflow"
 """The schedule of digests that take what is over the hourly cap."""
+
+MANY = 20
+"""Candidates of one message from which it is worth to look who is decided for alike."""
 
 Pair = tuple[int, str]
 Key = tuple[int, str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Candidacy:
-    """One candidate of one message, resolved."""
+class Candidacy(NamedTuple):
+    """One candidate of one message, resolved. A named tuple: of a large audience there are thousands."""
 
     message: Message
     profile: Profile
@@ -57,13 +60,30 @@ class Patience:
     agents: frozenset[str] = frozenset()
 
 
+class _Ways(NamedTuple):
+    """What a resolution asks of each who has it: agents that are judged by what she got before, decisions that need an address of hers."""
+
+    judged: tuple[str, ...]
+    addressed: tuple[Decision, ...]
+
+
+@dataclass(slots=True)
+class _Group:
+    """Candidates with one resolution who differ in their addresses only; for each the ids of those, as `_Ways.addressed` asks for them."""
+
+    first: Candidacy
+    person_ids: list[int] = field(default_factory=list)
+    address_ids: list[tuple[int | None, ...]] = field(default_factory=list)
+
+
 class Outbox:
     """Fills the plans of one turn. In memory only: what it counts is written with the plans, in the same transaction."""
 
-    def __init__(self, site: Site, new_id: Callable[[], int], now: datetime, patience: Patience | None = None) -> None:
+    def __init__(self, site: Site, new_ids: Callable[[int], Sequence[int]], now: datetime, patience: Patience | None = None) -> None:
         self._patience = patience or Patience()
         self._site = site
-        self._new_id = new_id
+        self._new_ids = new_ids
+        self._ways: dict[int, tuple[Resolution, _Ways]] = {}  # by identity: those who are decided for alike have one resolution
         self._now = now
         self._caps = Caps(per_hour=site.hourly_cap)
         self._flood: dict[Pair, FloodMark] = {}
@@ -85,12 +105,20 @@ class Outbox:
         keys: set[Key] = set()
         for chunk in chunks:
             for candidacy in chunk.candidacies:
-                for decision in candidacy.resolution.decisions:
-                    if decision.verdict is Verdict.NOW and decision.agent not in self._site.pull:
-                        pairs.add((candidacy.person_id, decision.agent))
-                        if chunk.message.collapse_key:
-                            keys.add((candidacy.person_id, decision.agent, chunk.message.collapse_key))
+                for agent in self._ways_of(candidacy.resolution).judged:
+                    pairs.add((candidacy.person_id, agent))
+                    if chunk.message.collapse_key:
+                        keys.add((candidacy.person_id, agent, chunk.message.collapse_key))
         return pairs, keys
+
+    def _ways_of(self, resolution: Resolution) -> _Ways:
+        known = self._ways.get(id(resolution))
+        if known is not None:
+            return known[1]
+        pushed = [one for one in resolution.decisions if one.verdict.is_delivery and one.agent not in self._site.pull]
+        ways = _Ways(tuple(one.agent for one in pushed if one.verdict is Verdict.NOW), tuple(pushed))
+        self._ways[id(resolution)] = resolution, ways
+        return ways
 
     def plans(self, chunks: Iterable[Chunk], flood: Mapping[Pair, FloodMark], repeats: Mapping[Key, RepeatMark]) -> list[Plan]:
         """One plan a chunk, in order."""
@@ -103,16 +131,60 @@ class Outbox:
         deliveries: list[Delivery] = []
         if chunk.unknown:
             ledger.append(LedgerRow(chunk.message.message_id, 0, chunk.unknown, (), self._now))
-        for candidacy in chunk.candidacies:
+        alone, groups = self._grouped(chunk.candidacies)
+        for candidacy in alone:
             resolution = candidacy.resolution
-            decisions = tuple([self._settled(candidacy, decision, deliveries) for decision in resolution.decisions])
-            if decisions == resolution.decisions:
-                decisions = resolution.decisions  # one tuple for all who are decided for alike: it is written as text once
+            decisions = self._all_settled(candidacy, deliveries)
             ledger.append(LedgerRow(chunk.message.message_id, candidacy.person_id, resolution.because, decisions, self._now))
-            chain = chain_for(chunk.message, candidacy.profile.wants, self._site)
-            if chain is not None and candidacy.profile.person.group is None and any(map(_is_for_her, decisions)):
-                escalations.append(NewEscalation(chunk.message.message_id, candidacy.person_id, chain, self._now + chain.after))
-        return Plan(chunk.message, chunk.fence, ledger, deliveries, chunk.is_complete, chunk.is_filled, escalations)
+            escalations += self._escalations(candidacy, decisions, [candidacy.person_id])
+        shared = [self._shared(group, escalations) for group in groups]
+        return Plan(chunk.message, chunk.fence, ledger, deliveries, chunk.is_complete, chunk.is_filled, escalations, shared)
+
+    def _grouped(self, candidacies: Sequence[Candidacy]) -> tuple[Sequence[Candidacy], list[_Group]]:
+        """Those to settle one by one, and those of a large audience who can be settled together."""
+        if len(candidacies) < MANY:
+            return candidacies, []
+        alone: list[Candidacy] = []
+        groups: dict[tuple[int, tuple[bool, ...]], _Group] = {}
+        for candidacy in candidacies:
+            ways = self._ways_of(candidacy.resolution)
+            if ways.judged:
+                alone.append(candidacy)
+                continue
+            # Not `address_id_of` for one without any: most of a large audience may be without.
+            own = tuple([address_id_of(candidacy.addresses, one, ()) if candidacy.addresses else None for one in ways.addressed])
+            key = id(candidacy.resolution), tuple([one is None for one in own])
+            group = groups.get(key)
+            if group is None:
+                group = groups[key] = _Group(candidacy)
+            group.person_ids.append(candidacy.profile.person.person_id)
+            group.address_ids.append(own)
+        return alone, list(groups.values())
+
+    def _shared(self, group: _Group, escalations: list[NewEscalation]) -> Shared:
+        """As the first is settled, so are all; what is counted for her counts for each."""
+        counts, self._counts = self._counts, {}
+        deliveries: list[Delivery] = []
+        decisions = self._all_settled(group.first, deliveries)
+        many = len(group.person_ids)
+        for key, number in self._counts.items():
+            counts[key] = counts.get(key, 0) + number * many
+        self._counts = counts
+        columns = iter([[one or 0 for one in column] for column in zip(*group.address_ids, strict=True) if column[0] is not None])
+        copies = [Copies(one, self._new_ids(many), [0] * many if one.agent in self._site.pull else next(columns)) for one in deliveries]
+        escalations += self._escalations(group.first, decisions, group.person_ids)
+        return Shared(group.person_ids, group.first.resolution.because, decisions, copies)
+
+    def _all_settled(self, candidacy: Candidacy, deliveries: list[Delivery]) -> tuple[Decision, ...]:
+        known = candidacy.resolution.decisions
+        decisions = tuple([self._settled(candidacy, decision, deliveries) for decision in known])
+        return known if decisions == known else decisions  # one tuple for all who are decided for alike: it is written as text once
+
+    def _escalations(self, candidacy: Candidacy, decisions: Sequence[Decision], person_ids: Iterable[int]) -> list[NewEscalation]:
+        chain = chain_for(candidacy.message, candidacy.profile.wants, self._site)
+        if chain is None or candidacy.profile.person.group is not None or not any(map(_is_for_her, decisions)):
+            return []
+        return [NewEscalation(candidacy.message.message_id, person_id, chain, self._now + chain.after) for person_id in person_ids]
 
     def _settled(self, candidacy: Candidacy, decision: Decision, deliveries: list[Delivery]) -> Decision:
         """The decision as it stands after addresses, repeats and floods; its delivery, if there is one, joins the others."""
@@ -130,7 +202,7 @@ class Outbox:
         is_over = state.is_final
         deliveries.append(
             Delivery(
-                delivery_id=self._new_id(),
+                delivery_id=self._new_ids(1)[0],
                 person_id=candidacy.person_id,
                 agent=decision.agent,
                 address_id=address_id or 0,

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iter
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from angelia import telemetry, tracing
 from angelia.directory import Directory, Failed, Members
@@ -20,6 +20,7 @@ from angelia.planning.defaults import filled
 from angelia.planning.resolve import Alike, Profile, Resolution, Standing
 from angelia.store import ClaimedMessage, Store
 
+T = TypeVar("T")
 BATCH = 500
 LEASE = timedelta(seconds=30)
 CHUNK = 1_000  # candidates in one transaction: bounds memory, the time that a write takes, and how long the loop decides without a pause
@@ -59,7 +60,7 @@ class Planner:
         self._store = store
         self._people = people
         self._directory = directory
-        self._new_id = intake.new_id
+        self._new_ids = intake.new_ids
         self._speak = Voice(intake.accept).overflow
         self._wake = wake
 
@@ -104,19 +105,17 @@ class Planner:
     async def _facts(self, messages: Sequence[Message]) -> _Facts:
         names = {recipient.principal for message in messages for recipient in message.recipients}
         groups = {name[6:] for name in names if name.startswith("group:")}
-        facts = _Facts(
-            await self._store.person_ids(names) if names else {},
-            await self._store.group_members(groups) if groups else {},
+        refs = sorted({message.object for message in messages if message.object})
+        ids, members, followed, answers = await asyncio.gather(  # all at once: a source that is slow holds a turn up once, not once an object
+            self._store.person_ids(names) if names else _nothing({}),
+            self._store.group_members(groups) if groups else _nothing({}),
+            self._store.followed(refs) if refs else _nothing(frozenset()),
+            asyncio.gather(*(self._directory.relations(ref) for ref in refs)),
         )
+        facts = _Facts(ids, members, followed=followed, relations=dict(zip(refs, answers, strict=True)))
         if groups:
             known = await self._people.profiles([key for name, key in facts.ids.items() if name.startswith("group:")])
             facts.group_agents = group_agents(profile for profile, _ in known.values())
-        refs = {message.object for message in messages if message.object}
-        if refs:
-            facts.followed = await self._store.followed(refs)
-            asked = sorted(refs)  # all at once: a source that is slow holds a turn up once, not once an object
-            answers = await asyncio.gather(*(self._directory.relations(ref) for ref in asked))
-            facts.relations = dict(zip(asked, answers, strict=True))
         return facts
 
     async def _plan(self, item: ClaimedMessage, facts: _Facts, now: datetime) -> Chunk | None:
@@ -172,10 +171,15 @@ class Planner:
 
     async def _decide(self, message: Message, person_ids: Collection[int], members: Members, facts: _Facts, decide: Alike) -> list[Candidacy]:
         candidacies = []
+        site_falls_back = bool(self._people.site.fallback)
+        # Who stands alike is told alike, without a look at each: a large audience mostly follows, and has no part in it.
+        same = _STANDS_BY if message.readers is None and not members.by_role and not facts.group_agents else None
         for profile, addresses in (await self._people.profiles(person_ids)).values():
-            standing = standing_of(message, profile, roles_of(profile.person.person_id, members), facts.group_agents)
+            standing = same or standing_of(message, profile, roles_of(profile.person.person_id, members), facts.group_agents)
             resolution = decide(profile, standing)
-            if resolution is not None and (profile.wants.fallback or self._people.site.fallback) and (lost := _lost(resolution, addresses)):
+            if resolution is None:
+                continue
+            if (site_falls_back or profile.wants.fallback) and (lost := _lost(resolution, addresses)):
                 resolution = decide(replace(profile, reachable=profile.reachable - lost, kind=0), standing)
             if resolution is not None:
                 candidacies.append(Candidacy(message, profile, addresses, resolution))
@@ -184,7 +188,7 @@ class Planner:
     async def _record(self, chunks: Sequence[Chunk], now: datetime) -> None:
         if not chunks:
             return
-        outbox = Outbox(self._people.site, self._new_id, now, self._patience)
+        outbox = Outbox(self._people.site, self._new_ids, now, self._patience)
         flood, repeats = await self._store.flood_marks(*outbox.needs(chunks))
         plans = outbox.plans(chunks, flood, repeats)
         await self._store.record_plans(plans, outbox.flood_marks, outbox.repeat_marks, now)
@@ -194,6 +198,11 @@ class Planner:
             self._wake()
         if outbox.notices:
             await self._speak(outbox.notices)
+
+
+async def _nothing(empty: T) -> T:
+    """What is known where nothing was asked."""
+    return empty
 
 
 class _Ahead:
@@ -239,6 +248,7 @@ def _lost(resolution: Resolution, addresses: Collection[Address]) -> frozenset[s
 
 _NOBODY = Members({})
 _NO_ROLES: frozenset[str] = frozenset()
+_STANDS_BY = Standing()
 
 
 def roles_of(person_id: int, members: Members) -> frozenset[str]:

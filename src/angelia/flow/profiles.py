@@ -1,5 +1,6 @@
 """What the planner knows of people between two reads: profiles, the site, and the index that finds whose rules may match."""
 
+import asyncio
 import json
 from collections.abc import Collection, Iterable
 from dataclasses import replace
@@ -43,11 +44,11 @@ class People:
 
     async def refresh(self) -> None:
         """Forget who changed; read the site again if it did."""
-        document, version = await self._store.site()
+        is_first = self._sequence < 0
+        (document, version), (sequence, changed) = await asyncio.gather(self._store.site(), self._store.people_changed_since(self._sequence))
         if version != self._site_version:
             self._site, self._site_version = replace(parse_site(document), editing=self.editing), version
-        is_first = self._sequence < 0
-        self._sequence, changed = await self._store.people_changed_since(self._sequence)
+        self._sequence = sequence
         if is_first:
             async for rows in self._store.rule_rows():
                 self._add_rules(rows)

@@ -82,10 +82,12 @@ class Relay:
         """Claim as many as there is room for, and start their tries; outcomes are recorded as they come, and wake us where more may wait."""
         await self._look()
         lanes = [lane for name, lane in self._lanes.items() if name not in self._paused]
+        asked = {lane.agent.name: lane for lane in lanes if lane.room}
+        due = await self._store.due_agents(asked, now) if asked else frozenset()
         # All at once: their transactions are committed together.
-        claims = await asyncio.gather(*(self._claim(lane, now) for lane in lanes if lane.room), return_exceptions=True)
+        claims = await asyncio.gather(*(self._claim(asked[name], now) for name in sorted(due)), return_exceptions=True)
         for lane in lanes:
-            lane.has_more = lane.has_more or not lane.room
+            lane.has_more = (lane.has_more and (lane.agent.name not in asked or lane.agent.name in due)) or not lane.room
         for claim in claims:
             if isinstance(claim, BaseException):
                 raise claim

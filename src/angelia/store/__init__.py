@@ -21,7 +21,7 @@ from angelia.store.experiments import Chore, ExperimentStore, TakenTransition
 from angelia.store.inbox import InboxGroup, InboxItem, InboxPage, InboxQuery, InboxStore
 from angelia.store.jobs import AddedJob, ClaimedJob, JobQuery, JobStore, Joined
 from angelia.store.ledger import LedgerRow, LedgerStore, RuleHits
-from angelia.store.messages import ClaimedMessage, FloodMark, MessageStore, NewMessage, ParkedMessage, Plan, RepeatMark
+from angelia.store.messages import ClaimedMessage, Copies, FloodMark, MessageStore, NewMessage, ParkedMessage, Plan, RepeatMark, Shared
 from angelia.store.operation import AdministrationStore, OperationsStore, StatisticsStore, TemplateStore, TemplateVersion, Traffic
 from angelia.store.people import PersonStore, ProfileRow, RuleRow
 from angelia.store.requests import RequestStore, TaskRequest
@@ -38,6 +38,7 @@ __all__ = [
     "Chore",
     "ClaimedJob",
     "ClaimedMessage",
+    "Copies",
     "DeliveryStore",
     "Document",
     "DueEscalation",
@@ -74,6 +75,7 @@ __all__ = [
     "RuleRow",
     "Session",
     "Settlement",
+    "Shared",
     "SignInStore",
     "SiteStore",
     "Slot",

@@ -99,6 +99,9 @@ class Backlog:
 class DeliveryStore(Protocol):
     """Deliveries from plan to end."""
 
+    async def due_agents(self, agents: Collection[str], now: datetime) -> frozenset[str]:
+        """Which of these have something due. One question for all, so that a claim is made, and a writer troubled, where it finds something."""
+
     async def claim_deliveries(self, agents: Collection[str], limit: int, lease: timedelta, now: datetime) -> list[Delivery]:
         """Due ones of these agents, urgent ones first, then oldest due first.
 

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 from angelia.inlet import Receipt
 from angelia.model.delivery import Delivery
 from angelia.model.message import Message
+from angelia.planning.resolve import Decision
 from angelia.store.escalations import NewEscalation
 from angelia.store.ledger import LedgerRow
 
@@ -54,10 +55,30 @@ class RepeatMark:
 
 
 @dataclass(frozen=True, slots=True)
+class Copies:
+    """The same delivery for many: each has its own id, person and address, in the order of the persons; all else is as in `one`."""
+
+    one: Delivery
+    delivery_ids: Sequence[int]
+    address_ids: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What is decided alike for many persons: a row of the ledger for each, and their deliveries."""
+
+    person_ids: Sequence[int]
+    because: tuple[str, ...]
+    decisions: tuple[Decision, ...]
+    copies: Sequence[Copies] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What a planner records for one claimed message. With `is_complete` False it is one chunk of several (many recipients).
 
     `is_filled`: its type said what the sender did not; the message is stored anew as it now is, so that all who read it see the same.
+    `shared` stands beside `ledger` and `deliveries`, and says of many persons at once what these say one by one.
     """
 
     message: Message
@@ -67,6 +88,7 @@ class Plan:
     is_complete: bool = True
     is_filled: bool = False
     escalations: Sequence[NewEscalation] = ()
+    shared: Sequence[Shared] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Two engines for one code: plain functions over a SQLAlchemy connection, run where the database wants them."""
 
 import asyncio
+import json
 import queue
 import random
 import sqlite3
@@ -26,6 +27,7 @@ from angelia.model.errors import AngeliaError, Conflict, InvalidInput, StoreUnav
 T = TypeVar("T")
 Work = Callable[[Connection], T]
 BUSY_SECONDS = 2.0
+GLANCE = 0.02  # seconds that a glance may wait for a lock, of which a reader in WAL mode meets hardly any
 READERS = 4
 MOST_IN_COMMIT = 200
 _LOST = ("40001", "40P01")  # serialisation failure, deadlock: the server took everything back, and asks to try again
@@ -40,6 +42,9 @@ class SqlEngine(Protocol):
 
     async def read(self, work: Work[T]) -> T:
         """Run in a read transaction."""
+
+    async def glance(self, work: Work[T]) -> T:
+        """As `read`, for what is found in a few pages that are looked at all the time: done without waking a thread where that is dearer."""
 
     async def write(self, work: Work[T]) -> T:
         """Run in a write transaction, together with others where that is cheaper (group commit)."""
@@ -59,6 +64,16 @@ def run(connection: Connection, sql: str, parameters: Any = ()) -> Any:
     """Run our SQL through the driver: a tuple for one statement, a list of tuples for many in one go."""
     statement = sql if connection.dialect.name == "sqlite" else numbered(sql)
     return connection.exec_driver_sql(statement, parameters or None)
+
+
+def run_among(connection: Connection, sql: str, values: Sequence[Any], kind: str) -> Any:
+    """Run our SQL, in which `{among}` stands after a column for "is one of these values"; `kind` is their PostgreSQL type.
+
+    One parameter for all values: the text stays the same, and SQLAlchemy, which makes and compares an expression for each, is not asked.
+    """
+    if connection.dialect.name == "sqlite":
+        return connection.exec_driver_sql(sql.format(among="IN (SELECT value FROM json_each(?))"), (json.dumps(values),))
+    return connection.exec_driver_sql(sql.format(among="= ANY(CAST($1 AS " + kind + "[]))"), (values,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +151,9 @@ class SqliteEngine:
         self._jobs: queue.SimpleQueue[tuple[Work[Any], asyncio.Future[Any], asyncio.AbstractEventLoop] | None] = queue.SimpleQueue()
         # The writer asks for the interpreter's lock at each statement: with 5 ms, Python's default, a busy loop makes it wait too long.
         sys.setswitchinterval(min(sys.getswitchinterval(), 0.001))
+        # Each reader keeps its connection: to take it from a pool and give it back costs as much as a small read.
+        self._own = threading.local()
+        self._reading: list[Connection] = []
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
         self._engine = self._connect(is_writer=False)
         self._writer_engine = self._connect(is_writer=True)
@@ -152,7 +170,7 @@ class SqliteEngine:
             return connection
 
         pool: Any = NullPool if is_writer else QueuePool
-        sizes: dict[str, Any] = {} if is_writer else {"pool_size": READERS, "max_overflow": 0}
+        sizes: dict[str, Any] = {} if is_writer else {"pool_size": READERS + 1, "max_overflow": READERS}
         return create_engine("sqlite://", creator=creator, poolclass=pool, **sizes)
 
     async def read(self, work: Work[T]) -> T:
@@ -161,16 +179,44 @@ class SqliteEngine:
             raise StoreUnavailable("the store is closed; ask again in a few seconds")
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
 
+    async def glance(self, work: Work[T]) -> T:
+        """Here and now: to wake a reader, and to be woken, takes several times as long. Where the database is busy or ill a reader sees to it."""
+        if self._is_closed:
+            raise StoreUnavailable("the store is closed; ask again in a few seconds")
+        try:
+            return self._on_own(work, GLANCE)
+        except (DBAPIError, sqlite3.Error):
+            self._drop_own()
+            return await self.read(work)
+
     def _read(self, work: Work[T]) -> T:
         try:
-            with self._engine.connect() as connection:
-                run(connection, "BEGIN")
-                try:
-                    return work(connection)
-                finally:
-                    run(connection, "ROLLBACK")
+            return self._on_own(work, BUSY_SECONDS)
         except (DBAPIError, sqlite3.Error) as error:
+            self._drop_own()
             raise _unavailable(error) from error
+
+    def _on_own(self, work: Work[T], patience: float) -> T:
+        """In a transaction on this thread's connection; a new one waits for locks so many seconds."""
+        connection: Connection | None = getattr(self._own, "connection", None)
+        if connection is None:
+            connection = self._own.connection = self._engine.connect()
+            self._reading.append(connection)
+            _driver(connection).execute(f"PRAGMA busy_timeout={int(patience * 1_000):d}")
+        execute = _driver(connection).execute
+        execute("BEGIN")
+        try:
+            return work(connection)
+        finally:
+            execute("ROLLBACK")
+
+    def _drop_own(self) -> None:
+        """Not trusted any more."""
+        connection = getattr(self._own, "connection", None)
+        if connection is not None:
+            self._own.connection = None
+            self._reading.remove(connection)
+            _discard(connection)
 
     async def write(self, work: Work[T]) -> T:
         """Queue for the writer thread; returns after its COMMIT."""
@@ -210,6 +256,8 @@ class SqliteEngine:
         self._jobs.put(None)
         await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
         self._readers.shutdown()
+        for connection in self._reading:
+            connection.close()
         self._engine.dispose()
         self._writer_engine.dispose()
 
@@ -311,6 +359,10 @@ class PostgresEngine:
     async def read(self, work: Work[T]) -> T:
         """Run in a transaction that is rolled back."""
         return await self._guarded(self._retried(self._read, work))
+
+    async def glance(self, work: Work[T]) -> T:
+        """As `read`: the server is another process in any case."""
+        return await self.read(work)
 
     async def _read(self, work: Work[T]) -> T:
         async with self._engine.connect() as connection:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select
 
 from angelia.model.delivery import Delivery
 from angelia.model.message import Message
@@ -14,9 +14,15 @@ from angelia.model.moments import first_id, from_us
 from angelia.planning.estimate import Count
 from angelia.store import LedgerRow, RuleHits
 from angelia.stores import rows as shape
-from angelia.stores.engine import SqlEngine
+from angelia.stores.engine import SqlEngine, run
 from angelia.stores.messages import below
 from angelia.stores.tables import deliveries, ledger, messages
+
+_PAIRS = {
+    "postgresql": "unnest(CAST(? AS bigint[]), CAST(? AS bigint[])) AS asked(message, person)",
+    "sqlite": "(SELECT json_extract(value, '$[0]') AS message, json_extract(value, '$[1]') AS person FROM json_each(?)) AS asked",
+}
+_OF_PAIRS = "SELECT ledger.* FROM {pairs} CROSS JOIN ledger WHERE message_id = asked.message AND person_id = asked.person"
 
 
 class LedgerMixin:
@@ -31,12 +37,14 @@ class LedgerMixin:
     async def ledger_of(self, pairs: Collection[tuple[int, int]]) -> dict[tuple[int, int], LedgerRow]:
         """See LedgerStore."""
         wanted = list(pairs)
+        statement = _OF_PAIRS.format(pairs=_PAIRS[self.engine.dialect])
 
         def work(connection: Connection) -> dict[tuple[int, int], LedgerRow]:
             found: dict[tuple[int, int], LedgerRow] = {}
             for start in range(0, len(wanted), 2_000):
-                condition = tuple_(ledger.c.message_id, ledger.c.person_id).in_(wanted[start : start + 2_000])
-                for row in connection.execute(select(ledger).where(condition)):
+                some = wanted[start : start + 2_000]
+                asked = tuple(map(list, zip(*some, strict=True))) if self.engine.dialect == "postgresql" else (json.dumps(some),)
+                for row in run(connection, statement, asked):
                     found[row.message_id, row.person_id] = _row(row)
             return found
 

@@ -1,9 +1,11 @@
 """Messages in SQL: group commit, claims, plans."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from itertools import chain
+from itertools import chain, repeat
+from operator import itemgetter
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select, update
 
@@ -14,9 +16,9 @@ from angelia.model.moments import from_us, to_us
 from angelia.model.payload import payload_of
 from angelia.store import ClaimedMessage, FloodMark, NewMessage, ParkedMessage, Plan, RepeatMark
 from angelia.stores import rows as shape
-from angelia.stores.engine import Insert, SqlEngine, run
+from angelia.stores.engine import Insert, SqlEngine, run, run_among
 from angelia.stores.escalations import begin
-from angelia.stores.tables import ACCEPTED, PARKED, PLANNED, flood_marks, ledger, messages, repeat_marks
+from angelia.stores.tables import ACCEPTED, PARKED, PLANNED, ledger, messages, repeat_marks
 
 _Waiting = tuple[Sequence[NewMessage], "asyncio.Future[list[Receipt]]"]
 
@@ -27,6 +29,7 @@ _INSERT = Insert(
     },
 )  # fmt: skip
 """Its columns stand as the fields of a NewMessage do: one is a row as it is."""
+_ID = itemgetter(0)
 _LOCK_KEYS = (
     "SELECT count(pg_advisory_xact_lock(lock)) FROM (SELECT DISTINCT hashtextextended(name, 0) & 255 AS lock "
     "FROM unnest(CAST(? AS text[])) AS names(name) ORDER BY 1) AS locks"
@@ -127,7 +130,7 @@ class MessagesMixin:
             run(connection, _NEW_TYPE, [(key, now_us, now_us) for key in sorted(fresh)])
         if new:
             _INSERT(connection, new)
-        return receipts if receipts is not None else [Receipt(row.message_id, Taken.NEW) for row in rows]
+        return receipts if receipts is not None else list(map(Receipt._make, zip(map(_ID, rows), repeat(Taken.NEW))))
 
     async def claim_messages(self, limit: int, lease: timedelta, now: datetime) -> list[ClaimedMessage]:
         """See MessageStore."""
@@ -143,7 +146,7 @@ class MessagesMixin:
             claimed = run(connection, statement, (until_us, now_us, limit)).all()
             return [ClaimedMessage(shape.message_from(row), row[4], row[5]) for row in sorted(claimed, key=lambda row: row[0])]
 
-        if not await self.engine.read(lambda connection: _any_unplanned(connection, now_us)):
+        if not await self.engine.glance(lambda connection: _any_unplanned(connection, now_us)):
             return []
         return await self.engine.write(work)
 
@@ -197,7 +200,7 @@ class MessagesMixin:
         def work(connection: Connection) -> dict[int, Message]:
             found: dict[int, Message] = {}
             for ids in shape.chunks(message_ids):
-                rows = connection.execute(select(*shape.MESSAGE_COLUMNS).where(messages.c.id.in_(ids)))
+                rows = run_among(connection, "SELECT id, source, received_us, payload FROM messages WHERE id {among}", ids, "bigint")
                 found.update({row[0]: shape.message_from(row) for row in rows})
             return found
 
@@ -268,6 +271,8 @@ def _record(connection: Connection, plans: Sequence[Plan], flood: Sequence[Flood
     now_us = to_us(now)
     _LEDGER(connection, _ledger_values(valid, now_us))
     values = [shape.delivery_values(delivery) for plan in valid for delivery in plan.deliveries]
+    for copies, person_ids in ((copies, shared.person_ids) for plan in valid for shared in plan.shared for copies in shared.copies):
+        values += shape.copied_values(copies, person_ids)
     shape.INSERT_DELIVERIES(connection, values)
     begin(connection, chain.from_iterable(plan.escalations for plan in valid))
     _see(connection, valid, now_us)
@@ -288,6 +293,10 @@ def _ledger_values(plans: Sequence[Plan], now_us: int) -> list[tuple[object, ...
     """Rows for `_LEDGER`. The followers of one thing are mostly decided for alike: equal decisions are written as text once."""
     texts: dict[int, str] = {}  # by identity: the plans hold them, and to compare is dearer than to write once more
     values: list[tuple[object, ...]] = []
+    for plan in plans:
+        for shared in plan.shared:
+            same = "\n".join(shared.because), shape.decisions_text(shared.decisions), now_us
+            values += zip(repeat(plan.message.message_id), shared.person_ids, *map(repeat, same), strict=False)
     for row in chain.from_iterable(plan.ledger for plan in plans):
         text = texts.get(id(row.decisions))
         if text is None:
@@ -307,21 +316,20 @@ def _fences(connection: Connection, message_ids: Collection[int]) -> dict[int, i
 
 def _see(connection: Connection, plans: Sequence[Plan], now_us: int) -> None:
     """Requirement H-40: every type shows up in the lists of all its candidates. Sorted, so that two workers can't deadlock."""
-    seen: dict[tuple[int, str], int] = {}
+    seen: Counter[tuple[int, str]] = Counter()
     for plan in plans:
-        for row in plan.ledger:
-            if row.person_id:
-                key = (row.person_id, plan.message.type)
-                seen[key] = seen.get(key, 0) + 1
+        seen.update([(row.person_id, plan.message.type) for row in plan.ledger if row.person_id])
+        for shared in plan.shared:
+            seen.update(zip(shared.person_ids, repeat(plan.message.type), strict=False))
     if seen:
-        _SEEN(connection, [(*key, now_us, now_us, seen[key]) for key in sorted(seen)])
+        _SEEN(connection, [(*key, now_us, now_us, count) for key, count in sorted(seen.items())])
 
 
 def _flood(connection: Connection, pairs: Collection[tuple[int, str]]) -> dict[tuple[int, str], FloodMark]:
     found: dict[tuple[int, str], FloodMark] = {}
     for ids in shape.chunks({person_id for person_id, _ in pairs}):
-        for row in connection.execute(select(flood_marks).where(flood_marks.c.person_id.in_(ids))):
-            found[row.person_id, row.agent] = FloodMark(row.person_id, row.agent, from_us(row.window_us), row.sent)
+        rows = run_among(connection, "SELECT person_id, agent, window_us, sent FROM flood_marks WHERE person_id {among}", ids, "bigint")
+        found.update({(row[0], row[1]): FloodMark(row[0], row[1], from_us(row[2]), row[3]) for row in rows})
     return found
 
 

@@ -15,7 +15,7 @@ from angelia.store import Document, ProfileRow, RuleRow
 from angelia.stores import rows as shape
 from angelia.stores.addresses import address_from
 from angelia.stores.changes import touch
-from angelia.stores.engine import SqlEngine, run
+from angelia.stores.engine import SqlEngine, run, run_among
 from angelia.stores.tables import addresses, follows, groups, members, persons, rule_index, user_types
 
 PERSON_COLUMNS = (persons.c.id, persons.c.login, persons.c.name, persons.c.time_zone, persons.c.language, persons.c.is_active,
@@ -87,8 +87,7 @@ class PeopleMixin:
         def work(connection: Connection) -> dict[str, int]:
             found: dict[str, int] = {}
             for start in range(0, len(wanted), 5_000):
-                some = wanted[start : start + 5_000]
-                rows = connection.execute(select(persons.c.login, persons.c.id).where(persons.c.login.in_(some)))
+                rows = run_among(connection, "SELECT login, id FROM persons WHERE login {among}", wanted[start : start + 5_000], "text")
                 found.update({row[0]: row[1] for row in rows})
             return found
 
@@ -109,12 +108,13 @@ class PeopleMixin:
         """See PersonStore."""
 
         def work(connection: Connection) -> tuple[int, list[int]]:
-            newest = run(connection, "SELECT value FROM counters WHERE name = 'people'").scalar() or 0
-            if sequence < 0 or newest == sequence:
-                return newest, []
+            newest = _newest(connection)
             changed = connection.scalars(select(persons.c.id).where(persons.c.changed_seq > sequence))
             return newest, list(changed)
 
+        newest = await self.engine.glance(_newest)
+        if sequence < 0 or newest == sequence:
+            return newest, []
         return await self.engine.read(work)
 
     async def wants(self, login: str) -> tuple[Document, int]:
@@ -173,8 +173,9 @@ class PeopleMixin:
 
     async def followed(self, refs: Collection[str]) -> frozenset[str]:
         """See PersonStore."""
-        statement = select(follows.c.object).where(follows.c.object.in_(list(refs))).distinct()
-        return await self.engine.read(lambda connection: frozenset(connection.scalars(statement)))
+        asked = list(refs)
+        statement = "SELECT DISTINCT object FROM follows WHERE object {among}"
+        return await self.engine.read(lambda connection: frozenset(run_among(connection, statement, asked, "text").scalars()))
 
     async def rule_rows(self, person_ids: Collection[int] | None = None) -> AsyncIterator[Sequence[RuleRow]]:
         """See PersonStore."""
@@ -195,6 +196,11 @@ class PeopleMixin:
         statement = select(user_types).where(user_types.c.person_id == person_id).order_by(user_types.c.type)
         found = await self.engine.read(lambda connection: connection.execute(statement).all())
         return [(row.type, from_us(row.first_us), from_us(row.last_us), row.messages) for row in found]
+
+
+def _newest(connection: Connection) -> int:
+    newest: int | None = run(connection, "SELECT value FROM counters WHERE name = 'people'").scalar()
+    return newest or 0
 
 
 def _profiles(connection: Connection, ids: Sequence[int]) -> list[ProfileRow]:

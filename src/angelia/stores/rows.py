@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from itertools import repeat
 from typing import Any
 
 from angelia.model.delivery import Delivery, Reason, State
@@ -12,6 +13,7 @@ from angelia.model.moments import from_us, to_us
 from angelia.model.payload import message_of
 from angelia.planning.digest import Digest, DigestGroup, Line
 from angelia.planning.resolve import Decision, Verdict
+from angelia.store import Copies
 from angelia.stores.engine import Insert
 from angelia.stores.tables import deliveries, messages
 
@@ -88,6 +90,12 @@ def delivery_values(delivery: Delivery) -> tuple[object, ...]:
         to_us(delivery.due_at), stamp(delivery.ended_at), delivery.digest_id, delivery.schedule, delivery.form,
         delivery.reason.value, int(delivery.is_locked), int(delivery.is_urgent),
     )  # fmt: skip
+
+
+def copied_values(copies: Copies, person_ids: Sequence[int]) -> Iterable[tuple[object, ...]]:
+    """Rows for INSERT_DELIVERIES, made without a look at each."""
+    _, message_id, _, agent, _, *rest = delivery_values(copies.one)
+    return zip(copies.delivery_ids, repeat(message_id), person_ids, repeat(agent), copies.address_ids, *map(repeat, rest), strict=False)
 
 
 _DEFAULTS = (None, "", "", "full", 0)

@@ -27,8 +27,8 @@ class SiteMixin:
 
     async def site(self) -> tuple[Document, int]:
         """See SiteStore."""
-        statement = select(documents).where(documents.c.name == SITE)
-        row = await self.engine.read(lambda connection: connection.execute(statement).first())
+        statement = "SELECT document, version FROM documents WHERE name = ?"
+        row = await self.engine.glance(lambda connection: run(connection, statement, (SITE,)).first())
         return (json.loads(row.document), row.version) if row is not None else ({}, 0)
 
     async def put_site(self, document: Document, expected_version: int | None = None) -> int:

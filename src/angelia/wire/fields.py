@@ -120,18 +120,16 @@ def parse_fields(fields: Mapping[str, object]) -> dict[str, Any]:
     return valid
 
 
-_WITH_OBJECTS = frozenset({"to", "cc", "tags"})
-
-
 def _count_keys(fields: dict[str, Any]) -> int:
+    """Looks only where objects can be: this is done for each message."""
     count = len(fields)
-    for name, value in fields.items():
-        if isinstance(value, dict):
-            count += len(value)
-        elif name in _WITH_OBJECTS:
-            for entry in value:
-                if isinstance(entry, dict):
-                    count += len(entry)
+    for name in ("params", "sender"):
+        if name in fields:
+            count += len(fields[name])
+    for name in ("to", "cc", "tags"):
+        if name in fields:
+            value = fields[name]
+            count += len(value) if isinstance(value, dict) else sum([len(entry) for entry in value if isinstance(entry, dict)])
     return count
 
 

@@ -21,6 +21,7 @@ from angelia.planning.retry import Breaker
 from angelia.store import (
     Answer,
     ClaimedMessage,
+    Copies,
     Feed,
     FloodMark,
     InboxQuery,
@@ -32,6 +33,7 @@ from angelia.store import (
     RuleRow,
     Session,
     Settlement,
+    Shared,
     Slot,
     Source,
     Store,
@@ -219,6 +221,38 @@ class StoreSuite:
             await store.record_plans([Plan(claimed.message, claimed.fence, rows, [], is_complete=start == 100)], [], [], NOW)
         assert len(await store.ledger_rows(1)) == 150
         assert await store.claim_messages(1, LEASE, NOW + 2 * MINUTE) == []
+
+    async def test_what_is_shared_is_written_for_each(self, store: Store) -> None:
+        await store.add_messages([row(1)])
+        (claimed,) = await store.claim_messages(1, LEASE, NOW)
+        decided = (Decision("web", Verdict.NOW, Reason.CHOSEN, "site:*"), Decision("mail", Verdict.NOW, Reason.CHOSEN, "site:*"))
+        read = Copies(delivery(0, 1, "web", State.DELIVERED, ended_at=NOW, form="short"), [11, 12, 13], [0, 0, 0])
+        sent = Copies(delivery(0, 1, "mail", reason=Reason.LOCKED), [21, 22, 23], [7, 8, 9])
+        plan = Plan(
+            claimed.message, claimed.fence, [LedgerRow(1, 4, ("to",), (), NOW)], [delivery(31, 1, "feed", person_id=4)],
+            shared=[Shared([1, 2, 3], ("follow", "role:qa"), decided, [read, sent])],
+        )  # fmt: skip
+        assert await store.record_plans([plan], [], [], NOW) == 1
+        assert await store.ledger_rows(1) == [
+            *(LedgerRow(1, person_id, ("follow", "role:qa"), decided, NOW) for person_id in (1, 2, 3)),
+            LedgerRow(1, 4, ("to",), (), NOW),
+        ]
+        found = await store.deliveries([11, 12, 13, 21, 22, 23, 31])
+        assert found[12] == delivery(12, 1, "web", State.DELIVERED, ended_at=NOW, form="short", person_id=2)
+        assert found[23] == replace(delivery(23, 1, "mail", reason=Reason.LOCKED, person_id=3), address_id=9)
+        assert len(found) == 7
+        assert [[kind for kind, *_ in await store.user_types(person_id)] for person_id in (1, 3, 4)] == [[claimed.message.type]] * 3
+        assert [one.delivery_id for one in await store.claim_deliveries(["mail"], 10, LEASE, NOW)] == [21, 22, 23]
+
+    async def test_which_agents_have_something_due(self, store: Store) -> None:
+        held = delivery(14, 1, "feed", State.HELD)
+        await planned(store, 1, [delivery(11, 1), delivery(12, 1, "web", due_at=NOW + MINUTE), delivery(13, 1, "chat"), held])
+        asked = ["mail", "web", "feed", "none"]
+        assert await store.due_agents(asked, NOW) == {"mail"}
+        assert await store.due_agents(asked, NOW + MINUTE) == {"mail", "web"}
+        assert await store.due_agents([], NOW) == frozenset()
+        await store.claim_deliveries(["mail"], 10, LEASE, NOW)
+        assert await store.due_agents(asked, NOW) == frozenset()
 
     async def test_deliveries_are_claimed_settled_and_fenced(self, store: Store) -> None:
         await planned(store, 1, [delivery(11, 1), delivery(12, 1, "feed"), delivery(13, 1, "web", due_at=NOW + MINUTE)])
