@@ -33,7 +33,8 @@ from angelia.flow.intake import Intake
 from angelia.flow.janitor import Chore, Janitor
 from angelia.flow.job_runner import JobPatience
 from angelia.flow.letters import Letters, Links
-from angelia.flow.loop import Hint, Stage, run
+from angelia.flow.lookout import LookOut
+from angelia.flow.loop import LONG_REST, Hint, Stage, run
 from angelia.flow.outbox import Patience
 from angelia.flow.planner import Planner
 from angelia.flow.profiles import People
@@ -73,6 +74,7 @@ from angelia.wire.site_tokens import SiteTokens
 from angelia.wire.traced import traced_accept, traced_app
 
 STATES_KEPT = timedelta(days=90)
+FRESH_FOR = 2.0  # seconds in which what was read of people and site is not read again
 STAGES = ("planner", "digester", "relay", "escalator", "janitor", "crier", "herald", "dispatcher")
 """The life of a message, in order; then what is done with reported transitions, and jobs."""
 
@@ -114,6 +116,8 @@ class House:
         self.streams = Streams(self.sources)
         store.hear(lambda topic: self.sources.look() if topic == "inboxes" else None)
         self.task_watch = self._task_watch()
+        self._stale = Hint()
+        self.look_out = LookOut(store, list(agents), self._ring, now)
         self.stages = self._stages()
 
     @classmethod
@@ -385,8 +389,8 @@ class House:
             await self.store.release_leases()
         if back := await self.store.forget_future(now()):
             telemetry.log.warning("clock_went_back", due_now=back)
-        jobs = [asyncio.create_task(run(stage, self.hints[stage.name], now, self._stop), name=stage.name) for stage in self.stages]
-        jobs.append(asyncio.create_task(self._keep_fresh()))
+        jobs = [asyncio.create_task(run(stage, self.hints[stage.name], now, self._stop, LONG_REST), name=stage.name) for stage in self.stages]
+        jobs += [asyncio.create_task(self._keep_fresh()), asyncio.create_task(self.look_out.run(self._stop), name="look-out")]
         listening = asyncio.create_task(self._listen())
         taking = [asyncio.create_task(inlet.run(self.intake.accept), name=f"inlet {inlet.name}") for inlet in (*self.inlets, *self.mail_inlets)]
         taking.append(asyncio.create_task(self.ears.run(self.agents), name="ears"))
@@ -403,11 +407,17 @@ class House:
     async def _keep_fresh(self) -> None:
         """What others change is seen within seconds (promise P10)."""
         while not self._stop.is_set():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(2):
-                    await self._stop.wait()
+            await self._stale.wait(LONG_REST)
             with contextlib.suppress(StoreUnavailable):
                 await self.refresh()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FRESH_FOR):
+                    await self._stop.wait()
+
+    def _ring(self) -> None:
+        """Something was written, or its time has come."""
+        for hint in (*self.hints.values(), self._stale):
+            hint()
 
     async def _listen(self) -> None:
         topics = {
@@ -429,8 +439,7 @@ class House:
         """Refuse what is new, finish what is in hand (promise P18)."""
         self.intake.close()
         self._stop.set()
-        for hint in self.hints.values():
-            hint()
+        self._ring()
 
 
 def _shown(item: InboxItem) -> bytes:

@@ -4,7 +4,7 @@ import asyncio
 import os
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,21 @@ _FORGET_MARKS = (
     "DELETE FROM repeat_marks WHERE (person_id, agent, key) IN "
     "(SELECT person_id, agent, key FROM repeat_marks WHERE sent_us < ? ORDER BY sent_us LIMIT ?)"
 )
+_ANY_RESTLESS = " UNION ALL ".join(
+    f"SELECT 1 WHERE EXISTS (SELECT 1 FROM {waiting})"
+    for waiting in (
+        "messages WHERE plan_state = 0",
+        "transitions WHERE to_publish = 1",
+        "transitions WHERE to_tell = 1",
+        "jobs WHERE state = 1",
+        "jobs WHERE state > 1 AND state < 10",
+        "job_history WHERE to_tell = 1",
+        "job_campaigns WHERE to_tell = 1",
+    )
+)
+_NEXT_DELIVERY = "SELECT min(due_us) FROM deliveries WHERE state = 2 AND agent = ?"
+_NEXT_SLOT = "SELECT min(due_us) FROM deliveries WHERE state = 1"
+_NEXT_ESCALATION = "SELECT min(due_us) FROM escalations WHERE ended_us IS NULL"
 AHEAD = timedelta(minutes=5)
 """More than clocks of several machines differ, and than a claim lasts."""
 _d = deliveries.c
@@ -162,6 +177,22 @@ class UpkeepMixin:
             return int(back + run(connection, leases, (ahead_us,)).rowcount)
 
         return await self.engine.write(work)
+
+    async def pulse(self) -> int:
+        """See Upkeep."""
+        return await self.engine.pulse()
+
+    async def next_due_at(self, agents: Collection[str], now: datetime) -> datetime | None:
+        """See Upkeep."""
+
+        def work(connection: Connection) -> int | None:
+            if run(connection, _ANY_RESTLESS).first() is not None:
+                return to_us(now)
+            stamps = [run(connection, _NEXT_DELIVERY, (agent,)).scalar() for agent in agents]
+            stamps += [run(connection, statement).scalar() for statement in (_NEXT_SLOT, _NEXT_ESCALATION)]
+            return min((stamp for stamp in stamps if stamp is not None), default=None)
+
+        return shape.moment(await self.engine.read(work))
 
     async def ping(self) -> None:
         """See Upkeep."""
