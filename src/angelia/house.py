@@ -5,20 +5,12 @@ import contextlib
 import fcntl
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from angelia import telemetry, tracing
 from angelia.agent import Agent, Surroundings, edits_in_place
 from angelia.brokers.embedded import EmbeddedBroker
-from angelia.dialects.bonfire import BonfireDialect
-from angelia.dialects.brainlife import BrainlifeDialect
-from angelia.dialects.brainlife_http import NotificationRequests
-from angelia.dialects.brainlife_requests import TaskWatch
-from angelia.dialects.hermes import HermesDialect
-from angelia.dialects.ntfy import Hub as NtfyHub
-from angelia.dialects.ntfy import NtfyDialect
-from angelia.dialects.oda import OdaDialect
 from angelia.dialects.oda_recipe import RECIPE, recipe
-from angelia.dialects.oda_renewal import renewed
 from angelia.flow.announcer import Announcer
 from angelia.flow.answers import Answers
 from angelia.flow.bounces import Bounces
@@ -54,7 +46,7 @@ from angelia.model.errors import BadSettings, StoreUnavailable
 from angelia.model.job import Job
 from angelia.model.person import Address, Person
 from angelia.outbound import Outbound
-from angelia.plugins import api_maker, signed_tokens_class
+from angelia.plugins import api_maker, part, signed_tokens_class
 from angelia.settings import Settings, secret_of
 from angelia.store import InboxItem
 from angelia.stores.sql import SqlStore, open_store
@@ -70,10 +62,13 @@ from angelia.web.stream.native import Room
 from angelia.wire.admission import Admission
 from angelia.wire.asgi import App, Receive, Scope, Send
 from angelia.wire.callers import Callers
+from angelia.wire.late import LateRoom
 from angelia.wire.site_tokens import SiteTokens
 from angelia.wire.traced import traced_accept, traced_app
 
 STATES_KEPT = timedelta(days=90)
+BONFIRE, HERMES, NTFY, ODA = "/api/v1/transitions", "/hermes/", "/ntfy/", "/dispatch-data/"
+"""Where the dialects lie: each is read with the first request for it."""
 FRESH_FOR = 2.0  # seconds in which what was read of people and site is not read again
 STAGES = ("planner", "digester", "relay", "escalator", "janitor", "crier", "herald", "dispatcher")
 """The life of a message, in order; then what is done with reported transitions, and jobs."""
@@ -271,12 +266,17 @@ class House:
             clean_up=make_outlets(self.settings).clean_up,
         )
         self.framework = Late(context, api_maker)
-        bonfire = BonfireDialect(self.framework, self.store, callers, now, self._wake_transitions, web.max_body)
-        hermes = HermesDialect(bonfire, accept, callers, self.store, now)
+        bonfire = LateRoom(
+            (BONFIRE,),
+            self.framework,
+            lambda behind: part("angelia.dialects.bonfire:BonfireDialect")(behind, self.store, callers, now, self._wake_transitions, web.max_body),
+        )
+        hermes = LateRoom((HERMES,), bonfire, lambda behind: part("angelia.dialects.hermes:HermesDialect")(behind, accept, callers, self.store, now))
         inlet = HttpInlet(self._analyses(hermes, accept), accept, callers, now, web.max_body)
         gate: App = self._gate(inlet, callers, context.sessions)
         base_url = self.settings.house.base_url
-        gate = NtfyDialect(gate, NtfyHub(self.store, self.sources, self.streams, accept, callers, now, _shown, base_url, web.max_body))
+        hub = (self.store, self.sources, self.streams, accept, callers, now, _shown, base_url, web.max_body)
+        gate = LateRoom((NTFY,), gate, lambda behind: part("angelia.dialects.ntfy:NtfyDialect")(behind, part("angelia.dialects.ntfy:Hub")(*hub)))
         return traced_app(gate) if tracing.is_on() else gate
 
     async def load_framework(self) -> None:
@@ -284,8 +284,11 @@ class House:
         if self.framework is not None:
             await self.framework.load()
 
-    def _analyses(self, behind: App, accept: Accept) -> OdaDialect:
-        return OdaDialect(
+    def _analyses(self, behind: App, accept: Accept) -> LateRoom:
+        return LateRoom((ODA,), behind, lambda behind: self._analysis_dialect(behind, accept))
+
+    def _analysis_dialect(self, behind: App, accept: Accept) -> Any:
+        return part("angelia.dialects.oda:OdaDialect")(
             behind, self.dispatcher, self.store, accept, now, self._changed,
             settings=self.settings.oda, base_url=self.settings.house.base_url, folder=self.settings.data_dir.resolve() / "oda",
             most=self.settings.web.max_body, site=lambda: self.people.site, agents=frozenset(self.agents),
@@ -294,7 +297,7 @@ class House:
     def analyses_app(self) -> App:
         """The analysis service alone, for a port of its own."""
         accept = traced_accept(self.intake.accept) if tracing.is_on() else self.intake.accept
-        dialect = self._analyses(_nothing_behind, accept)
+        dialect = self._analysis_dialect(_nothing_behind, accept)
 
         async def alone(scope: Scope, receive: Receive, send: Send) -> None:
             await dialect.at_root(scope, receive, send)
@@ -311,14 +314,17 @@ class House:
         gate = StreamGate(behind, Room(self.streams, Entry(admission, sessions, origins), lambda: now().timestamp()), self.sources)
         if signatures is None:
             return gate
-        return BrainlifeDialect(gate, self.streams, admission, self.broker, NotificationRequests(self.store, admission, now))
+        requests = part("angelia.dialects.brainlife_http:NotificationRequests")(self.store, admission, now)
+        app: App = part("angelia.dialects.brainlife:BrainlifeDialect")(gate, self.streams, admission, self.broker, requests)
+        return app
 
-    def _task_watch(self) -> TaskWatch | None:
+    def _task_watch(self) -> Any:
         """Where brainlife's tokens are known and its exchange is there."""
         wanted = self.settings.brainlife
         if not self.settings.streams.public_key or wanted.exchange not in self.broker.exchanges:
             return None
-        return TaskWatch(wanted, self.store, self.broker, self.intake.accept, self.outbound, now, lambda: self._changed("people"))
+        kind = part("angelia.dialects.brainlife_requests:TaskWatch")
+        return kind(wanted, self.store, self.broker, self.intake.accept, self.outbound, now, lambda: self._changed("people"))
 
     def _wake_transitions(self) -> None:
         self.hints["crier"]()
@@ -351,7 +357,7 @@ class House:
         if not self.settings.oda.secret:
             return None
         tokens = SiteTokens(self.settings.oda.secret, self.settings.oda.longest_refresh)
-        return lambda token, login, wishes: renewed(tokens, token, login, wishes, now())
+        return lambda token, login, wishes: str(part("angelia.dialects.oda_renewal:renewed")(tokens, token, login, wishes, now()))
 
     def _recipes(self, job: Job, values: Mapping[str, object]) -> dict[str, str]:
         """How clients of the dialects ask for the same."""

@@ -56,3 +56,8 @@ def signed_tokens_class() -> Any:
 def api_maker() -> Any:
     """What makes the application of API and pages; it is called with the context of the web."""
     return _PAGES.load()
+
+
+def part(reference: str) -> Any:
+    """A part of the house's own, `module:name`, read when a site first needs it."""
+    return EntryPoint(reference, reference, "angelia.parts").load()
