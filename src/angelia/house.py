@@ -38,7 +38,6 @@ from angelia.flow.verification import code_letter, verification_link
 from angelia.flow.voice import Voice
 from angelia.inlet import Accept
 from angelia.inlets.http import HttpInlet
-from angelia.inlets.mail.door import Door
 from angelia.making import make_agents, make_broker, make_directory, make_inlets, make_instruments, make_mail_inlets, make_outlets, make_providers
 from angelia.model.claims import NewsWish
 from angelia.model.delivery import Delivery, Sent
@@ -46,7 +45,7 @@ from angelia.model.errors import BadSettings, StoreUnavailable
 from angelia.model.job import Job
 from angelia.model.person import Address, Person
 from angelia.outbound import Outbound
-from angelia.plugins import api_maker, part, signed_tokens_class
+from angelia.plugins import api_maker, narrow_api, part, signed_tokens_class
 from angelia.settings import Settings, secret_of
 from angelia.store import InboxItem
 from angelia.stores.sql import SqlStore, open_store
@@ -55,10 +54,6 @@ from angelia.web.forms import item_out
 from angelia.web.late import Late
 from angelia.web.live import Live
 from angelia.web.signin.sessions import Sessions
-from angelia.web.stream.entry import Entry
-from angelia.web.stream.forms import dumped
-from angelia.web.stream.gate import StreamGate
-from angelia.web.stream.native import Room
 from angelia.wire.admission import Admission
 from angelia.wire.asgi import App, Receive, Scope, Send
 from angelia.wire.callers import Callers
@@ -106,7 +101,7 @@ class House:
         self.live = Live(store)
         self.answers = Answers(store, now, self.live.forget, self.announcer)
         self.ears = Heard(store, self.answers, now, self.secret, self._changed)
-        self.mail_inlets = make_mail_inlets(settings, store, self._door(), now)
+        self.mail_inlets = make_mail_inlets(settings, store, self._door, now)
         self.sources = WithInboxes(self.broker, store, _shown, self.live.forget)
         self.streams = Streams(self.sources)
         store.hear(lambda topic: self.sources.look() if topic == "inboxes" else None)
@@ -221,19 +216,19 @@ class House:
             ),
         )
 
-    def _door(self) -> Door:
+    def _door(self) -> Any:
         """Where mail that comes back goes."""
         bounces = Bounces(self.store, Voice(self.intake.accept), now, self._bounced)
         replies = Replies(self.store, self.answers, lambda: self.people.site, now, self._changed)
-        return Door(self.store, self.secret, bounces, replies, now)
+        return part("angelia.inlets.mail.door:Door")(self.store, self.secret, bounces, replies, now)
 
     async def _forget_states(self, at: datetime) -> None:
         """What inlets saw last, and not for long."""
         while await self.store.forget_states(at - STATES_KEPT, 1_000) == 1_000:
             pass
 
-    def app(self, *, trusts_caller: bool = False) -> App:
-        """The whole HTTP side: the hot inlets before the framework."""
+    def app(self, *, trusts_caller: bool = False, only: str = "") -> App:
+        """The whole HTTP side: the hot inlets before the framework. `only`: for calls of that path of the API and no other."""
         web = self.settings.web
         callers = Callers(self.store, now, open_posting=web.open_posting, trusts_caller=trusts_caller)
         accept = traced_accept(self.intake.accept) if tracing.is_on() else self.intake.accept
@@ -265,6 +260,8 @@ class House:
             renew=self._renewal(),
             clean_up=make_outlets(self.settings).clean_up,
         )
+        if only:
+            return HttpInlet(Late(context, lambda: narrow_api(only)), accept, callers, now, web.max_body)
         self.framework = Late(context, api_maker)
         bonfire = LateRoom(
             (BONFIRE,),
@@ -311,7 +308,9 @@ class House:
         signatures = signed_tokens_class()(wanted.public_key, words) if wanted.public_key else None
         admission = Admission(self.broker.exchanges, callers, self.outbound, lambda: now().timestamp(), signatures=signatures)
         origins = frozenset({self.settings.house.base_url, *(origin.strip().rstrip("/") for origin in wanted.origins.split(",") if origin.strip())})
-        gate = StreamGate(behind, Room(self.streams, Entry(admission, sessions, origins), lambda: now().timestamp()), self.sources)
+        entry = part("angelia.web.stream.entry:Entry")(admission, sessions, origins)
+        room = part("angelia.web.stream.native:Room")(self.streams, entry, lambda: now().timestamp())
+        gate: App = part("angelia.web.stream.gate:StreamGate")(behind, room, self.sources)
         if signatures is None:
             return gate
         requests = part("angelia.dialects.brainlife_http:NotificationRequests")(self.store, admission, now)
@@ -450,7 +449,8 @@ class House:
 
 def _shown(item: InboxItem) -> bytes:
     """An inbox entry as the API shows it."""
-    return dumped(item_out(item))
+    text: bytes = part("angelia.web.stream.forms:dumped")(item_out(item))
+    return text
 
 
 async def _nothing_behind(scope: Scope, receive: Receive, send: Send) -> None:
