@@ -1,6 +1,7 @@
 """A house that runs until it is told to stop: its servers, its stages, and the signals."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import Callable, Iterable
 
@@ -16,6 +17,8 @@ from angelia.wire.socket import Socket
 
 FRAMEWORK_AFTER = 5.0
 """Seconds after the start in which what came meanwhile has gone first."""
+USUAL_GARBAGE = 700, 10, 10
+"""The interpreter's own thresholds; the command line begins with larger ones."""
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -44,6 +47,9 @@ async def serve(settings: Settings, *, roles: Iterable[str] = ("web", "work"), r
                 await asyncio.sleep(0.005)
         if "work" in roles:
             tasks.append(asyncio.create_task(house.work()))
+        # What is there now stays, and from now on memory is looked after as usual.
+        gc.freeze()
+        gc.set_threshold(*USUAL_GARBAGE)
         if ready is not None:
             ready(house)
         telemetry.log.info("started", roles=list(roles), port=web.port)

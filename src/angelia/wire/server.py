@@ -286,7 +286,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
 
     @property
-    def should_exit(self) -> bool:  # type: ignore[override]
+    def should_exit(self) -> bool:
         """Has it been told to end?"""
         return self._end.is_set()
 
