@@ -33,17 +33,14 @@ _FORGET_MARKS = (
     "DELETE FROM repeat_marks WHERE (person_id, agent, key) IN "
     "(SELECT person_id, agent, key FROM repeat_marks WHERE sent_us < ? ORDER BY sent_us LIMIT ?)"
 )
-_ANY_RESTLESS = " UNION ALL ".join(
-    f"SELECT 1 WHERE EXISTS (SELECT 1 FROM {waiting})"
-    for waiting in (
-        "messages WHERE plan_state = 0",
-        "transitions WHERE to_publish = 1",
-        "transitions WHERE to_tell = 1",
-        "jobs WHERE state = 1",
-        "jobs WHERE state > 1 AND state < 10",
-        "job_history WHERE to_tell = 1",
-        "job_campaigns WHERE to_tell = 1",
-    )
+_ANY_RESTLESS = (
+    "SELECT 1 WHERE EXISTS (SELECT 1 FROM messages WHERE plan_state = 0) UNION ALL "
+    "SELECT 1 WHERE EXISTS (SELECT 1 FROM transitions WHERE to_publish = 1) UNION ALL "
+    "SELECT 1 WHERE EXISTS (SELECT 1 FROM transitions WHERE to_tell = 1) UNION ALL "
+    "SELECT 1 WHERE EXISTS (SELECT 1 FROM jobs WHERE state = 1) UNION ALL "
+    "SELECT 1 WHERE EXISTS (SELECT 1 FROM jobs WHERE state > 1 AND state < 10) UNION ALL "
+    "SELECT 1 WHERE EXISTS (SELECT 1 FROM job_history WHERE to_tell = 1) UNION ALL "
+    "SELECT 1 WHERE EXISTS (SELECT 1 FROM job_campaigns WHERE to_tell = 1)"
 )
 _NEXT_DELIVERY = "SELECT min(due_us) FROM deliveries WHERE state = 2 AND agent = ?"
 _NEXT_SLOT = "SELECT min(due_us) FROM deliveries WHERE state = 1"
