@@ -37,7 +37,6 @@ from angelia.flow.transitions import Crier, ForgetExperiments, Herald
 from angelia.flow.verification import code_letter, verification_link
 from angelia.flow.voice import Voice
 from angelia.inlet import Accept
-from angelia.inlets.http import HttpInlet
 from angelia.making import make_agents, make_broker, make_directory, make_inlets, make_instruments, make_mail_inlets, make_outlets, make_providers
 from angelia.model.claims import NewsWish
 from angelia.model.delivery import Delivery, Sent
@@ -62,6 +61,7 @@ from angelia.wire.site_tokens import SiteTokens
 from angelia.wire.traced import traced_accept, traced_app
 
 STATES_KEPT = timedelta(days=90)
+POSTED = ("/api/v1/messages", "/api/v1/publish/")
 BONFIRE, HERMES, NTFY, ODA = "/api/v1/transitions", "/hermes/", "/ntfy/", "/dispatch-data/"
 """Where the dialects lie: each is read with the first request for it."""
 FRESH_FOR = 2.0  # seconds in which what was read of people and site is not read again
@@ -261,7 +261,8 @@ class House:
             clean_up=make_outlets(self.settings).clean_up,
         )
         if only:
-            return HttpInlet(Late(context, lambda: narrow_api(only)), accept, callers, now, web.max_body)
+            late = Late(context, lambda: narrow_api(only))
+            return late if not only.startswith(POSTED) else self._inlet(late, accept, callers)
         self.framework = Late(context, api_maker)
         bonfire = LateRoom(
             (BONFIRE,),
@@ -269,12 +270,16 @@ class House:
             lambda behind: part("angelia.dialects.bonfire:BonfireDialect")(behind, self.store, callers, now, self._wake_transitions, web.max_body),
         )
         hermes = LateRoom((HERMES,), bonfire, lambda behind: part("angelia.dialects.hermes:HermesDialect")(behind, accept, callers, self.store, now))
-        inlet = HttpInlet(self._analyses(hermes, accept), accept, callers, now, web.max_body)
+        inlet = self._inlet(self._analyses(hermes, accept), accept, callers)
         gate: App = self._gate(inlet, callers, context.sessions)
         base_url = self.settings.house.base_url
         hub = (self.store, self.sources, self.streams, accept, callers, now, _shown, base_url, web.max_body)
         gate = LateRoom((NTFY,), gate, lambda behind: part("angelia.dialects.ntfy:NtfyDialect")(behind, part("angelia.dialects.ntfy:Hub")(*hub)))
         return traced_app(gate) if tracing.is_on() else gate
+
+    def _inlet(self, behind: App, accept: Accept, callers: Callers) -> App:
+        inlet: App = part("angelia.inlets.http:HttpInlet")(behind, accept, callers, now, self.settings.web.max_body)
+        return inlet
 
     async def load_framework(self) -> None:
         """What the first page would wait for; nothing without a web side."""
