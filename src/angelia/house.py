@@ -5,20 +5,12 @@ import contextlib
 import fcntl
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from angelia import telemetry, tracing
 from angelia.agent import Agent, Surroundings, edits_in_place
 from angelia.brokers.embedded import EmbeddedBroker
-from angelia.dialects.bonfire import BonfireDialect
-from angelia.dialects.brainlife import BrainlifeDialect
-from angelia.dialects.brainlife_http import NotificationRequests
-from angelia.dialects.brainlife_requests import TaskWatch
-from angelia.dialects.hermes import HermesDialect
-from angelia.dialects.ntfy import Hub as NtfyHub
-from angelia.dialects.ntfy import NtfyDialect
-from angelia.dialects.oda import OdaDialect
 from angelia.dialects.oda_recipe import CODE_FILE, MOST_CODE, RECIPE, recipe
-from angelia.dialects.oda_renewal import renewed
 from angelia.flow.announcer import Announcer
 from angelia.flow.answers import Answers
 from angelia.flow.bounces import Bounces
@@ -33,7 +25,8 @@ from angelia.flow.intake import Intake
 from angelia.flow.janitor import Chore, Janitor
 from angelia.flow.job_runner import JobPatience
 from angelia.flow.letters import Letters, Links
-from angelia.flow.loop import Hint, Stage, run
+from angelia.flow.lookout import LookOut
+from angelia.flow.loop import LONG_REST, Hint, Stage, run
 from angelia.flow.outbox import Patience
 from angelia.flow.planner import Planner
 from angelia.flow.profiles import People
@@ -44,8 +37,6 @@ from angelia.flow.transitions import Crier, ForgetExperiments, Herald
 from angelia.flow.verification import code_letter, verification_link
 from angelia.flow.voice import Voice
 from angelia.inlet import Accept
-from angelia.inlets.http import HttpInlet
-from angelia.inlets.mail.door import Door
 from angelia.making import make_agents, make_broker, make_directory, make_inlets, make_instruments, make_mail_inlets, make_outlets, make_providers
 from angelia.model.claims import NewsWish
 from angelia.model.delivery import Delivery, Sent
@@ -54,7 +45,7 @@ from angelia.model.job import Job
 from angelia.model.message import Attachment
 from angelia.model.person import Address, Person
 from angelia.outbound import Outbound
-from angelia.plugins import api_maker, signed_tokens_class
+from angelia.plugins import api_maker, narrow_api, part, signed_tokens_class
 from angelia.settings import Settings, secret_of
 from angelia.store import InboxItem
 from angelia.stores.sql import SqlStore, open_store
@@ -63,17 +54,18 @@ from angelia.web.forms import item_out
 from angelia.web.late import Late
 from angelia.web.live import Live
 from angelia.web.signin.sessions import Sessions
-from angelia.web.stream.entry import Entry
-from angelia.web.stream.forms import dumped
-from angelia.web.stream.gate import StreamGate
-from angelia.web.stream.native import Room
 from angelia.wire.admission import Admission
 from angelia.wire.asgi import App, Receive, Scope, Send
 from angelia.wire.callers import Callers
+from angelia.wire.late import LateRoom
 from angelia.wire.site_tokens import SiteTokens
 from angelia.wire.traced import traced_accept, traced_app
 
 STATES_KEPT = timedelta(days=90)
+POSTED = ("/api/v1/messages", "/api/v1/publish/")
+BONFIRE, HERMES, NTFY, ODA = "/api/v1/transitions", "/hermes/", "/ntfy/", "/dispatch-data/"
+"""Where the dialects lie: each is read with the first request for it."""
+FRESH_FOR = 2.0  # seconds in which what was read of people and site is not read again
 STAGES = ("planner", "digester", "relay", "escalator", "janitor", "crier", "herald", "dispatcher")
 """The life of a message, in order; then what is done with reported transitions, and jobs."""
 
@@ -110,11 +102,13 @@ class House:
         self.live = Live(store)
         self.answers = Answers(store, now, self.live.forget, self.announcer)
         self.ears = Heard(store, self.answers, now, self.secret, self._changed)
-        self.mail_inlets = make_mail_inlets(settings, store, self._door(), now)
+        self.mail_inlets = make_mail_inlets(settings, store, self._door, now)
         self.sources = WithInboxes(self.broker, store, _shown, self.live.forget)
         self.streams = Streams(self.sources)
         store.hear(lambda topic: self.sources.look() if topic == "inboxes" else None)
         self.task_watch = self._task_watch()
+        self._stale = Hint()
+        self.look_out = LookOut(store, list(agents), self._ring, now)
         self.stages = self._stages()
 
     @classmethod
@@ -224,19 +218,19 @@ class House:
             ),
         )
 
-    def _door(self) -> Door:
+    def _door(self) -> Any:
         """Where mail that comes back goes."""
         bounces = Bounces(self.store, Voice(self.intake.accept), now, self._bounced)
         replies = Replies(self.store, self.answers, lambda: self.people.site, now, self._changed)
-        return Door(self.store, self.secret, bounces, replies, now)
+        return part("angelia.inlets.mail.door:Door")(self.store, self.secret, bounces, replies, now)
 
     async def _forget_states(self, at: datetime) -> None:
         """What inlets saw last, and not for long."""
         while await self.store.forget_states(at - STATES_KEPT, 1_000) == 1_000:
             pass
 
-    def app(self, *, trusts_caller: bool = False) -> App:
-        """The whole HTTP side: the hot inlets before the framework."""
+    def app(self, *, trusts_caller: bool = False, only: str = "") -> App:
+        """The whole HTTP side: the hot inlets before the framework. `only`: for calls of that path of the API and no other."""
         web = self.settings.web
         callers = Callers(self.store, now, open_posting=web.open_posting, trusts_caller=trusts_caller)
         accept = traced_accept(self.intake.accept) if tracing.is_on() else self.intake.accept
@@ -268,22 +262,37 @@ class House:
             renew=self._renewal(),
             clean_up=make_outlets(self.settings).clean_up,
         )
+        if only:
+            late = Late(context, lambda: narrow_api(only))
+            return late if not only.startswith(POSTED) else self._inlet(late, accept, callers)
         self.framework = Late(context, api_maker)
-        bonfire = BonfireDialect(self.framework, self.store, callers, now, self._wake_transitions, web.max_body)
-        hermes = HermesDialect(bonfire, accept, callers, self.store, now)
-        inlet = HttpInlet(self._analyses(hermes, accept), accept, callers, now, web.max_body)
+        bonfire = LateRoom(
+            (BONFIRE,),
+            self.framework,
+            lambda behind: part("angelia.dialects.bonfire:BonfireDialect")(behind, self.store, callers, now, self._wake_transitions, web.max_body),
+        )
+        hermes = LateRoom((HERMES,), bonfire, lambda behind: part("angelia.dialects.hermes:HermesDialect")(behind, accept, callers, self.store, now))
+        inlet = self._inlet(self._analyses(hermes, accept), accept, callers)
         gate: App = self._gate(inlet, callers, context.sessions)
         base_url = self.settings.house.base_url
-        gate = NtfyDialect(gate, NtfyHub(self.store, self.sources, self.streams, accept, callers, now, _shown, base_url, web.max_body))
+        hub = (self.store, self.sources, self.streams, accept, callers, now, _shown, base_url, web.max_body)
+        gate = LateRoom((NTFY,), gate, lambda behind: part("angelia.dialects.ntfy:NtfyDialect")(behind, part("angelia.dialects.ntfy:Hub")(*hub)))
         return traced_app(gate) if tracing.is_on() else gate
+
+    def _inlet(self, behind: App, accept: Accept, callers: Callers) -> App:
+        inlet: App = part("angelia.inlets.http:HttpInlet")(behind, accept, callers, now, self.settings.web.max_body)
+        return inlet
 
     async def load_framework(self) -> None:
         """What the first page would wait for; nothing without a web side."""
         if self.framework is not None:
             await self.framework.load()
 
-    def _analyses(self, behind: App, accept: Accept) -> OdaDialect:
-        return OdaDialect(
+    def _analyses(self, behind: App, accept: Accept) -> LateRoom:
+        return LateRoom((ODA,), behind, lambda behind: self._analysis_dialect(behind, accept))
+
+    def _analysis_dialect(self, behind: App, accept: Accept) -> Any:
+        return part("angelia.dialects.oda:OdaDialect")(
             behind, self.dispatcher, self.store, accept, now, self._changed,
             settings=self.settings.oda, base_url=self.settings.house.base_url, folder=self.settings.data_dir.resolve() / "oda",
             most=self.settings.web.max_body, site=lambda: self.people.site, agents=frozenset(self.agents),
@@ -292,7 +301,7 @@ class House:
     def analyses_app(self) -> App:
         """The analysis service alone, for a port of its own."""
         accept = traced_accept(self.intake.accept) if tracing.is_on() else self.intake.accept
-        dialect = self._analyses(_nothing_behind, accept)
+        dialect = self._analysis_dialect(_nothing_behind, accept)
 
         async def alone(scope: Scope, receive: Receive, send: Send) -> None:
             await dialect.at_root(scope, receive, send)
@@ -306,17 +315,22 @@ class House:
         signatures = signed_tokens_class()(wanted.public_key, words) if wanted.public_key else None
         admission = Admission(self.broker.exchanges, callers, self.outbound, lambda: now().timestamp(), signatures=signatures)
         origins = frozenset({self.settings.house.base_url, *(origin.strip().rstrip("/") for origin in wanted.origins.split(",") if origin.strip())})
-        gate = StreamGate(behind, Room(self.streams, Entry(admission, sessions, origins), lambda: now().timestamp()), self.sources)
+        entry = part("angelia.web.stream.entry:Entry")(admission, sessions, origins)
+        room = part("angelia.web.stream.native:Room")(self.streams, entry, lambda: now().timestamp())
+        gate: App = part("angelia.web.stream.gate:StreamGate")(behind, room, self.sources)
         if signatures is None:
             return gate
-        return BrainlifeDialect(gate, self.streams, admission, self.broker, NotificationRequests(self.store, admission, now))
+        requests = part("angelia.dialects.brainlife_http:NotificationRequests")(self.store, admission, now)
+        app: App = part("angelia.dialects.brainlife:BrainlifeDialect")(gate, self.streams, admission, self.broker, requests)
+        return app
 
-    def _task_watch(self) -> TaskWatch | None:
+    def _task_watch(self) -> Any:
         """Where brainlife's tokens are known and its exchange is there."""
         wanted = self.settings.brainlife
         if not self.settings.streams.public_key or wanted.exchange not in self.broker.exchanges:
             return None
-        return TaskWatch(wanted, self.store, self.broker, self.intake.accept, self.outbound, now, lambda: self._changed("people"))
+        kind = part("angelia.dialects.brainlife_requests:TaskWatch")
+        return kind(wanted, self.store, self.broker, self.intake.accept, self.outbound, now, lambda: self._changed("people"))
 
     def _wake_transitions(self) -> None:
         self.hints["crier"]()
@@ -349,7 +363,7 @@ class House:
         if not self.settings.oda.secret:
             return None
         tokens = SiteTokens(self.settings.oda.secret, self.settings.oda.longest_refresh)
-        return lambda token, login, wishes: renewed(tokens, token, login, wishes, now())
+        return lambda token, login, wishes: str(part("angelia.dialects.oda_renewal:renewed")(tokens, token, login, wishes, now()))
 
     def _recipes(self, job: Job, values: Mapping[str, object]) -> dict[str, str]:
         """How clients of the dialects ask for the same."""
@@ -394,8 +408,8 @@ class House:
             await self.store.release_leases()
         if back := await self.store.forget_future(now()):
             telemetry.log.warning("clock_went_back", due_now=back)
-        jobs = [asyncio.create_task(run(stage, self.hints[stage.name], now, self._stop), name=stage.name) for stage in self.stages]
-        jobs.append(asyncio.create_task(self._keep_fresh()))
+        jobs = [asyncio.create_task(run(stage, self.hints[stage.name], now, self._stop, LONG_REST), name=stage.name) for stage in self.stages]
+        jobs += [asyncio.create_task(self._keep_fresh()), asyncio.create_task(self.look_out.run(self._stop), name="look-out")]
         listening = asyncio.create_task(self._listen())
         taking = [asyncio.create_task(inlet.run(self.intake.accept), name=f"inlet {inlet.name}") for inlet in (*self.inlets, *self.mail_inlets)]
         taking.append(asyncio.create_task(self.ears.run(self.agents), name="ears"))
@@ -412,11 +426,17 @@ class House:
     async def _keep_fresh(self) -> None:
         """What others change is seen within seconds (promise P10)."""
         while not self._stop.is_set():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(2):
-                    await self._stop.wait()
+            await self._stale.wait(LONG_REST)
             with contextlib.suppress(StoreUnavailable):
                 await self.refresh()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FRESH_FOR):
+                    await self._stop.wait()
+
+    def _ring(self) -> None:
+        """Something was written, or its time has come."""
+        for hint in (*self.hints.values(), self._stale):
+            hint()
 
     async def _listen(self) -> None:
         topics = {
@@ -438,13 +458,13 @@ class House:
         """Refuse what is new, finish what is in hand (promise P18)."""
         self.intake.close()
         self._stop.set()
-        for hint in self.hints.values():
-            hint()
+        self._ring()
 
 
 def _shown(item: InboxItem) -> bytes:
     """An inbox entry as the API shows it."""
-    return dumped(item_out(item))
+    text: bytes = part("angelia.web.stream.forms:dumped")(item_out(item))
+    return text
 
 
 async def _nothing_behind(scope: Scope, receive: Receive, send: Send) -> None:

@@ -43,3 +43,11 @@ class Inlet(Protocol):
 
     async def run(self, accept: Accept) -> None:
         """Take messages until cancelled."""
+
+
+class Watched(Inlet, Protocol):
+    """An inlet that says how it is."""
+
+    @property
+    def fault(self) -> str:
+        """What is not well, "" where all is."""

@@ -1,33 +1,29 @@
-"""What is made of the settings: agents, instruments, directories, providers, the broker, and where things come in."""
+"""What is made of the settings: agents, instruments, directories, providers, the broker, and where things come in.
+
+What only some sites have is read only there (`part`): every start and every command would wait for it.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 from angelia.agent import Agent, Surroundings
 from angelia.broker import Broker
 from angelia.brokers.embedded import EmbeddedBroker
-from angelia.brokers.rabbitmq import RabbitMQBroker
-from angelia.directories.http import HttpDirectory, HttpDirectorySettings
 from angelia.directories.local import LocalDirectory
 from angelia.directories.together import TogetherDirectory
 from angelia.directory import Directory
 from angelia.flow.transitions import Form, Outlets
-from angelia.inlets.amqp import AmqpInlet, Binding, ExchangeInlet
-from angelia.inlets.mail import MailInlet
-from angelia.inlets.mail.door import Door
-from angelia.inlets.mail.imap import MailboxInlet
-from angelia.inlets.mapping import load_mapping
-from angelia.inlets.receiving import Receiver, Receiving
-from angelia.inlets.transitions import TransitionReceiver
+from angelia.inlet import Watched
 from angelia.instrument import Instrument, Lent
 from angelia.model.errors import BadSettings
 from angelia.model.experiment import CleanUp
 from angelia.outbound import Outbound
 from angelia.parameters.reading import read_declaration
-from angelia.plugins import agent_classes, instrument_class, provider_class
+from angelia.plugins import agent_classes, instrument_class, part, provider_class
 from angelia.settings import Settings, section
 from angelia.stores.sql import SqlStore
 from angelia.web.signin.providers import Provider
@@ -78,7 +74,8 @@ def make_directory(settings: Settings, store: SqlStore, outbound: Outbound) -> D
         path = f"directories.{name}"
         if not isinstance(table, Mapping) or not table.get("url"):
             raise BadSettings(f"{path} is a table with a url")
-        directories.append(HttpDirectory(name, section(HttpDirectorySettings, path, table), outbound, store, monotonic))
+        kind, asked = part("angelia.directories.http:HttpDirectory"), part("angelia.directories.http:HttpDirectorySettings")
+        directories.append(kind(name, section(asked, path, table), outbound, store, monotonic))
     return directories[0] if len(directories) == 1 else TogetherDirectory(directories)
 
 
@@ -100,30 +97,38 @@ def make_outlets(settings: Settings) -> Outlets:
 def make_broker(settings: Settings, store: SqlStore, now: Clock) -> Broker:
     """In the hub's own store, or RabbitMQ."""
     if settings.broker.url:
-        return RabbitMQBroker(settings.broker.url, settings.exchanges, store)
+        broker: Broker = part("angelia.brokers.rabbitmq:RabbitMQBroker")(settings.broker.url, settings.exchanges, store)
+        return broker
     return EmbeddedBroker(store, settings.exchanges, now)
 
 
-def make_mail_inlets(settings: Settings, store: SqlStore, door: Door, now: Clock) -> list[MailInlet | MailboxInlet]:
-    """One for each way that is set."""
-    wanted = settings.mail_inlet
-    inlets: list[MailInlet | MailboxInlet] = [MailInlet(wanted, door)] if wanted.port else []
-    return [*inlets, MailboxInlet(wanted, door, store, now)] if wanted.url else inlets
+def make_mail_inlets(settings: Settings, store: SqlStore, door: Callable[[], Any], now: Clock) -> list[Watched]:
+    """One for each way that is set; `door` makes what they put mail into."""
+    wanted, inlets = settings.mail_inlet, list[Watched]()
+    if wanted.port:
+        inlets.append(part("angelia.inlets.mail:MailInlet")(wanted, door()))
+    if wanted.url:
+        inlets.append(part("angelia.inlets.mail.imap:MailboxInlet")(wanted, door(), store, now))
+    return inlets
 
 
-def make_inlets(settings: Settings, store: SqlStore, broker: Broker, wake: Callable[[], None], now: Clock) -> list[AmqpInlet | ExchangeInlet]:
+def make_inlets(settings: Settings, store: SqlStore, broker: Broker, wake: Callable[[], None], now: Clock) -> list[Watched]:
     """One for each table: on a queue of a broker, or on an exchange of the hub's own."""
-    inlets: list[AmqpInlet | ExchangeInlet] = []
+    inlets: list[Watched] = []
     for name, entry in settings.amqp_inlets.items():
-        mapping = load_mapping(entry.mapping) if entry.mapping else None
+        mapping = part("angelia.inlets.mapping:load_mapping")(entry.mapping) if entry.mapping else None
         source = entry.source or name
-        plain = Receiver(name, source, mapping, store, now)
-        receiver: Receiving = plain
+        receiver = part("angelia.inlets.receiving:Receiver")(name, source, mapping, store, now)
         if entry.transitions:
-            receiver = TransitionReceiver(name, source, plain if mapping else None, store, now, wake)
-        binding = Binding(entry.exchange, entry.patterns, entry.queue.replace("{name}", name), entry.declare, entry.prefetch)
+            plain = receiver if mapping else None
+            receiver = part("angelia.inlets.transitions:TransitionReceiver")(name, source, plain, store, now, wake)
+        queue = entry.queue.replace("{name}", name)
+        binding = part("angelia.inlets.amqp:Binding")(entry.exchange, entry.patterns, queue, entry.declare, entry.prefetch)
         url = entry.url or settings.broker.url
-        inlets.append(AmqpInlet(receiver, url, binding) if url else ExchangeInlet(receiver, broker, binding, store))
+        if url:
+            inlets.append(part("angelia.inlets.amqp:AmqpInlet")(receiver, url, binding))
+        else:
+            inlets.append(part("angelia.inlets.amqp:ExchangeInlet")(receiver, broker, binding, store))
     return inlets
 
 

@@ -1,6 +1,7 @@
 """Rooms that others add: agents found by entry point, ours registered the same way."""
 
 from collections.abc import Mapping
+from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -56,3 +57,15 @@ def signed_tokens_class() -> Any:
 def api_maker() -> Any:
     """What makes the application of API and pages; it is called with the context of the web."""
     return _PAGES.load()
+
+
+def narrow_api(path: str) -> Any:
+    """What makes the API as far as a call of this path needs it; like `api_maker`."""
+    rooms = part("angelia.web.narrow:rooms_of")(path)
+    return partial(part("angelia.web.narrow:make_narrow"), rooms=rooms) if rooms else api_maker()
+
+
+@cache
+def part(reference: str) -> Any:
+    """A part of the house's own, `module:name`, read when a site first needs it."""
+    return EntryPoint(reference, reference, "angelia.parts").load()

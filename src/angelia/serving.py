@@ -32,7 +32,6 @@ async def serve(settings: Settings, *, roles: Iterable[str] = ("web", "work"), r
     if settings.telemetry.otlp_endpoint:
         tracing.start(settings.telemetry.otlp_endpoint)
     async with House.open(settings) as house:
-        sweep_seldom()
         loop = asyncio.get_running_loop()
         tasks: list[asyncio.Task[None]] = []
         servers = _servers(house, settings) if "web" in roles else []
@@ -50,6 +49,7 @@ async def serve(settings: Settings, *, roles: Iterable[str] = ("web", "work"), r
                 await asyncio.sleep(0.005)
         if "work" in roles:
             tasks.append(asyncio.create_task(house.work()))
+        sweep_seldom()
         if ready is not None:
             ready(house)
         telemetry.log.info("started", roles=list(roles), port=web.port)

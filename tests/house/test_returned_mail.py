@@ -194,5 +194,5 @@ async def test_each_letter_leaves_with_its_own_return_path(bench):
 
 async def test_the_house_takes_mail_where_a_port_is_set(house):
     settings = replace(house.settings, mail_inlet=MailInletSettings(port=2525, url="imaps://hub:secret@mail.example.org"))
-    assert [made.name for made in make_mail_inlets(settings, house.store, house._door(), now)] == ["mail", "mailbox"]
+    assert [made.name for made in make_mail_inlets(settings, house.store, house._door, now)] == ["mail", "mailbox"]
     assert house.mail_inlets == []

@@ -69,3 +69,37 @@ async def test_only_what_they_follow_may_differ_within_a_kind(other):
     kinds = [profile.kind for profile, _ in (await people.profiles([1, 2, 3])).values()]
     assert kinds[0] == kinds[1]
     assert (kinds[2] == kinds[0]) == (set(CASES[other][0]) == {"follows"})
+
+
+class Changing(FewPeople):
+    """She changes while she is read: what is read is older than what is known of changes."""
+
+    number = 0
+
+    async def profiles(self, person_ids):
+        found = await super().profiles(person_ids)
+        if not self.number:
+            self.rows[1] = row_of(1, "alice", "A35")
+            self.number = 1
+            await self.people.refresh()
+        return found
+
+    async def site(self):
+        return {}, 0
+
+    async def people_changed_since(self, sequence):
+        return self.number, [1] if sequence < self.number else []
+
+    async def rule_rows(self, person_ids=None):
+        for row in ():
+            yield row
+
+
+async def test_who_changes_while_she_is_read_is_not_kept_as_she_was():
+    store = Changing([row_of(1, "alice", "A1")])
+    store.people = people = People(store)
+    await people.refresh()
+    ((before, _),) = (await people.profiles([1])).values()
+    ((after, _),) = (await people.profiles([1])).values()
+    assert before.wants != after.wants
+    assert len(people._profiles) == 1

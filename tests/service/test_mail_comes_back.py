@@ -76,7 +76,7 @@ class Site:
 
     def take(self, **settings):
         """Start what takes mail."""
-        made = make_mail_inlets(replace(self.house.settings, mail_inlet=MailInletSettings(**settings)), self.store, self.house._door(), clock)
+        made = make_mail_inlets(replace(self.house.settings, mail_inlet=MailInletSettings(**settings)), self.store, self.house._door, clock)
         self.running += [asyncio.create_task(inlet.run(self.house.intake.accept)) for inlet in made]
         return made[0]
 

@@ -9,10 +9,10 @@ import click
 
 from angelia import telemetry
 from angelia.cli.reach import Failure, Reach
-from angelia.house import House
 from angelia.inlets.learning import Learner, live_events, own_events
 from angelia.inlets.mapping import load_mapping
 from angelia.model.event import Event
+from angelia.plugins import part
 from angelia.settings import Settings, load
 
 
@@ -42,7 +42,7 @@ async def _learn(settings: Settings, learner: Learner, url: str, exchange: str, 
             if url:
                 events = live_events(url, exchange, key)
             else:
-                house = await stack.enter_async_context(House.open(settings))
+                house = await stack.enter_async_context(part("angelia.house:House").open(settings))
                 events = own_events(house.broker, exchange, key)
             async for event in events:
                 click.echo(json.dumps(learner.learnt(event), ensure_ascii=False))

@@ -31,7 +31,7 @@ async def in_process(reach: Reach, method: str, path: str, arguments: Mapping[st
     telemetry.configure_logs("text", "error")
     try:
         async with House.open(load(reach.config, overrides=reach.overrides())) as house:
-            transport = httpx2.ASGITransport(house.app(trusts_caller=True))
+            transport = httpx2.ASGITransport(house.app(trusts_caller=True, only=path))
             async with httpx2.AsyncClient(transport=transport, base_url="http://hub") as client:
                 answer = await client.request(method, path, **arguments)
                 return answer.status_code, answer.headers, answer.text

@@ -30,6 +30,10 @@ class Digester:
         self._new_id = intake.new_id
         self._wake = wake
 
+    def is_restless(self) -> bool:
+        """All that waits is in the store."""
+        return False
+
     async def drain(self) -> None:
         """Nothing is in hand between turns."""
 

@@ -380,6 +380,10 @@ class Dispatcher:
                 del self._held[held.job.job_id]
             self._wake()
 
+    def is_restless(self) -> bool:
+        """While jobs are held: their leases and what is said of them have times of their own."""
+        return bool(self._held)
+
     async def drain(self) -> None:
         """Leave all that is held to whoever comes next: it is due at once, and found by its key."""
         self._is_working = False

@@ -49,6 +49,10 @@ class Escalator:
         self._wake = wake
         self._entered = entered  # what is read in an inbox is there from now on
 
+    def is_restless(self) -> bool:
+        """All that waits is in the store."""
+        return False
+
     async def drain(self) -> None:
         """Nothing is in hand between turns."""
 

@@ -31,6 +31,10 @@ class Janitor:
         self._last: dict[str, datetime] = {}
         self._numbers_every = NUMBERS_EVERY
 
+    def is_restless(self) -> bool:
+        """Always: what it does has times of its own."""
+        return True
+
     async def drain(self) -> None:
         """Nothing is in hand between turns."""
 

@@ -9,7 +9,8 @@ from angelia import telemetry
 from angelia.model.errors import StoreUnavailable
 
 Clock = Callable[[], datetime]
-LONGEST_REST = 1.0  # seconds: the clock guarantees what a lost hint would have hurried
+SHORT_REST = 1.0  # seconds: the clock guarantees what a lost hint would have hurried
+LONG_REST = 10.0  # seconds, where a look-out hints at all that comes; these are for what it would overlook
 LONGEST_PENANCE = 10.0  # seconds between turns of a stage that keeps failing
 
 
@@ -20,6 +21,9 @@ class Stage(Protocol):
 
     async def turn(self, now: datetime) -> int:
         """Work once; how much was done. 0 lets the loop rest."""
+
+    def is_restless(self) -> bool:
+        """Has it something to look after that nobody hints at? Then its rests are short."""
 
     async def drain(self) -> None:
         """Finish or give back what is in hand; called once, after the last turn."""
@@ -45,8 +49,8 @@ class Hint:
         self._event.clear()
 
 
-async def run(stage: Stage, hint: Hint, clock: Clock, stop: asyncio.Event) -> None:
-    """Turn after turn until `stop`; a turn that raises is told and tried again, slower each time."""
+async def run(stage: Stage, hint: Hint, clock: Clock, stop: asyncio.Event, longest: float = SHORT_REST) -> None:
+    """Turn after turn until `stop`; a turn that raises is told and tried again, slower each time. `longest`: LONG_REST with a look-out."""
     failures = 0
     while not stop.is_set():
         try:
@@ -60,5 +64,5 @@ async def run(stage: Stage, hint: Hint, clock: Clock, stop: asyncio.Event) -> No
             told("stage_failed", stage=stage.name, error=str(error), failures=failures)
             await asyncio.sleep(min(LONGEST_PENANCE, 0.1 * 2 ** min(failures, 10)))
         if not done and not stop.is_set():
-            await hint.wait(LONGEST_REST)
+            await hint.wait(SHORT_REST if failures or stage.is_restless() else longest)
     await stage.drain()

@@ -64,6 +64,10 @@ class Planner:
         self._speak = Voice(intake.accept).overflow
         self._wake = wake
 
+    def is_restless(self) -> bool:
+        """All that waits is in the store."""
+        return False
+
     async def drain(self) -> None:
         """Nothing is in hand between turns."""
 

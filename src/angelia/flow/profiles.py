@@ -76,15 +76,22 @@ class People:
     async def profiles(self, person_ids: Collection[int]) -> dict[int, tuple[Profile, tuple[Address, ...]]]:
         """Profiles with addresses of those who exist."""
         missing = [person_id for person_id in person_ids if person_id not in self._profiles]
+        if missing and len(self._profiles) + len(missing) > MOST_KEPT:
+            self._profiles.clear()
+            missing = list(person_ids)
+            self._kinds.clear()
+        known = {person_id: self._profiles[person_id] for person_id in person_ids if person_id in self._profiles}
         if missing:
-            if len(self._profiles) + len(missing) > MOST_KEPT:
-                self._profiles.clear()
-                missing = list(person_ids)
-                self._kinds.clear()
+            as_of = self._sequence
+            read = {}
             for row in await self._store.profiles(missing):
                 profile = profile_of(row, self._site)
-                self._profiles[row.person.person_id] = replace(profile, kind=self._kind(row, profile)), row.addresses
-        return {person_id: self._profiles[person_id] for person_id in person_ids if person_id in self._profiles}
+                read[row.person.person_id] = replace(profile, kind=self._kind(row, profile)), row.addresses
+            # Who changed while she was read may have been forgotten before she was kept: then she would be kept as she was, for ever.
+            if as_of == self._sequence:
+                self._profiles |= read
+            known = {person_id: found for person_id in person_ids if (found := read.get(person_id) or known.get(person_id)) is not None}
+        return known
 
     def _kind(self, row: ProfileRow, profile: Profile) -> int:
         """The same number for those who want the same, follows aside; never one that others had before."""

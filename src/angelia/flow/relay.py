@@ -77,6 +77,7 @@ class Relay:
         self._changed_breakers: set[str] = set()
         self._paused: frozenset[str] = frozenset()
         self._looked_at = 0.0
+        self._has_put_off = False
 
     async def turn(self, now: datetime) -> int:
         """Claim as many as there is room for, and start their tries; outcomes are recorded as they come, and wake us where more may wait."""
@@ -150,7 +151,8 @@ class Relay:
     async def _look(self) -> None:
         if self._breakers is None:
             self._breakers = await self._store.breakers()
-        if monotonic() - self._looked_at >= 1.0 or not self._looked_at:
+        self._has_put_off = bool(self._looked_at) and monotonic() - self._looked_at < 1.0
+        if not self._has_put_off:
             self._looked_at = monotonic()
             self._paused = await self._store.paused_agents()
             for name, lane in self._lanes.items():
@@ -295,6 +297,10 @@ class Relay:
         with suppress(StoreUnavailable):  # the next letter is told so again
             if not await self._store.move_address(letter.address.address_id, value):
                 await self._address_refused(letter, Refused(outcome.why, is_address_bad=True), now)
+
+    def is_restless(self) -> bool:
+        """While letters wait here, or a look at what operators changed was put off."""
+        return self._has_put_off or bool(self._changed_breakers) or any(lane.in_hand for lane in self._lanes.values())
 
     async def drain(self) -> None:
         """Give back what waits, let running tries end (their own time limits hold), then record what came of them."""

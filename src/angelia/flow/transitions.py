@@ -86,6 +86,10 @@ class Crier:
         self._store, self._broker, self._outlets = store, broker, outlets
         self._is_away = False
 
+    def is_restless(self) -> bool:
+        """All that waits is in the store."""
+        return False
+
     async def drain(self) -> None:
         """Nothing is in hand between turns."""
 
@@ -116,6 +120,10 @@ class Herald:
 
     def __init__(self, store: Store, accept: Accept, outlets: Outlets) -> None:
         self._store, self._accept, self._outlets = store, accept, outlets
+
+    def is_restless(self) -> bool:
+        """All that waits is in the store."""
+        return False
 
     async def drain(self) -> None:
         """Nothing is in hand between turns."""

@@ -1,11 +1,13 @@
 """Foreign text made fit: for one line, for a page of text, for HTML."""
 
 import html
+import importlib
 import re
 import unicodedata
+from functools import cache
+from typing import Any
 
 import nh3
-from markdown_it import MarkdownIt
 
 # Control characters, surrogates, line and paragraph separators, and the marks that turn the writing direction.
 _UNFIT_IN_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]+")
@@ -13,7 +15,13 @@ _UNFIT_IN_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u
 _LINK = re.compile(r"https://[^\s<>\"'`\\^{|}]+[^\s<>\"'`\\^{|}.,;:!?)\]]")
 _TAGS = {"a", "b", "strong", "i", "em", "code", "pre", "p", "br", "ul", "ol", "li", "blockquote", "h1", "h2", "h3", "h4", "hr",
          "table", "thead", "tbody", "tr", "th", "td"}  # fmt: skip
-_markdown = MarkdownIt("commonmark", {"html": False, "linkify": False}).enable("table").disable("image")
+
+
+@cache
+def _markdown() -> Any:
+    """Read with the first text that has this form: no start waits for it."""
+    kind = importlib.import_module("markdown_it").MarkdownIt
+    return kind("commonmark", {"html": False, "linkify": False}).enable("table").disable("image")
 
 
 def one_line(text: str, length: int = 255) -> str:
@@ -50,7 +58,7 @@ def as_html(body: str, body_format: str) -> str:
     """A body in its format as safe HTML: no script, style, image, form or remote content; only https links."""
     text = plain(body)
     if body_format == "markdown":
-        return _clean(_markdown.render(text))
+        return _clean(_markdown().render(text))
     if body_format == "html":
         return _clean(text)
     return f'<div style="white-space:pre-wrap">{linked(text)}</div>'

@@ -130,9 +130,6 @@ class DeliveryStore(Protocol):
     async def requeue_expired_leases(self, now: datetime) -> int:
         """Deliveries, messages and slots of dead workers come back; how many."""
 
-    async def next_due_at(self, agents: Collection[str], now: datetime) -> datetime | None:
-        """When the next delivery or slot is due, None if nothing waits."""
-
     async def due_slots(self, now: datetime, limit: int) -> list[Slot]:
         """Slots reached, oldest first. Which worker makes a digest is settled by `record_digest`."""
 

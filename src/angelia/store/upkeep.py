@@ -1,6 +1,6 @@
 """Upkeep: the state of the store itself."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from datetime import datetime
 from typing import Protocol
 
@@ -28,6 +28,14 @@ class Upkeep(Protocol):
 
     async def forget_future(self, now: datetime) -> int:
         """For every worker, at its start: what was put off under a clock that went back since is due now. What is held for a slot keeps its time."""
+
+    async def pulse(self) -> int:
+        """A cheap look: another number once anybody wrote since, this process or another one."""
+
+    async def next_due_at(self, agents: Collection[str], now: datetime) -> datetime | None:
+        """When the clock next brings something to a stage: a delivery by one of `agents`, a slot, an escalation. `now` where something waits
+        that stages have to look after (messages to plan, jobs under way, words to say); None where nothing waits.
+        """
 
     def wake(self, topic: str) -> None:
         """A hint to other processes (`messages`, `deliveries`, `people`); may be lost."""

@@ -160,16 +160,6 @@ class DeliveriesMixin:
             return 0
         return await self.engine.write(lambda connection: connection.execute(statement).rowcount)
 
-    async def next_due_at(self, agents: Collection[str], now: datetime) -> datetime | None:
-        """See DeliveryStore."""
-
-        def work(connection: Connection) -> int | None:
-            stamps = [run(connection, "SELECT min(due_us) FROM deliveries WHERE state = 2 AND agent = ?", (agent,)).scalar() for agent in agents]
-            stamps.append(run(connection, "SELECT min(due_us) FROM deliveries WHERE state = 1").scalar())
-            return min((stamp for stamp in stamps if stamp is not None), default=None)
-
-        return shape.moment(await self.engine.read(work))
-
     async def seen(self, pairs: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
         """See DeliveryStore."""
         wanted = sorted(pairs)

@@ -1,13 +1,12 @@
-"""Two engines for one code: plain functions over a SQLAlchemy connection, run where the database wants them."""
+"""Two engines for one code: plain functions over a SQLAlchemy connection, run where the database wants them. SQLite's is here."""
 
 import asyncio
 import json
 import queue
-import random
 import sqlite3
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,14 +14,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import asyncpg
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool, QueuePool
 
 from angelia import telemetry
-from angelia.model.errors import AngeliaError, Conflict, InvalidInput, StoreUnavailable
+from angelia.model.errors import Conflict, InvalidInput, StoreUnavailable
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
@@ -30,9 +27,20 @@ BUSY_SECONDS = 2.0
 GLANCE = 0.02  # seconds that a glance may wait for a lock, of which a reader in WAL mode meets hardly any
 READERS = 4
 MOST_IN_COMMIT = 200
-_LOST = ("40001", "40P01")  # serialisation failure, deadlock: the server took everything back, and asks to try again
-_PAUSES = (0.01, 0.03, 0.1, 0.3)  # seconds, give or take a half, so that two who met do not meet again
 DAMAGED = "the database file is damaged: stop the hub and put a backup in its place"
+
+
+class Listener(Protocol):
+    """A connection that hears of others, and tells them. Each of these may raise StoreUnavailable."""
+
+    async def tell(self, topic: str) -> None:
+        """Tell all who listen on this database; one call at a time."""
+
+    def is_closed(self) -> bool:
+        """Was it lost?"""
+
+    async def close(self) -> None:
+        """Give it back."""
 
 
 class SqlEngine(Protocol):
@@ -48,6 +56,12 @@ class SqlEngine(Protocol):
 
     async def write(self, work: Work[T]) -> T:
         """Run in a write transaction, together with others where that is cheaper (group commit)."""
+
+    async def pulse(self) -> int:
+        """Another number once anybody wrote since."""
+
+    async def listen(self, heard: Callable[[str], None]) -> Listener | None:
+        """Call `heard` with what others tell; None where processes can't tell each other."""
 
     async def close(self) -> None:
         """Finish what waits, then disconnect."""
@@ -148,6 +162,8 @@ class SqliteEngine:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._is_closed = False
+        self._looking: sqlite3.Connection | None = None
+        self._unsure = 0
         self._jobs: queue.SimpleQueue[tuple[Work[Any], asyncio.Future[Any], asyncio.AbstractEventLoop] | None] = queue.SimpleQueue()
         # The writer asks for the interpreter's lock at each statement: with 5 ms, Python's default, a busy loop makes it wait too long.
         sys.setswitchinterval(min(sys.getswitchinterval(), 0.001))
@@ -194,7 +210,7 @@ class SqliteEngine:
             return self._on_own(work, BUSY_SECONDS)
         except (DBAPIError, sqlite3.Error) as error:
             self._drop_own()
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
 
     def _on_own(self, work: Work[T], patience: float) -> T:
         """In a transaction on this thread's connection; a new one waits for locks so many seconds."""
@@ -227,6 +243,23 @@ class SqliteEngine:
         self._jobs.put((work, future, loop))
         return await future
 
+    async def pulse(self) -> int:
+        """SQLite's counter of what other connections wrote, and this one never writes. It reads shared memory, some microseconds: no thread
+        is woken for it.
+        """
+        try:
+            if self._looking is None:
+                self._looking = sqlite3.connect(self._path, timeout=0, isolation_level=None)
+            return int(self._looking.execute("PRAGMA data_version").fetchone()[0])
+        except sqlite3.Error:
+            # It can't be said now: then it counts as if somebody wrote, and whoever reads hears what is wrong.
+            self._unsure -= 1
+            return self._unsure
+
+    async def listen(self, heard: Callable[[str], None]) -> None:
+        """SQLite has no way to tell other processes; `pulse` says that something was told."""
+        del heard
+
     def _write_all(self) -> None:
         connection: Connection | None = None
         while (first := self._jobs.get()) is not None:
@@ -244,7 +277,7 @@ class SqliteEngine:
                 # A failed flush may have dropped pages that a later one would not write again: this connection is not trusted any more.
                 _discard(connection)
                 connection = None
-                results = [(_unavailable(error), None)] * len(jobs)
+                results = [(unavailable(error), None)] * len(jobs)
             for (_, future, loop), (failure, result) in zip(jobs, results, strict=True):
                 _call(loop, _resolve, future, failure, result)
         if connection is not None:
@@ -258,6 +291,8 @@ class SqliteEngine:
         self._readers.shutdown()
         for connection in self._reading:
             connection.close()
+        if self._looking is not None:
+            self._looking.close()
         self._engine.dispose()
         self._writer_engine.dispose()
 
@@ -314,7 +349,8 @@ def is_damage(text: str) -> bool:
     return "malformed" in text or "not a database" in text
 
 
-def _unavailable(error: BaseException) -> StoreUnavailable:
+def unavailable(error: BaseException) -> StoreUnavailable:
+    """What the database raised, told in our words; logged here."""
     cause = getattr(error, "orig", None) or error
     text = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
     telemetry.log.error("store_unavailable", error=text, kind=type(cause).__name__)
@@ -339,89 +375,3 @@ def _resolve(future: "asyncio.Future[Any]", failure: Exception | None, result: A
         future.set_result(result)
     else:
         future.set_exception(failure)
-
-
-class PostgresEngine:
-    """PostgreSQL through asyncpg; functions run in SQLAlchemy's greenlet, so that they are the same as SQLite's."""
-
-    dialect = "postgresql"
-
-    def __init__(self, url: str, pool_size: int = 8) -> None:
-        self._is_closed = False
-        # Our row locks and second looks are written for READ COMMITTED, whatever the server's default is.
-        wishes = {"application_name": "angelia", "synchronous_commit": "on", "default_transaction_isolation": "read committed"}
-        arguments = {"timeout": 5, "command_timeout": 60, "server_settings": wishes}
-        self._engine: AsyncEngine = create_async_engine(
-            url, pool_size=pool_size, max_overflow=4, pool_timeout=5, pool_pre_ping=False, connect_args=arguments
-        )
-        event.listen(self._engine.sync_engine, "handle_error", _note_disconnect)
-
-    async def read(self, work: Work[T]) -> T:
-        """Run in a transaction that is rolled back."""
-        return await self._guarded(self._retried(self._read, work))
-
-    async def glance(self, work: Work[T]) -> T:
-        """As `read`: the server is another process in any case."""
-        return await self.read(work)
-
-    async def _read(self, work: Work[T]) -> T:
-        async with self._engine.connect() as connection:
-            return await connection.run_sync(work)
-
-    async def write(self, work: Work[T]) -> T:
-        """Run in a transaction; returns after its COMMIT. One that lost against another runs again: `work` must bear that."""
-        return await self._guarded(self._retried(self._write, work))
-
-    async def _write(self, work: Work[T]) -> T:
-        async with self._engine.begin() as connection:
-            return await connection.run_sync(work)
-
-    async def _retried(self, once: Callable[[Work[T]], Coroutine[Any, Any, T]], work: Work[T]) -> T:
-        for pause in _PAUSES:
-            try:
-                return await once(work)
-            except (DBAPIError, asyncpg.PostgresError) as error:
-                cause = getattr(error, "orig", error)
-                if getattr(cause, "sqlstate", None) not in _LOST:
-                    raise
-                telemetry.log.info("transaction_runs_again", error=str(cause).splitlines()[0])
-            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
-        return await once(work)
-
-    async def _guarded(self, running: Coroutine[Any, Any, T]) -> T:
-        if self._is_closed:
-            running.close()
-            raise StoreUnavailable("the store is closed; send again in a few seconds")
-        try:
-            return await running
-        except Exception as error:
-            told = _of_postgres(error)
-            if told is None:
-                raise
-            raise told from error
-
-    async def close(self) -> None:
-        """Give the connections back."""
-        self._is_closed = True
-        await self._engine.dispose()
-
-
-def _of_postgres(error: Exception) -> AngeliaError | None:
-    """Our word for what SQLAlchemy or, past it, the driver raised; None for what is neither's."""
-    if isinstance(error, AngeliaError):
-        return None
-    cause = getattr(getattr(error, "orig", None), "__cause__", None) or error
-    match cause:
-        case asyncpg.IntegrityConstraintViolationError():
-            return Conflict("the database holds this already")
-        case asyncpg.DataError() | UnicodeEncodeError():
-            return InvalidInput("a text holds what the database can't keep (a lone surrogate, NUL)")
-        case OSError() | TimeoutError() | asyncpg.PostgresError() | asyncpg.InterfaceError():
-            return _unavailable(cause)
-    return _unavailable(error) if type(error).__module__.startswith("sqlalchemy") else None
-
-
-def _note_disconnect(context: Any) -> None:
-    """A server that went away takes all its connections with it: forget the whole pool at once."""
-    if isinstance(context.original_exception, asyncpg.exceptions.AdminShutdownError | asyncpg.exceptions.CannotConnectNowError):
-        context.is_disconnect = True

@@ -16,7 +16,7 @@ from angelia.stores.answers import AnswersMixin
 from angelia.stores.deliveries import DeliveriesMixin
 from angelia.stores.digests import DigestsMixin
 from angelia.stores.ears import EarsMixin
-from angelia.stores.engine import DAMAGED, PostgresEngine, SqlEngine, SqliteEngine, is_damage
+from angelia.stores.engine import DAMAGED, SqlEngine, SqliteEngine, is_damage
 from angelia.stores.escalations import EscalationsMixin
 from angelia.stores.events import EventsMixin
 from angelia.stores.experiments import ExperimentsMixin
@@ -74,7 +74,8 @@ def make_store(url: str) -> SqlStore:
     parsed = _checked(url)
     if parsed.get_backend_name() == "sqlite":
         return SqlStore(SqliteEngine(_file(parsed)), url)
-    return SqlStore(PostgresEngine(parsed.set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)), url)
+    engine = importlib.import_module("angelia.stores.postgres").PostgresEngine
+    return SqlStore(engine(parsed.set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)), url)
 
 
 async def open_store(url: str) -> SqlStore:

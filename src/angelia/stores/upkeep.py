@@ -4,12 +4,11 @@ import asyncio
 import os
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 from sqlalchemy import Connection, and_, delete, exists, func, not_, or_, select
 from sqlalchemy.engine import make_url
 
@@ -19,12 +18,11 @@ from angelia.model.errors import SchemaMismatch, StoreUnavailable
 from angelia.model.moments import first_id, next_id, to_us
 from angelia.stores import rows as shape
 from angelia.stores.ear_tables import receipts
-from angelia.stores.engine import SqlEngine, run
+from angelia.stores.engine import Listener, SqlEngine, run
 from angelia.stores.messages import below
 from angelia.stores.tables import PLANNED, answers, deliveries, digests, escalations, ledger, messages, types
 from angelia.stores.types_document import retention_of
 
-CHANNEL = "angelia"
 KEYS_KEPT = timedelta(days=7)
 MARKS_KEPT = timedelta(days=1)
 CLOCK_MAY_JUMP = timedelta(days=1)
@@ -35,6 +33,18 @@ _FORGET_MARKS = (
     "DELETE FROM repeat_marks WHERE (person_id, agent, key) IN "
     "(SELECT person_id, agent, key FROM repeat_marks WHERE sent_us < ? ORDER BY sent_us LIMIT ?)"
 )
+_ANY_RESTLESS = (
+    "SELECT 1 WHERE EXISTS (SELECT 1 FROM messages WHERE plan_state = 0) UNION ALL "
+    "SELECT 1 WHERE EXISTS (SELECT 1 FROM transitions WHERE to_publish = 1) UNION ALL "
+    "SELECT 1 WHERE EXISTS (SELECT 1 FROM transitions WHERE to_tell = 1) UNION ALL "
+    "SELECT 1 WHERE EXISTS (SELECT 1 FROM jobs WHERE state = 1) UNION ALL "
+    "SELECT 1 WHERE EXISTS (SELECT 1 FROM jobs WHERE state > 1 AND state < 10) UNION ALL "
+    "SELECT 1 WHERE EXISTS (SELECT 1 FROM job_history WHERE to_tell = 1) UNION ALL "
+    "SELECT 1 WHERE EXISTS (SELECT 1 FROM job_campaigns WHERE to_tell = 1)"
+)
+_NEXT_DELIVERY = "SELECT min(due_us) FROM deliveries WHERE state = 2 AND agent = ?"
+_NEXT_SLOT = "SELECT min(due_us) FROM deliveries WHERE state = 1"
+_NEXT_ESCALATION = "SELECT min(due_us) FROM escalations WHERE ended_us IS NULL"
 AHEAD = timedelta(minutes=5)
 """More than clocks of several machines differ, and than a claim lasts."""
 _d = deliveries.c
@@ -49,7 +59,7 @@ class UpkeepMixin:
     def __init__(self) -> None:
         self._hints: asyncio.Queue[str | None] = asyncio.Queue(maxsize=1_000)
         self._ears: list[Callable[[str], None]] = []
-        self._listener: Any = None
+        self._listener: Listener | None = None
         self._to_wake: set[str] = set()
         self._waker: asyncio.Task[None] | None = None
         self._forgotten_to = 0  # ids below hold no key any more: each pass starts where the last one ended
@@ -60,18 +70,9 @@ class UpkeepMixin:
         if found != HEAD:
             raise mismatch(found)
         await self.engine.read(_assert_durable)
-        if self.engine.dialect == "postgresql":
-            try:
-                await self._listen()
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                raise StoreUnavailable(f"PostgreSQL gives no connection to listen on: {error}") from None
+        self._listener = await self.engine.listen(self._heard)
 
-    async def _listen(self) -> None:
-        self._listener = await asyncpg.connect(plain_url(self.url), timeout=5)
-        await self._listener.add_listener(CHANNEL, self._heard)
-
-    def _heard(self, *arguments: Any) -> None:
-        topic = str(arguments[-1])
+    def _heard(self, topic: str) -> None:
         for ear in self._ears:
             ear(topic)
         if not self._hints.full():
@@ -88,11 +89,11 @@ class UpkeepMixin:
         if self._waker is not None:
             self._waker.cancel()
         if self._listener is not None:
-            await self._listener.close(timeout=2)
+            await self._listener.close()
         await self.engine.close()
 
     def wake(self, topic: str) -> None:
-        """See Upkeep. SQLite has no way to tell other processes; their clock does."""
+        """See Upkeep."""
         if self._listener is None:
             return
         self._to_wake.add(topic)
@@ -102,11 +103,11 @@ class UpkeepMixin:
     async def _notify(self) -> None:
         """One after another: a connection does one thing at a time."""
         try:
-            if self._listener.is_closed():
-                await self._listen()
-            while self._to_wake:
-                await self._listener.execute("SELECT pg_notify($1, $2)", CHANNEL, self._to_wake.pop())
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            if self._listener is not None and self._listener.is_closed():
+                self._listener = await self.engine.listen(self._heard)
+            while self._to_wake and self._listener is not None:
+                await self._listener.tell(self._to_wake.pop())
+        except StoreUnavailable as error:
             telemetry.log.debug("hint_lost", error=str(error))
 
     async def hints(self) -> AsyncIterator[str]:
@@ -123,8 +124,8 @@ class UpkeepMixin:
                 pass
             if self._listener is not None and self._listener.is_closed():
                 try:
-                    await self._listen()
-                except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                    self._listener = await self.engine.listen(self._heard)
+                except StoreUnavailable as error:
                     telemetry.log.warning("listener_lost", error=str(error))
 
     async def release_leases(self) -> int:
@@ -162,6 +163,22 @@ class UpkeepMixin:
             return int(back + run(connection, leases, (ahead_us,)).rowcount)
 
         return await self.engine.write(work)
+
+    async def pulse(self) -> int:
+        """See Upkeep."""
+        return await self.engine.pulse()
+
+    async def next_due_at(self, agents: Collection[str], now: datetime) -> datetime | None:
+        """See Upkeep."""
+
+        def work(connection: Connection) -> int | None:
+            if run(connection, _ANY_RESTLESS).first() is not None:
+                return to_us(now)
+            stamps = [run(connection, _NEXT_DELIVERY, (agent,)).scalar() for agent in agents]
+            stamps += [run(connection, statement).scalar() for statement in (_NEXT_SLOT, _NEXT_ESCALATION)]
+            return min((stamp for stamp in stamps if stamp is not None), default=None)
+
+        return shape.moment(await self.engine.read(work))
 
     async def ping(self) -> None:
         """See Upkeep."""
@@ -336,8 +353,3 @@ def _vacuum_into(connection: Connection, path: str) -> None:
     with part.open("rb") as file:
         os.fsync(file.fileno())
     part.rename(path)
-
-
-def plain_url(url: str) -> str:
-    """The URL as libpq and asyncpg take it."""
-    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)

@@ -40,12 +40,13 @@ from angelia.web import (
     wishes,
 )
 from angelia.web.context import Context
+from angelia.web.failures import invalid_of, problem_answer, told_answer
 from angelia.web.headers import HEADERS
 from angelia.web.openapi import Api
 from angelia.web.pages.errors import error_page, is_page, to_sign_in
 from angelia.web.pages.rooms import ROOMS
 from angelia.web.signin.guard import SignInNeeded
-from angelia.wire.problems import TITLES, problem, problem_of
+from angelia.wire.problems import TITLES, problem_of
 from angelia.wire.secrets import without_secrets
 
 
@@ -104,12 +105,12 @@ def make_api(context: Context) -> FastAPI:
 async def _with_headers(request: Request, proceed: Callable[[Request], Awaitable[Response]]) -> Response:
     length = request.headers.get("content-length", "0")
     if length.isdigit() and int(length) > request.app.state.context.max_body:
-        return _problem(413, "this is more than a request may hold")
+        return problem_answer(413, "this is more than a request may hold")
     fault = _odd_query(request.scope["query_string"])
     if "\x00" in request.scope["path"]:
-        answer = _problem(404, "there is nothing of that name")
+        answer = problem_answer(404, "there is nothing of that name")
     elif fault:
-        answer = _problem(422, fault)
+        answer = problem_answer(422, fault)
     else:
         answer = await proceed(request)
     return _dressed(request, answer)
@@ -134,37 +135,29 @@ def _odd_query(query: bytes) -> str:
     return "" if len(names) == len(set(names)) else "a name stands twice in the query; which one should count?"
 
 
-def _problem(status: int, detail: str, field: str = "") -> Response:
-    body = json.dumps(problem(status, detail, field=field)).encode()
-    return Response(body, status, media_type="application/problem+json", headers={"Cache-Control": "no-store"})
-
-
 async def _told(request: Request, error: Exception) -> Response:
     assert isinstance(error, AngeliaError)
-    status, body, headers = problem_of(error)
     if is_page(request):
+        status, body, headers = problem_of(error)
         answer = await error_page(request, status, json.loads(body)["detail"])
         answer.headers.update({name.decode(): value.decode() for name, value in headers if name == b"retry-after"})
         return answer
-    return Response(body, status, headers={name.decode(): value.decode() for name, value in headers})
+    return told_answer(error)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
     """What the framework found wrong, in our form; never what was sent."""
     assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    status = 400 if first["type"] == "json_invalid" else 422
-    place = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
-    detail = "this is not JSON" if status == 400 else str(first["msg"])
+    status, detail, place = invalid_of(error)
     if is_page(request):
         return await error_page(request, status, f"{place}: {detail}" if place else detail)
-    return _problem(status, detail, place)
+    return problem_answer(status, detail, place)
 
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     detail = TITLES.get(error.status_code, str(error.detail))
-    answer = await error_page(request, error.status_code, detail) if is_page(request) else _problem(error.status_code, detail)
+    answer = await error_page(request, error.status_code, detail) if is_page(request) else problem_answer(error.status_code, detail)
     for name, value in (error.headers or {}).items():
         answer.headers[name] = value
     return answer
@@ -174,4 +167,4 @@ async def _unforeseen(request: Request, error: Exception) -> Response:
     telemetry.log.error("request_failed", path=without_secrets(request.url.path), kind=type(error).__name__, exc_info=error)
     # The framework answers this outside of all else.
     said = "an operator will find it in the log"
-    return _dressed(request, await error_page(request, 500, said) if is_page(request) else _problem(500, said))
+    return _dressed(request, await error_page(request, 500, said) if is_page(request) else problem_answer(500, said))

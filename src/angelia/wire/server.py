@@ -290,8 +290,26 @@ class Server(uvicorn.Server):
         """No handlers of its own."""
         yield
 
-    async def on_tick(self, counter: int) -> bool:
-        """Called ten times a second."""
-        if counter % 10 == 0:
+    def __init__(self, config: uvicorn.Config) -> None:
+        self._end = asyncio.Event()
+        super().__init__(config)
+
+    @property
+    def should_exit(self) -> bool:
+        """Has it been told to end?"""
+        return self._end.is_set()
+
+    @should_exit.setter
+    def should_exit(self, value: bool) -> None:
+        if value:
+            self._end.set()
+        else:
+            self._end.clear()
+
+    async def main_loop(self) -> None:
+        """Once a second, and not ten times as uvicorn does, for a date that our answers do not have."""
+        while not self.should_exit:
             check_all(self.server_state.connections, monotonic())
-        return await super().on_tick(counter)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._end.wait()

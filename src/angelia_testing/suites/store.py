@@ -254,6 +254,24 @@ class StoreSuite:
         await store.claim_deliveries(["mail"], 10, LEASE, NOW)
         assert await store.due_agents(asked, NOW) == frozenset()
 
+    async def test_a_look_says_whether_anybody_wrote(self, store: Store) -> None:
+        first = await store.pulse()
+        await store.add_messages([row(1)])
+        assert await store.pulse() != first
+
+    async def test_the_clock_brings_what_waits_and_not_what_is_over(self, store: Store) -> None:
+        assert await store.next_due_at(["mail"], NOW) is None
+        await store.add_messages([row(1)])
+        assert await store.next_due_at(["mail"], NOW) == NOW
+        (claimed,) = await store.claim_messages(1, LEASE, NOW)
+        later = [delivery(11, 1, due_at=NOW + 2 * MINUTE), delivery(12, 1, "feed", due_at=NOW + MINUTE)]
+        held = delivery(13, 1, "web", State.HELD, NOW + 3 * MINUTE, schedule="daily")
+        rows = [LedgerRow(1, 7, ("to",), (), NOW)]
+        await store.record_plans([Plan(claimed.message, claimed.fence, rows, [*later, held], is_complete=True)], [], [], NOW)
+        assert await store.next_due_at(["mail", "feed"], NOW) == NOW + MINUTE
+        assert await store.next_due_at(["mail"], NOW) == NOW + 2 * MINUTE
+        assert await store.next_due_at([], NOW) == NOW + 3 * MINUTE
+
     async def test_deliveries_are_claimed_settled_and_fenced(self, store: Store) -> None:
         await planned(store, 1, [delivery(11, 1), delivery(12, 1, "feed"), delivery(13, 1, "web", due_at=NOW + MINUTE)])
         assert await store.next_due_at(["mail", "feed", "web"], NOW) == NOW

@@ -1,0 +1,29 @@
+"""What went wrong, as answers of the API: problems in JSON."""
+
+import json
+
+from fastapi import Response
+from fastapi.exceptions import RequestValidationError
+
+from angelia.model.errors import AngeliaError
+from angelia.wire.problems import problem, problem_of
+
+
+def problem_answer(status: int, detail: str, field: str = "") -> Response:
+    """A problem of our own words."""
+    body = json.dumps(problem(status, detail, field=field)).encode()
+    return Response(body, status, media_type="application/problem+json", headers={"Cache-Control": "no-store"})
+
+
+def told_answer(error: AngeliaError) -> Response:
+    """One of ours, in its own words."""
+    status, body, headers = problem_of(error)
+    return Response(body, status, headers={name.decode(): value.decode() for name, value in headers})
+
+
+def invalid_of(error: RequestValidationError) -> tuple[int, str, str]:
+    """What the framework found wrong: status, detail, place; never what was sent."""
+    first = error.errors()[0]
+    status = 400 if first["type"] == "json_invalid" else 422
+    place = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
+    return status, "this is not JSON" if status == 400 else str(first["msg"]), place
