@@ -211,7 +211,10 @@ async def measure(name: str, argv: list[str], clients: int, deliveries: int, fra
             assert time.perf_counter() - began < 60, (counter, events * clients * frame)
         best = max(best, events * clients / (time.perf_counter() - began))
         least = min(least, (processor_time(pid) - cpu) / events / clients * 1e6)
-    print(f"{name:<12} {clients:>6} clients  {best:>12,.0f} deliveries/s  {least:5.2f} us of its processor time each  {idle:6.1f} KB a connection", flush=True)
+    print(
+        f"{name:<12} {clients:>6} clients  {best:>12,.0f} deliveries/s  {least:5.2f} us of its processor time each  {idle:6.1f} KB a connection",
+        flush=True,
+    )
     for transport in transports:
         transport.abort()
     process.stdin.close()
