@@ -9,12 +9,14 @@ import json
 import sys
 import tempfile
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from time import perf_counter, time_ns
+from time import perf_counter, process_time, time_ns
 
 import aio_pika
 import uvloop
+from streams import BODY, Client
 
 from angelia.broker import ExchangeSettings
 from angelia.brokers.rabbitmq import RabbitMQBroker
@@ -23,10 +25,14 @@ from angelia.inlets.amqp import AmqpInlet, Binding
 from angelia.inlets.receiving import Receiver
 from angelia.model.event import Event
 from angelia.stores.sql import make_store, upgrade
+from angelia.web.stream.forms import SocketForm
+from angelia_testing.live import open_streams, served
+from angelia_testing.peers.process import free_port
 from angelia_testing.peers.rabbitmq import RabbitMQ
 
 PREFETCH = 1_000
 GROUP = 200
+CLIENTS = 100
 QUORUM = {"x-queue-type": "quorum", "x-delivery-limit": 5, "x-dead-letter-exchange": "angelia.dead"}
 
 
@@ -133,6 +139,82 @@ async def followed(url, count, folder):
     return plain, ours, len(replay.events), replayed
 
 
+class Past:
+    """A broker whose exchange seems to stand where it stood before: who binds now gets all that came since, by the shared follower."""
+
+    def __init__(self, broker, since):
+        self._broker, self._since, self.exchanges, self.name = broker, since, broker.exchanges, broker.name
+
+    async def head(self, exchange):
+        return self._since
+
+    def __getattr__(self, name):
+        return getattr(self._broker, name)
+
+
+async def read_all(port, clients, least):
+    """In a process of its own: clients that count bytes."""
+    ready, counter = asyncio.Semaphore(0), [0]
+    loop = asyncio.get_running_loop()
+    for _ in range(clients):
+        await loop.create_connection(lambda: Client(port, ready, counter, True), "127.0.0.1", port)
+    while counter[0] < least:
+        await asyncio.sleep(0.002)
+
+
+async def to_sockets(url, count):
+    """Events of the stream, consumed, matched, framed and written to 100 clients in another process; beside it the bare consumer."""
+    exchanges = {"news": ExchangeSettings(access="public")}
+    with tempfile.TemporaryDirectory() as folder:
+        database = f"sqlite:///{folder}/a.db"
+        await asyncio.to_thread(upgrade, database)
+        store = make_store(database)
+        await store.open()
+        broker = RabbitMQBroker(url, exchanges, store)
+        head = await broker.head("news")
+        for _ in range(count // 500):
+            await broker.publish([Event("news", "build.done", BODY, "application/json")] * 500)
+        frame = len(SocketForm().event(replace(Event("news", "build.done", BODY, "application/json"), position=head), f"news@{head}"))
+        async with asyncio.timeout(90):
+            cpu = process_time()
+            plain = await bare(url, f"angelia.news.{head.epoch}", count, {"x-stream-offset": head.sequence + 1})
+            plain_cpu = process_time() - cpu
+            other = RabbitMQBroker(url, exchanges, store)
+            await other.head("news")
+            app, streams = open_streams(exchanges, Past(other, head))
+            async with served(app, free_port(), backlog=4096) as port:
+                # The trunk is made by the first who binds; it begins to follow at once, so the clients' bindings are waited for.
+                streams._follow = held = Held(streams._follow)
+                argv = [sys.executable, __file__, "--read", str(port), str(CLIENTS), str(int(CLIENTS * count * frame * 0.99))]
+                reading = await asyncio.create_subprocess_exec(*argv)
+                while streams.listeners < CLIENTS or any(listener.positions is not None for listener in streams._listeners.values()):
+                    await asyncio.sleep(0.01)
+                began, cpu = perf_counter(), process_time()
+                held.go.set()
+                await reading.wait()
+                rate, ours_cpu = count / (perf_counter() - began), process_time() - cpu
+            await streams.close()
+            await other.close()
+            print(
+                f"RabbitMQ to {CLIENTS} sockets: {rate:,.0f} events/s, {ours_cpu / count * 1e6:.0f} us of processor time each; bare aio-pika"
+                f" {plain:,.0f}/s, {plain_cpu / count * 1e6:.0f} us; ratio {rate / plain:.2f} (aim: 10,000/s, 0.7)",
+                flush=True,
+            )
+        await broker.close()
+        await store.close()
+
+
+class Held:
+    """Following that begins when it may."""
+
+    def __init__(self, follow):
+        self._follow, self.go = follow, asyncio.Event()
+
+    async def __call__(self, trunk):
+        await self.go.wait()
+        await self._follow(trunk)
+
+
 async def main(count):
     node = RabbitMQ()
     try:
@@ -141,15 +223,26 @@ async def main(count):
             for turn in (1, 2):
                 await filled(url, f"bare{turn}", count)
                 await filled(url, f"inlet{turn}", count)
+                cpu = process_time()
                 plain = await bare(url, f"bare{turn}", count)
+                middle = process_time()
                 ours = await inlet(url, f"inlet{turn}", count, Path(folder))
-                print(f"inlet: {ours:,.0f} durable messages/s, bare aio-pika {plain:,.0f}/s, ratio {ours / plain:.2f}", flush=True)
+                mine, theirs = ((process_time() - middle) / count * 1e6, (middle - cpu) / count * 1e6)
+                print(
+                    f"inlet: {ours:,.0f} durable messages/s, {mine:.0f} us of processor time each; bare aio-pika {plain:,.0f}/s, {theirs:.0f} us;"
+                    f" ratio {ours / plain:.2f} (aim: 8,000/s, 0.7)",
+                    flush=True,
+                )
             plain, ours, events, seconds = await followed(url, count, Path(folder))
             print(f"replay by following: {ours:,.0f} events/s, bare aio-pika {plain:,.0f}/s, ratio {ours / plain:.2f}")
-            print(f"replay of {events:,} events: {seconds:.2f} s")
+            print(f"replay of {events:,} events: {seconds:.2f} s (aim: 1 s with the writing)")
+            await to_sockets(node.vhost().url, min(count, 10_000))
     finally:
         node.stop()
 
 
 if __name__ == "__main__":
-    uvloop.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 20_000))
+    if sys.argv[1:2] == ["--read"]:
+        uvloop.run(read_all(*map(int, sys.argv[2:])))
+    else:
+        uvloop.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000))

@@ -1,6 +1,8 @@
-"""How many events a second does one server process write to N clients that follow the same pattern? Beside it node's `ws`, in the same run.
+"""How many events a second does one server process write to N clients that follow the same pattern? Beside it, in the same run and with the same
+client: node's `ws`, nginx with nchan, and a loop that does nothing but write ready bytes, which is what this machine can do at most.
 
-python benchmarks/streams.py [clients...]      needs node; `npm install ws` in the folder that NODE_PATH or --node names
+python benchmarks/streams.py [clients...]      what is not there is left out: node with `npm install ws` in the folder that NODE_PATH or --node
+names; Debian's nginx and libnginx-mod-nchan
 """
 
 import argparse
@@ -8,8 +10,10 @@ import asyncio
 import contextlib
 import json
 import os
+import resource
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -57,11 +61,94 @@ async def serve(port: int) -> None:
     await streams.close()
 
 
+async def serve_bare(port: int) -> None:
+    """Answers the handshake and the binding with what the client waits for, then writes the same bytes to all: no protocol, no broker."""
+    clients: list[asyncio.Transport] = []
+    lagging: set[object] = set()
+
+    class Bare(asyncio.Protocol):
+        def connection_made(self, transport):
+            self.transport = transport
+            transport.set_write_buffer_limits(131_072)
+
+        def data_received(self, data):
+            if data.startswith(b"GET"):
+                self.transport.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+            else:
+                self.transport.write(b"bound")
+                clients.append(self.transport)
+
+        def pause_writing(self):
+            lagging.add(self)
+
+        def resume_writing(self):
+            lagging.discard(self)
+
+        def connection_lost(self, exc):
+            lagging.discard(self)
+
+    loop = asyncio.get_running_loop()
+    await loop.create_server(Bare, "127.0.0.1", port, backlog=4096)
+    print("ready", os.getpid(), flush=True)
+    frame = b"x" * frame_size()
+    while line := await loop.run_in_executor(None, sys.stdin.readline):
+        for _ in range(int(line) // 10):
+            data = frame * 10
+            for transport in clients:
+                transport.write(data)
+            await asyncio.sleep(0)
+            while lagging:
+                await asyncio.sleep(0)
+
+
+NGINX = """
+load_module {module};
+daemon off; master_process off; worker_processes 1; worker_rlimit_nofile 20000; error_log {folder}/error.log warn; pid {folder}/pid;
+events {{ worker_connections 15000; }}
+http {{
+  access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u;
+  scgi_temp_path {folder}/s; keepalive_requests 10000000; nchan_max_reserved_memory 256M;
+  server {{
+    listen 127.0.0.1:{port} backlog=4096;
+    location = /api/v1/stream {{ nchan_subscriber websocket; nchan_channel_id news; nchan_subscriber_first_message newest; }}
+    location = /publish {{ nchan_publisher; nchan_channel_id news; nchan_message_buffer_length 20; }}
+  }}
+}}
+"""
+MODULE = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
+
+
+async def serve_nchan(port: int) -> None:
+    """One nginx process; ten posts are under way at once, and the next ten go out when they were answered."""
+    with tempfile.TemporaryDirectory() as folder:
+        conf = Path(folder, "nginx.conf")
+        conf.write_text(NGINX.format(module=MODULE, folder=folder, port=port))
+        nginx = subprocess.Popen(["nginx", "-c", str(conf), "-e", f"{folder}/error.log"])
+        try:
+            loop = asyncio.get_running_loop()
+            for _ in range(200):
+                with contextlib.suppress(OSError):
+                    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                    break
+                await asyncio.sleep(0.05)
+            print("ready", nginx.pid, flush=True)
+            post = b"POST /publish HTTP/1.1\r\nHost: bench\r\nContent-Length: 300\r\n\r\n" + b"x" * 300
+            while line := await loop.run_in_executor(None, sys.stdin.readline):
+                for _ in range(int(line) // 10):
+                    writer.write(post * 10)
+                    for _ in range(10):
+                        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+                        await reader.readexactly(int(head.partition(b"content-length:")[2].split(b"\r\n", 1)[0] or 0))
+        finally:
+            nginx.terminate()
+            nginx.wait()
+
+
 class Client(asyncio.Protocol):
     """A client that counts bytes."""
 
-    def __init__(self, port: int, ready: asyncio.Semaphore, counter: list[int]) -> None:
-        self.port, self.ready, self.counter, self.stage, self.seen = port, ready, counter, 0, b""
+    def __init__(self, port: int, ready: asyncio.Semaphore, counter: list[int], binds: bool) -> None:
+        self.port, self.ready, self.counter, self.stage, self.seen, self.binds = port, ready, counter, 0, b"", binds
 
     def connection_made(self, transport):
         self.transport = transport
@@ -76,6 +163,10 @@ class Client(asyncio.Protocol):
             return
         self.seen += data
         if self.stage == 0 and b"\r\n\r\n" in self.seen:
+            if not self.binds:
+                self.stage = 2
+                self.ready.release()
+                return
             self.stage, self.seen = 1, b""
             text = b'{"bind":{"exchange":"news","key":"build.*"}}'
             self.transport.write(b"\x81" + bytes([0x80 | len(text)]) + b"\0\0\0\0" + text)
@@ -88,30 +179,42 @@ def memory(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
 
 
-async def measure(name: str, argv: list[str], port: int, clients: int, deliveries: int, frame: int) -> float:
+def processor_time(pid: int) -> float:
+    words = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def measure(name: str, argv: list[str], clients: int, deliveries: int, frame: int, binds: bool = True) -> float:
+    port = free_port()
     process = await asyncio.create_subprocess_exec(*argv, str(port), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert (await process.stdout.readline()).strip() == b"ready"
-    before = memory(process.pid)
+    said = (await process.stdout.readline()).split()
+    assert said[0] == b"ready"
+    pid = int(said[1]) if len(said) > 1 else process.pid
+    before = memory(pid)
     ready, counter = asyncio.Semaphore(0), [0]
     loop = asyncio.get_running_loop()
     transports = []
     for start in range(0, clients, 100):
         for _ in range(min(100, clients - start)):
-            transport, _ = await loop.create_connection(lambda: Client(port, ready, counter), "127.0.0.1", port)
+            transport, _ = await loop.create_connection(lambda: Client(port, ready, counter, binds), "127.0.0.1", port)
             transports.append(transport)
             await ready.acquire()
-    idle = (memory(process.pid) - before) / clients / 1024
-    best = 0.0
+    idle = (memory(pid) - before) / clients / 1024
+    best, least = 0.0, float("inf")
     for _ in range(3):
         counter[0] = 0
         events = max(10, deliveries // clients // 10 * 10)
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), processor_time(pid)
         process.stdin.write(b"%d\n" % events)
         while counter[0] < events * clients * frame:
             await asyncio.sleep(0.002)
             assert time.perf_counter() - began < 60, (counter, events * clients * frame)
         best = max(best, events * clients / (time.perf_counter() - began))
-    print(f"{name:<12} {clients:>6} clients  {best:>12,.0f} deliveries/s  {idle:6.1f} KB a connection", flush=True)
+        least = min(least, (processor_time(pid) - cpu) / events / clients * 1e6)
+    print(
+        f"{name:<12} {clients:>6} clients  {best:>12,.0f} deliveries/s  {least:5.2f} us of its processor time each  {idle:6.1f} KB a connection",
+        flush=True,
+    )
     for transport in transports:
         transport.abort()
     process.stdin.close()
@@ -129,24 +232,38 @@ def frame_size() -> int:
     return len(SocketForm().event(event, "news@memory-1000001"))
 
 
+AIMS = {100: 1_000_000, 1_000: 300_000, 5_000: 120_000}
+
+
 async def run(counts: list[int], node: str, deliveries: int) -> None:
     for clients in counts:
-        ours = await measure("angelia", [sys.executable, __file__, "--serve"], free_port(), clients, deliveries, frame_size())
-        if node:
+        if clients in AIMS:
+            print(f"aim of Angelia at {clients:,} clients: {AIMS[clients]:,}/s; node ws at 1,000: ratio 3; nchan at 1,000: ratio 1.5", flush=True)
+        most = await measure("bare writes", [sys.executable, __file__, "--bare"], clients, deliveries, frame_size())
+        ours = await measure("angelia", [sys.executable, __file__, "--serve"], clients, deliveries, frame_size())
+        print(f"             ratio to bare writes {ours / most:.2f}", flush=True)
+        if node and clients <= 1_000:
             os.environ["NODE_PATH"] = node
-            theirs = await measure("node ws", ["node", "-e", NODE, "--"], free_port(), clients, deliveries, 304)
-            print(f"             ratio {ours / theirs:.2f}", flush=True)
+            theirs = await measure("node ws", ["node", "-e", NODE, "--"], clients, deliveries, 304)
+            print(f"             ratio to node ws {ours / theirs:.2f}", flush=True)
+        if MODULE.exists() and clients <= 1_000:
+            theirs = await measure("nginx, nchan", [sys.executable, __file__, "--nchan"], clients, deliveries, 304, binds=False)
+            print(f"             ratio to nchan {ours / theirs:.2f}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("clients", nargs="*", type=int, default=[100, 1_000])
+    parser.add_argument("clients", nargs="*", type=int, default=[100, 1_000, 5_000])
     parser.add_argument("--serve", action="store_true")
+    parser.add_argument("--bare", action="store_true")
+    parser.add_argument("--nchan", action="store_true")
     parser.add_argument("--node", default=os.environ.get("NODE_PATH", ""))
     parser.add_argument("--deliveries", type=int, default=300_000)
     options = parser.parse_args()
-    if options.serve:
-        uvloop.run(serve(options.clients[0]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(20_000, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),) * 2)
+    serving = {"serve": serve, "bare": serve_bare, "nchan": serve_nchan}
+    if (which := next((name for name in serving if getattr(options, name)), None)) is not None:
+        uvloop.run(serving[which](options.clients[0]))
     else:
         uvloop.run(run(options.clients, options.node, options.deliveries))
 

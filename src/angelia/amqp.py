@@ -2,20 +2,22 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import aiormq
-from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
+from aiormq.abc import AbstractChannel, AbstractConnection
 from aiormq.exceptions import AMQPError, ChannelNotFoundEntity
 from pamqp import commands as spec
 
+from angelia.amqp_deliveries import Delivery, Opening
 from angelia.model.errors import AngeliaError, BrokerUnavailable
 from angelia.model.event import Event, Position, plain
 
 T = TypeVar("T")
+Inflow = asyncio.Queue[Sequence[Delivery] | None]
 HEARTBEAT = 10
 """Seconds; a peer that says nothing for three of them is taken for gone (fault F21)."""
 CONNECT_WITHIN = 5.0
@@ -74,6 +76,7 @@ class Link:
         query: dict[str, Any] = {"heartbeat": HEARTBEAT, "name": title} | dict(parse_qsl(parts.query))
         self._url = urlunsplit(parts._replace(query=urlencode(query)))
         self._connection: AbstractConnection | None = None
+        self._opening = Opening()
         self._lock = asyncio.Lock()
         self._is_closed = False
 
@@ -87,14 +90,34 @@ class Link:
             if self._is_closed:
                 raise BrokerUnavailable("the broker's connection is closed")
             if self._connection is None or self._connection.is_closed:
-                self._connection = await asked(aiormq.connect(self._url), CONNECT_WITHIN)
+                opening = Opening()
+                self._connection = await asked(aiormq.connect(self._url, transport_factory=opening), CONNECT_WITHIN)
+                self._opening = opening
             return self._connection
+
+    async def consume(self, channel: AbstractChannel, queue: str, arguments: Mapping[str, Any] | None = None) -> Inflow:
+        """What comes on this channel from now on, in the groups in which it came, to be acknowledged by whoever reads it; None is the end.
+
+        The channel is used for nothing else that delivers.
+        """
+        if channel.connection is not self._connection or self._opening.sieve is None:
+            raise BrokerUnavailable("the connection to the broker was lost")
+        inflow: Inflow = asyncio.Queue()
+        channel.on_consumer_cancel_callbacks.add(lambda _: inflow.put_nowait(None))
+        channel.closing.add_done_callback(lambda _: inflow.put_nowait(None))
+        self._opening.sieve.consume(channel.number, inflow.put_nowait)
+        await asked(channel.basic_consume(queue, _taken_already, arguments=dict(arguments or {})))
+        return inflow
 
     async def close(self) -> None:
         """Give it back; it is not opened again."""
         self._is_closed = True
         if self._connection is not None:
             await shut(self._connection)
+
+
+async def _taken_already(_: object) -> None:
+    """The library wants somebody to give deliveries to; none reach it."""
 
 
 async def shut(thing: AbstractChannel | AbstractConnection) -> None:
@@ -123,28 +146,23 @@ def properties_of(event: Event, key_for_all: str = "") -> spec.Basic.Properties:
     return spec.Basic.Properties(**({"delivery_mode": 2} | fields), content_type=event.content_type or None, headers=headers or None)
 
 
-def offset_of(message: DeliveredMessage) -> int:
+def offset_of(delivery: Delivery) -> int:
     """Where it is in its stream."""
-    headers: Any = message.header.properties.headers
-    return int(headers["x-stream-offset"])
+    return int(delivery.headers["x-stream-offset"])
 
 
-def event_of(message: DeliveredMessage, exchange: str, epoch: str = "") -> Event | None:
+def event_of(delivery: Delivery, exchange: str, epoch: str = "") -> Event | None:
     """The event of a delivery, with its place if it came from a stream of that epoch; None for a mark, which came over no exchange."""
-    if not message.exchange:
+    if not delivery.exchange:
         return None
-    properties = message.header.properties
-    fields: dict[str, Any] = {name: value for name in _NAMES if (value := getattr(properties, name)) is not None}
-    if isinstance(fields.get("timestamp"), datetime):
-        fields["timestamp"] = int(fields["timestamp"].timestamp())
-    headers = properties.headers or {}
+    headers, properties = delivery.headers, delivery.properties
     return Event(
         exchange,
-        message.routing_key or "",
-        message.body,
-        properties.content_type or "",
-        {str(name): plain(value) for name, value in headers.items() if name not in _OURS},
-        fields,
-        Position(epoch, offset_of(message)) if epoch else None,
-        bool(getattr(message.delivery, "redelivered", False)),
+        delivery.routing_key,
+        delivery.body,
+        properties.get("content_type", ""),
+        {name: plain(value) for name, value in headers.items() if name not in _OURS},
+        {name: properties[name] for name in _NAMES if name in properties},
+        Position(epoch, offset_of(delivery)) if epoch else None,
+        delivery.is_redelivered,
     )

@@ -192,7 +192,11 @@ async def test_status_changes_only_through_restarts(running, intake, wire, sqlit
     await until(lambda: len(intake.kept) == 3)
     await until(lambda: wire.is_empty("q"))
     assert intake.types() == ["amaretti.task.finished", "amaretti.task.requested", "amaretti.task.running"]
-    assert await sqlite_store.last_states(["amaretti task t1", "x"]) == {"amaretti task t1": "finished"}
+
+    async def last_is_remembered():
+        return await sqlite_store.last_states(["amaretti task t1", "x"]) == {"amaretti task t1": "finished"}
+
+    await until(last_is_remembered)
 
 
 async def test_a_killed_broker_costs_no_message(rabbitmq, running, intake, wire):

@@ -8,12 +8,13 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
 
-from aiormq.abc import AbstractChannel, DeliveredMessage
+from aiormq.abc import AbstractChannel
 from aiormq.exceptions import ChannelNotFoundEntity, PublishError
 from pamqp import commands as spec
 
 from angelia import telemetry
-from angelia.amqp import Down, Link, Missing, asked, event_of, offset_of, pause, properties_of, shut
+from angelia.amqp import Down, Inflow, Link, Missing, asked, event_of, offset_of, pause, properties_of, shut
+from angelia.amqp_deliveries import Delivery
 from angelia.broker import ExchangeSettings, Gap, Replay, missing_exchange
 from angelia.brokers.room import Room, refuse
 from angelia.brokers.tail import followed
@@ -204,25 +205,24 @@ class RabbitMQBroker:
         await self._prepare(room)
         epoch = room.epoch
         channel = await self._reading.channel()
-        lost = asyncio.Event()
-        channel.on_consumer_cancel_callbacks.add(lambda _: lost.set())
-        channel.closing.add_done_callback(lambda _: lost.set())
+        pouring: asyncio.Task[None] | None = None
         try:
             await asked(channel.basic_qos(prefetch_count=PREFETCH))
-            feed = _Feed(room, epoch, channel)
             offset = room.tail.head.sequence + 1 if room.tail.head.epoch == epoch else "next"
-            await asked(channel.basic_consume(room.queue(epoch), feed.take, arguments={"x-stream-offset": offset}))
+            inflow = await self._reading.consume(channel, room.queue(epoch), {"x-stream-offset": offset})
+            pouring = asyncio.create_task(_pour(room, epoch, channel, inflow))
             if offset == "next":
                 # Something must come through it, to tell where the stream stands.
                 await self._put_mark(room, epoch)
-            while not lost.is_set() and room.epoch == epoch:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(CHECK_EVERY):
-                        await lost.wait()
-                if not lost.is_set():
+            while not pouring.done() and room.epoch == epoch:
+                await asyncio.wait([pouring], timeout=CHECK_EVERY)
+                if not pouring.done():
                     with contextlib.suppress(BrokerUnavailable):
                         await self._prepare(room)
         finally:
+            if pouring is not None:
+                pouring.cancel()
+                await asyncio.gather(pouring, return_exceptions=True)
             await shut(channel)
             telemetry.log.info("consumer_ended", exchange=room.name)
 
@@ -290,29 +290,23 @@ class RabbitMQBroker:
         reached = Position(head.epoch, offset_of(entries[-1])) if entries else head
         return Replay(events[:limit], is_complete, reached)
 
-    async def _read(self, room: Room, head: Position, offset: int | str, limit: int) -> list[DeliveredMessage]:
+    async def _read(self, room: Room, head: Position, offset: int | str, limit: int) -> list[Delivery]:
         """Entries of the stream up to the head, so many at most, by a consumer of its own."""
-        entries: list[DeliveredMessage] = []
-        done = asyncio.Event()
+        entries: list[Delivery] = []
         channel = await self._reading.channel()
-        channel.closing.add_done_callback(lambda _: done.set())
-        size = 0
-
-        async def take(message: DeliveredMessage) -> None:
-            nonlocal size
-            if done.is_set():
-                return
-            entries.append(message)
-            size += len(message.body)
-            if offset_of(message) >= head.sequence or len(entries) >= limit or size > MOST_BYTES:
-                done.set()
-            elif len(entries) % ACK_EVERY == 0:
-                await channel.basic_ack(message.delivery_tag or 0, multiple=True, wait=False)
-
+        size = acknowledged = 0
         try:
             await asked(channel.basic_qos(prefetch_count=PREFETCH))
-            await asked(channel.basic_consume(room.queue(head.epoch), take, arguments={"x-stream-offset": offset}))
-            await asked(done.wait(), PUBLISH_WITHIN)
+            inflow = await self._reading.consume(channel, room.queue(head.epoch), {"x-stream-offset": offset})
+            while (group := await asked(inflow.get(), PUBLISH_WITHIN)) is not None:
+                for entry in group:
+                    entries.append(entry)
+                    size += len(entry.body)
+                    if offset_of(entry) >= head.sequence or len(entries) >= limit or size > MOST_BYTES:
+                        return entries
+                if len(entries) - acknowledged >= ACK_EVERY:
+                    acknowledged = len(entries)
+                    await asked(channel.basic_ack(group[-1].delivery_tag, multiple=True, wait=False))
         finally:
             await shut(channel)
         return entries
@@ -341,23 +335,12 @@ class RabbitMQBroker:
         await asyncio.gather(self._reading.close(), self._writing.close())
 
 
-class _Feed:
-    """What one consumer gets goes into the tail, all that came in one turn of the loop together."""
-
-    def __init__(self, room: Room, epoch: str, channel: AbstractChannel) -> None:
-        self._room, self._epoch, self._channel = room, epoch, channel
-        self._entries: list[DeliveredMessage] = []
-        self._taken = 0
-
-    async def take(self, message: DeliveredMessage) -> None:
-        """One entry of the stream."""
-        if not self._entries:
-            asyncio.get_running_loop().call_soon(self._pour)
-        self._entries.append(message)
-        self._taken += 1
-        if self._taken % ACK_EVERY == 0 and not self._channel.is_closed:
-            await self._channel.basic_ack(message.delivery_tag or 0, multiple=True, wait=False)
-
-    def _pour(self) -> None:
-        entries, self._entries = self._entries, []
-        self._room.pour(entries, self._epoch)
+async def _pour(room: Room, epoch: str, channel: AbstractChannel, inflow: Inflow) -> None:
+    """What one consumer gets goes into the tail, all that came together in one go."""
+    taken = 0
+    while (group := await inflow.get()) is not None:
+        room.pour(group, epoch)
+        taken += len(group)
+        if taken >= ACK_EVERY:
+            taken = 0
+            await asked(channel.basic_ack(group[-1].delivery_tag, multiple=True, wait=False))

@@ -7,9 +7,10 @@ from hashlib import sha256
 from time import monotonic
 from typing import Any
 
-from aiormq.abc import AbstractChannel, DeliveredMessage
+from aiormq.abc import AbstractChannel
 
 from angelia.amqp import asked, event_of, offset_of, shut
+from angelia.amqp_deliveries import Delivery
 from angelia.broker import ExchangeSettings
 from angelia.brokers.tail import Tail
 from angelia.model.errors import BrokerUnavailable
@@ -98,7 +99,7 @@ class Room:
         finally:
             self._marks.pop(name, None)
 
-    def pour(self, entries: Sequence[DeliveredMessage], epoch: str) -> None:
+    def pour(self, entries: Sequence[Delivery], epoch: str) -> None:
         """Entries that came, in order. Those that another epoch's consumer left behind are nothing any more."""
         if not entries or epoch != self.epoch:
             return
@@ -111,9 +112,9 @@ class Room:
         if len(events) < len(entries):
             self._see_marks(entries, epoch)
 
-    def _see_marks(self, entries: Sequence[DeliveredMessage], epoch: str) -> None:
+    def _see_marks(self, entries: Sequence[Delivery], epoch: str) -> None:
         for entry in entries:
-            future = self._marks.get(entry.header.properties.message_id or "")
+            future = self._marks.get(entry.properties.get("message_id", ""))
             if future is not None and not entry.exchange and not future.done():
                 future.set_result(Position(epoch, offset_of(entry)))
         # The first mark of a consumer is waited for by nobody.

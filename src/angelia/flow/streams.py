@@ -105,6 +105,8 @@ class Streams:
         assert listener.positions is not None
         wanted = parse_cursor(since) if since is not None else {}
         for exchange, pattern in bindings:
+            # The name that the trunk has anyway: each binding would keep another copy.
+            exchange = self._trunks[exchange].exchange
             count = listener.bindings.get((exchange, pattern), 0)
             listener.bindings[exchange, pattern] = count + 1 if listener.form.has_repeats else 1
             head = self._trunks[exchange].head

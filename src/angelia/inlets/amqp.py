@@ -2,15 +2,17 @@
 
 import asyncio
 import contextlib
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aiormq.abc import AbstractChannel, DeliveredMessage
+from aiormq.abc import AbstractChannel
 from pamqp import commands as spec
 
 from angelia import telemetry
 from angelia.amqp import Link, asked, event_of, pause, shut
+from angelia.amqp_deliveries import Delivery
 from angelia.broker import Broker, Gap
 from angelia.inlet import Accept
 from angelia.inlets.receiving import MOST_TRIES, Outcome, Receiving, Result
@@ -64,36 +66,32 @@ class AmqpInlet:
 
     async def _consume(self, accept: Accept) -> None:
         channel = await self._link.channel(confirms=True)
-        waiting: asyncio.Queue[DeliveredMessage | None] = asyncio.Queue()
-
-        async def take(message: DeliveredMessage) -> None:
-            waiting.put_nowait(message)
-
-        channel.on_consumer_cancel_callbacks.add(lambda _: waiting.put_nowait(None))
-        channel.closing.add_done_callback(lambda _: waiting.put_nowait(None))
         try:
             queue = await self._declared(channel)
             await asked(channel.basic_qos(prefetch_count=self._binding.prefetch))
-            await asked(channel.basic_consume(queue, take))
+            inflow = await self._link.consume(channel, queue)
             self.fault = ""
-            while (first := await waiting.get()) is not None:
-                group = [first]
-                while not waiting.empty():
-                    if (following := waiting.get_nowait()) is None:
+            while (first := await inflow.get()) is not None:
+                group = [*first]
+                while not inflow.empty():
+                    if (following := inflow.get_nowait()) is None:
                         return
-                    group.append(following)
+                    group.extend(following)
                 await self._settle(channel, group, accept)
         finally:
             await shut(channel)
 
-    async def _settle(self, channel: AbstractChannel, group: Sequence[DeliveredMessage], accept: Accept) -> None:
+    async def _settle(self, channel: AbstractChannel, group: Sequence[Delivery], accept: Accept) -> None:
         """Durable first, then acknowledged: all of the group with one frame, as it is in the order of the channel."""
-        events = [event_of(message, message.exchange or "") or _bare(message) for message in group]
-        outcomes = await self._taken(events, accept)
-        dead = [(message, outcome) for message, outcome in zip(group, outcomes, strict=True) if outcome.result is Result.POISON]
-        for message, outcome in dead:
-            await self._put_aside(channel, message, outcome)
-        await asked(channel.basic_ack(group[-1].delivery_tag or 0, multiple=True, wait=False))
+        for delivery in group:
+            if delivery.fault:
+                await self._put_aside(channel, delivery, delivery.fault)
+        readable = [delivery for delivery in group if not delivery.fault]
+        events = [event_of(delivery, delivery.exchange) or _bare(delivery) for delivery in readable]
+        for delivery, outcome in zip(readable, await self._taken(events, accept), strict=True):
+            if outcome.result is Result.POISON:
+                await self._put_aside(channel, delivery, outcome.why)
+        await asked(channel.basic_ack(group[-1].delivery_tag, multiple=True, wait=False))
 
     async def _taken(self, events: Sequence[Event], accept: Accept) -> list[Outcome]:
         """Again and again while the store takes nothing: meanwhile the prefetch bounds what is in hand."""
@@ -109,16 +107,20 @@ class AmqpInlet:
                 self.fault = ""
                 return outcomes
 
-    async def _put_aside(self, channel: AbstractChannel, message: DeliveredMessage, outcome: Outcome) -> None:
-        telemetry.log.warning("event_put_aside", inlet=self.name, key=message.routing_key, why=outcome.why)
-        given: Any = message.header.properties
-        headers = {name: value for name, value in (given.headers or {}).items() if name != "x-delivery-count"}
-        headers |= {"x-angelia-reason": outcome.why[:REASON], "x-angelia-inlet": self.name, "x-angelia-exchange": message.exchange or ""}
-        properties = spec.Basic.Properties(
-            content_type=given.content_type, content_encoding=given.content_encoding, message_id=given.message_id, delivery_mode=2, headers=headers
-        )
-        publishing = channel.basic_publish(message.body, exchange=DEAD, routing_key=message.routing_key or "", properties=properties, mandatory=True)
-        await asked(publishing, SETTLE_WITHIN)
+    async def _put_aside(self, channel: AbstractChannel, delivery: Delivery, why: str) -> None:
+        telemetry.log.warning("event_put_aside", inlet=self.name, key=delivery.routing_key, why=why)
+        about: dict[str, Any] = {"x-angelia-reason": why[:REASON], "x-angelia-inlet": self.name, "x-angelia-exchange": delivery.exchange}
+        kept: dict[str, Any] = {name: delivery.properties.get(name) for name in ("content_type", "content_encoding", "message_id")}
+        given = {name: value for name, value in delivery.headers.items() if name != "x-delivery-count"}
+        for headers in (given | about, about):
+            properties = spec.Basic.Properties(**kept, delivery_mode=2, headers=headers)
+            publishing = channel.basic_publish(delivery.body, exchange=DEAD, routing_key=delivery.routing_key, properties=properties, mandatory=True)
+            try:
+                await asked(publishing, SETTLE_WITHIN)
+            except (TypeError, ValueError, struct.error):
+                # A header that can be read can't always be written again: it stays behind, the message does not.
+                continue
+            return
 
     async def _declared(self, channel: AbstractChannel) -> str:
         """The queue's name; each thing that may be refused on a throw-away channel."""
@@ -191,6 +193,6 @@ class ExchangeInlet:
                 self.fault = ""
 
 
-def _bare(message: DeliveredMessage) -> Event:
+def _bare(delivery: Delivery) -> Event:
     """One that was put into the queue directly."""
-    return Event("", message.routing_key or "", message.body, message.header.properties.content_type or "")
+    return Event("", delivery.routing_key, delivery.body, delivery.properties.get("content_type", ""))

@@ -1,11 +1,8 @@
 """What a binding would produce: live events as messages, shown and not kept."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
-
-from aiormq.abc import DeliveredMessage
 
 from angelia.amqp import Link, asked, event_of, shut
 from angelia.broker import Broker, Gap
@@ -44,24 +41,18 @@ class Learner:
 async def live_events(url: str, exchange: str, key: str) -> AsyncIterator[Event]:
     """What comes by, through a queue of our own that goes with us. Ends when the broker takes it away."""
     link = Link(url, "angelia learns")
-    waiting: asyncio.Queue[DeliveredMessage | None] = asyncio.Queue()
-
-    async def take(message: DeliveredMessage) -> None:
-        waiting.put_nowait(message)
-
     try:
         channel = await link.channel()
-        channel.on_consumer_cancel_callbacks.add(lambda _: waiting.put_nowait(None))
-        channel.closing.add_done_callback(lambda _: waiting.put_nowait(None))
         queue = str((await asked(channel.queue_declare("", exclusive=True, auto_delete=True))).queue)
         await asked(channel.queue_bind(queue, exchange, routing_key=key))
         await asked(channel.basic_qos(prefetch_count=100))
-        await asked(channel.basic_consume(queue, take))
-        while (message := await waiting.get()) is not None:
-            event = event_of(message, message.exchange or "")
-            if event is not None:
-                yield event
-            await asked(channel.basic_ack(message.delivery_tag or 0, wait=False))
+        inflow = await link.consume(channel, queue)
+        while (group := await inflow.get()) is not None:
+            for delivery in group:
+                event = event_of(delivery, delivery.exchange)
+                if event is not None:
+                    yield event
+            await asked(channel.basic_ack(group[-1].delivery_tag, multiple=True, wait=False))
         await shut(channel)
         raise BrokerUnavailable("the broker ended it: was the exchange or the connection closed?")
     finally:

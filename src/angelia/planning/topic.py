@@ -3,6 +3,7 @@
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from sys import intern
 
 Condition = tuple[str, str]
 
@@ -26,13 +27,18 @@ def _match(pattern: tuple[str, ...], key: tuple[str, ...]) -> bool:
 
 
 class _Node:
-    """One word of the trie: what follows it, and who ends here, by condition (None = without one)."""
+    """One word of the trie: what follows it, and who ends here, without a condition or by it. What is empty is None: most nodes are leaves."""
 
-    __slots__ = ("children", "subscribers")
+    __slots__ = ("children", "conditional", "plain")
 
     def __init__(self) -> None:
-        self.children: dict[str, _Node] = {}
-        self.subscribers: dict[Condition | None, array[int]] = {}
+        self.children: dict[str, _Node] | None = None
+        self.plain: array[int] | None = None
+        self.conditional: dict[Condition, array[int]] | None = None
+
+    def is_empty(self) -> bool:
+        """Does nothing follow, and nobody end here?"""
+        return self.children is None and self.plain is None and self.conditional is None
 
 
 class PatternIndex:
@@ -53,16 +59,23 @@ class PatternIndex:
         """Add one; the same again counts again."""
         node = self._root
         for word in pattern.split("."):
+            if node.children is None:
+                node.children = {}
             following = node.children.get(word)
             if following is None:
-                following = node.children[word] = _Node()
+                # Words come again in other branches: one text for all.
+                following = node.children[intern(word)] = _Node()
             node = following
-        if condition is not None:
+        if condition is None:
+            if node.plain is None:
+                node.plain = array("q", (subscriber,))
+            else:
+                node.plain.append(subscriber)
+        else:
+            if node.conditional is None:
+                node.conditional = {}
             condition = self._conditions.setdefault(condition, condition)
-        subscribers = node.subscribers.get(condition)
-        if subscribers is None:
-            subscribers = node.subscribers[condition] = array("q")
-        subscribers.append(subscriber)
+            node.conditional.setdefault(condition, array("q")).append(subscriber)
         self._size += 1
 
     def discard(self, pattern: str, condition: Condition | None, subscriber: int) -> None:
@@ -70,33 +83,41 @@ class PatternIndex:
         path = [self._root]
         words = pattern.split(".")
         for word in words:
-            following = path[-1].children.get(word)
+            following = (path[-1].children or {}).get(word)
             if following is None:
                 return
             path.append(following)
-        subscribers = path[-1].subscribers.get(condition)
+        last = path[-1]
+        subscribers = last.plain if condition is None else (last.conditional or {}).get(condition)
         if subscribers is None or subscriber not in subscribers:
             return
         subscribers.remove(subscriber)
         self._size -= 1
         if not subscribers:
-            del path[-1].subscribers[condition]
+            self._forget(last, condition)
         for word, parent, node in zip(reversed(words), reversed(path[:-1]), reversed(path[1:]), strict=True):
-            if node.children or node.subscribers:
+            if not node.is_empty() or parent.children is None:
                 break
             del parent.children[word]
+            parent.children = parent.children or None
+
+    def _forget(self, node: _Node, condition: Condition | None) -> None:
+        if condition is None:
+            node.plain = None
+        elif node.conditional is not None:
+            del node.conditional[condition]
+            node.conditional = node.conditional or None
 
     def find(self, key: str, params: Mapping[str, str | Sequence[str]]) -> "array[int]":
         """Subscribers whose pattern matches the key and whose condition holds in the parameters."""
         found: array[int] = array("q")
         wanted = list(_pairs(params))
         for node in _ends(self._root, key.split(".")):
-            held = node.subscribers
-            if None in held:
-                found.extend(held[None])
-            if len(held) > (None in held):
+            if node.plain is not None:
+                found.extend(node.plain)
+            if node.conditional is not None:
                 for pair in wanted:
-                    subscribers = held.get(pair)
+                    subscribers = node.conditional.get(pair)
                     if subscribers is not None:
                         found.extend(subscribers)
         return found
@@ -119,9 +140,10 @@ def _ends(root: _Node, words: list[str]) -> list[_Node]:
         for node, is_hash in live:
             if is_hash:
                 following.append(node)
-            for child in (node.children.get(word), node.children.get("*")):
-                if child is not None:
-                    following.append(child)
+            if node.children is not None:
+                for child in (node.children.get(word), node.children.get("*")):
+                    if child is not None:
+                        following.append(child)
         if not following:
             return []
         live = _with_hashes(following, {id(node) for node, is_hash in live if is_hash})
@@ -137,7 +159,7 @@ def _with_hashes(nodes: list[_Node], hashes: set[int] | frozenset[int] = frozens
         if id(node) in seen:
             continue
         seen[id(node)] = node, is_hash
-        child = node.children.get("#")
+        child = node.children.get("#") if node.children is not None else None
         if child is not None:
             stack.append((child, True))
     return list(seen.values())
