@@ -96,7 +96,8 @@ class House:
         self._stop = asyncio.Event()
         self._is_only_worker = False
         self.hints = {name: Hint() for name in STAGES}
-        self.people = People(store, frozenset(name for name, agent in agents.items() if edits_in_place(agent)))
+        editing = frozenset(name for name, agent in agents.items() if edits_in_place(agent))
+        self.people = People(store, editing, frozenset(name for name, agent in agents.items() if agent.is_interruptive))
         self.directory = make_directory(settings, store, self.outbound)
         self.providers = make_providers(settings)
         self.broker = make_broker(settings, store, now)
@@ -264,6 +265,7 @@ class House:
             verify=self.verify,
             recipes=self._recipes,
             renew=self._renewal(),
+            scrapers=self.settings.scrapers,
             clean_up=make_outlets(self.settings).clean_up,
         )
         self.framework = Late(context, api_maker)
