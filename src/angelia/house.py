@@ -237,7 +237,7 @@ class House:
     def app(self, *, trusts_caller: bool = False) -> App:
         """The whole HTTP side: the hot inlets before the framework."""
         web = self.settings.web
-        callers = Callers(self.store, now, open_posting=web.open_posting, trusts_caller=trusts_caller)
+        callers = Callers(self.store, now, open_posting=web.open_posting, trusts_caller=trusts_caller, post_rate=web.post_rate)
         accept = traced_accept(self.intake.accept) if tracing.is_on() else self.intake.accept
         context = Context(
             store=self.store,

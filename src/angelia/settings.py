@@ -47,6 +47,7 @@ class WebSettings:
     host: str = say("127.0.0.1", "address to listen on")
     port: int = say(8080, "port to listen on")
     open_posting: bool = say(False, "may anybody post messages without a token?")
+    post_rate: float = say(20.0, "messages a second that one person may post with her tokens, and ten seconds' worth at once; 0 for any number")
     max_body: int = say(16_777_216, "largest request body in bytes, also after unpacking")
     proxies: str = say("", "addresses of the proxies in front, with commas; only their X-Forwarded-For is believed, for limits on tries")
     metrics_from: str = say("127.0.0.0/8, ::1/128", "networks from which /metrics may be read, with commas; * for any")
@@ -403,6 +404,8 @@ def _check(settings: Settings) -> None:
         raise BadSettings("web.head_timeout, web.body_timeout and web.answer_timeout are above 0")
     if settings.log.form not in ("json", "text") or settings.log.level not in ("debug", "info", "warning", "error"):
         raise BadSettings("log.form is json or text, log.level debug, info, warning or error")
+    if settings.web.post_rate < 0:
+        raise BadSettings("web.post_rate is 0 or more")
     scrapers_of(settings.web.metrics_from, settings.web.metrics_token)
     _check_transitions(settings.transitions)
     _check_broker(settings)

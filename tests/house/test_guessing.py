@@ -130,3 +130,26 @@ async def test_no_token_opens_the_metrics_where_none_is_set(house):  # checklist
 def test_what_opens_the_metrics_is_checked_at_the_start(settings):
     with pytest.raises(BadSettings, match=next(iter(settings))):
         load(environment={}, overrides={"web": settings})
+
+
+async def test_who_posts_too_much_waits_and_nobody_else_does(bench, outside):
+    """Checklist S31: by person and by source, told with a time to wait; a batch counts as what it holds, and a second token is no second share."""
+    secrets = {}
+    for login in ("alice", "bob"):
+        await bench.person(login)
+        made = [await bench.call("POST", f"/api/v1/people/{login}/tokens", {"scopes": ["post"]}, 201) for _ in range(2)]
+        secrets[login] = [{"Authorization": f"Bearer {token['secret']}"} for token in made]
+    await bench.call("PUT", "/api/v1/sources/ci", {"rate_per_second": 2}, 200)
+    source = {"Authorization": f"Bearer {(await bench.call('POST', '/api/v1/sources/ci/tokens', {}, 201))['secret']}"}
+
+    async def post(count, headers):
+        return await outside.post("/api/v1/messages", json=[{"type": "a.b"}] * count, headers=headers)
+
+    first, second = secrets["alice"]
+    assert (await post(150, first)).status_code == 201
+    refused = await post(150, second)
+    assert refused.status_code == 429 and 0 < int(refused.headers["retry-after"]) <= 6
+    assert (await post(150, secrets["bob"][0])).status_code == 201
+    assert (await post(20, source)).status_code == 201
+    refused = await post(20, source)
+    assert refused.status_code == 429 and 0 < int(refused.headers["retry-after"]) <= 11

@@ -51,7 +51,7 @@ async def test_a_link_asks_before_it_verifies_and_works_once(bench, alice, brows
     await alice.post("/addresses/verify", 422, token=token)
 
 
-async def test_codes_are_few_and_end(bench, alice, browsers, house):  # noqa: F811
+async def test_codes_are_few_and_end(bench, alice, browsers, house):  # noqa: F811 - checklist S31-S33
     number = await add_address(alice)
     for _ in range(2):
         await alice.post(f"/addresses/{number}/code")
