@@ -49,7 +49,7 @@ async def message(request: Request, visitor: Visiting, house: House, delivery_id
         is_pressing=item.message.severity >= Severity.HIGH,
         is_acknowledged=any(one.person_id == visitor.person.person_id and one.acknowledged_at for _, one in answers),
         muted=mutes.get(item.message.object, ""),
-        names={rule["id"]: str(rule.get("name") or rule["id"]) for rule in with_ids(document)},
+        names={rule["id"]: str(rule.get("name") or rule["id"]) for rule in with_ids(dict(document))},
         is_followed=item.message.object in follows,
         here=f"/inbox/{delivery_id}",
         url=item.message.object_url if item.message.object_url.lower().startswith(("https://", "http://")) else "",
