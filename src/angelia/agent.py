@@ -68,6 +68,7 @@ class Agent(Protocol):
     - `is_opt_in` ones exist only where the operator has written their table of settings, be it an empty one.
     - One with a `browser_key` has addresses that browsers make: the page for addresses shows a button that subscribes with that key, and adds
       `<endpoint>#<p256dh>.<auth>` (the keys in base64 for URLs). It is an attribute that others need not have.
+    - One that people know by another name than its own has a `title` (see `title_of`).
     - One whose addresses are secrets has `shown(value)`: what is said in their place on pages, in messages and logs (see `shown_by`).
     - One that also hears has `async def listen(self, ear: Ear) -> None`: it runs until it is cancelled; the house runs it once per site, and again,
       slower each time, when it raises (see `hears`). `link_to(code)`, which not all have, is a URL that hands over a code for `ear.verified`.
@@ -102,6 +103,11 @@ def shown_by(agent: object, value: str) -> str:
     """What an address of this agent is called where others may read along: itself, or what its agent says in its place."""
     shown: Callable[[str], str] | None = getattr(agent, "shown", None)
     return value if shown is None else shown(value)
+
+
+def title_of(name: str, agent: object) -> str:
+    """What people call this agent: its own title, or its name with a capital."""
+    return str(getattr(agent, "title", "")) or name.capitalize()
 
 
 class Ear(Protocol):

@@ -89,7 +89,8 @@ class House:
         self._stop = asyncio.Event()
         self._is_only_worker = False
         self.hints = {name: Hint() for name in STAGES}
-        self.people = People(store, frozenset(name for name, agent in agents.items() if edits_in_place(agent)))
+        editing = frozenset(name for name, agent in agents.items() if edits_in_place(agent))
+        self.people = People(store, editing, frozenset(name for name, agent in agents.items() if agent.is_interruptive))
         self.directory = make_directory(settings, store, self.outbound)
         self.providers = make_providers(settings)
         self.broker = make_broker(settings, store, now)
@@ -232,7 +233,7 @@ class House:
     def app(self, *, trusts_caller: bool = False, only: str = "") -> App:
         """The whole HTTP side: the hot inlets before the framework. `only`: for calls of that path of the API and no other."""
         web = self.settings.web
-        callers = Callers(self.store, now, open_posting=web.open_posting, trusts_caller=trusts_caller)
+        callers = Callers(self.store, now, open_posting=web.open_posting, trusts_caller=trusts_caller, post_rate=web.post_rate)
         accept = traced_accept(self.intake.accept) if tracing.is_on() else self.intake.accept
         context = Context(
             store=self.store,
@@ -260,6 +261,7 @@ class House:
             verify=self.verify,
             recipes=self._recipes,
             renew=self._renewal(),
+            scrapers=self.settings.scrapers,
             clean_up=make_outlets(self.settings).clean_up,
         )
         if only:

@@ -19,13 +19,14 @@ from angelia.inlets.bindings import AmqpInletSettings
 from angelia.inlets.mail.settings import MailInletSettings
 from angelia.model.errors import BadSettings
 from angelia.model.setting import say
+from angelia.web.scraping import Scrapers, scrapers_of
 from angelia.web.signin.providers import OidcSettings
 
 PREFIX = "ANGELIA__"
 EXCHANGE = "events"
 """The exchange of a hub whose settings name none."""
 PLACES = ("angelia.toml", "/etc/angelia/angelia.toml")
-_SECRET_NAMES = frozenset({"secret", "url", "database", "password", "token", "client_secret"})
+_SECRET_NAMES = frozenset({"secret", "url", "database", "password", "token", "client_secret", "metrics_token"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,11 @@ class WebSettings:
     host: str = say("127.0.0.1", "address to listen on")
     port: int = say(8080, "port to listen on")
     open_posting: bool = say(False, "may anybody post messages without a token?")
+    post_rate: float = say(20.0, "messages a second that one person may post with her tokens, and ten seconds' worth at once; 0 for any number")
     max_body: int = say(16_777_216, "largest request body in bytes, also after unpacking")
     proxies: str = say("", "addresses of the proxies in front, with commas; only their X-Forwarded-For is believed, for limits on tries")
+    metrics_from: str = say("127.0.0.0/8, ::1/128", "networks from which /metrics may be read, with commas; * for any")
+    metrics_token: str = say("", "token with which it may be read from anywhere, as Authorization: Bearer, at least 16 characters; empty means none")
     passwords: bool = say(True, "may people sign in with a password of the hub's own? off where all sign in at a provider")
     allow_public_bind: bool = say(False, "listen on other than loopback without a proxy in front")
     hosts: str = say("", "names that a request's Host may have beside that of house.base_url and loopback, with commas; * for any")
@@ -180,6 +184,11 @@ class Settings:
     def proxies(self) -> frozenset[str]:
         """Addresses of the proxies in front."""
         return frozenset(filter(None, (part.strip() for part in self.web.proxies.split(","))))
+
+    @property
+    def scrapers(self) -> Scrapers:
+        """Who may read the metrics."""
+        return scrapers_of(self.web.metrics_from, self.web.metrics_token)
 
     @property
     def lifetimes(self) -> tuple[timedelta, timedelta]:
@@ -395,6 +404,9 @@ def _check(settings: Settings) -> None:
         raise BadSettings("web.head_timeout, web.body_timeout and web.answer_timeout are above 0")
     if settings.log.form not in ("json", "text") or settings.log.level not in ("debug", "info", "warning", "error"):
         raise BadSettings("log.form is json or text, log.level debug, info, warning or error")
+    if settings.web.post_rate < 0:
+        raise BadSettings("web.post_rate is 0 or more")
+    scrapers_of(settings.web.metrics_from, settings.web.metrics_token)
     _check_transitions(settings.transitions)
     _check_broker(settings)
     if settings.telemetry.otlp_endpoint and not settings.telemetry.otlp_endpoint.startswith(("http://", "https://")):

@@ -55,7 +55,7 @@ class World:
 
 WAYS = (
     "/api/v1/people/me/inbox", "/api/v1/people/me/inbox?sort=-severity", "/api/v1/people/me/inbox?group=thread&limit=200&text=secret",
-    "/api/v1/people/me/decisions", "/api/v1/people/me/export", "/api/v1/messages", "/hermes/{login}/", "{feed}",
+    "/api/v1/people/me/decisions", "/api/v1/people/me/export", "/api/v1/messages", "/hermes/{login}/", "{feed}", "/ntfy/{login}/json?poll=1&since=all",
 )  # fmt: skip
 
 

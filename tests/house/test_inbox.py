@@ -242,7 +242,7 @@ async def test_the_message_says_what_why_and_how(filled, browser):
     text = (await client.get(f"/inbox/{name}")).text
     for part in (
         "&lt;i&gt;100%&lt;/i&gt; failed", "<strong>bold</strong>", "Because you are maintainer of KDE/okular", "The builder", "carol", "s390x", "package",
-        'href="https://build.example.org/x" rel="noopener', "/rules/new?from=", "/types?type=obs.build.fail", "Earlier on this object", "delivered", "<strong>web</strong>",
+        'href="https://build.example.org/x" rel="noopener', "/rules/new?from=", "/types?type=obs.build.fail", "Earlier on this object", "delivered", "<strong>Inbox</strong>",
     ):  # fmt: skip
         assert part in text, part
     assert "<script>x" not in text and 'href="javascript' not in text and "Later on" not in text

@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import timedelta
 
 import httpx2
 import pytest
@@ -107,3 +108,29 @@ async def test_without_its_table_there_is_no_such_agent(tmp_path):
     upgrade(f"sqlite:///{tmp_path / 'angelia.db'}")
     async with House.open(settings_of(tmp_path, mail={})) as house:
         assert set(house.agents) == {"feed", "mail", "web"}
+
+
+@pytest.mark.parametrize(("listed", "is_held"), [(None, True), ([], False), (["ntfy"], True)])
+async def test_quiet_hours_hold_what_interrupts_unless_the_site_says_otherwise(tmp_path, receiver, listed, is_held):
+    """The agent says of itself that it interrupts; a site's document that lists which do has the last word."""
+    upgrade(f"sqlite:///{tmp_path / 'angelia.db'}")
+    async with House.open(settings_of(tmp_path, ntfy={"server": receiver.url, "allow_http": True})) as house:
+        transport = httpx2.ASGITransport(house.app(trusts_caller=True))
+        async with httpx2.AsyncClient(transport=transport, base_url="http://hub") as api:
+
+            async def call(method, path, body=None, status=200):
+                answer = await api.request(method, f"/api/v1{path}", json=body)
+                assert answer.status_code == status, answer.text
+                return answer.json()
+
+            if listed is not None:
+                await call("PUT", "/site", {"interruptive": listed})
+            await call("POST", "/people", {"login": "alice", "time_zone": "UTC"}, 201)
+            await call("POST", "/people/alice/addresses", {"agent": "ntfy", "value": "alice-alarms", "is_verified": True}, 201)
+            quiet = [f"{now() + timedelta(hours=hours):%H:%M}" for hours in (-2, 2)]
+            await call("PUT", "/people/alice/preferences", {"preferences": {"*": {"ntfy": "now"}}, "quiet": quiet})
+            message = (await call("POST", "/messages", {"type": "a.b", "subject": "shh", "to": ["alice"]}, 201))["id"]
+            await turned(house)
+            assert bool(receiver.asked) is not is_held
+            said = await call("GET", f"/messages/{message}/why?login=alice")
+            assert (said["agents"]["ntfy"]["reason"] == "quiet_hours") is is_held

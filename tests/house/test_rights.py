@@ -1,4 +1,4 @@
-"""Figure R18: every route of the app for every role. A route that stands in no line of the table fails the test: say there who may go where."""
+"""Figure R18, checklist S12, S15, S46: every route of the app for every role. A route that stands in no line of the table fails the test: say there who may go where."""
 
 import hashlib
 import re

@@ -143,6 +143,11 @@ async def test_a_new_rule_from_a_message(bench, alice):
         assert 'value="obs.build.fail"' in filled.text
         assert re.search(r'name="name-0" value="project".*?>KDE</textarea>', filled.text, re.DOTALL)
         assert 'data-adds="GNOME"' in filled.text
+    params = {"job": "job_1", "seconds": "0.085", "bytes": "58000", "attempt": "1", "states": ["a", "1.5"]}
+    once = await bench.post("job.echo.done", to=["alice"], object="job_1", params=params)
+    await bench.work()
+    # What was measured, and what names this one job, will hardly come again.
+    assert re.findall(r'name="name-\d+" value="(\w+)"', (await alice.get(f"/rules/new?from={once}")).text) == ["attempt", "states"]
     for place in ("/rules/new?from=msg_0000000000000", "/rules/new?from=x"):
         assert (await alice.get(place)).status_code == 404
     made = {"type": "obs.build", "name": "mine", "name-0": "project", "kind-0": "contains", "values-0": "KD\nGN", "name-1": "", "values-1": "",

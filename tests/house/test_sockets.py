@@ -116,7 +116,7 @@ async def unharmed(port, house):
     ids=["10 MB", "64 KiB in parts", "unmasked", "reserved bit", "opcode 3", "long ping", "ping in parts", "no beginning", "not UTF-8", "close 999", "close 1 byte",
          "ping flood", "empty parts", "command flood"],
 )  # fmt: skip
-async def test_a_bad_frame_ends_that_connection_alone(port, house, frames, code):
+async def test_a_bad_frame_ends_that_connection_alone(port, house, frames, code):  # E115, E119, checklist S11
     raw = await Raw.shaken(port)
     raw.send(*frames)
     found = await raw.close_code()

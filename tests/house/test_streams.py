@@ -228,7 +228,7 @@ async def test_credentials_by_header_subprotocol_and_frame(port, token, publish)
         ({}, "?jwt=x", 401),
     ],
 )
-async def test_a_handshake_is_refused_before_the_upgrade(port, headers, query, status):
+async def test_a_handshake_is_refused_before_the_upgrade(port, headers, query, status):  # E113, E114, checklist S10
     with pytest.raises(InvalidStatus) as caught:
         async with following(port, f"/api/v1/stream{query}", headers=headers):
             pass
@@ -243,7 +243,7 @@ async def test_there_is_no_other_socket(port):
         assert caught.value.response.status_code == 404
 
 
-async def test_a_revoked_token_ends_its_stream_within_5_s(port, bench, token):
+async def test_a_revoked_token_ends_its_stream_within_5_s(port, bench, token):  # checklist S3, S11
     async with following(port, token=token["secret"]) as client:
         await bound(client, "inner")
         await bench.call("DELETE", f"/api/v1/people/alice/tokens/{token['id']}", status=204)

@@ -50,7 +50,7 @@ async def test_after_one_click_all_is_as_it_was(bench, house, outside):
         assert await bench.call("GET", "/api/v1/people/alice/preferences") == DOCUMENT, (kind, value)
 
 
-async def test_tokens_of_one_purpose_serve_no_other(bench, house, outside):
+async def test_tokens_of_one_purpose_serve_no_other(bench, house, outside):  # E91
     await bench.person("alice")
     token = make_token(house.secret, (await bench.store.person("alice")).person_id, "mail", "type", "obs")
     assert (await outside.post(f"/unsubscribe/{token}/undo")).status_code == 403

@@ -45,13 +45,13 @@ async def test_a_link_asks_before_it_verifies_and_works_once(bench, alice, brows
     await bob.get(link, 404)
     token = parse_qs(urlsplit(link).query)["token"][0]
     await bob.post("/addresses/verify", 404, token=token)
-    await alice.post("/addresses/verify", 403, token="x" + token[1:])
+    await alice.post("/addresses/verify", 403, token=("y" if token[0] == "x" else "x") + token[1:])
     assert (await alice.api.get(link)).headers["referrer-policy"] == "no-referrer"
     assert (await alice.post("/addresses/verify", token=token)).startswith("/addresses?done=verified")
     await alice.post("/addresses/verify", 422, token=token)
 
 
-async def test_codes_are_few_and_end(bench, alice, browsers, house):  # noqa: F811
+async def test_codes_are_few_and_end(bench, alice, browsers, house):  # noqa: F811 - checklist S31-S33
     number = await add_address(alice)
     for _ in range(2):
         await alice.post(f"/addresses/{number}/code")

@@ -1,4 +1,4 @@
-"""Her ways are hers: what others can't see or change, and where no secret may be found."""
+"""Her ways are hers: what others can't see or change, and where no secret may be found (checklist S13-S15, S25, S28)."""
 
 import contextlib
 import re
@@ -28,7 +28,7 @@ async def hers(bench, login):
     return gets, posts
 
 
-async def test_what_is_not_hers_is_not_there(bench, alice, browsers):  # noqa: F811
+async def test_what_is_not_hers_is_not_there(bench, alice, browsers):  # noqa: F811 - checklist S15, over all routes in test_rights
     bob = await browsers("bob")
     gets, posts = await hers(bench, "alice")
     before = await bench.call("GET", "/api/v1/people/alice/export")
@@ -109,7 +109,7 @@ async def test_no_secret_is_in_the_database(bench, alice, house):  # noqa: F811
     assert secret_hash(code) not in dump  # six digits: a plain hash of them would be as good as the code
 
 
-async def test_no_log_holds_the_address_of_a_feed(bench, alice, house, monkeypatch):  # noqa: F811
+async def test_no_log_holds_the_address_of_a_feed(bench, alice, house, monkeypatch):  # noqa: F811 - checklist S13
     atom = urlsplit((await bench.call("POST", "/api/v1/people/alice/feeds", {}, 201))["atom"]).path
 
     async def broken(*_):
@@ -139,7 +139,7 @@ async def test_no_log_holds_the_address_of_a_feed(bench, alice, house, monkeypat
 @pytest.mark.parametrize(
     "place", ["//evil.example.org", "https://evil.example.org", "/\\evil.example.org", "javascript:alert(1)", "/\t/evil.example.org"]
 )
-async def test_no_page_leads_off_the_site(browsers, place):  # noqa: F811
+async def test_no_page_leads_off_the_site(browsers, place):  # noqa: F811 - checklist S25
     browser = await browsers("alice")
     for path in (f"/addresses?next={quote(place)}", f"/feeds?next={quote(place)}", f"/profile?next={quote(place)}"):
         answer = await browser.api.get(path)
@@ -165,7 +165,7 @@ WRITABLE = [
 HERS_TO_SAY = {"name", "time_zone", "language", "title", "query", "scopes", "state", "is_default", "value", "agent"}
 
 
-async def test_no_form_takes_a_column_that_is_not_hers(bench, alice, outside):  # noqa: F811
+async def test_no_form_takes_a_column_that_is_not_hers(bench, alice, outside):  # noqa: F811 - checklist S14
     number = await add_address(alice)
     secret = (await bench.call("POST", "/api/v1/people/alice/tokens", {"scopes": ["read", "write"]}, 201))["secret"]
     columns = sorted({column.name for table in metadata.sorted_tables for column in table.columns} - HERS_TO_SAY)

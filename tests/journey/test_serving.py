@@ -84,7 +84,7 @@ def test_the_client_spools_while_the_hub_is_down_and_delivers_once(hub, tmp_path
         ({"ANGELIA__AGENTS__PIGEON__URL": "x"}, "no agent 'pigeon'"),
     ],
 )
-def test_settings_that_can_not_be_used_are_told_at_the_start(tmp_path, environment, told):
+def test_settings_that_can_not_be_used_are_told_at_the_start(tmp_path, environment, told):  # checklist S2: a short secret is one of them
     argv = [*ANGELIA, "serve", "--data-dir", str(tmp_path / "hub"), "--port", str(free_port())]
     done = subprocess.run(argv, capture_output=True, text=True, env=ENVIRONMENT | environment, timeout=120, check=False)
     assert done.returncode == 1

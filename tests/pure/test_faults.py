@@ -13,7 +13,7 @@ from angelia.wire.problems import TITLES
 ROOT = Path(__file__).parents[2] / "src/angelia"
 # What these say goes to programs, to operators at a terminal, or into letters.
 NEVER_ON_PAGES = (
-    "parameters/", "products/", "instruments/samples/", "agents/", "amqp.py", "broker.py", "flow/ear.py", "flow/streams.py", "model/event.py", "model/experiment.py", "watch/", "web/events.py", "web/experiments.py", "web/stream/", "brokers/", "cli/", "client.py", "dialects/", "directories/", "directory.py", "house.py", "making.py", "serving.py", "inlets/", "model/delivery.py",
+    "parameters/", "products/", "instruments/samples/", "agents/", "amqp.py", "broker.py", "flow/ear.py", "flow/streams.py", "model/event.py", "model/experiment.py", "watch/", "web/events.py", "web/experiments.py", "web/scraping.py", "web/stream/", "brokers/", "cli/", "client.py", "dialects/", "directories/", "directory.py", "house.py", "making.py", "serving.py", "inlets/", "model/delivery.py",
     "outbound.py", "plugins.py", "rendering/", "settings.py", "stores/upkeep.py", "stores/sql.py", "tracing.py", "web/signin/provider.py", "web/signin/providers.py",
     "web/signin/claims.py", "wire/", "flow/job_", "instrument.py", "instruments/", "model/job.py", "model/claims.py", "sandbox/",
 )  # fmt: skip
@@ -23,6 +23,7 @@ ONLY_OVER_THE_API = {
     "jobs are a person's: this token is not one",
     "this needs the secret of the job: Authorization: Bearer ...",
     "a state is one of x1",
+    "metrics are for the networks of web.metrics_from, and for who has the token of web.metrics_token",
     "a report has at most x1 bytes",
     "If-Match holds the ETag that the preferences came with",
     "If-Match names the version whose change is to be taken back",

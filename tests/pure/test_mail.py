@@ -238,7 +238,7 @@ def test_a_site_template_and_a_broken_one():
      "{% macro a() %}{{ a() }}{{ a() }}{% endmacro %}{{ a() }}", "{% for a in facts %}" * 40 + "x" + "{% endfor %}" * 40, "{{ body }}" * 6_000, "{{ body }}" * 400,
      "{{ {'a': 1}|tojson(indent=999999999) }}", "{{ 'a'|batch(999999999, 'x')|list }}", "{{ {}.__class__ }}", "{{ self.__init__.__globals__ }}"],
 )  # fmt: skip
-def test_templates_that_reach_out_or_blow_up(source):
+def test_templates_that_reach_out_or_blow_up(source):  # checklist S20, bad input E84
     templates = {"*/mail/full/en/text": source}
     began = time.process_time()
     content = render_message(letter(body="x" * 60_000), "mail", "full", lambda: templates)

@@ -66,7 +66,7 @@ def compared_plainly(tree):
             yield ast.unparse(node)
 
 
-def test_secrets_are_compared_in_constant_time():
+def test_secrets_are_compared_in_constant_time():  # checklist S27
     found = list(compared_plainly(ast.parse("a.code == b; token != given; x == row.code_hash; r.status_code == 2; code == ''; kind == other")))
     assert found == ["a.code == b", "token != given", "x == row.code_hash"]
     for path in (ROOT / "src/angelia").rglob("*.py"):

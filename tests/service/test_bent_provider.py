@@ -209,7 +209,7 @@ LIES = {
 }  # fmt: skip
 
 
-async def test_a_lie_is_refused_with_a_page_and_leaves_no_session(hub):
+async def test_a_lie_is_refused_with_a_page_and_leaves_no_session(hub):  # E92-E96, E99, E101, checklist S1
     for name, bend in LIES.items():
         hub.peer.straighten()
         hub.fresh()
@@ -384,7 +384,7 @@ PLACES = ["//evil", "https://evil", "/\\evil", "javascript:alert(1)", "/a\r\nSet
 
 
 async def test_one_comes_back_to_this_hub_only(hub):
-    """E102."""
+    """E102, checklist S25."""
     for place in PLACES:
         async with hub.browser() as browser:
             inside = await hub.sign_in(browser, place)

@@ -50,6 +50,7 @@ class AmqpAgent:
     """Publishes over one connection. Queues and exchanges belong to their owners: the hub makes none."""
 
     name = "amqp"
+    title = "AMQP"
     is_pull = False
     is_interruptive = False
     is_opt_in = True

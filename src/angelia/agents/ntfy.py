@@ -44,6 +44,7 @@ class NtfyAgent:
     """Publishes letters to topics. An address is a topic of the site's server (`alice-7f3c`), or the URL of one elsewhere."""
 
     name = "ntfy"
+    title = "ntfy"
     is_pull = False
     is_interruptive = True
     is_opt_in = True

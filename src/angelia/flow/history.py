@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -102,20 +102,27 @@ _Outcomes = dict[str, tuple[str, str, datetime | None]]
 
 @dataclass(slots=True)
 class _Tally:
-    """What came, by agent."""
+    """What came, by agent. Most messages come in one of a few ways, so ways are counted, and taken apart at the end."""
 
-    labels: Counter[str] = field(default_factory=Counter)
-    agents: dict[str, Counter[str]] = field(default_factory=dict)
-    slots: set[tuple[str, str, datetime | None]] = field(default_factory=set)
+    ways: Counter[tuple[tuple[str, tuple[str, str, datetime | None]], ...]] = field(default_factory=Counter)
 
     def add(self, outcomes: _Outcomes) -> None:
-        for agent, (verdict, schedule, due_at) in outcomes.items():
-            counts = self.agents.setdefault(agent, Counter(now=0, later=0, digested=0, digests=0))
-            self.labels[_label(agent, verdict, schedule)] += 1
-            counts["now" if verdict == Verdict.NOW else "digested" if schedule else "later"] += 1
-            if schedule and (slot := (agent, schedule, due_at)) not in self.slots:
-                self.slots.add(slot)
-                counts["digests"] += 1
+        self.ways[tuple(outcomes.items())] += 1
+
+    def counted(self) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
+        """By label; and by agent: now, later, digested, digests."""
+        labels: Counter[str] = Counter()
+        agents: dict[str, Counter[str]] = {}
+        slots = set()
+        for outcomes, times in self.ways.items():
+            for agent, (verdict, schedule, due_at) in outcomes:
+                counts = agents.setdefault(agent, Counter(_NONE))
+                labels[_label(agent, verdict, schedule)] += times
+                counts["now" if verdict == Verdict.NOW else "digested" if schedule else "later"] += times
+                if schedule and (slot := (agent, schedule, due_at)) not in slots:
+                    slots.add(slot)
+                    counts["digests"] += 1
+        return dict(labels), {agent: dict(counts) for agent, counts in agents.items()}
 
 
 class _Trial:
@@ -126,6 +133,7 @@ class _Trial:
         self._probe = None if probe is None else replace(probe, is_enabled=True)
         self._changed = _changed_rules(old.wants, new.wants)
         self._literals = {pair for rule in (*old.wants.rules, *new.wants.rules) for pair in _literals(rule)}
+        self._asked = frozenset(name for name, _ in self._literals)
         self._narrowed: dict[tuple[str, frozenset[tuple[str, str]]], tuple[Profile, Profile]] = {}
         self._before, self._after = _Tally(), _Tally()
         self._samples: list[dict[str, object]] = []
@@ -155,7 +163,7 @@ class _Trial:
 
     def _narrow(self, message: Message) -> tuple[Profile, Profile]:
         """Both profiles with the rules that may speak and no others: many messages are alike in their type and in what rules ask of them."""
-        key = message.type, frozenset(pair for pair in _pairs(message) if pair in self._literals)
+        key = message.type, frozenset(pair for name in self._asked for pair in _pairs(message, name) if pair in self._literals)
         if key not in self._narrowed:
             if len(self._narrowed) == _MOST_NARROWED:
                 self._narrowed.clear()
@@ -170,16 +178,17 @@ class _Trial:
 
     def result(self) -> dict[str, object]:
         """All that was counted."""
+        (before, agents_before), (after, agents_after) = self._before.counted(), self._after.counted()
         agents = {
-            agent: {"before": dict(self._before.agents.get(agent, _NONE)), "after": dict(self._after.agents.get(agent, _NONE))}
-            for agent in sorted(self._before.agents.keys() | self._after.agents.keys())
+            agent: {"before": agents_before.get(agent, dict(_NONE)), "after": agents_after.get(agent, dict(_NONE))}
+            for agent in sorted(agents_before.keys() | agents_after.keys())
         }
         probed = {} if self._probe is None else {"matches": self._matches, "stopped": self._stopped}
         return {
             "messages": self._messages,
             "deliveries_that_differ": self._differing,
-            "before": dict(self._before.labels),
-            "after": dict(self._after.labels),
+            "before": before,
+            "after": after,
             "agents": agents,
             **probed,
             "samples": self._samples,
@@ -200,13 +209,9 @@ def _literals(rule: Rule) -> list[tuple[str, str]]:
     return []
 
 
-def _pairs(message: Message) -> Iterator[tuple[str, str]]:
-    for name, found in message.params.items():
-        if isinstance(found, str):
-            yield name, found
-        else:
-            for value in found:
-                yield name, value
+def _pairs(message: Message, name: str) -> Iterable[tuple[str, str]]:
+    found = message.params.get(name, ())
+    return ((name, found),) if isinstance(found, str) else [(name, value) for value in found]
 
 
 def _narrowed(profile: Profile, key: str, pairs: frozenset[tuple[str, str]]) -> Profile:

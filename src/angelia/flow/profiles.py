@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from zoneinfo import ZoneInfo
@@ -24,8 +24,9 @@ MOST_KEPT = 50_000
 class People:
     """Profiles by person id, kept until they change (promise P10: seen within seconds, here at each `refresh`)."""
 
-    def __init__(self, store: Store, editing: frozenset[str] = frozenset()) -> None:
+    def __init__(self, store: Store, editing: frozenset[str] = frozenset(), interruptive: frozenset[str] = frozenset()) -> None:
         self._store = store
+        self._interruptive = interruptive
         self.editing = editing
         self._profiles: dict[int, tuple[Profile, tuple[Address, ...]]] = {}
         self._sequence = -1
@@ -47,7 +48,7 @@ class People:
         is_first = self._sequence < 0
         (document, version), (sequence, changed) = await asyncio.gather(self._store.site(), self._store.people_changed_since(self._sequence))
         if version != self._site_version:
-            self._site, self._site_version = replace(parse_site(document), editing=self.editing), version
+            self._site, self._site_version = replace(site_of(document, self._interruptive), editing=self.editing), version
         self._sequence = sequence
         if is_first:
             async for rows in self._store.rule_rows():
@@ -102,6 +103,12 @@ class People:
             self._newest_kind += 1
             self._kinds[key] = self._newest_kind
         return self._kinds[key]
+
+
+def site_of(document: Mapping[str, object], interruptive: frozenset[str]) -> Site:
+    """The site as it is used: where its document does not say which agents interrupt, those do that say so of themselves."""
+    site = parse_site(document)
+    return site if "interruptive" in document else replace(site, interruptive=interruptive)
 
 
 def profile_of(row: ProfileRow, site: Site) -> Profile:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum, StrEnum
+from functools import lru_cache
 
 from angelia.model.errors import InvalidInput
 
@@ -173,6 +174,7 @@ def checked_type(text: str) -> str:
     return key
 
 
+@lru_cache(maxsize=4_096)
 def ancestry(key: str) -> tuple[str, ...]:
     """The type itself, then its parents, nearest first: `a.b.c` gives `a.b.c`, `a.b`, `a`."""
     scopes = [key]

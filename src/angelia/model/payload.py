@@ -8,6 +8,7 @@ from typing import Any
 from angelia.model.message import Attachment, Message, Recipient, RecipientKind, Sender, Severity, Wish
 from angelia.model.moments import from_us, to_text
 
+_NOBODY = Sender()
 _PLAIN = ("subject", "body", "body_format", "actor", "object", "object_url", "thread", "collapse_key", "supersedes", "language")
 
 
@@ -15,7 +16,7 @@ def message_of(message_id: int, source: str, received_us: int, payload: str) -> 
     """The message of a stored row. Keys left out have their defaults; the payload is ours, so it is not checked again."""
     fields: dict[str, Any] = json.loads(payload)
     received_at = from_us(received_us)
-    sender = fields.get("sender", {})
+    sender = fields.get("sender")
     wish, attachment = fields.get("wish"), fields.get("attachment")
     return Message(
         message_id=message_id,
@@ -23,7 +24,7 @@ def message_of(message_id: int, source: str, received_us: int, payload: str) -> 
         type=fields["type"],
         received_at=received_at,
         occurred_at=_moment(fields.get("occurred_at")) or received_at,
-        sender=Sender(sender.get("id", ""), sender.get("name", "")),
+        sender=Sender(sender.get("id", ""), sender.get("name", "")) if sender else _NOBODY,
         recipients=tuple(_recipients(fields)) if "to" in fields or "cc" in fields else (),
         severity=Severity.named(fields.get("severity", "normal")),
         has_own_severity="severity" in fields,

@@ -17,6 +17,7 @@ from angelia.model.preference import Site
 from angelia.store import Store
 from angelia.web.limits import Limits
 from angelia.web.live import Live
+from angelia.web.scraping import Scrapers
 from angelia.web.signin.providers import Provider
 from angelia.web.signin.sessions import Sessions
 from angelia.wire.callers import Callers
@@ -54,5 +55,6 @@ class Context:
     verify: Callable[[Address, Person, str], Awaitable[None]]
     recipes: Callable[[Job, Mapping[str, object]], Mapping[str, str]]
     renew: Callable[[str, str, Mapping[str, NewsWish]], str] | None = None
+    scrapers: Scrapers = field(default_factory=Scrapers)
     clean_up: CleanUp = field(default_factory=CleanUp)
     limits: Limits = field(default_factory=Limits)

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
 
+from angelia.flow.profiles import site_of
 from angelia.flow.site_trial import try_site
 from angelia.flow.topics import publish
 from angelia.model.errors import InvalidInput, NotFound
@@ -45,8 +46,8 @@ async def put_site(document: Body, caller: Admin, house: House, response: Respon
 async def plan_site(document: Body, _: Admin, house: House, days: int = Query(30, ge=1, le=90)) -> Body:
     """What a document would change, and what it would have done to a sample of people. Nothing is saved."""
     old, version = await house.store.site()
-    new = parse_site(document)
-    trial = await try_site(house.store, parse_site(old), new, house.now(), days)
+    loud = frozenset(name for name, agent in house.agents.items() if agent.is_interruptive)
+    trial = await try_site(house.store, site_of(old, loud), site_of(document, loud), house.now(), days)
     return {"version": version, "changes": documents_differ(old, document), "days": days, "history": asdict(trial)}
 
 

@@ -56,6 +56,8 @@ class Caller:
         if source is None:
             if self.person is not None and not self.scopes & {"post", "admin"}:
                 raise Forbidden("this token may not post; make one with the scope post")
+            if self.bucket is not None:
+                self.bucket.take(count)
             return
         if not source.is_active:
             raise Forbidden("this source is switched off")
@@ -83,16 +85,18 @@ class Bucket:
         self._seen_at = now
         # A batch above the burst is taken on credit once the bucket is full: it could never fit.
         if self._level < min(count, most):
-            raise RateLimited("this source posts more than its rate allows", (min(count, most) - self._level) / self._rate)
+            raise RateLimited("more is posted with this token than its rate allows", (min(count, most) - self._level) / self._rate)
         self._level -= count
 
 
 class Callers:
     """Finds who calls by the Authorization header (RFC 6750)."""
 
-    def __init__(self, store: Store, now: Callable[[], datetime], *, open_posting: bool, trusts_caller: bool) -> None:
+    def __init__(self, store: Store, now: Callable[[], datetime], *, open_posting: bool, trusts_caller: bool, post_rate: float = 0.0) -> None:
+        """`post_rate` is how many messages a second one person may post; 0 for any number."""
         self._store = store
         self._now = now
+        self._post_rate = post_rate
         self._anonymous = Caller(source=Source(name=ANONYMOUS, may_be_urgent=False)) if open_posting else None
         self._trusted = Caller(is_trusted=True, scopes=frozenset({"admin"})) if trusts_caller else None
         self._known: dict[str, tuple[float, Caller]] = {}
@@ -141,16 +145,20 @@ class Callers:
             person = await self._store.person(name)
             if person is None or not person.is_active:
                 raise NotAuthenticated("the owner of this token is not active")
-            return Caller(person=person, scopes=token.scopes)
+            rate = 0.0 if person.is_admin or "post" not in token.scopes else self._post_rate
+            return Caller(person=person, scopes=token.scopes, bucket=self._bucket(token.owner, rate))
         source = await self._store.source(name)
         if source is None:
             raise NotAuthenticated("the source of this token is gone")
-        return Caller(source=source, scopes=token.scopes, bucket=self._bucket(source))
+        return Caller(source=source, scopes=token.scopes, bucket=self._bucket(source.name, source.rate_per_second))
 
-    def _bucket(self, source: Source) -> Bucket | None:
-        if source.rate_per_second <= 0:
+    def _bucket(self, name: str, rate: float) -> Bucket | None:
+        """One for all tokens of an owner; a person's name has `person:` before it."""
+        if rate <= 0:
             return None
-        known = self._buckets.get(source.name)
-        if known is None or known[0] != source.rate_per_second:
-            known = self._buckets[source.name] = source.rate_per_second, Bucket(source.rate_per_second)
+        known = self._buckets.get(name)
+        if known is None or known[0] != rate:
+            if len(self._buckets) > MOST_REMEMBERED:
+                self._buckets.clear()
+            known = self._buckets[name] = rate, Bucket(rate)
         return known[1]

@@ -50,6 +50,7 @@ class WebpushAgent:
     """Sends letters to browsers. An address is what a browser was given when it subscribed: `<endpoint>#<p256dh>.<auth>`."""
 
     name = "webpush"
+    title = "Web push"
     is_pull = False
     is_interruptive = True
     is_opt_in = True

@@ -73,6 +73,7 @@ class XmppAgent:
     """Sends letters over one connection that stays open. The id of a message is its delivery."""
 
     name = "xmpp"
+    title = "XMPP"
     is_pull = False
     is_interruptive = True
     is_opt_in = True

@@ -24,7 +24,7 @@ _CHANGES: dict[str, dict[str, Any]] = {"pause": {"state": "paused"}, "resume": {
 
 async def _shown(request: Request, visitor: Visitor, house: Context, status: int = 200, **values: Any) -> Response:
     addresses = await house.store.addresses(visitor.person.person_id)
-    agents = {name: agent for name, agent in sorted(house.agents.items()) if not agent.is_pull}
+    agents = {name: agent for name, agent in sorted(house.agents.items(), key=lambda entry: (entry[0] != "mail", entry[0])) if not agent.is_pull}
     browser_keys = {name: key for name, agent in agents.items() if (key := getattr(agent, "browser_key", ""))}
     names = {address.address_id: _name(house, address) for address in addresses}
     shared: dict[str, Any] = {

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Request, Response
 from pydantic import ValidationError
 
+from angelia.agent import shown_by
 from angelia.flow.wishes import wishes_of
 from angelia.model.errors import InvalidInput, NotFound
 from angelia.planning.job_news import NewsDefaults
@@ -43,7 +44,7 @@ async def _page(
     return await wish_page(
         request, visitor, house, "job-news.html", wishes, wrong=wrong,
         rows=[(way.agent, shown.get(way.agent, {}), by_token.get(way.agent)) for way in ways],
-        places={way.agent: [address.value for address in addresses if address.agent == way.agent] for way in ways},
+        places={way.agent: [shown_by(house.agents[way.agent], one.value) for one in addresses if one.agent == way.agent] for way in ways},
         flags=FLAGS, lengths=LENGTHS, usual=NewsDefaults(), can_renew=house.renew is not None, renewed=renewed,
     )  # fmt: skip
 

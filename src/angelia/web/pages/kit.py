@@ -22,6 +22,7 @@ from angelia.model.moments import public_id
 from angelia.rendering.text import as_html, linked, one_line
 from angelia.web.pages.faults import said
 from angelia.web.pages.languages import LANGUAGES, gettexts, language_of
+from angelia.web.pages.names import Titles, naming, titles_of
 from angelia.web.pages.packing import may_pack, pack
 from angelia.web.signin.guard import Visitor
 
@@ -36,8 +37,8 @@ def assets() -> Mapping[str, str]:
 
 
 @lru_cache(maxsize=32)
-def environment(language: str) -> Environment:
-    """Templates in one language; everything that is put in is escaped."""
+def environment(language: str, titles: Titles = ()) -> Environment:
+    """Templates in one language, for agents with these titles; everything that is put in is escaped."""
     made = Environment(
         loader=PackageLoader("angelia.web.pages"),
         autoescape=True,
@@ -59,6 +60,7 @@ def environment(language: str) -> Environment:
         "one_line": one_line,
         "kind_of": _kind_of,
         "said": lambda text: said(text, translations),
+        "agent_name": naming(translations.gettext, titles),
     }
     return made
 
@@ -112,7 +114,12 @@ def _times(person_zone: str, language: str, now: datetime) -> dict[str, Callable
         """A length of time."""
         return format_timedelta(value, locale=locale)
 
-    return {"when": when, "ago": ago, "moment": moment, "day": day, "length": length, "number": lambda value: format_decimal(value, locale=locale)}
+    return {"when": when, "ago": ago, "moment": moment, "day": day, "length": length, "number": _numbers(locale)}
+
+
+def _numbers(locale: Locale) -> Callable[[float], str]:
+    """Numbers with the marks of a language; a page shows few of them many times."""
+    return lru_cache(maxsize=1_000)(lambda value: format_decimal(value, locale=locale))
 
 
 def page(request: Request, visitor: Visitor | None, template: str, status: int = 200, **values: Any) -> HTMLResponse:
@@ -131,7 +138,7 @@ def page(request: Request, visitor: Visitor | None, template: str, status: int =
         "is_part": "hx-request" in request.headers,
         "now": house.now(),
     }
-    text = environment(language).get_template(template).render(shared | values)
+    text = environment(language, titles_of(house.agents)).get_template(template).render(shared | values)
     headers = {"Cache-Control": "private, no-store", "Vary": "HX-Request, Accept-Language, Accept-Encoding, Sec-Fetch-Site"}
     if may_pack(request):
         return HTMLResponse(pack(text), status, headers=headers | {"Content-Encoding": "gzip"})

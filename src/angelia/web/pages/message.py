@@ -18,7 +18,7 @@ from angelia.web.inbox import entry_of, mark, seen_by
 from angelia.web.pages.inbox import CHANGES
 from angelia.web.pages.kit import page
 from angelia.web.signin.guard import Visiting, Visitor
-from angelia.web.wants import follow, mute, unfollow, unmute
+from angelia.web.wants import follow, mute, unfollow, unmute, with_ids
 
 router = APIRouter(include_in_schema=False)
 ACTS = {"mute": "unmute", "mute-fully": "unmute", "unmute": "mute", "follow": "unfollow", "unfollow": "follow"}
@@ -49,6 +49,7 @@ async def message(request: Request, visitor: Visiting, house: House, delivery_id
         is_pressing=item.message.severity >= Severity.HIGH,
         is_acknowledged=any(one.person_id == visitor.person.person_id and one.acknowledged_at for _, one in answers),
         muted=mutes.get(item.message.object, ""),
+        names={rule["id"]: str(rule.get("name") or rule["id"]) for rule in with_ids(dict(document))},
         is_followed=item.message.object in follows,
         here=f"/inbox/{delivery_id}",
         url=item.message.object_url if item.message.object_url.lower().startswith(("https://", "http://")) else "",

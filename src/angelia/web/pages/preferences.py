@@ -14,7 +14,7 @@ from angelia.web.context import Context
 from angelia.web.forms import RowId
 from angelia.web.pages.grid import beyond, main_types, preset_groups, scope_line, type_groups
 from angelia.web.pages.languages import language_of
-from angelia.web.pages.wishes import Wrong, back, known_agent, ways_of, wish_page, wrong_of
+from angelia.web.pages.wishes import Wrong, back, columns_of, known_agent, ways_of, wish_page, wrong_of
 from angelia.web.signin.guard import Visiting, Visitor
 from angelia.web.wants import put_preset_agent, tick_preset, untick_preset
 from angelia.web.wishes import changed, pause, resume, scope_of
@@ -36,7 +36,7 @@ async def _grid(request: Request, visitor: Visitor, house: Context, wrong: Wrong
     keys = main_types(wishes, site, week)
     roots = {key.partition(".")[0] for key in keys}
     known = {entry.key: entry for entry in await house.store.types(roots.union(keys))}
-    ways = ways_of(house, wishes)
+    ways = columns_of(ways_of(house, wishes), wishes)
     language = language_of(request, visitor)
     return await wish_page(
         request,

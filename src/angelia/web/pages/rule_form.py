@@ -1,17 +1,20 @@
 """The form of one rule: from a stored rule, from a message, from what was typed; and back into a rule. What was typed is kept, right or wrong."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from angelia.model.errors import InvalidInput
 from angelia.model.message import Message
+from angelia.model.moments import public_id
 from angelia.model.preference import ANY_TYPE, ConditionKind
 from angelia.planning.document import MAX_VALUES
 
 KINDS = tuple(kind.value for kind in ConditionKind)
 BLANK_ROWS = 2
 MOST_ROWS = 40
+_NUMBER = re.compile(r"[-+]?\d+\.\d+|\d{5,}")
 
 
 @dataclass(slots=True)
@@ -119,11 +122,15 @@ def _wish(wish: object) -> tuple[str, str]:
 
 
 def fields_of_message(message: Message) -> RuleFields:
-    """A first rule for messages like this one: its type, and each of its parameters as a condition; she takes away what she does not mean."""
+    """A first rule for messages like this one: its type, and each of its parameters as a condition; she takes away what she does not mean.
+
+    Measured numbers (times, sizes) and what names this one thing are left out: they will hardly come again.
+    """
+    own = {message.object, message.thread, public_id("msg", message.message_id)} - {""}
     rows = [
         ConditionRow(name, ConditionKind.ONEOF.value, value if isinstance(value, str) else "\n".join(value))
         for name, value in list(message.params.items())[: MOST_ROWS - BLANK_ROWS]
-        if value and len(value) <= MAX_VALUES
+        if value and len(value) <= MAX_VALUES and not (isinstance(value, str) and (value in own or _NUMBER.fullmatch(value)))
     ]
     if not rows and message.object:
         rows = [ConditionRow("message.object", ConditionKind.ONEOF.value, message.object)]

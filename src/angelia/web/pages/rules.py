@@ -323,12 +323,15 @@ async def _editor(
         if address.state is AddressState.OK:
             addresses.setdefault(address.agent, []).append(address.value)
     learned = await _learned(house, visitor)
+    targets = targets_for(sorted(house.agents, key=lambda name: (name != "web", name == "feed", name)), addresses, fields)
+    reaching = {*house.site().pull, *addresses}
     values: Body = {
         "fields": fields.with_blank_rows(),
         "rule_id": rule_id,
         "fault": fault,
         "origin": origin,
-        "targets": targets_for(sorted(house.agents, key=lambda name: (name != "web", name == "feed", name)), addresses, fields),
+        "targets": targets,
+        "unused": {target for target in targets if target.partition(":")[0] not in reaching and target not in fields.wishes},
         "schedules": sorted(await _names(house, visitor) - {"off", "now"}),
         "panel": await _preview(house, visitor, fields, rule_id) if is_previewed else None,
         **learned,

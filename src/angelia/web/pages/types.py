@@ -17,7 +17,7 @@ from angelia.web.context import Context
 from angelia.web.pages.grid import Cell, label_of, scope_cells
 from angelia.web.pages.languages import language_of
 from angelia.web.pages.tree import MOST_OPEN, Tree, seen_of, toggled, visible
-from angelia.web.pages.wishes import Wrong, back, known_agent, ways_of, wish_page, wrong_of
+from angelia.web.pages.wishes import Wrong, back, columns_of, known_agent, ways_of, wish_page, wrong_of
 from angelia.web.signin.guard import Visiting, Visitor
 from angelia.web.wishes import changed, scope_of
 
@@ -63,13 +63,12 @@ async def _tree(request: Request, visitor: Visitor, house: Context, view: View, 
     own = {scope for scope in wishes.profile.wants.preferences if scope != ANY_TYPE}
     seen = seen_of(last_seen, week.by_type, [*own, at] if at else own)
     tree = visible(seen, own, text=view.q.lower(), opened=[key for key in view.open.split(",") if key], at=at, only_own=bool(view.own))
-    ways = ways_of(house, wishes)
     known = {entry.key: entry for entry in await house.store.types([at])} if at else {}
     treated = _treated(tree, wishes, house)
     said = [found for treatment in treated.values() for found in treatment.values()]
     return await wish_page(
         request, visitor, house, "types.html", wishes, wrong=wrong,
-        tree=tree, total=len(seen), filters=view, at=at, ways=ways, treated=treated,
+        tree=tree, total=len(seen), filters=view, at=at, treated=treated,
         said_whens={found["when"] for found in said}, said_origins={found["from"] for found in said},
         toggles={row.key: view.place(open=toggled(tree.rows, row.key), type="") for row in tree.rows if row.is_open is not None},
         label=label_of(known.get(at), language_of(request, visitor)),
@@ -92,7 +91,7 @@ def _treated(tree: Tree, wishes: Wishes, house: Context) -> dict[str, dict[str, 
 
 def _editor(key: str, wishes: Wishes, house: Context) -> list[Cell]:
     """A line an agent, and one for each further address that is hers or that is spoken of."""
-    targets = [target for way in ways_of(house, wishes) for target in _targets(way.agent, key, wishes)]
+    targets = [target for way in columns_of(ways_of(house, wishes), wishes) for target in _targets(way.agent, key, wishes)]
     cells = {cell.agent: cell for cell in scope_cells(key, wishes, house.site(), [target for target in targets if ":" not in target])}
     said = editing.statements_of(wishes.document, key)
     return [cells.get(target) or Cell(target, editing.when_of(said.get(target)), "", form=editing.form_of(said.get(target))) for target in targets]

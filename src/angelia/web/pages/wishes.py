@@ -1,6 +1,6 @@
 """What all pages of a person's wishes share: her document, the columns, what was just saved and how to take it back."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode
@@ -49,6 +49,14 @@ def ways_of(house: Context, wishes: Wishes) -> list[Way]:
     return sorted(ways, key=lambda way: (not way.is_reachable, way.agent != "web", way.agent in site.pull))
 
 
+def columns_of(ways: Sequence[Way], wishes: Wishes) -> list[Way]:
+    """Those that stand in tables: what reaches her, what she paused, and what she has said anything of; a site may know a dozen more."""
+    wants = wishes.profile.wants
+    said = [*wants.preferences.values(), wants.unknown, *(rule.statements for rule in wants.rules)]
+    spoken = {agent for statements in said for agent in statements}
+    return [way for way in ways if way.is_reachable or way.is_paused or way.agent in spoken]
+
+
 def known_agent(house: Context, target: str) -> str:
     """An agent of this hub, or one with an address (`mail:alice@example.org`)."""
     if target.partition(":")[0] not in house.agents:
@@ -79,11 +87,13 @@ async def wish_page(
 ) -> Response:
     """A page of wishes; with something wrong it is a 422 that says so."""
     wishes = wishes or await wishes_of(house.store, visitor.person, house.site())
+    ways = ways_of(house, wishes)
     saved = request.query_params.get("saved", "")
     shared = {
         "wishes": wishes,
         "wants": wishes.profile.wants,
-        "ways": ways_of(house, wishes),
+        "ways": ways,
+        "columns": columns_of(ways, wishes),
         "choices": choices_of(wishes, house),
         "view": _view(request),
         "saved": wishes.version if saved == str(wishes.version) and wrong is None else 0,

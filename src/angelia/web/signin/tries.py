@@ -1,7 +1,7 @@
 """How often something may be tried: so many in a window, by a key."""
 
 from collections import OrderedDict
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from time import monotonic
 
 from starlette.requests import Request
@@ -11,8 +11,8 @@ from angelia.model.errors import RateLimited
 MOST_KEYS = 20_000
 
 
-def place_of(request: Request) -> str:
-    """From where somebody tries: an address, or the /64 of one in IPv6, which a single household has all of.
+def address_of(request: Request) -> IPv4Address | IPv6Address | None:
+    """From where a request comes.
 
     A proxy that the operator has named says who it was (X-Forwarded-For); of all others that header is worth nothing.
     """
@@ -24,6 +24,14 @@ def place_of(request: Request) -> str:
     try:
         address = ip_address(place)
     except ValueError:
+        return None
+    return (address.ipv4_mapped or address) if address.version == 6 else address
+
+
+def place_of(request: Request) -> str:
+    """From where somebody tries: an address, or the /64 of one in IPv6, which a single household has all of."""
+    address = address_of(request)
+    if address is None:
         return ""
     return str(address) if address.version == 4 else str(int(address) >> 64)
 

@@ -6,6 +6,7 @@ from urllib.parse import quote
 import tomlkit
 from fastapi import APIRouter, Request, Response
 
+from angelia.agent import shown_by
 from angelia.flow.profiles import profile_of
 from angelia.flow.wants import effective
 from angelia.model.errors import AngeliaError, Conflict, NotFound
@@ -68,6 +69,7 @@ async def _values(person: Person, house: Context) -> dict[str, Any]:
         "form": {"name": person.name, "time_zone": person.time_zone, "language": person.language},
         "flags": {"is_active": person.is_active, "is_admin": person.is_admin},
         "addresses": row.addresses,
+        "places": {one.address_id: shown_by(house.agents.get(one.agent), one.value) for one in row.addresses},
         "groups": row.groups,
         "sessions": await house.store.list_sessions(person.person_id, house.now()),
         "tokens": [token for token in await house.store.list_tokens(f"person:{person.login}") if not token.is_revoked],

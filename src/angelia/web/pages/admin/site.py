@@ -19,10 +19,12 @@ from angelia.web.signin.guard import Administering, Visitor
 from angelia.web.site import plan_site, put_site
 
 router = APIRouter(include_in_schema=False)
+MAIN = ("web", "mail", "feed")
+"""The ways that most defaults speak of stand first."""
 
 
 def _values(house: Context, document: dict[str, Any], version: int | str, toml: str = "") -> dict[str, Any]:
-    agents = list(house.agents)
+    agents = sorted(house.agents, key=lambda name: (name not in MAIN, name))
     return {
         "tables": shown(document, agents),
         "agents": agents,
