@@ -18,6 +18,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
+from angelia.deadlines import Deadlines
 from angelia.http1 import Broken, Connection, Origin, Oversized, Pool, request_bytes
 from angelia.model.delivery import Later, Outcome, Refused, Sent
 from angelia.model.errors import BadSettings
@@ -133,6 +134,7 @@ def is_allowed(address: Address, allowed: Iterable[Network] = ()) -> bool:
     return not any(address in network for network in _FORBIDDEN)
 
 
+@lru_cache(maxsize=2_000)
 def host_of(url: str) -> Host:
     """Name and port that a URL names; ("", 0) where it names none."""
     try:
@@ -181,6 +183,7 @@ class Outbound:
         self._hosts = frozenset(hosts)
         self._guard = _Guard(self._allowed, self._hosts, resolve or _resolve, ca_file)
         self._opened: Pool | None = None
+        self._deadlines = Deadlines()
         # Asked when a letter is written and again when it goes, mostly for the same few URLs.
         self._fault_of = lru_cache(maxsize=2_000)(lambda url: fault_of(url, self._allowed, self._hosts))
         if ca_file:
@@ -210,7 +213,7 @@ class Outbound:
         if fault:
             return NoAnswer(fault, is_forbidden=True)
         try:
-            async with asyncio.timeout(request.timeout):
+            with self._deadlines.within(request.timeout):
                 return await self._fetch(request, into)
         except _Forbidden as error:
             return NoAnswer(str(error), is_forbidden=True)
@@ -222,17 +225,24 @@ class Outbound:
             return NoAnswer(str(error) or type(error).__name__)
 
     async def _fetch(self, request: Request, into: BinaryIO | None) -> Answer:
-        parts = urlsplit(request.url)
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        headers = {"Accept-Encoding": "identity", "User-Agent": "angelia"} | dict(request.headers)
-        asked = request_bytes(request.method, target, parts.netloc, headers, request.content)
-        reply = await self._pool.ask((parts.scheme, *host_of(request.url)), asked, request.most, into)
+        origin, target, host = _aim(request.url)
+        asked = request_bytes(
+            request.method, target, host, {"Accept-Encoding": "identity", "User-Agent": "angelia", **request.headers}, request.content
+        )
+        reply = await self._pool.ask(origin, asked, request.most, into)
         return Answer(reply.status, reply.headers, bytes(reply.body))
 
     async def close(self) -> None:
         """Give the connections back."""
         if self._opened is not None:
             await self._opened.close()
+
+
+@lru_cache(maxsize=2_000)
+def _aim(url: str) -> tuple[Origin, str, str]:
+    """Where a request goes, its target there, and the host as it stands in the head."""
+    parts = urlsplit(url)
+    return (parts.scheme, *host_of(url)), (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), parts.netloc
 
 
 @lru_cache(maxsize=8)

@@ -18,6 +18,8 @@ from angelia.outbound import MOST_URL, Request, host_of, outcome_of
 from angelia.rendering.facts import facts_of
 from angelia.rendering.render import plain_content
 
+_as_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
 
 @dataclass(frozen=True, slots=True)
 class WebhookSettings:
@@ -52,10 +54,15 @@ class WebhookAgent:
         self._settings = settings
         self._templates, self._outbound, self._secret = house.templates, house.outbound, house.secret
         self.concurrency = settings.concurrency
+        # Asked for each letter, mostly for the same few URLs.
         self._key = lru_cache(maxsize=2_000)(self._made_key)
+        self._checked = lru_cache(maxsize=2_000)(self._address_of)
 
     def check_address(self, value: str) -> str | None:
         """One URL that the hub may call, scheme and host in lower case; https unless the site allows less."""
+        return self._checked(value)
+
+    def _address_of(self, value: str) -> str | None:
         if len(value) > MOST_URL or value.count("://") != 1 or self._outbound.fault_of(value):
             return None
         parts = urlsplit(value)
@@ -79,7 +86,7 @@ class WebhookAgent:
         """One POST. 2xx is sent, 410 ends the address, all else is tried again: receivers are mended."""
         if letter.address is None or self.check_address(letter.address.value) is None:
             return Refused("this is no URL that the hub may call", is_address_bad=True)
-        body = json.dumps(self._body(letter), ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+        body = _as_json(self._body(letter)).encode(errors="replace")
         headers = self._signed(letter.address.value, public_id("dlv", letter.delivery.delivery_id), int(time.time()), body)
         request = Request(url=letter.address.value, method="POST", headers=headers, content=body, timeout=self._settings.timeout, most=65_536)
         return outcome_of(await self._outbound.fetch(request))

@@ -4,9 +4,10 @@ import json
 from collections import Counter
 from collections.abc import Collection
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select
 
 from angelia.model.delivery import Delivery
 from angelia.model.message import Message
@@ -14,9 +15,22 @@ from angelia.model.moments import first_id, from_us
 from angelia.planning.estimate import Count
 from angelia.store import LedgerRow, RuleHits
 from angelia.stores import rows as shape
-from angelia.stores.engine import SqlEngine
+from angelia.stores.engine import SqlEngine, run
 from angelia.stores.messages import below
 from angelia.stores.tables import deliveries, ledger, messages
+
+# The pairs go as one value: SQLAlchemy writes a parameter for each, and the relay asks for hundreds at once.
+_PAIRS = {
+    "postgresql": "unnest(CAST(? AS bigint[]), CAST(? AS bigint[])) AS w(message_id, person_id)",
+    "sqlite": "(SELECT json_extract(value, '$[0]') AS message_id, json_extract(value, '$[1]') AS person_id FROM json_each(?)) AS w",
+}
+_OF_PAIRS = {
+    dialect: "SELECT l.message_id, l.person_id, l.because, l.decisions, l.decided_us "
+    f"FROM {pairs} JOIN ledger AS l ON l.message_id = w.message_id AND l.person_id = w.person_id"
+    for dialect, pairs in _PAIRS.items()
+}
+_decisions = lru_cache(maxsize=1_000)(shape.decisions_from)
+"""Most decisions of a day are the same text."""
 
 
 class LedgerMixin:
@@ -30,15 +44,17 @@ class LedgerMixin:
 
     async def ledger_of(self, pairs: Collection[tuple[int, int]]) -> dict[tuple[int, int], LedgerRow]:
         """See LedgerStore."""
-        wanted = list(pairs)
+        wanted = sorted(pairs)
+        if not wanted:
+            return {}
+        if self.engine.dialect == "postgresql":
+            bound: tuple[object, ...] = tuple(map(list, zip(*wanted, strict=True)))
+        else:
+            bound = (json.dumps(wanted),)
 
         def work(connection: Connection) -> dict[tuple[int, int], LedgerRow]:
-            found: dict[tuple[int, int], LedgerRow] = {}
-            for start in range(0, len(wanted), 2_000):
-                condition = tuple_(ledger.c.message_id, ledger.c.person_id).in_(wanted[start : start + 2_000])
-                for row in connection.execute(select(ledger).where(condition)):
-                    found[row.message_id, row.person_id] = _row(row)
-            return found
+            rows = run(connection, _OF_PAIRS[self.engine.dialect], bound)
+            return {(row[0], row[1]): LedgerRow(row[0], row[1], _reasons(row[2]), _decisions(row[3]), from_us(row[4])) for row in rows}
 
         return await self.engine.read(work)
 

@@ -1,6 +1,7 @@
 """Messages in SQL: group commit, claims, plans."""
 
 import asyncio
+import json
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from itertools import chain
@@ -31,6 +32,10 @@ _LOCK_KEYS = (
     "SELECT count(pg_advisory_xact_lock(lock)) FROM (SELECT DISTINCT hashtextextended(name, 0) & 255 AS lock "
     "FROM unnest(CAST(? AS text[])) AS names(name) ORDER BY 1) AS locks"
 )
+_BY_ID = {
+    dialect: "SELECT " + ", ".join(column.name for column in shape.MESSAGE_COLUMNS) + f" FROM messages WHERE id {among}"
+    for dialect, among in (("postgresql", "= ANY(CAST(? AS bigint[]))"), ("sqlite", "IN (SELECT value FROM json_each(?))"))
+}
 LONGEST_COMMIT = 2.5  # seconds; to close a connection that says nothing takes SQLAlchemy two more, and after five we must have answered
 _NEW_TYPE = "INSERT INTO types (key, first_us, last_us) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 _LEDGER = Insert(
@@ -193,13 +198,12 @@ class MessagesMixin:
 
     async def messages(self, message_ids: Collection[int]) -> dict[int, Message]:
         """See MessageStore."""
+        dialect = self.engine.dialect
+        ids = sorted(message_ids)
+        bound: object = ids if dialect == "postgresql" else json.dumps(ids)
 
         def work(connection: Connection) -> dict[int, Message]:
-            found: dict[int, Message] = {}
-            for ids in shape.chunks(message_ids):
-                rows = connection.execute(select(*shape.MESSAGE_COLUMNS).where(messages.c.id.in_(ids)))
-                found.update({row[0]: shape.message_from(row) for row in rows})
-            return found
+            return {row[0]: shape.message_from(row) for row in run(connection, _BY_ID[dialect], (bound,))}
 
         return await self.engine.read(work)
 
