@@ -2,7 +2,6 @@
 
 import base64
 import hmac
-import json
 import time
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,10 +14,8 @@ from angelia.model.errors import BadSettings
 from angelia.model.moments import public_id, to_text
 from angelia.model.person import Address
 from angelia.outbound import MOST_URL, Request, host_of, outcome_of
-from angelia.rendering.facts import facts_of
+from angelia.rendering.facts import as_json, facts_of
 from angelia.rendering.render import plain_content
-
-_as_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +83,7 @@ class WebhookAgent:
         """One POST. 2xx is sent, 410 ends the address, all else is tried again: receivers are mended."""
         if letter.address is None or self.check_address(letter.address.value) is None:
             return Refused("this is no URL that the hub may call", is_address_bad=True)
-        body = _as_json(self._body(letter)).encode(errors="replace")
+        body = as_json(self._body(letter))
         headers = self._signed(letter.address.value, public_id("dlv", letter.delivery.delivery_id), int(time.time()), body)
         request = Request(url=letter.address.value, method="POST", headers=headers, content=body, timeout=self._settings.timeout, most=65_536)
         return outcome_of(await self._outbound.fetch(request))
