@@ -357,7 +357,7 @@ class House:
         """A code goes straight to its agent: the planner sends nothing to an address that is not verified."""
         link = verification_link(self.settings.house.base_url, self.secret, address.address_id, code)
         letter = code_letter(self.settings.house.title, person, address, code, link, self.intake.new_id, now())
-        outcome, _ = await attempt(self.agents[address.agent], letter)
+        outcome, _ = await attempt(self.agents[address.agent], letter, Deadlines())
         if not isinstance(outcome, Sent):
             raise StoreUnavailable(f"the code could not be sent: {getattr(outcome, 'why', 'try again later')}", retry_after=60)
 
