@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from angelia import telemetry, tracing
 from angelia.agent import Agent, Surroundings, edits_in_place
 from angelia.brokers.embedded import EmbeddedBroker
+from angelia.deadlines import Deadlines
 from angelia.dialects.bonfire import BonfireDialect
 from angelia.dialects.brainlife import BrainlifeDialect
 from angelia.dialects.brainlife_http import NotificationRequests
