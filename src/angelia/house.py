@@ -70,6 +70,7 @@ from angelia.web.stream.native import Room
 from angelia.wire.admission import Admission
 from angelia.wire.asgi import App, Receive, Scope, Send
 from angelia.wire.callers import Callers
+from angelia.wire.circles import mark_of, no_circles
 from angelia.wire.site_tokens import SiteTokens
 from angelia.wire.traced import traced_accept, traced_app
 
@@ -123,8 +124,9 @@ class House:
         """Open the store and the agents; close them at the end."""
         store = await open_store(settings.database)
         templates: dict[str, str] = {}
-        outbound = Outbound(settings.outbound.allow, ca_file=settings.outbound.ca_file)
-        lent = Surroundings(lambda: templates, outbound, secret_of(settings))
+        secret = secret_of(settings)
+        outbound = Outbound(settings.outbound.allow, ca_file=settings.outbound.ca_file, mark=mark_of(secret))
+        lent = Surroundings(lambda: templates, outbound, secret)
         agents = make_agents(settings, lent)
         house: House | None = None
         try:
@@ -274,6 +276,7 @@ class House:
         gate: App = self._gate(inlet, callers, context.sessions)
         base_url = self.settings.house.base_url
         gate = NtfyDialect(gate, NtfyHub(self.store, self.sources, self.streams, accept, callers, now, _shown, base_url, web.max_body))
+        gate = no_circles(gate, mark_of(self.secret))
         return traced_app(gate) if tracing.is_on() else gate
 
     async def load_framework(self) -> None:
