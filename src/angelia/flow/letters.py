@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from angelia.agent import Letter
-from angelia.flow.conversation import joined_from_store
+from angelia.flow.conversation import Roots, joined_from_store
 from angelia.flow.profiles import People
 from angelia.flow.unsubscribe import ended_by, make_token
 from angelia.model.delivery import Delivery, Reason, State
@@ -18,6 +18,8 @@ from angelia.planning import escalation, fallback
 from angelia.planning.resolve import Alike, Decision, Profile, Resolution, Standing, Verdict, judged, resolve
 from angelia.store import LedgerRow, NewDigest, Store
 
+ROOT_WAIT = timedelta(seconds=1)
+"""How long a letter waits for the one with which another process begins its thread."""
 READABLE = timedelta(seconds=5)
 """In less time than this nobody has read a message."""
 Pair = tuple[int, int]
@@ -27,10 +29,11 @@ WAYS_ON = (fallback.PREFIX, escalation.PREFIX)
 
 @dataclass(frozen=True, slots=True)
 class Withheld:
-    """Not to be sent after all, and why."""
+    """Not to be sent after all, and why; with `due_at`, not now."""
 
     state: State
     reason: Reason
+    due_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ class Letters:
     def __init__(self, store: Store, people: People, links: Links, *, seen_once: bool = True, editing: frozenset[str] = frozenset()) -> None:
         """`editing` names the agents that edit in place."""
         self._seen_once, self._editing = seen_once, editing
-        self._store = store
+        self._store, self._roots = store, Roots(store)
         self._people = people
         self._links = links
 
@@ -88,14 +91,17 @@ class Letters:
             else:
                 row = ledger.get((delivery.message_id, delivery.person_id))
                 letters.append(self._of_message(delivery, known, messages.get(delivery.message_id), row, resolved))
-        return await self._joined(letters)
+        return await self._joined(letters, now)
 
-    async def _joined(self, letters: list[Letter | Withheld]) -> list[Letter | Withheld]:
+    async def _joined(self, letters: list[Letter | Withheld], now: datetime) -> list[Letter | Withheld]:
         """With their threads, and with what they replace, where their agent can do something with it."""
         able = [letter for letter in letters if isinstance(letter, Letter) and letter.delivery.agent in self._editing]
         if not able:
             return letters
-        known = {letter.delivery.delivery_id: letter for letter in await joined_from_store(self._store, able)}
+        joined = {one.delivery.delivery_id: one for one in await joined_from_store(self._store, able)}
+        late = await self._roots.begun_elsewhere([one for one in joined.values() if not one.thread_root])
+        put_off = {key: Withheld(State.DUE, joined[key].delivery.reason, now + ROOT_WAIT) for key in late}
+        known: dict[int, Letter | Withheld] = {**joined, **put_off}
         return [known.get(letter.delivery.delivery_id, letter) if isinstance(letter, Letter) else letter for letter in letters]
 
     async def _seen(self, pairs: Collection[Pair], messages: Mapping[int, Message], now: datetime) -> set[Pair]:

@@ -106,7 +106,8 @@ class Relay:
         lane.in_hand += len(claimed)
         for delivery, letter in zip(claimed, written, strict=True):
             if isinstance(letter, Withheld):
-                self._done(delivery, Settlement(delivery.delivery_id, delivery.fence, letter.state, letter.reason))
+                is_over = letter.due_at is None
+                self._done(delivery, Settlement(delivery.delivery_id, delivery.fence, letter.state, letter.reason, letter.due_at, is_attempt=is_over))
             elif lane.agent.is_pull:
                 self._done(delivery, Settlement(delivery.delivery_id, delivery.fence, State.DELIVERED, delivery.reason), letter)
             else:
