@@ -43,11 +43,6 @@ _LEDGER = Insert(
     {"message_id": "bigint", "person_id": "bigint", "because": "text", "decisions": "text", "decided_us": "bigint"},
     "ON CONFLICT DO NOTHING",
 )
-_SEEN = Insert(
-    "user_types",
-    {"person_id": "bigint", "type": "text", "first_us": "bigint", "last_us": "bigint", "messages": "bigint"},
-    "ON CONFLICT (person_id, type) DO UPDATE SET last_us = excluded.last_us, messages = user_types.messages + excluded.messages",
-)
 _FLOOD = (
     "INSERT INTO flood_marks (person_id, agent, window_us, sent) VALUES (?, ?, ?, ?) ON CONFLICT (person_id, agent) "
     "DO UPDATE SET window_us = excluded.window_us, sent = excluded.sent"
@@ -318,7 +313,7 @@ def _see(connection: Connection, plans: Sequence[Plan], now_us: int) -> None:
                 key = (row.person_id, plan.message.type)
                 seen[key] = seen.get(key, 0) + 1
     if seen:
-        _SEEN(connection, [(*key, now_us, now_us, seen[key]) for key in sorted(seen)])
+        shape.INSERT_USER_TYPES(connection, [(*key, now_us, now_us, seen[key]) for key in sorted(seen)])
 
 
 def _flood(connection: Connection, pairs: Collection[tuple[int, str]]) -> dict[tuple[int, str], FloodMark]:
