@@ -24,11 +24,10 @@ _PAIRS = {
     "postgresql": "unnest(CAST(? AS bigint[]), CAST(? AS bigint[])) AS w(message_id, person_id)",
     "sqlite": "(SELECT json_extract(value, '$[0]') AS message_id, json_extract(value, '$[1]') AS person_id FROM json_each(?)) AS w",
 }
-_OF_PAIRS = {
-    dialect: "SELECT l.message_id, l.person_id, l.because, l.decisions, l.decided_us "
-    f"FROM {pairs} JOIN ledger AS l ON l.message_id = w.message_id AND l.person_id = w.person_id"
-    for dialect, pairs in _PAIRS.items()
-}
+_OF_PAIRS = (
+    "SELECT l.message_id, l.person_id, l.because, l.decisions, l.decided_us "
+    "FROM {pairs} JOIN ledger AS l ON l.message_id = w.message_id AND l.person_id = w.person_id"
+)
 _decisions = lru_cache(maxsize=1_000)(shape.decisions_from)
 """Most decisions of a day are the same text."""
 
@@ -53,7 +52,7 @@ class LedgerMixin:
             bound = (json.dumps(wanted),)
 
         def work(connection: Connection) -> dict[tuple[int, int], LedgerRow]:
-            rows = run(connection, _OF_PAIRS[self.engine.dialect], bound)
+            rows = run(connection, _OF_PAIRS.format(pairs=_PAIRS[self.engine.dialect]), bound)
             return {(row[0], row[1]): LedgerRow(row[0], row[1], _reasons(row[2]), _decisions(row[3]), from_us(row[4])) for row in rows}
 
         return await self.engine.read(work)

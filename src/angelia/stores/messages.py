@@ -33,9 +33,10 @@ _LOCK_KEYS = (
     "FROM unnest(CAST(? AS text[])) AS names(name) ORDER BY 1) AS locks"
 )
 _BY_ID = {
-    dialect: "SELECT " + ", ".join(column.name for column in shape.MESSAGE_COLUMNS) + f" FROM messages WHERE id {among}"
-    for dialect, among in (("postgresql", "= ANY(CAST(? AS bigint[]))"), ("sqlite", "IN (SELECT value FROM json_each(?))"))
+    "postgresql": "SELECT id, source, received_us, payload FROM messages WHERE id = ANY(CAST(? AS bigint[]))",
+    "sqlite": "SELECT id, source, received_us, payload FROM messages WHERE id IN (SELECT value FROM json_each(?))",
 }
+"""By MESSAGE_COLUMNS. The ids go as one value: SQLAlchemy writes a parameter for each, and the relay asks for hundreds at once."""
 LONGEST_COMMIT = 2.5  # seconds; to close a connection that says nothing takes SQLAlchemy two more, and after five we must have answered
 _NEW_TYPE = "INSERT INTO types (key, first_us, last_us) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 _LEDGER = Insert(
