@@ -78,6 +78,15 @@ class TestMatrix(AgentSuite):
         assert content["body"].startswith("Grüße") and "<strong>bold</strong>" in content["formatted_body"]
         assert "<script" not in content["formatted_body"] and content["msgtype"] == "m.text"
 
+    @pytest.mark.parametrize("body_format", ["text", "markdown", "html"])
+    async def test_no_text_rings_for_the_room_or_looks_like_a_reply(self, bench, alice, body_format):  # bad input E11.124
+        text = '<font color="red" size="7">x</font> @room <mx-reply>y</mx-reply> <a href="https://matrix.to/#/@admin:test.example">admin</a>'
+        await bench.agent.deliver(bench.letter(3, subject="@room", body=text, body_format=body_format))
+        (event,) = await asyncio.to_thread(alice.messages, bench.address)
+        content = event["content"]
+        assert content["m.mentions"] == {}
+        assert "<font" not in content["formatted_body"] and "<mx-reply" not in content["formatted_body"]
+
     async def test_a_room_has_an_alias_too(self, bench, bot, alice):
         room = await asyncio.to_thread(lambda: alice.room(bot.user_id, alias=f"alarms{next(_numbers)}"))
         alias = alice.call("GET", f"/rooms/{room}/state/m.room.canonical_alias")["alias"]

@@ -108,7 +108,8 @@ class MatrixAgent:
             content = render_message(letter, self.name, letter.delivery.form, self._templates)
         else:
             content = render_digest(letter, self.name, self._templates)
-        return {"msgtype": "m.text", "body": _text(content, letter.web_url)} | _markup(content)
+        # Nobody is mentioned, and that is said: otherwise `@room` in a sender's text would ring for all (specification, 11.13).
+        return {"msgtype": "m.text", "body": _text(content, letter.web_url), "m.mentions": {}} | _markup(content)
 
     async def close(self) -> None:
         """The way out belongs to the house."""
@@ -128,6 +129,7 @@ def edited(content: dict[str, Any], event_id: str) -> dict[str, Any]:
         "msgtype": content["msgtype"],
         "body": shortened(first, 1_000),
         "m.new_content": content,
+        "m.mentions": {},
         "m.relates_to": {"rel_type": "m.replace", "event_id": event_id},
     }
 
