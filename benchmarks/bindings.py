@@ -75,7 +75,9 @@ async def main():
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
     streams, _ = await bound(64_000, 0)
-    print(f"memory: {(tracemalloc.get_traced_memory()[0] - before) / 64_000:.0f} bytes a binding, 64 a client, without its socket (aim: at most 1,024)")
+    print(
+        f"memory: {(tracemalloc.get_traced_memory()[0] - before) / 64_000:.0f} bytes a binding, 64 a client, without its socket (aim: at most 1,024)"
+    )
     await streams.close()
 
 

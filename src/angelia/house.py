@@ -10,6 +10,7 @@ from typing import Any
 from angelia import telemetry, tracing
 from angelia.agent import Agent, Surroundings, edits_in_place
 from angelia.brokers.embedded import EmbeddedBroker
+from angelia.deadlines import Deadlines
 from angelia.dialects.oda_recipe import CODE_FILE, MOST_CODE, RECIPE, recipe
 from angelia.flow.announcer import Announcer
 from angelia.flow.answers import Answers
@@ -57,6 +58,7 @@ from angelia.web.signin.sessions import Sessions
 from angelia.wire.admission import Admission
 from angelia.wire.asgi import App, Receive, Scope, Send
 from angelia.wire.callers import Callers
+from angelia.wire.circles import mark_of, no_circles
 from angelia.wire.late import LateRoom
 from angelia.wire.site_tokens import SiteTokens
 from angelia.wire.traced import traced_accept, traced_app
@@ -118,8 +120,9 @@ class House:
         """Open the store and the agents; close them at the end."""
         store = await open_store(settings.database)
         templates: dict[str, str] = {}
-        outbound = Outbound(settings.outbound.allow, ca_file=settings.outbound.ca_file)
-        lent = Surroundings(lambda: templates, outbound, secret_of(settings))
+        secret = secret_of(settings)
+        outbound = Outbound(settings.outbound.allow, ca_file=settings.outbound.ca_file, mark=mark_of(secret))
+        lent = Surroundings(lambda: templates, outbound, secret)
         agents = make_agents(settings, lent)
         house: House | None = None
         try:
@@ -279,6 +282,7 @@ class House:
         base_url = self.settings.house.base_url
         hub = (self.store, self.sources, self.streams, accept, callers, now, _shown, base_url, web.max_body)
         gate = LateRoom((NTFY,), gate, lambda behind: part("angelia.dialects.ntfy:NtfyDialect")(behind, part("angelia.dialects.ntfy:Hub")(*hub)))
+        gate = no_circles(gate, mark_of(self.secret))
         return traced_app(gate) if tracing.is_on() else gate
 
     def _inlet(self, behind: App, accept: Accept, callers: Callers) -> App:
@@ -382,7 +386,7 @@ class House:
         """A code goes straight to its agent: the planner sends nothing to an address that is not verified."""
         link = verification_link(self.settings.house.base_url, self.secret, address.address_id, code)
         letter = code_letter(self.settings.house.title, person, address, code, link, self.intake.new_id, now())
-        outcome, _ = await attempt(self.agents[address.agent], letter)
+        outcome, _ = await attempt(self.agents[address.agent], letter, Deadlines())
         if not isinstance(outcome, Sent):
             raise StoreUnavailable(f"the code could not be sent: {getattr(outcome, 'why', 'try again later')}", retry_after=60)
 

@@ -7,6 +7,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, BinaryIO, cast
 
 import httptools
@@ -37,17 +38,23 @@ class Reply:
 
 def request_bytes(method: str, target: str, host: str, headers: Mapping[str, str], content: bytes) -> bytes:
     """Head and body of a request. Broken where a header can't be written without becoming something else."""
-    lines = [f"{method} {target} HTTP/1.1", f"Host: {host}"]
-    for name, value in headers.items():
-        if _TOKEN.fullmatch(name) is None or _UNFIT.search(value) is not None:
-            raise Broken(f"the header {name!r} can't be sent")
-        lines.append(f"{name}: {value.strip()}")
+    # All values in one search: one that can't be sent is rare, and only then it matters which it was.
+    if _UNFIT.search("".join(headers.values())) is not None or not _are_tokens(tuple(headers)):
+        wrong = next(name for name, value in headers.items() if _TOKEN.fullmatch(name) is None or _UNFIT.search(value) is not None)
+        raise Broken(f"the header {wrong!r} can't be sent")
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", *(f"{name}: {value.strip()}" for name, value in headers.items())]
     if content or method in ("POST", "PUT", "PATCH"):
         lines.append(f"Content-Length: {len(content)}")
     try:
         return "\r\n".join((*lines, "\r\n")).encode("latin-1") + content
     except UnicodeEncodeError:
         raise Broken("a header has characters that can't be sent") from None
+
+
+@lru_cache(maxsize=200)
+def _are_tokens(names: tuple[str, ...]) -> bool:
+    """May these be names of headers? The same few sets of them are sent again and again."""
+    return all(_TOKEN.fullmatch(name) is not None for name in names)
 
 
 class Connection(asyncio.Protocol):

@@ -18,6 +18,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
+from angelia.deadlines import Deadlines
 from angelia.http1 import Broken, Connection, Origin, Oversized, Pool, request_bytes
 from angelia.model.delivery import Later, Outcome, Refused, Sent
 from angelia.model.errors import BadSettings
@@ -27,9 +28,12 @@ Network = IPv4Network | IPv6Network
 Host = tuple[str, int]
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
+SENT_BY = "Angelia-Sent-By"
+"""The header by which a hub knows again what it has sent itself."""
 MOST_URL = 2_048
 MOST_AT_ONCE = 100
 MOST_IDLE = 200  # one for each of many receivers: to connect costs more than a letter
+LOOK_UP_WITHIN = 5.0  # seconds
 KEPT = 20.0  # seconds that a connection waits for its next request
 # What no request may reach unless the operator allows it. Python's `is_global` is no help: it calls multicast, NAT64 and 6to4 addresses
 # global, behind which a private one may hide.
@@ -88,13 +92,15 @@ class NoAnswer:
 
 
 def outcome_of(answer: Answer | NoAnswer) -> Outcome:
-    """What an answer means for a delivery: 2xx is Sent; 410, and where we may not go, ends the address; all else is Later."""
+    """What an answer means for a delivery: 2xx is Sent; 410, a circle, and where we may not go, ends the address; all else is Later."""
     if isinstance(answer, NoAnswer):
         return Refused(answer.why, is_address_bad=True) if answer.is_forbidden else Later(answer.why)
     if 200 <= answer.status < 300:
         return Sent(str(answer.status))
     if answer.status == 410:
         return Refused("the receiver says that it is gone (410)", is_address_bad=True)
+    if answer.status == 508:
+        return Refused("this address leads back to the hub itself (508)", is_address_bad=True)
     return Later(f"the receiver answered {answer.status}", retry_after_of(answer.headers.get("retry-after", "")))
 
 
@@ -133,6 +139,7 @@ def is_allowed(address: Address, allowed: Iterable[Network] = ()) -> bool:
     return not any(address in network for network in _FORBIDDEN)
 
 
+@lru_cache(maxsize=2_000)
 def host_of(url: str) -> Host:
     """Name and port that a URL names; ("", 0) where it names none."""
     try:
@@ -173,14 +180,16 @@ def _fault_of_host(host: str, allowed: Iterable[Network]) -> str:
 class Outbound:
     """The one way out. `allow` are networks that requests may reach although they are not public (`10.20.0.0/16, ...`).
 
-    `hosts` are names with their ports that the operator has written down: they may lead anywhere.
+    `hosts` are names with their ports that the operator has written down: they may lead anywhere. `mark` goes with each request (see SENT_BY).
     """
 
-    def __init__(self, allow: str = "", *, ca_file: str = "", hosts: Collection[Host] = (), resolve: Resolve | None = None) -> None:
+    def __init__(self, allow: str = "", *, ca_file: str = "", hosts: Collection[Host] = (), resolve: Resolve | None = None, mark: str = "") -> None:
+        self._said = {"Accept-Encoding": "identity", "User-Agent": "angelia"} | ({SENT_BY: mark} if mark else {})
         self._allowed = networks(allow)
         self._hosts = frozenset(hosts)
         self._guard = _Guard(self._allowed, self._hosts, resolve or _resolve, ca_file)
         self._opened: Pool | None = None
+        self._deadlines = Deadlines()
         # Asked when a letter is written and again when it goes, mostly for the same few URLs.
         self._fault_of = lru_cache(maxsize=2_000)(lambda url: fault_of(url, self._allowed, self._hosts))
         if ca_file:
@@ -210,7 +219,7 @@ class Outbound:
         if fault:
             return NoAnswer(fault, is_forbidden=True)
         try:
-            async with asyncio.timeout(request.timeout):
+            with self._deadlines.within(request.timeout):
                 return await self._fetch(request, into)
         except _Forbidden as error:
             return NoAnswer(str(error), is_forbidden=True)
@@ -222,17 +231,22 @@ class Outbound:
             return NoAnswer(str(error) or type(error).__name__)
 
     async def _fetch(self, request: Request, into: BinaryIO | None) -> Answer:
-        parts = urlsplit(request.url)
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        headers = {"Accept-Encoding": "identity", "User-Agent": "angelia"} | dict(request.headers)
-        asked = request_bytes(request.method, target, parts.netloc, headers, request.content)
-        reply = await self._pool.ask((parts.scheme, *host_of(request.url)), asked, request.most, into)
+        origin, target, host = _aim(request.url)
+        asked = request_bytes(request.method, target, host, {**self._said, **request.headers}, request.content)
+        reply = await self._pool.ask(origin, asked, request.most, into)
         return Answer(reply.status, reply.headers, bytes(reply.body))
 
     async def close(self) -> None:
         """Give the connections back."""
         if self._opened is not None:
             await self._opened.close()
+
+
+@lru_cache(maxsize=2_000)
+def _aim(url: str) -> tuple[Origin, str, str]:
+    """Where a request goes, its target there, and the host as it stands in the head."""
+    parts = urlsplit(url)
+    return (parts.scheme, *host_of(url)), (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), parts.netloc
 
 
 @lru_cache(maxsize=8)
@@ -256,7 +270,7 @@ class _Guard:
     async def connect(self, origin: Origin) -> Connection:
         """Refused as a whole where one address of several is forbidden: whoever sets such a name up does it for a reason."""
         scheme, host, port = origin
-        addresses = await self._resolve(host, port)
+        addresses = await self._looked_up(host, port)
         is_written_down = (host, port) in self._hosts
         if not addresses or not (is_written_down or all(is_allowed(ip_address(address), self._allowed) for address in addresses)):
             raise _Forbidden(f"{host} leads to an address that the hub may not call")
@@ -269,6 +283,14 @@ class _Guard:
             except OSError:
                 continue
         return await self._connect(addresses[-1], port, tls)
+
+    async def _looked_up(self, host: str, port: int) -> Sequence[str]:
+        """Within a limit of its own: a slow look-up holds one of the few threads that there are for them (fault F31)."""
+        try:
+            async with asyncio.timeout(LOOK_UP_WITHIN):
+                return await self._resolve(host, port)
+        except TimeoutError:
+            raise Broken(f"the address of {host} was not found within {LOOK_UP_WITHIN:g} s") from None
 
     async def _connect(self, address: str, port: int, tls: Mapping[str, Any]) -> Connection:
         _, connection = await asyncio.get_running_loop().create_connection(Connection, address, port, **tls)

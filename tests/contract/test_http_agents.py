@@ -106,12 +106,29 @@ class TestWebhook(AgentSuite):
             (Reply(503, headers={"Retry-After": "120"}), Later("the receiver answered 503", timedelta(seconds=120))),
             (Reply(429, headers={"Retry-After": "99999999"}), Later("the receiver answered 429", timedelta(days=1))),
             (Reply(500, headers={"Retry-After": "soon"}), Later("the receiver answered 500")),
+            (Reply(500, headers={"Retry-After": "-5"}), Later("the receiver answered 500")),
+            (Reply(503, headers={"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}), Later("the receiver answered 503", timedelta(0))),
+            (Reply(503, headers={"Retry-After": "Tue, 31 Dec 9999 23:59:59 GMT"}), Later("the receiver answered 503", timedelta(days=1))),
+            (Reply(301, headers={"Location": "file:///etc/passwd"}), Later("the receiver answered 301")),
+            (Reply(508), Refused("this address leads back to the hub itself (508)", is_address_bad=True)),
         ],
     )
     async def test_what_an_answer_means(self, bench, receiver, reply, outcome):
         receiver.answer = lambda _: reply
         assert await bench.agent.deliver(bench.letter()) == outcome
         assert len(receiver.asked) == 1
+
+    @pytest.mark.parametrize("text", ["a\u2028b\u2029c", "NaN Infinity", "x\ud800y", "\x00\x1f", '"}, {"'])
+    async def test_any_text_is_good_json_under_a_good_signature(self, bench, receiver, text):  # bad input E11.129
+        await bench.agent.deliver(bench.letter(subject=text, body=text))
+        (asked,) = receiver.asked
+
+        def refused(constant):
+            raise AssertionError(constant)
+
+        data = Webhook(bench.agent.note(bench.letter().address)).verify(asked.body, asked.headers)
+        assert json.loads(asked.body, parse_constant=refused) == data
+        assert data["data"]["person"] == "alice" and data["type"] == "obs.build.fail"
 
     async def test_an_endless_answer_is_cut(self, bench, receiver):
         receiver.answer = lambda _: Reply(200, b"x" * 100_000)

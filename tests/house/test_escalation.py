@@ -68,6 +68,8 @@ async def test_step_by_step_until_the_last_resort(ways):
     why = await ways.why(message, "bob")
     assert why["reasons"] == ["escalated:alice"] and why["because"] == ["alice has not answered it"]
     assert (await ways.call("GET", "/api/v1/people/bob/inbox/counts"))["unread"] == 1
+    heard_of = {entry["key"]: entry for entry in (await ways.call("GET", "/api/v1/people/bob/types"))["items"]}
+    assert heard_of["a.b"]["messages"] == 1, "who is called finds the type in her list, and may say what she wants of it"
     assert await ways.store.check() == []
 
 

@@ -10,8 +10,11 @@ from standardwebhooks.webhooks import Webhook
 from tests.house.browsing import FROM_OWN_PAGE, WORDS, Browser
 
 from angelia.house import House, now
+from angelia.model.person import Address, AddressState, Person
+from angelia.outbound import SENT_BY
 from angelia.settings import load
 from angelia.stores.sql import upgrade
+from angelia_testing.live import served
 from angelia_testing.peers.http import Reply, ScriptedHttp
 from angelia_testing.peers.push_service import PushService
 
@@ -108,6 +111,27 @@ async def test_without_its_table_there_is_no_such_agent(tmp_path):
     upgrade(f"sqlite:///{tmp_path / 'angelia.db'}")
     async with House.open(settings_of(tmp_path, mail={})) as house:
         assert set(house.agents) == {"feed", "mail", "web"}
+
+
+@pytest.mark.parametrize("path", ["/api/v1/publish/a.b", "/api/v1/messages", "/a.b"])
+async def test_a_letter_to_the_hub_itself_ends_its_address_and_goes_round_no_more(tmp_path, path):
+    """Fault F56, bad input E9.111."""
+    upgrade(f"sqlite:///{tmp_path / 'angelia.db'}")
+    async with House.open(settings_of(tmp_path, webhook={"allow_http": True})) as house, served(house.app(trusts_caller=True)) as port:
+        await house.store.put_person(Person(person_id=0, login="alice"))
+        alice = await house.store.person("alice")
+        await house.store.put_wants("alice", {"preferences": {"*": {"webhook": "now"}}}, follows=[], rules=[], expected_version=None)
+        value = f"http://127.0.0.1:{port}{path}"
+        address = Address(address_id=0, person_id=alice.person_id, agent="webhook", value=value, state=AddressState.OK, is_default=True)
+        address = await house.store.add_address(address)
+        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as api:
+            assert (await api.post("/api/v1/messages", json={"type": "a.b", "subject": "hello", "to": ["alice"]})).status_code == 201
+            await turned(house)
+            found = await house.store.list_messages(person_id=None)
+            assert [message.type for message in found] == ["angelia.address.refused", "a.b"]
+            assert (await house.store.address(address.address_id)).state is AddressState.BOUNCING
+            other = await api.post("/api/v1/messages", json={"type": "a.b", "subject": "from another hub"}, headers={SENT_BY: "0" * 16})
+            assert other.status_code == 201
 
 
 @pytest.mark.parametrize(("listed", "is_held"), [(None, True), ([], False), (["ntfy"], True)])

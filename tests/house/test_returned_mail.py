@@ -132,6 +132,20 @@ async def test_what_came_back_goes_the_next_way(bench, inlet, house):
     assert "done" in [letter.message.subject for letter in pager.letters]
 
 
+WORDS = "From: MAILER-DAEMON@mx.example.org\nSubject: failure notice\n\n<alice@example.org>:\nSorry, {why}\n\n--- Below this line is a copy of the message.\n\n5.1.1\n"
+
+
+@pytest.mark.parametrize(
+    ("why", "after"),
+    [("no mailbox here by that name. (#5.1.1)", AddressState.BOUNCING), ("I wasn't able to establish a connection.", AddressState.OK)],
+)
+async def test_a_report_in_words_counts_and_what_names_no_reason_ends_nothing(bench, inlet, sent, why, after):
+    await bring(inlet, sent, WORDS.format(why=why))
+    assert await state(bench) is after
+    told = await why_of(bench)
+    assert (told["state"], told["reason"]) == ("bounced", "came_back")
+
+
 @pytest.mark.parametrize(
     "text", [REPORT.format(action="delayed", status="4.4.1"), "Subject: I am away\nAuto-Submitted: auto-replied\n\nBack on Monday.\n"]
 )

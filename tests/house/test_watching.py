@@ -1,5 +1,6 @@
 """The watcher in one process, with a sink that writes down: crashes between any two steps, hostile logs, sinks that take nothing."""
 
+import errno
 import json
 import os
 import random
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
+from angelia.watch import files
 from angelia.watch.settings import WatcherSettings, WatchSettings
 from angelia.watch.watcher import Watcher
 
@@ -246,6 +248,39 @@ def test_a_file_that_stays_away_is_told_once(tmp_path):
     for _ in range(3):
         site.look(after=2)
     assert [message["type"] for message in site.messages()].count("instrument.log.missing") == 2
+
+
+@pytest.mark.parametrize("code", [errno.ESTALE, errno.EACCES, errno.EIO])
+@pytest.mark.parametrize("good_reads", [0, 1, 2, 3, 5])
+@pytest.mark.parametrize("rotation", ["append", "rename", "copytruncate"])
+def test_a_share_that_goes_stale_and_comes_back_loses_and_doubles_nothing(tmp_path, monkeypatch, code, good_reads, rotation):
+    """F45: permission lost, a stale handle, a broken disk: at any read of a look, while the log goes on and is rotated."""
+    site = Site(tmp_path, missing_after="1s")
+    site.append(3)
+    site.look()
+    site.append(3)
+    reads, left = files._read_at, [good_reads]
+
+    def failing(*place):
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(code, os.strerror(code))
+        return reads(*place)
+
+    monkeypatch.setattr(files, "_read_at", failing)
+    for _ in range(3):
+        site.look(after=2)
+    getattr(site, rotation)()
+    site.append(1)
+    for _ in range(3):
+        site.look(after=2)
+    monkeypatch.setattr(files, "_read_at", reads)
+    site.kill()
+    site.append(1)
+    site.look(after=2)
+    told = [message for message in site.messages() if message["type"] == "instrument.log.missing"]
+    assert len(told) == 1 and os.strerror(code) in told[0]["body"]
+    assert Counter(body for body in site.sink.bodies() if body.startswith("error 2")) == Counter(site.lines)
 
 
 def test_the_newest_of_many(tmp_path):

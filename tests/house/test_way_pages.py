@@ -68,3 +68,15 @@ async def test_the_steps_are_kept_and_what_the_document_says_beside_stays(bench,
     assert "from 1m to 7d" in await alice.post("/preferences/escalate", 422, after="soon", to="mail")
     await alice.post("/preferences/escalate", to="")
     assert (await bench.call("GET", "/api/v1/people/alice/preferences"))["escalate"] == {"a": {"to": []}}
+
+
+async def test_one_type_may_have_steps_of_its_own(bench, alice):
+    await alice.post("/preferences/escalate", scope="*", to="mail")
+    await alice.post("/preferences/escalate", scope="obs.build", severity="high", after="5m", to="person:bob")
+    await alice.post("/preferences/escalate", 422, scope="No Type", to="mail")
+    kept = (await bench.call("GET", "/api/v1/people/alice/preferences"))["escalate"]
+    assert kept["obs.build"] == {"severity": "high", "after": "5m", "until": "acknowledged", "to": ["person:bob"]} and kept["*"]["to"] == ["mail"]
+    shown = await alice.get("/preferences")
+    assert 'value="obs.build" readonly' in shown and 'value="person:bob"' in shown and 'value="5m"' in shown
+    await alice.post("/preferences/escalate", scope="obs.build", to="")
+    assert (await bench.call("GET", "/api/v1/people/alice/preferences"))["escalate"].keys() == {"*"}

@@ -2,7 +2,11 @@
 
 import pytest
 from aiormq.exceptions import AMQPError, ChannelNotFoundEntity
+from hypothesis import given
+from hypothesis import strategies as st
+from pamqp import commands as spec
 
+from angelia.agents.amqp import _Properties
 from angelia.amqp import Down, Missing, asked
 from angelia.model.errors import BrokerUnavailable
 
@@ -24,3 +28,9 @@ async def test_only_what_the_broker_does_not_know_is_missing(error, kind):
     with pytest.raises(BrokerUnavailable) as found:
         await asked(refusing(error))
     assert type(found.value) is kind
+
+
+@given(st.text(alphabet="abcdlv_0123456789", max_size=60), st.from_regex(r"[a-z0-9_:.-]{1,128}", fullmatch=True))
+def test_the_properties_of_a_letter_are_written_as_the_library_writes_them(key, kind):
+    theirs = spec.Basic.Properties(content_type="application/json", delivery_mode=2, message_id=key or "x", message_type=kind, app_id="angelia")
+    assert _Properties(message_id=key or "x", message_type=kind).marshal() == theirs.marshal()

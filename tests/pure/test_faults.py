@@ -31,7 +31,7 @@ ONLY_OVER_THE_API = {
     "this token lacks the scope x1",
     "the store is closed; ask again in a few seconds",
 }
-TITLES_OF_THE_WIRE = {406, 408, 414, 421, 431, 501}
+TITLES_OF_THE_WIRE = {406, 408, 414, 421, 431, 501, 508}
 """What only clients that are no browsers, or speak no HTTP, are told."""
 
 

@@ -78,6 +78,15 @@ class TestMatrix(AgentSuite):
         assert content["body"].startswith("Grüße") and "<strong>bold</strong>" in content["formatted_body"]
         assert "<script" not in content["formatted_body"] and content["msgtype"] == "m.text"
 
+    @pytest.mark.parametrize("body_format", ["text", "markdown", "html"])
+    async def test_no_text_rings_for_the_room_or_looks_like_a_reply(self, bench, alice, body_format):  # bad input E11.124
+        text = '<font color="red" size="7">x</font> @room <mx-reply>y</mx-reply> <a href="https://matrix.to/#/@admin:test.example">admin</a>'
+        await bench.agent.deliver(bench.letter(3, subject="@room", body=text, body_format=body_format))
+        (event,) = await asyncio.to_thread(alice.messages, bench.address)
+        content = event["content"]
+        assert content["m.mentions"] == {}
+        assert "<font" not in content["formatted_body"] and "<mx-reply" not in content["formatted_body"]
+
     async def test_a_room_has_an_alias_too(self, bench, bot, alice):
         room = await asyncio.to_thread(lambda: alice.room(bot.user_id, alias=f"alarms{next(_numbers)}"))
         alias = alice.call("GET", f"/rooms/{room}/state/m.room.canonical_alias")["alias"]
@@ -113,6 +122,45 @@ class TestMatrix(AgentSuite):
     def test_only_rooms_of_allowed_servers(self, lent):
         agent = MatrixAgent(MatrixSettings(server="https://m.example.org", token="t", allow_servers="example.org, test.example"), lent)
         assert agent.check_address("!a:test.example") and agent.check_address("!a:evil.example") is None
+
+
+async def test_a_bot_whose_logins_were_all_ended_goes_on_with_a_new_token(synapse, alice, lent):
+    """Fault F27, recipe "logout-all": the letter waits for the operator, its address is not to blame, and it shows once."""
+    robot = await asyncio.to_thread(synapse.user, f"robot{next(_numbers)}")
+    room = await asyncio.to_thread(alice.room, robot.user_id)
+    bench = Bench(MatrixAgent(MatrixSettings(server=synapse.url, token=robot.token), lent), room)
+    assert isinstance(await bench.agent.deliver(bench.letter(1)), Sent)
+    await asyncio.to_thread(robot.call, "POST", "/logout/all", {})
+    for _ in range(2):
+        outcome = await bench.agent.deliver(bench.letter(2))
+        assert isinstance(outcome, Later) and "agents.matrix.token" in outcome.why
+    login = {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": robot.user_id}, "password": "secret"}
+    status, made = await asyncio.to_thread(synapse.call, "POST", "/_matrix/client/v3/login", login)
+    assert status == 200
+    again = MatrixAgent(MatrixSettings(server=synapse.url, token=made["access_token"]), lent)
+    assert isinstance(await again.deliver(bench.letter(2)), Sent)
+    assert len(await asyncio.to_thread(alice.messages, room)) == 2
+    await asyncio.to_thread(alice.call, "POST", f"/rooms/{room}/ban", {"user_id": robot.user_id})
+    assert await again.deliver(bench.letter(3)) == Refused("the bot may not write into this room", is_address_bad=True)
+
+
+async def test_a_homeserver_behind_a_broken_proxy_is_asked_again_under_one_transaction(lent):
+    """Fault F27: 5xx, and answers that are no JSON."""
+    answers = [
+        Reply(502, b"<html>bad gateway</html>"),
+        Reply(503, b"{}", {"Retry-After": "7"}),
+        Reply(200, b"not JSON"),
+        Reply(200, b'{"event_id": "$1"}'),
+    ]
+    proxy = ScriptedHttp(lambda asked: answers.pop(0) if "/send/" in asked.path else Reply(200, b'{"room_id": "!a:test.example"}'))
+    try:
+        bench = Bench(MatrixAgent(MatrixSettings(server=proxy.url, token="t"), lent), "!a:test.example")
+        outcomes = [await bench.agent.deliver(bench.letter(1)) for _ in range(4)]
+    finally:
+        proxy.stop()
+    assert [type(outcome) for outcome in outcomes] == [Later, Later, Later, Sent]
+    assert outcomes[1].retry_after == timedelta(seconds=7)
+    assert len({asked.path for asked in proxy.asked if "/send/" in asked.path}) == 1
 
 
 async def test_the_homeservers_own_limits_are_obeyed(lent):

@@ -1,13 +1,17 @@
 """Requests that the hub makes: never to where it must not go, bounded in time and size."""
 
 import asyncio
+import gzip
+import socket
 import ssl
+import struct
 import time
 
 import pytest
 
+from angelia.model.delivery import Later, Sent
 from angelia.model.errors import BadSettings
-from angelia.outbound import Answer, NoAnswer, Outbound, Request
+from angelia.outbound import Answer, NoAnswer, Outbound, Request, outcome_of
 from angelia_testing.peers.certificates import issue
 from angelia_testing.peers.http import Reply, ScriptedHttp
 
@@ -317,3 +321,39 @@ def test_settings_that_would_fail_at_night(tmp_path):
     for path in ("missing.pem", "empty.pem"):
         with pytest.raises(BadSettings, match="ca_file"):
             Outbound(ca_file=str(tmp_path / path))
+
+
+async def test_a_look_up_that_fails_or_hangs_is_later(monkeypatch):  # fault F31
+    monkeypatch.setattr("angelia.outbound.LOOK_UP_WITHIN", 0.05)
+
+    async def fails(host, port):
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    async def hangs(host, port):
+        await asyncio.sleep(60)
+
+    for resolve, why in ((fails, "name resolution"), (hangs, "was not found within 0.05 s")):
+        outbound = Outbound(resolve=resolve)
+        answer = await outbound.fetch(Request(url="http://hub.example.org/", timeout=50.0))
+        assert isinstance(answer, NoAnswer) and why in answer.why and not answer.is_forbidden
+        assert isinstance(outcome_of(answer), Later)
+        await outbound.close()
+
+
+async def test_a_connection_that_is_reset_is_later(outbound):  # fault F30
+    async def reset(reader, writer):
+        await reader.read(10)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+
+    server = await asyncio.start_server(reset, "127.0.0.1", 0)
+    async with server:
+        answer = await outbound.fetch(Request(url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", method="POST", content=b"x" * 100_000))
+    assert isinstance(answer, NoAnswer) and isinstance(outcome_of(answer), Later)
+
+
+async def test_a_packed_answer_is_not_unpacked(peer, outbound):  # fault F30
+    bomb = gzip.compress(bytes(20_000_000))
+    peer.answer = lambda asked: Reply(200, bomb, {"Content-Encoding": "gzip"})
+    answer = await outbound.fetch(Request(url=peer.url, most=65_536))
+    assert answer.body == bomb and isinstance(outcome_of(answer), Sent)

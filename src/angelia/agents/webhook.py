@@ -2,7 +2,6 @@
 
 import base64
 import hmac
-import json
 import time
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,7 +14,7 @@ from angelia.model.errors import BadSettings
 from angelia.model.moments import public_id, to_text
 from angelia.model.person import Address
 from angelia.outbound import MOST_URL, Request, host_of, outcome_of
-from angelia.rendering.facts import facts_of
+from angelia.rendering.facts import as_json, facts_of
 from angelia.rendering.render import plain_content
 
 
@@ -52,10 +51,15 @@ class WebhookAgent:
         self._settings = settings
         self._templates, self._outbound, self._secret = house.templates, house.outbound, house.secret
         self.concurrency = settings.concurrency
-        self._key = lru_cache(maxsize=2_000)(self._made_key)
+        # Asked for each letter, mostly for the same few URLs.
+        self._signer = lru_cache(maxsize=2_000)(lambda url, number: hmac.new(self._key(url, number), digestmod="sha256"))
+        self._checked = lru_cache(maxsize=2_000)(self._address_of)
 
     def check_address(self, value: str) -> str | None:
         """One URL that the hub may call, scheme and host in lower case; https unless the site allows less."""
+        return self._checked(value)
+
+    def _address_of(self, value: str) -> str | None:
         if len(value) > MOST_URL or value.count("://") != 1 or self._outbound.fault_of(value):
             return None
         parts = urlsplit(value)
@@ -67,7 +71,7 @@ class WebhookAgent:
         """The key of signatures, in the form that verifiers take."""
         return "whsec_" + base64.b64encode(self._key(address.value, self._settings.key_number)).decode()
 
-    def _made_key(self, url: str, number: int) -> bytes:
+    def _key(self, url: str, number: int) -> bytes:
         return hmac.digest(self._secret, f"webhook\0{number}\0{url}".encode(), "sha256")
 
     def destination(self, letter: Letter) -> str:
@@ -79,7 +83,7 @@ class WebhookAgent:
         """One POST. 2xx is sent, 410 ends the address, all else is tried again: receivers are mended."""
         if letter.address is None or self.check_address(letter.address.value) is None:
             return Refused("this is no URL that the hub may call", is_address_bad=True)
-        body = json.dumps(self._body(letter), ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+        body = as_json(self._body(letter))
         headers = self._signed(letter.address.value, public_id("dlv", letter.delivery.delivery_id), int(time.time()), body)
         request = Request(url=letter.address.value, method="POST", headers=headers, content=body, timeout=self._settings.timeout, most=65_536)
         return outcome_of(await self._outbound.fetch(request))
@@ -98,13 +102,19 @@ class WebhookAgent:
     def _signed(self, url: str, key: str, now: int, body: bytes) -> dict[str, str]:
         signed = f"{key}.{now}.".encode() + body
         numbers = [number for number in (self._settings.key_number, self._settings.old_key_number) if number]
-        signatures = [base64.b64encode(hmac.digest(self._key(url, number), signed, "sha256")).decode() for number in numbers]
+        signatures = [base64.b64encode(self._signature(url, number, signed)).decode() for number in numbers]
         return {
             "Content-Type": "application/json",
             "webhook-id": key,
             "webhook-timestamp": str(now),
             "webhook-signature": " ".join(f"v1,{signature}" for signature in signatures),
         }
+
+    def _signature(self, url: str, number: int, signed: bytes) -> bytes:
+        """By a copy of what was prepared: `hmac.digest` gives the interpreter's lock away each time, and gets it back late beside busy threads."""
+        made = self._signer(url, number).copy()
+        made.update(signed)
+        return made.digest()
 
     async def close(self) -> None:
         """The way out belongs to the house."""

@@ -40,6 +40,33 @@ async def joined_from_store(store: Store, letters: Sequence[Letter]) -> list[Let
     return [joined(letter, *known.get(key, (None, None))) for letter, key in zip(letters, keys, strict=True)]
 
 
+class Roots:
+    """Which letter begins a thread at an address, where several processes send: the store gives the word to one, the others wait until it is out."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._ours: OrderedDict[tuple[int, str], float] = OrderedDict()
+
+    async def begun_elsewhere(self, letters: Sequence[Letter]) -> set[int]:
+        """The deliveries among these, none of which has a root yet, that must wait. What this process begins goes in turn (see Conversation)."""
+        keys = {letter.delivery.delivery_id: _key(letter)[:2] for letter in letters}
+        now = monotonic()
+        asked: dict[tuple[int, str], int] = {}
+        for delivery_id, key in keys.items():
+            if key[1] and now - self._ours.get(key, -SETTLED) >= SETTLED:
+                asked.setdefault(key, delivery_id)
+        if not asked:
+            return set()
+        given = await self._store.claim_roots([(delivery_id, *key) for key, delivery_id in asked.items()])
+        for key, delivery_id in asked.items():
+            if delivery_id in given:
+                self._ours[key] = now
+                self._ours.move_to_end(key)
+        while len(self._ours) > MOST_KEPT:
+            self._ours.popitem(last=False)
+        return {delivery_id for delivery_id, key in keys.items() if key in asked and asked[key] not in given}
+
+
 def _key(letter: Letter) -> tuple[int, str, str]:
     place = place_of(letter.message)
     return letter.delivery.address_id, place.thread, place.track

@@ -1,22 +1,26 @@
 """Claimed deliveries -> letters: content, person, address and reasons read in bulk; what is no longer wanted is withheld."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from angelia.agent import Letter
-from angelia.flow.conversation import joined_from_store
+from angelia.flow.conversation import Roots, joined_from_store
 from angelia.flow.profiles import People
 from angelia.flow.unsubscribe import ended_by, make_token
 from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.message import Message
 from angelia.model.moments import public_id
 from angelia.model.person import Address, AddressState
+from angelia.model.preference import Site
 from angelia.planning import escalation, fallback
-from angelia.planning.resolve import Decision, Profile, Standing, Verdict, judged, resolve
+from angelia.planning.resolve import Alike, Decision, Profile, Resolution, Standing, Verdict, judged, resolve
 from angelia.store import LedgerRow, NewDigest, Store
 
+ROOT_WAIT = timedelta(seconds=1)
+"""How long a letter waits for the one with which another process begins its thread."""
 READABLE = timedelta(seconds=5)
 """In less time than this nobody has read a message."""
 Pair = tuple[int, int]
@@ -26,10 +30,11 @@ WAYS_ON = (fallback.PREFIX, escalation.PREFIX)
 
 @dataclass(frozen=True, slots=True)
 class Withheld:
-    """Not to be sent after all, and why."""
+    """Not to be sent after all, and why; with `due_at`, not now."""
 
     state: State
     reason: Reason
+    due_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +45,27 @@ class Links:
     secret: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class _Resolved:
+    """Today's decisions for the letters of one turn: where many get one message, those who want the same are decided for once."""
+
+    site: Site
+    now: datetime
+    shared: Mapping[int, Alike]
+
+    def of(self, message: Message, profile: Profile, standing: Standing) -> Resolution | None:
+        """As `resolve`."""
+        alike = self.shared.get(message.message_id)
+        return alike(profile, standing) if alike is not None else resolve(message, profile, standing, self.site, self.now)
+
+
 class Letters:
     """Writes letters for the relay. Rights and wishes are asked again here, at hand-over (promises P10, P14)."""
 
     def __init__(self, store: Store, people: People, links: Links, *, seen_once: bool = True, editing: frozenset[str] = frozenset()) -> None:
         """`editing` names the agents that edit in place."""
         self._seen_once, self._editing = seen_once, editing
-        self._store = store
+        self._store, self._roots = store, Roots(store)
         self._people = people
         self._links = links
 
@@ -60,6 +79,7 @@ class Letters:
         )
         seen = await self._seen(pairs, messages, now)
         profiles = await self._people.profiles({delivery.person_id for delivery in deliveries})
+        resolved = self._resolved(deliveries, messages, now)
         letters: list[Letter | Withheld] = []
         for delivery in deliveries:
             known = profiles.get(delivery.person_id)
@@ -71,8 +91,8 @@ class Letters:
                 letters.append(Withheld(State.SUPPRESSED, Reason.SEEN))
             else:
                 row = ledger.get((delivery.message_id, delivery.person_id))
-                letters.append(self._of_message(delivery, known, messages.get(delivery.message_id), row, now))
-        return await self._joined(letters)
+                letters.append(self._of_message(delivery, known, messages.get(delivery.message_id), row, resolved))
+        return await self._joined(letters, now)
 
     async def _messages(self, pairs: Collection[Pair]) -> dict[int, Message]:
         return await self._store.messages({message_id for message_id, _ in pairs}) if pairs else {}
@@ -83,12 +103,15 @@ class Letters:
     async def _digests(self, digest_ids: Collection[int]) -> dict[int, NewDigest]:
         return await self._store.digests(digest_ids) if digest_ids else {}
 
-    async def _joined(self, letters: list[Letter | Withheld]) -> list[Letter | Withheld]:
+    async def _joined(self, letters: list[Letter | Withheld], now: datetime) -> list[Letter | Withheld]:
         """With their threads, and with what they replace, where their agent can do something with it."""
         able = [letter for letter in letters if isinstance(letter, Letter) and letter.delivery.agent in self._editing]
         if not able:
             return letters
-        known = {letter.delivery.delivery_id: letter for letter in await joined_from_store(self._store, able)}
+        joined = {one.delivery.delivery_id: one for one in await joined_from_store(self._store, able)}
+        late = await self._roots.begun_elsewhere([one for one in joined.values() if not one.thread_root])
+        put_off = {key: Withheld(State.DUE, joined[key].delivery.reason, now + ROOT_WAIT) for key in late}
+        known: dict[int, Letter | Withheld] = {**joined, **put_off}
         return [known.get(letter.delivery.delivery_id, letter) if isinstance(letter, Letter) else letter for letter in letters]
 
     async def _seen(self, pairs: Collection[Pair], messages: Mapping[int, Message], now: datetime) -> set[Pair]:
@@ -122,16 +145,16 @@ class Letters:
         known: tuple[Profile, tuple[Address, ...]],
         message: Message | None,
         row: LedgerRow | None,
-        now: datetime,
+        resolved: "_Resolved",
     ) -> Letter | Withheld:
         profile, addresses = known
         if message is None:
             return Withheld(State.DEAD, Reason.POISON)
-        if message.expires_at is not None and message.expires_at <= now and not delivery.is_locked:
+        if message.expires_at is not None and message.expires_at <= resolved.now and not delivery.is_locked:
             return Withheld(State.EXPIRED, Reason.EXPIRED)
         because = row.because if row is not None else ()
         decided_by = next((d.decided_by for d in row.decisions if d.agent == delivery.agent), "") if row is not None else ""
-        unwanted = None if delivery.is_locked else self._unwanted(delivery, profile, message, because, decided_by, now)
+        unwanted = None if delivery.is_locked else self._unwanted(delivery, profile, message, because, decided_by, resolved)
         if unwanted is not None:
             return Withheld(State.SUPPRESSED, unwanted)
         address = _address(delivery, addresses)
@@ -151,21 +174,26 @@ class Letters:
         )
 
     def _unwanted(
-        self, delivery: Delivery, profile: Profile, message: Message, because: Sequence[str], decided_by: str, now: datetime
+        self, delivery: Delivery, profile: Profile, message: Message, because: Sequence[str], decided_by: str, resolved: "_Resolved"
     ) -> Reason | None:
         """Asked again with today's wants. Only a clear no counts: a change of schedule does not call back what is on its way."""
         roles = frozenset(reason[5:] for reason in because if reason.startswith("role:"))
         if decided_by.startswith(WAYS_ON):
             said = Decision(delivery.agent, Verdict.NOW, delivery.reason, decided_by)
-            found = judged(message, profile, Standing(roles), self._people.site, now, [delivery.agent], said, is_own=True)
+            found = judged(message, profile, Standing(roles), self._people.site, resolved.now, [delivery.agent], said, is_own=True)
             return next((one.reason for one in found if one.verdict is Verdict.SUPPRESSED and one.reason not in _STAYS), None)
-        resolution = resolve(message, profile, Standing(roles), self._people.site, now)
+        resolution = resolved.of(message, profile, Standing(roles))
         if resolution is None:
             return None if profile.person.is_active else Reason.PERSON_INACTIVE
         for decision in resolution.decisions:
             if decision.agent == delivery.agent and decision.verdict is Verdict.SUPPRESSED:
                 return None if decision.reason in _STAYS else decision.reason
         return None
+
+    def _resolved(self, deliveries: Sequence[Delivery], messages: Mapping[int, Message], now: datetime) -> "_Resolved":
+        counts = Counter(delivery.message_id for delivery in deliveries)
+        shared = {key: Alike(message, self._people.site, now) for key, message in messages.items() if counts[key] > 1}
+        return _Resolved(self._people.site, now, shared)
 
     def _unsubscribe_url(self, delivery: Delivery, message: Message, decided_by: str) -> str:
         target = ended_by(delivery, message.type, decided_by)

@@ -5,10 +5,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from time import monotonic
+
+from prometheus_client import Counter, Histogram
 
 from angelia import telemetry, tracing
 from angelia.agent import Agent, Letter, edits_in_place, hears, shown_by
+from angelia.deadlines import Deadlines
 from angelia.flow.announcer import Announcer
 from angelia.flow.conversation import Conversation, trace_of
 from angelia.flow.fallbacks import Fallbacks
@@ -69,6 +73,7 @@ class Relay:
         self._fallbacks = fallbacks
         self._failed: dict[int, Delivery] = {}
         self._tries: set[asyncio.Task[None]] = set()
+        self._deadlines = Deadlines()
         self._lanes = {name: Lane(agent) for name, agent in agents.items()}
         self._conversation = Conversation()
         self._settled: list[Settlement] = []
@@ -104,7 +109,8 @@ class Relay:
         lane.in_hand += len(claimed)
         for delivery, letter in zip(claimed, written, strict=True):
             if isinstance(letter, Withheld):
-                self._done(delivery, Settlement(delivery.delivery_id, delivery.fence, letter.state, letter.reason))
+                is_over = letter.due_at is None
+                self._done(delivery, Settlement(delivery.delivery_id, delivery.fence, letter.state, letter.reason, letter.due_at, is_attempt=is_over))
             elif lane.agent.is_pull:
                 self._done(delivery, Settlement(delivery.delivery_id, delivery.fence, State.DELIVERED, delivery.reason), letter)
             else:
@@ -181,7 +187,7 @@ class Relay:
             await self._end_try(letter, put_off(delivery, allowed_at, self._lifetimes.of(agent.name)))
             return False
         self._set_breaker(destination, breaker)
-        outcome, is_crash = await attempt(agent, letter)
+        outcome, is_crash = await attempt(agent, letter, self._deadlines)
         now = self._clock()
         self._judge_destination(destination, outcome, now)
         settlement = settle(delivery, outcome, now, self._lifetimes.of(agent.name), is_crash=is_crash)
@@ -235,9 +241,9 @@ class Relay:
         if self._flusher is None or self._flusher.done():
             self._flusher = asyncio.create_task(self._flush())
         if settlement.state.is_final:
-            telemetry.deliveries.labels(delivery.agent, settlement.state.label, settlement.reason.value).inc()
+            _count(delivery.agent, settlement.state, settlement.reason).inc()
         if settlement.state is State.DELIVERED and letter is not None and letter.message is not None:
-            telemetry.latency.labels(delivery.agent).observe((self._clock() - letter.message.received_at).total_seconds())
+            _latency(delivery.agent).observe((self._clock() - letter.message.received_at).total_seconds())
 
     async def _flush(self) -> None:
         """Record outcomes in groups. One that can't be recorded stays here: its lease outlives a short outage, and only then is it tried again."""
@@ -318,6 +324,17 @@ class Relay:
             await self._store.put_breakers({name: self._breakers[name] for name in self._changed_breakers})
 
 
+@lru_cache(maxsize=500)
+def _count(agent: str, state: State, reason: Reason) -> Counter:
+    """Kept, since to find the one of these labels takes longer than to count."""
+    return telemetry.deliveries.labels(agent, state.label, reason.value)
+
+
+@lru_cache(maxsize=100)
+def _latency(agent: str) -> Histogram:
+    return telemetry.latency.labels(agent)
+
+
 def destination_of(agent: Agent, letter: Letter) -> str:
     """What the circuit breaker counts by; an agent that fails to tell has one destination, itself."""
     try:
@@ -327,19 +344,21 @@ def destination_of(agent: Agent, letter: Letter) -> str:
         return f"{agent.name}:"
 
 
-async def attempt(agent: Agent, letter: Letter) -> tuple[Outcome, bool]:
+async def attempt(agent: Agent, letter: Letter, deadlines: Deadlines) -> tuple[Outcome, bool]:
     """What the agent says. What it did not foresee is Later, and told: (outcome, was it a crash)."""
+    if not tracing.is_on():
+        return await _attempt(agent, letter, deadlines)
     delivery = letter.delivery
     about = {"delivery_id": delivery.delivery_id, "message_id": delivery.message_id, "digest_id": delivery.digest_id}
     with tracing.span("deliver", agent=delivery.agent, attempt=letter.attempt, **about):
-        outcome, is_crash = await _attempt(agent, letter)
+        outcome, is_crash = await _attempt(agent, letter, deadlines)
         tracing.note(outcome=type(outcome).__name__.lower())
         return outcome, is_crash
 
 
-async def _attempt(agent: Agent, letter: Letter) -> tuple[Outcome, bool]:
+async def _attempt(agent: Agent, letter: Letter, deadlines: Deadlines) -> tuple[Outcome, bool]:
     try:
-        async with asyncio.timeout(LONGEST_TRY):
+        with deadlines.within(LONGEST_TRY):
             return await agent.deliver(letter), False
     except TimeoutError:
         return Later("the agent took too long"), False

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from angelia.flow.wants import change_wants
 from angelia.model.delivery import Delivery, Reason
@@ -32,8 +33,9 @@ def ended_by(delivery: Delivery, message_type: str, decided_by: str) -> Target:
     return Target(delivery.person_id, delivery.agent, "type", message_type)
 
 
+@lru_cache(maxsize=5_000)
 def make_token(secret: bytes, person_id: int, agent: str, kind: str, value: str) -> str:
-    """A signed token for a URL; it holds no secret and never expires, since mails are read late."""
+    """A signed token for a URL; it holds no secret and never expires, since mails are read late: so it is the same in many letters."""
     return sign(secret, "unsubscribe", [person_id, agent, kind, value])
 
 

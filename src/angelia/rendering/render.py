@@ -155,17 +155,56 @@ def plain_content(letter: Letter, agent: str, templates: Templates) -> Content:
 
 def render_message(letter: Letter, agent: str, form: str, templates: Templates, *, has_html: bool = True) -> Content:
     """The content of a letter with a message."""
-    message = letter.message
+    message, language, zone, known = letter.message, letter.person.language, letter.person.time_zone, templates()
     assert message is not None
-    language = letter.person.language
+    if not known:
+        return _built_in_content(_Same(message), form == "short", language, zone, has_html)
+    return _content(message, agent, form, language, zone, known, has_html=has_html)
+
+
+class _Same:
+    """A message that is equal to itself only, for a cache: to compare all that it says would take longer."""
+
+    __slots__ = ("it",)
+
+    def __init__(self, it: Message) -> None:
+        self.it = it
+
+    def __hash__(self) -> int:
+        return id(self.it)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.it is other.it
+
+
+@lru_cache(maxsize=50)
+def _built_in_content(message: _Same, is_short: bool, language: str, zone: str, has_html: bool) -> Content:
+    """Kept for a moment: what goes to many at once says the same to all who read one language in one zone. There is nothing of hers in it."""
+    return _content(message.it, "", "short" if is_short else "full", language, zone, {}, has_html=has_html)
+
+
+def _content(message: Message, agent: str, form: str, language: str, zone: str, templates: Mapping[str, str], *, has_html: bool) -> Content:
     # A template of the site's may show the HTML of a body in any part.
-    values = _message_values(message, language, letter.person.time_zone, has_html=has_html or bool(templates()))
+    values = _message_values(message, language, zone, has_html=has_html or bool(templates))
     kind = "short" if form == "short" else "message"
-    parts = _parts(message.type, agent, form, language, templates(), values)
+    parts = _parts(message.type, agent, form, language, templates, values)
     subject = one_line(parts.get("subject", "")) or str(values["subject"])
-    text = parts.get("text") or _built_in[False].get_template(f"{kind}.text.j2").render(values)
+    text = parts.get("text") or _TEXTS[kind](values)
     markup = (parts.get("html") or _built_in[True].get_template(f"{kind}.html.j2").render(values)) if has_html else ""
     return Content(subject, text.strip() + "\n", markup)
+
+
+def _short_text(values: Mapping[str, Any]) -> str:
+    return f"{values['subject']}\n{values['url']}"
+
+
+def _message_text(values: Mapping[str, Any]) -> str:
+    facts = "\n".join([f"{name}: {value}" for name, value in values["facts"]])
+    return f"{values['body']}\n\n{facts}" if values["body"] else facts
+
+
+# Two texts so plain, and in so many letters, that a template for them would take longer than all the rest of the letter.
+_TEXTS = {"short": _short_text, "message": _message_text}
 
 
 def _parts(key: str, agent: str, form: str, language: str, templates: Mapping[str, str], values: dict[str, Any]) -> dict[str, str]:
@@ -193,8 +232,9 @@ def _message_values(message: Message, language: str, zone: str, *, has_html: boo
     said = words(language)
     subject = one_line(message.subject) or _made_up_subject(message)
     time = moment_text(message.occurred_at, language, zone)
-    facts = [(said["object"], message.object), (said["sender"], message.sender.name or message.sender.sender_id or message.source)]
-    facts += [(said["time"], time), (said["severity"], message.severity.label), (said["type"], message.type)]
+    sender = one_line(message.sender.name or message.sender.sender_id or message.source, 400)
+    facts = [(said["object"], one_line(message.object, 400)), (said["sender"], sender)]
+    facts += [(said["time"], _line_of_time(time)), (said["severity"], message.severity.label), (said["type"], message.type)]
     facts += [(one_line(name, 64), one_line(value if isinstance(value, str) else ", ".join(value), 400)) for name, value in message.params.items()]
     if message.tags:
         facts.append((said["tags"], one_line(", ".join(f"{name}={value}" for name, value in message.tags), 400)))
@@ -202,7 +242,7 @@ def _message_values(message: Message, language: str, zone: str, *, has_html: boo
         "subject": subject,
         "body": as_text(message.body, message.body_format).strip(),
         "body_html": Markup(as_html(message.body, message.body_format)) if message.body and has_html else "",  # noqa: S704 - cleaned
-        "facts": [(name, one_line(value, 400)) for name, value in facts if value],
+        "facts": [(name, value) for name, value in facts if value],
         "url": message.object_url if message.object_url.startswith("https://") else "",
         "params": dict(message.params),
         "tags": message.tags,
@@ -298,6 +338,9 @@ def moment_text(moment: datetime, language: str, zone: str) -> str:
 def _minute_text(minute: datetime, language: str, zone: str) -> str:
     """Kept, since what happened within a minute is written for many."""
     return format_datetime(minute.astimezone(_zone(zone)), "d MMM yyyy HH:mm z", locale=_locale(language))
+
+
+_line_of_time = lru_cache(maxsize=2_000)(one_line)
 
 
 @lru_cache(maxsize=256)

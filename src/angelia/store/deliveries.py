@@ -127,6 +127,11 @@ class DeliveryStore(Protocol):
     async def traces(self, places: Collection[tuple[int, str, str]]) -> dict[tuple[int, str, str], tuple[Trace | None, Trace | None]]:
         """For each (address id, thread, track), the newest kept trace of that thread and of that track there."""
 
+    async def claim_roots(self, wanted: Sequence[tuple[int, int, str]]) -> set[int]:
+        """Of letters that would begin a thread, as (delivery id, address id, thread): those that may. The first that asks may, in whichever process;
+        others may not while it is being sent, nor once the thread has a kept trace. One that failed gives the word back by its state.
+        """
+
     async def requeue_expired_leases(self, now: datetime) -> int:
         """Deliveries, messages and slots of dead workers come back; how many."""
 

@@ -69,7 +69,18 @@ _KEEP = (
     "track = excluded.track, is_progress = excluded.is_progress"
 )
 _NEWEST_TRACE = (
-    "SELECT receipt, thread, root, track, is_progress FROM receipts WHERE address_id = ? AND {by} = ? AND {by} <> '' ORDER BY id DESC LIMIT 1"
+    "SELECT receipt, thread, root, track, is_progress FROM receipts WHERE address_id = ? AND {by} = ? AND {by} <> '' AND receipt <> '' "
+    "ORDER BY id DESC LIMIT 1"
+)
+# Who is about to begin a thread stands there without a receipt, which comes with the outcome.
+_LOCK_THREAD = "SELECT pg_advisory_xact_lock(hashtextextended(CAST(? AS text), 0))"
+_IS_BEGUN = (
+    "SELECT 1 FROM receipts AS r LEFT JOIN deliveries AS d ON d.id = r.id "
+    f"WHERE r.address_id = ? AND r.thread = ? AND r.thread <> '' AND r.id <> ? AND (r.receipt <> '' OR d.state = {State.SENDING:d}) LIMIT 1"
+)
+_BEGIN = (
+    "INSERT INTO receipts (id, receipt, thread, agent, address_id) SELECT CAST(? AS bigint), '', CAST(? AS text), agent, address_id "
+    "FROM deliveries WHERE id = ? ON CONFLICT (id) DO NOTHING"
 )
 _FAILED: ColumnElement[bool] = literal_column(f"deliveries.state IN ({State.BOUNCED:d}, {State.DEAD:d})")
 _EACH_WAITING: tuple[ColumnElement[bool], ...] = (
@@ -130,7 +141,7 @@ class DeliveriesMixin:
         """See DeliveryStore."""
 
         def work(connection: Connection) -> list[Delivery]:
-            wanted = select(_k.id).where(_k.agent == agent, _k.receipt.in_({_told(receipt) for receipt in receipts}))
+            wanted = select(_k.id).where(_k.agent == agent, _k.receipt.in_({_told(receipt) for receipt in receipts if receipt}))
             of_digests = select(_d.digest_id).where(_d.id.in_(wanted), _d.message_id.is_(None), _d.digest_id.is_not(None))
             found: list[Delivery] = []
             for condition in (_d.id.in_(wanted), and_(_d.digest_id.in_(of_digests), _d.message_id.is_not(None))):
@@ -149,6 +160,24 @@ class DeliveriesMixin:
             }
 
         return await self.engine.read(work) if places else {}
+
+    async def claim_roots(self, wanted: Sequence[tuple[int, int, str]]) -> set[int]:
+        """See DeliveryStore."""
+        # In one order everywhere: two that ask for the same threads wait for each other in one direction only.
+        ordered = sorted(wanted, key=lambda one: (one[1], one[2], one[0]))
+
+        def work(connection: Connection) -> set[int]:
+            given: set[int] = set()
+            for delivery_id, address_id, thread in ordered:
+                key = _told(thread)
+                if connection.dialect.name == "postgresql":
+                    run(connection, _LOCK_THREAD, (f"{address_id}/{key}",)).close()
+                if run(connection, _IS_BEGUN, (address_id, key, delivery_id)).first() is None:
+                    run(connection, _BEGIN, (delivery_id, key, delivery_id)).close()
+                    given.add(delivery_id)
+            return given
+
+        return await self.engine.write(work) if ordered else set()
 
     async def requeue_expired_leases(self, now: datetime) -> int:
         """See DeliveryStore. Claims of messages need nothing: their lease is the time before which nobody else may claim them."""

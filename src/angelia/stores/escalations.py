@@ -102,8 +102,13 @@ def _record(connection: Connection, step: Step, now_us: int) -> str:
         decisions = decisions_under_lock(connection, one.pair)
         if decisions is not None:
             add(connection, one.pair, decisions, one)
+    called = []
     for row, deliveries in step.others:
         values = (row.message_id, row.person_id, "\n".join(row.because), shape.decisions_text(row.decisions), now_us)
         if run(connection, _CANDIDATE, values).first() is not None:
             shape.INSERT_DELIVERIES(connection, [shape.delivery_values(delivery) for delivery in deliveries])
+            called.append(row.person_id)
+    if called:
+        kind = run(connection, "SELECT type FROM messages WHERE id = ?", (due.message_id,)).scalar()
+        shape.INSERT_USER_TYPES(connection, [(person_id, kind, now_us, now_us, 1) for person_id in sorted(called)])
     return "told"

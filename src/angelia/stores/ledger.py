@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Collection
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select
@@ -18,11 +19,17 @@ from angelia.stores.engine import SqlEngine, run
 from angelia.stores.messages import below
 from angelia.stores.tables import deliveries, ledger, messages
 
+# The pairs go as one value: SQLAlchemy writes a parameter for each, and the relay asks for hundreds at once.
 _PAIRS = {
-    "postgresql": "unnest(CAST(? AS bigint[]), CAST(? AS bigint[])) AS asked(message, person)",
-    "sqlite": "(SELECT json_extract(value, '$[0]') AS message, json_extract(value, '$[1]') AS person FROM json_each(?)) AS asked",
+    "postgresql": "unnest(CAST(? AS bigint[]), CAST(? AS bigint[])) AS w(message_id, person_id)",
+    "sqlite": "(SELECT json_extract(value, '$[0]') AS message_id, json_extract(value, '$[1]') AS person_id FROM json_each(?)) AS w",
 }
-_OF_PAIRS = "SELECT ledger.* FROM {pairs} CROSS JOIN ledger WHERE message_id = asked.message AND person_id = asked.person"
+_OF_PAIRS = (
+    "SELECT l.message_id, l.person_id, l.because, l.decisions, l.decided_us "
+    "FROM {pairs} CROSS JOIN ledger AS l WHERE l.message_id = w.message_id AND l.person_id = w.person_id"
+)
+_decisions = lru_cache(maxsize=1_000)(shape.decisions_from)
+"""Most decisions of a day are the same text."""
 
 
 class LedgerMixin:
@@ -36,17 +43,17 @@ class LedgerMixin:
 
     async def ledger_of(self, pairs: Collection[tuple[int, int]]) -> dict[tuple[int, int], LedgerRow]:
         """See LedgerStore."""
-        wanted = list(pairs)
-        statement = _OF_PAIRS.format(pairs=_PAIRS[self.engine.dialect])
+        wanted = sorted(pairs)
+        if not wanted:
+            return {}
+        if self.engine.dialect == "postgresql":
+            bound: tuple[object, ...] = tuple(map(list, zip(*wanted, strict=True)))
+        else:
+            bound = (json.dumps(wanted),)
 
         def work(connection: Connection) -> dict[tuple[int, int], LedgerRow]:
-            found: dict[tuple[int, int], LedgerRow] = {}
-            for start in range(0, len(wanted), 2_000):
-                some = wanted[start : start + 2_000]
-                asked = tuple(map(list, zip(*some, strict=True))) if self.engine.dialect == "postgresql" else (json.dumps(some),)
-                for row in run(connection, statement, asked):
-                    found[row.message_id, row.person_id] = _row(row)
-            return found
+            rows = run(connection, _OF_PAIRS.format(pairs=_PAIRS[self.engine.dialect]), bound)
+            return {(row[0], row[1]): LedgerRow(row[0], row[1], _reasons(row[2]), _decisions(row[3]), from_us(row[4])) for row in rows}
 
         return await self.engine.read(work)
 

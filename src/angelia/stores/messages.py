@@ -1,6 +1,7 @@
 """Messages in SQL: group commit, claims, plans."""
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
@@ -34,17 +35,17 @@ _LOCK_KEYS = (
     "SELECT count(pg_advisory_xact_lock(lock)) FROM (SELECT DISTINCT hashtextextended(name, 0) & 255 AS lock "
     "FROM unnest(CAST(? AS text[])) AS names(name) ORDER BY 1) AS locks"
 )
+_BY_ID = {
+    "postgresql": "SELECT id, source, received_us, payload FROM messages WHERE id = ANY(CAST(? AS bigint[]))",
+    "sqlite": "SELECT id, source, received_us, payload FROM messages WHERE id IN (SELECT value FROM json_each(?))",
+}
+"""By MESSAGE_COLUMNS. The ids go as one value: SQLAlchemy writes a parameter for each, and the relay asks for hundreds at once."""
 LONGEST_COMMIT = 2.5  # seconds; to close a connection that says nothing takes SQLAlchemy two more, and after five we must have answered
 _NEW_TYPE = "INSERT INTO types (key, first_us, last_us) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 _LEDGER = Insert(
     "ledger",
     {"message_id": "bigint", "person_id": "bigint", "because": "text", "decisions": "text", "decided_us": "bigint"},
     "ON CONFLICT DO NOTHING",
-)
-_SEEN = Insert(
-    "user_types",
-    {"person_id": "bigint", "type": "text", "first_us": "bigint", "last_us": "bigint", "messages": "bigint"},
-    "ON CONFLICT (person_id, type) DO UPDATE SET last_us = excluded.last_us, messages = user_types.messages + excluded.messages",
 )
 _FLOOD = (
     "INSERT INTO flood_marks (person_id, agent, window_us, sent) VALUES (?, ?, ?, ?) ON CONFLICT (person_id, agent) "
@@ -196,13 +197,12 @@ class MessagesMixin:
 
     async def messages(self, message_ids: Collection[int]) -> dict[int, Message]:
         """See MessageStore."""
+        dialect = self.engine.dialect
+        ids = sorted(message_ids)
+        bound: object = ids if dialect == "postgresql" else json.dumps(ids)
 
         def work(connection: Connection) -> dict[int, Message]:
-            found: dict[int, Message] = {}
-            for ids in shape.chunks(message_ids):
-                rows = run_among(connection, "SELECT id, source, received_us, payload FROM messages WHERE id {among}", ids, "bigint")
-                found.update({row[0]: shape.message_from(row) for row in rows})
-            return found
+            return {row[0]: shape.message_from(row) for row in run(connection, _BY_ID[dialect], (bound,))}
 
         return await self.engine.read(work)
 
@@ -322,7 +322,7 @@ def _see(connection: Connection, plans: Sequence[Plan], now_us: int) -> None:
         for shared in plan.shared:
             seen.update(zip(shared.person_ids, repeat(plan.message.type), strict=False))
     if seen:
-        _SEEN(connection, [(*key, now_us, now_us, count) for key, count in sorted(seen.items())])
+        shape.INSERT_USER_TYPES(connection, [(*key, now_us, now_us, seen[key]) for key in sorted(seen)])
 
 
 def _flood(connection: Connection, pairs: Collection[tuple[int, str]]) -> dict[tuple[int, str], FloodMark]:

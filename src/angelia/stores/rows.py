@@ -83,6 +83,14 @@ INSERT_DELIVERIES = Insert(
 )  # fmt: skip
 
 
+INSERT_USER_TYPES = Insert(
+    "user_types",
+    {"person_id": "bigint", "type": "text", "first_us": "bigint", "last_us": "bigint", "messages": "bigint"},
+    "ON CONFLICT (person_id, type) DO UPDATE SET last_us = excluded.last_us, messages = user_types.messages + excluded.messages",
+)
+"""Which types a person has had, how often and when."""
+
+
 def delivery_values(delivery: Delivery) -> tuple[object, ...]:
     """A row for INSERT_DELIVERIES."""
     return (

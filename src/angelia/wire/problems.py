@@ -48,6 +48,7 @@ TITLES = {
     500: "Something is wrong on our side",
     501: "No such method",
     503: "Not available now",
+    508: "It goes round in a circle",
 }
 Header = tuple[bytes, bytes]
 

@@ -497,6 +497,27 @@ class StoreSuite:
         assert await store.deliveries_by_receipt("mail", ["$1"]) == []
         assert (await store.traces({(7, "x", "job")}))[7, "x", "job"] == (None, None)
 
+    async def test_one_letter_begins_a_thread_at_an_address(self, store: Store) -> None:
+        for number in range(1, 6):
+            await planned(store, number, [replace(delivery(number * 10, number), address_id=7)])
+        claimed = {one.delivery_id: one for one in await store.claim_deliveries(["mail"], 10, LEASE, NOW)}
+        asking = [store.claim_roots([(number, 7, "x"), (number + 30, 8, f"of {number}")]) for number in (10, 20)]
+        given = [found for one in await asyncio.gather(*asking) for found in one]
+        assert sorted(given) in ([10, 40, 50], [20, 40, 50]), "of two that ask at once one may; another address is another thread"
+        first = min(given)
+        second, third = 30 - first, 30
+        assert await store.claim_roots([(first, 7, "x")]) == {first}, "who has the word keeps it"
+        assert await store.claim_roots([(second, 7, "x"), (third, 7, "y\x00")]) == {third}
+        assert (await store.traces({(7, "x", "")}))[7, "x", ""] == (None, None), "nothing is there yet"
+        assert await store.deliveries_by_receipt("mail", [""]) == []
+        failed = Settlement(first, claimed[first].fence, State.DUE, Reason.CHOSEN, NOW + MINUTE)
+        await store.settle([failed], NOW)
+        assert await store.claim_roots([(second, 7, "x")]) == {second}, "what failed begins nothing"
+        trace = Trace("$2", "x", "$2")
+        await store.settle([Settlement(second, claimed[second].fence, State.DELIVERED, Reason.CHOSEN, trace=trace)], NOW)
+        assert await store.claim_roots([(third, 7, "x")]) == await store.claim_roots([]) == set(), "it has begun"
+        assert (await store.traces({(7, "x", "")}))[7, "x", ""][0] == trace
+
     async def test_one_hears_at_a_time(self, store: Store) -> None:
         assert await store.take_ear("chat", "a", NOW + MINUTE, NOW) and await store.take_ear("chat", "a", NOW + 2 * MINUTE, NOW)
         assert not await store.take_ear("chat", "b", NOW + MINUTE, NOW)

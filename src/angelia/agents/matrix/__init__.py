@@ -10,7 +10,7 @@ from angelia.agents.matrix.wire import Homeserver, error_of, in_path, limited_fo
 from angelia.model.delivery import Later, Outcome, Refused, Sent
 from angelia.model.moments import public_id
 from angelia.model.person import Address
-from angelia.outbound import Answer, NoAnswer, host_of
+from angelia.outbound import Answer, NoAnswer, host_of, retry_after_of
 from angelia.rendering.render import Content, render_digest, render_message
 from angelia.rendering.text import shortened
 
@@ -81,8 +81,10 @@ class MatrixAgent:
                 return _outcome(joined, "the bot is not invited to this room")
             self._rooms[value] = room
         sent, receipt = await self._send(letter, self._rooms[value])
-        if isinstance(sent, Answer) and sent.status == 200:
-            return Sent(receipt or str(sent.said.get("event_id", "")))
+        event = sent.said.get("event_id") if isinstance(sent, Answer) and sent.status == 200 else None
+        # Without an event it was somebody in between who said yes; to ask again is safe, the transaction is the same.
+        if isinstance(event, str) and event:
+            return Sent(receipt or event)
         if isinstance(sent, Answer) and sent.status in (403, 404):
             self._rooms.pop(value, None)  # it was thrown out; if it is invited again, it joins again
         return _outcome(sent, "the bot may not write into this room")
@@ -106,7 +108,8 @@ class MatrixAgent:
             content = render_message(letter, self.name, letter.delivery.form, self._templates)
         else:
             content = render_digest(letter, self.name, self._templates)
-        return {"msgtype": "m.text", "body": _text(content, letter.web_url)} | _markup(content)
+        # Nobody is mentioned, and that is said: otherwise `@room` in a sender's text would ring for all (specification, 11.13).
+        return {"msgtype": "m.text", "body": _text(content, letter.web_url), "m.mentions": {}} | _markup(content)
 
     async def close(self) -> None:
         """The way out belongs to the house."""
@@ -126,6 +129,7 @@ def edited(content: dict[str, Any], event_id: str) -> dict[str, Any]:
         "msgtype": content["msgtype"],
         "body": shortened(first, 1_000),
         "m.new_content": content,
+        "m.mentions": {},
         "m.relates_to": {"rel_type": "m.replace", "event_id": event_id},
     }
 
@@ -156,4 +160,4 @@ def _outcome(answer: Answer | NoAnswer, forbidden: str) -> Outcome:
         return Refused("the homeserver finds this letter too large")
     if answer.status in (400, 403, 404) and kind in _GONE:
         return Refused(forbidden, is_address_bad=True)
-    return Later(f"the homeserver answered {answer.status} {kind}".rstrip())
+    return Later(f"the homeserver answered {answer.status} {kind}".rstrip(), retry_after_of(answer.headers.get("retry-after", "")))

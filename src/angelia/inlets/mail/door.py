@@ -7,7 +7,8 @@ from datetime import datetime
 from angelia import telemetry
 from angelia.flow.bounces import Bounces
 from angelia.flow.replies import Replies
-from angelia.inlets.mail.reading import bounce_in, is_automatic, parsed
+from angelia.inlets.mail.old_reports import old_report_in
+from angelia.inlets.mail.reading import bounce_in, has_report, is_automatic, parsed
 from angelia.model.delivery import Delivery
 from angelia.model.return_path import Verb, answer_of, delivery_of, is_signed
 from angelia.store import Store
@@ -64,7 +65,7 @@ class Door:
         mail = parsed(raw)
         match meaning:
             case ReturnTo(delivery_id):
-                bounce = bounce_in(mail)
+                bounce = bounce_in(mail) if has_report(mail) else old_report_in(mail, sender)
                 if bounce is None:
                     return "ignored"
                 await self._bounces.came_back(delivery_id, bounce)

@@ -34,6 +34,11 @@ def parsed(raw: bytes) -> Mail:
     return message_from_bytes(raw)
 
 
+def has_report(mail: Mail) -> bool:
+    """Does a part of it report as RFC 3464 has it, whatever it says?"""
+    return mail.get_content_type() == "multipart/report" and any(part.get_content_type() == "message/delivery-status" for part in _parts(mail))
+
+
 def bounce_in(mail: Mail) -> Bounce | None:
     """That a mail failed for good, as its report (RFC 3464) says; None if this is no such report. Delays and relays are none."""
     if mail.get_content_type() != "multipart/report":
@@ -42,26 +47,26 @@ def bounce_in(mail: Mail) -> Bounce | None:
         if part.get_content_type() != "message/delivery-status":
             continue
         for block in _parts(part):
-            if _text(block, "Action").lower() == "failed":
+            if text_of(block, "Action").lower() == "failed":
                 return _bounce(block)
     return None
 
 
 def _bounce(block: Mail) -> Bounce | None:
-    found = _STATUS.match(_text(block, "Status"))
+    found = _STATUS.match(text_of(block, "Status"))
     if found is None or found.group().startswith("2"):
         return None
-    why = _text(block, "Diagnostic-Code") or found.group()
+    why = text_of(block, "Diagnostic-Code") or found.group()
     return Bounce(found.group(), one_line(why, 200))
 
 
 def is_automatic(mail: Mail, sender: str | None) -> bool:
     """Was it sent by a machine, so that nobody meant it (RFC 3834)? `sender` is that of the envelope, None where it is not known."""
-    if sender == "" or _text(mail, "Return-Path") == "<>":
+    if sender == "" or text_of(mail, "Return-Path") == "<>":
         return True
-    if _text(mail, "Auto-Submitted").lower().partition(";")[0].strip() not in ("", "no"):
+    if text_of(mail, "Auto-Submitted").lower().partition(";")[0].strip() not in ("", "no"):
         return True
-    if _text(mail, "Precedence").lower() in _BULK or any(name in mail for name in _AUTOMATIC):
+    if text_of(mail, "Precedence").lower() in _BULK or any(name in mail for name in _AUTOMATIC):
         return True
     if mail.get_content_type() in ("multipart/report", "message/disposition-notification"):
         return True
@@ -69,7 +74,19 @@ def is_automatic(mail: Mail, sender: str | None) -> bool:
     if not authors or any(author.rpartition("@")[0].lower() in _MACHINES for author in authors):
         return True
     # Words are the last resort: old programs say by nothing else that they answer by themselves.
-    return _decoded(_text(mail, "Subject")).lower().startswith(_AWAY)
+    return decoded_subject(mail).lower().startswith(_AWAY)
+
+
+def is_away(mail: Mail) -> bool:
+    """Does a program answer in the place of somebody who is away?"""
+    if text_of(mail, "Auto-Submitted").lower().partition(";")[0].strip() == "auto-replied" or any(name in mail for name in _AUTOMATIC):
+        return True
+    return text_of(mail, "Precedence").lower() in _BULK or decoded_subject(mail).lower().startswith(_AWAY)
+
+
+def decoded_subject(mail: Mail) -> str:
+    """As people read it."""
+    return _decoded(text_of(mail, "Subject"))
 
 
 def came_to(mail: Mail) -> list[str]:
@@ -103,5 +120,6 @@ def _decoded(text: str) -> str:
         return text
 
 
-def _text(mail: Mail, name: str) -> str:
+def text_of(mail: Mail, name: str) -> str:
+    """A header, "" where there is none."""
     return str(mail.get(name, "")).strip()

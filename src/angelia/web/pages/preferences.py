@@ -55,15 +55,23 @@ async def _grid(request: Request, visitor: Visitor, house: Context, wrong: Wrong
 
 
 def _ways_on(house: Context, wishes: Wishes) -> dict[str, Any]:
-    """What the forms for the order and the chain hold; of chains the one for everything."""
+    """What the forms for the order and the chains hold: the one for everything, those for types, and an empty one for a new type."""
     site, own = house.site(), wishes.profile.wants
-    chain = own.escalate.get(ANY_TYPE) or Escalation(timedelta(minutes=10))
-    minutes = int(chain.after.total_seconds()) // 60
-    unit, size = next((unit, size) for unit, size in (("d", 1_440), ("h", 60), ("m", 1)) if minutes % size == 0)
+    usual = Escalation(timedelta(minutes=10))
+    chains = {ANY_TYPE: usual} | {scope: chain for scope, chain in sorted(own.escalate.items()) if chain.to}
     return {
         "order": ", ".join(own.fallback or ()),
         "usual": ", ".join(site.fallback),
         "known": [agent for agent in house.agents if agent not in site.pull],
+        "chains": [_chain_form(scope, chain) for scope, chain in (*chains.items(), ("", usual))],
+    }
+
+
+def _chain_form(scope: str, chain: Escalation) -> dict[str, str]:
+    minutes = int(chain.after.total_seconds()) // 60
+    unit, size = next((unit, size) for unit, size in (("d", 1_440), ("h", 60), ("m", 1)) if minutes % size == 0)
+    return {
+        "scope": scope,
         "severity": chain.min_severity.label,
         "after": f"{minutes // size}{unit}",
         "until": chain.until.value,
@@ -89,13 +97,14 @@ async def put_fallback(request: Request, visitor: Visiting, house: House, order:
 @router.post("/preferences/escalate")
 async def put_chain(
     request: Request, visitor: Visiting, house: House, severity: Text = "urgent", after: Text = "10m", until: Text = "acknowledged",
-    to: Annotated[str, Form(max_length=2_000)] = "", view: Text = "",
+    to: Annotated[str, Form(max_length=2_000)] = "", view: Text = "", scope: Text = ANY_TYPE,
 ) -> Response:  # fmt: skip
-    """How what presses goes on while nobody answers; without steps as the site says."""
+    """How what presses, or what is of one type, goes on while nobody answers; without steps as the site says."""
     try:
+        key = scope_of(scope.strip())
         steps = [step if ":" in step else known_agent(house, step) for step in _names(to)]
         chain = {"severity": severity, "after": after.strip(), "until": until, "to": steps}
-        version = await changed(house, visitor.person, lambda document: editing.put_chain(document, ANY_TYPE, chain))
+        version = await changed(house, visitor.person, lambda document: editing.put_chain(document, key, chain))
     except InvalidInput as error:
         return await _grid(request, visitor, house, wrong_of(error))
     return back(view, "/preferences", version)
