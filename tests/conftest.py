@@ -28,16 +28,30 @@ def _tier(item):
     return TIERS.index(item.path.relative_to(HERE).parts[0])
 
 
-def _shares(item):
-    """Whether it wants something that its whole file shares: a server, a hub."""
+def _group(item):
+    """What a test shares with others, so that one process has them all: a server or a hub of its file, or a node of RabbitMQ, whose start takes long."""
+    if "rabbitmq" in getattr(item, "fixturenames", ()):
+        return f"rabbitmq-{item.path.parent.name}"
     definitions = getattr(item, "_fixtureinfo", None)
-    found = [one[-1] for name, one in definitions.name2fixturedefs.items() if one] if definitions else []
-    return any(one.scope == "module" and "_loop" not in one.argname for one in found)
+    found = [one[-1] for one in definitions.name2fixturedefs.values() if one] if definitions else []
+    return item.path.stem if any(one.scope == "module" and "_loop" not in one.argname for one in found) else None
 
 
-@pytest.hookimpl(trylast=True)
+class _Order:
+    """After the order is random: a tier after the other."""
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items):
+        items.sort(key=_tier)
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(_Order())
+
+
+# First, since whoever shares the work out looks at the groups in this hook, too.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     for item in items:
-        if item.get_closest_marker("xdist_group") is None and _shares(item):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-    items.sort(key=_tier)
+        if item.get_closest_marker("xdist_group") is None and (group := _group(item)):
+            item.add_marker(pytest.mark.xdist_group(group))

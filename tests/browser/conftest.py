@@ -15,6 +15,7 @@ __all__ = ["chromium", "filled", "hub", "page", "root_page", "shown_hub", "visit
 HERE = Path(__file__).parent
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     for item in items:
         if HERE not in item.path.parents:

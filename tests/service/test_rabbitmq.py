@@ -10,8 +10,6 @@ from angelia.brokers.rabbitmq import RabbitMQBroker
 from angelia.model.errors import BrokerUnavailable
 from angelia_testing.suites.broker import EXCHANGES, BrokerSuite, event, numbers, taken
 
-pytestmark = pytest.mark.timeout(100)
-
 
 @pytest.fixture
 async def brokers(vhost, sqlite_store):

@@ -1,5 +1,6 @@
 """The machine's clock set to another time, for one process only: libfaketime."""
 
+import time
 from pathlib import Path
 
 from angelia_testing.peers.process import missing
@@ -15,16 +16,21 @@ class FakeClock:
         if not found:
             missing("faketime")
         self._file = folder / "clock"
-        self.set(setting)
+        self._write(setting)
         self.environment = {
             "LD_PRELOAD": found[0],
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
-            "FAKETIME_NO_CACHE": "1",
+            # It reads the file once a second, not at every look at the clock, of which there are thousands.
+            "FAKETIME_CACHE_DURATION": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         }
 
     def set(self, setting: str) -> None:
-        """An offset such as `+1h` or `-1d`, or a moment to begin at, as in `@2038-01-19 03:14:00` (local time)."""
+        """An offset such as `+1h` or `-1d`, or a moment to begin at, as in `@2038-01-19 03:14:00` (local time). The process has noticed then."""
+        self._write(setting)
+        time.sleep(1.3)
+
+    def _write(self, setting: str) -> None:
         new = self._file.with_suffix(".new")
         new.write_text(setting + "\n")
         new.rename(self._file)
