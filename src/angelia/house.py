@@ -58,7 +58,7 @@ from angelia.web.signin.sessions import Sessions
 from angelia.wire.admission import Admission
 from angelia.wire.asgi import App, Receive, Scope, Send
 from angelia.wire.callers import Callers
-from angelia.wire.circles import mark_of, no_circles
+from angelia.wire.circles import NoCircles, mark_of
 from angelia.wire.late import LateRoom
 from angelia.wire.site_tokens import SiteTokens
 from angelia.wire.traced import traced_accept, traced_app
@@ -282,7 +282,7 @@ class House:
         base_url = self.settings.house.base_url
         hub = (self.store, self.sources, self.streams, accept, callers, now, _shown, base_url, web.max_body)
         gate = LateRoom((NTFY,), gate, lambda behind: part("angelia.dialects.ntfy:NtfyDialect")(behind, part("angelia.dialects.ntfy:Hub")(*hub)))
-        gate = no_circles(gate, mark_of(self.secret))
+        gate = NoCircles(gate, mark_of(self.secret))
         return traced_app(gate) if tracing.is_on() else gate
 
     def _inlet(self, behind: App, accept: Accept, callers: Callers) -> App:

@@ -14,7 +14,7 @@ from angelia import tracing
 from angelia.model.delivery import Refused
 from angelia.model.errors import BadSettings
 from angelia.settings import load
-from angelia.wire.late import LateRoom
+from angelia.wire.circles import NoCircles
 
 NOW = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -100,7 +100,7 @@ async def test_a_bad_traceparent_starts_a_trace_of_our_own(bench, spans, api, he
 
 async def test_off_costs_nothing(house):
     assert not tracing.is_on()
-    assert type(house.app()) is LateRoom
+    assert type(house.app()) is NoCircles
     assert tracing.span("plan", message_id="x") is tracing.span("deliver")
     tracing.note(outcome="sent")
     with tracing.under([(b"traceparent", b"x")]):

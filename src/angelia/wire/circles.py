@@ -15,14 +15,15 @@ def mark_of(secret: bytes) -> str:
     return hmac.digest(secret, b"sent by", "sha256").hex()[:16]
 
 
-def no_circles(app: App, mark: str) -> App:
-    """Refuse what carries our own mark, unless it only reads; another hub's letters are welcome."""
-    ours = (SENT_BY.lower().encode(), mark.encode())
+class NoCircles:
+    """Refuses what carries our own mark, unless it only reads; another hub's letters are welcome."""
 
-    async def straight(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] not in _READING and ours in map(tuple, scope["headers"]):
+    def __init__(self, behind: App, mark: str) -> None:
+        self._behind, self._ours = behind, (SENT_BY.lower().encode(), mark.encode())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """An ASGI app."""
+        if scope["type"] == "http" and scope["method"] not in _READING and self._ours in map(tuple, scope["headers"]):
             body = json.dumps(problem(508, "this hub has sent this itself: it would go round for ever")).encode()
             return await respond(send, 508, body, PROBLEM_HEADERS)
-        return await app(scope, receive, send)
-
-    return straight
+        return await self._behind(scope, receive, send)

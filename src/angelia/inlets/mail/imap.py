@@ -99,8 +99,8 @@ class MailboxInlet:
         if not box.can_wait:
             await asyncio.sleep(self._settings.every)
             return
-        await asyncio.to_thread(box.begin_waiting)
-        await _readable(box, self._settings.every)
+        if not await asyncio.to_thread(box.begin_waiting):
+            await _readable(box, self._settings.every)
         await asyncio.to_thread(box.end_waiting)
 
 

@@ -82,6 +82,7 @@ class ImapMailbox:
 
     def newer(self, uid: int) -> list[int]:
         """The numbers of all mails after `uid`, in order."""
+        self._imap.untagged_responses.pop("EXISTS", None)  # what comes from here on may not be in the answer
         found = self._uid("SEARCH", "UID", f"{uid + 1}:*")
         numbers = {int(number) for line in found if isinstance(line, bytes) for number in line.split()}
         return sorted(number for number in numbers if number > uid)  # "9:*" holds the last mail even if that is 8
@@ -116,13 +117,29 @@ class ImapMailbox:
             _asked(self._imap.append(_quoted(folder), "", "", note))
         self._move(uid, folder)
 
-    def begin_waiting(self) -> None:
-        """From now on `socket` is readable when something comes; end it by `end_waiting`."""
+    def begin_waiting(self) -> bool:
+        """From now on `socket` is readable when something comes; end it by `end_waiting`. True where something has come already: said with
+        another answer since the last search, before the server's "go on", or right behind that and read with it. It is not said again.
+        """
+        has_come = bool(self._imap.untagged_responses.pop("EXISTS", None))
         with _guarded():
             self._imap.send(_IDLE + b" IDLE\r\n")
             while not (line := self._line()).startswith(b"+"):
                 if line.startswith(_IDLE):
                     raise imaplib.IMAP4.error(line.decode("ascii", "replace"))
+                has_come = has_come or line.rstrip().upper().endswith(b"EXISTS")
+            return has_come or self._has_read_ahead()
+
+    def _has_read_ahead(self) -> bool:
+        wire = self.socket
+        usual = wire.gettimeout()
+        wire.setblocking(False)
+        try:
+            with suppress(ssl.SSLWantReadError):
+                return bool(self._imap.file.peek(1))  # type: ignore[union-attr]
+            return False
+        finally:
+            wire.settimeout(usual)
 
     def end_waiting(self) -> None:
         """Take commands again."""
