@@ -19,39 +19,36 @@ def _quiet_logs() -> None:
     telemetry.configure_logs("json", "error")
 
 
-# Those who wait longest begin first, so that at the end short ones fill what is left.
-TIERS = ["journey", "browser", "service", "contract", "house", "pure"]
-HERE = Path(__file__).parent
+# Begun in this order: what waits longest first, so that at the end short ones fill what is left.
+TIERS = ["looking", "acting", "rabbitmq", "journey", "service", "contract", "house", "pure"]
+LOOKING = {"test_access", "test_weight", "test_plots"}
+ON_RABBITMQ = {"test_rabbitmq", "test_streams_rabbitmq", "test_amqp_agent", "test_amqp_inlet", "test_transition_readers"}
 
 
-def _tier(item):
-    return TIERS.index(item.path.relative_to(HERE).parts[0])
+def _tier_of(path):
+    """Of a path below this folder: a tier, or the part of one that runs in one process since its tests share what takes long to start."""
+    tier, name = path.split("/")[-2], Path(path).stem
+    if tier == "browser":  # those who look at all pages share one site, which is filled first, and a tour
+        return "looking" if name in LOOKING else "acting"
+    return "rabbitmq" if name in ON_RABBITMQ else tier
 
 
-def _group(item):
-    """What a test shares with others, so that one process has them all: a server or a hub of its file, or a node of RabbitMQ, whose start takes long."""
-    if "rabbitmq" in getattr(item, "fixturenames", ()):
-        return f"rabbitmq-{item.path.parent.name}"
-    definitions = getattr(item, "_fixtureinfo", None)
-    found = [one[-1] for one in definitions.name2fixturedefs.values() if one] if definitions else []
-    return item.path.stem if any(one.scope == "module" and "_loop" not in one.argname for one in found) else None
-
-
-class _Order:
-    """After the order is random: a tier after the other."""
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items):
-        items.sort(key=_tier)
-
-
-def pytest_configure(config):
-    config.pluginmanager.register(_Order())
-
-
-# First, since whoever shares the work out looks at the groups in this hook, too.
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None and (group := _group(item)):
-            item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: TIERS.index(_tier_of(item.path.as_posix())))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """A file runs in one process, since its tests may share a server or a hub; of the journeys each stands for itself."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Sharing(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            path = nodeid.partition("::")[0]
+            tier = _tier_of(path)
+            if tier in {"looking", "acting", "rabbitmq"}:
+                return tier
+            return nodeid if tier == "journey" and not path.endswith("test_raw_http.py") else path
+
+    return Sharing(config, log)

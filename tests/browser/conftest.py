@@ -15,13 +15,10 @@ __all__ = ["chromium", "filled", "hub", "page", "root_page", "shown_hub", "visit
 HERE = Path(__file__).parent
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     for item in items:
         if HERE not in item.path.parents:
             continue
-        # Two processes at most: each has a browser, and a site that is filled first. Those who look at all pages share one tour.
-        item.add_marker(pytest.mark.xdist_group("looking" if "shown_hub" in getattr(item, "fixturenames", ()) else "acting"))
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
