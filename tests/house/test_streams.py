@@ -287,7 +287,7 @@ async def test_a_slow_reader_is_cut_and_others_notice_nothing(port, house, publi
         for number in range(200):
             await publish([number, big])
             assert (await healthy.bodies(1))[0][0] == number
-        assert house.streams._paused, "a client that reads nothing is paused"
+        assert house.streams._paused or house.streams.listeners == 1, "a client that reads nothing is paused, and after a second cut"
         await eventually(lambda: house.streams.listeners == 1)
         await publish(1)
         assert await healthy.bodies(1) == [1]

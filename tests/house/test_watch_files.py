@@ -45,7 +45,7 @@ class Log:
         self.append()
 
     def _shift(self):
-        for number in range(9, 0, -1):
+        for number in range(30, 0, -1):  # more than there are steps: what is thrown away unread is nobody's fault
             if (old := self.path.with_name(f"run.log.{number}")).exists():
                 old.rename(self.path.with_name(f"run.log.{number + 1}"))
 
