@@ -24,8 +24,8 @@ from angelia.flow.intake import Intake
 from angelia.inlets.amqp import AmqpInlet, Binding
 from angelia.inlets.receiving import Receiver
 from angelia.model.event import Event
-from angelia.stores.sql import make_store, upgrade
 from angelia.web.stream.forms import SocketForm
+from angelia_testing.fixtures import opened
 from angelia_testing.live import open_streams, served
 from angelia_testing.peers.process import free_port
 from angelia_testing.peers.rabbitmq import RabbitMQ
@@ -82,10 +82,7 @@ async def bare(url, queue, count, arguments=None):
 
 async def inlet(url, queue, count, folder):
     """The inlet with the hub's intake on SQLite, each message durable before it is acknowledged."""
-    database = f"sqlite:///{folder / queue}.db"
-    await asyncio.to_thread(upgrade, database)
-    store = make_store(database)
-    await store.open()
+    store = await opened(f"sqlite:///{folder / queue}.db")
     intake = Intake(store, lambda: time_ns() // 1_000, 1, lambda: None)
     done, taken = asyncio.Event(), 0
 
@@ -110,10 +107,7 @@ async def inlet(url, queue, count, folder):
 
 async def followed(url, count, folder):
     """Published once; then a bare consumer of the stream, and the broker's replay and following over it."""
-    database = f"sqlite:///{folder}/follow.db"
-    await asyncio.to_thread(upgrade, database)
-    store = make_store(database)
-    await store.open()
+    store = await opened(f"sqlite:///{folder}/follow.db")
     broker = RabbitMQBroker(url, {"live": ExchangeSettings()}, store)
     head = await broker.head("live")
     for start in range(0, count, 500):
@@ -166,10 +160,7 @@ async def to_sockets(url, count):
     """Events of the stream, consumed, matched, framed and written to 100 clients in another process; beside it the bare consumer."""
     exchanges = {"news": ExchangeSettings(access="public")}
     with tempfile.TemporaryDirectory() as folder:
-        database = f"sqlite:///{folder}/a.db"
-        await asyncio.to_thread(upgrade, database)
-        store = make_store(database)
-        await store.open()
+        store = await opened(f"sqlite:///{folder}/a.db")
         broker = RabbitMQBroker(url, exchanges, store)
         head = await broker.head("news")
         for _ in range(count // 500):

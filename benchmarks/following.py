@@ -18,7 +18,7 @@ import uvloop
 from angelia.broker import ExchangeSettings
 from angelia.brokers.rabbitmq import RabbitMQBroker
 from angelia.model.event import Event
-from angelia.stores.sql import make_store, upgrade
+from angelia_testing.fixtures import opened
 from angelia_testing.live import open_streams, served
 from angelia_testing.memory_broker import MemoryBroker
 from angelia_testing.peers.process import free_port
@@ -39,10 +39,7 @@ async def broker_of(url):
         yield MemoryBroker(EXCHANGES, first=1_000_000)
         return
     with tempfile.TemporaryDirectory() as folder:
-        database = f"sqlite:///{folder}/a.db"
-        await asyncio.to_thread(upgrade, database)
-        store = make_store(database)
-        await store.open()
+        store = await opened(f"sqlite:///{folder}/a.db")
         broker = RabbitMQBroker(url, EXCHANGES, store)
         try:
             yield broker

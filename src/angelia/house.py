@@ -373,14 +373,17 @@ class House:
 
     def _recipes(self, job: Job, values: Mapping[str, object]) -> dict[str, str]:
         """How clients of the dialects ask for the same."""
-        return {RECIPE: recipe(job.instrument, job.product, values, self.settings.oda.products_url or self.settings.house.base_url)}
+        return {RECIPE: self._recipe(job, values)}
 
     def _code(self, job: Job, values: Mapping[str, object]) -> Attachment | None:
         """As it goes with the mails on a job, at a site whose people use that client; not where it is longer than anybody reads."""
         if not self.settings.oda.secret:
             return None
-        code = recipe(job.instrument, job.product, values, self.settings.oda.products_url or self.settings.house.base_url)
+        code = self._recipe(job, values)
         return Attachment(CODE_FILE, code) if len(code) <= MOST_CODE else None
+
+    def _recipe(self, job: Job, values: Mapping[str, object]) -> str:
+        return recipe(job.instrument, job.product, values, self.settings.oda.products_url or self.settings.house.base_url)
 
     async def verify(self, address: Address, person: Person, code: str) -> None:
         """A code goes straight to its agent: the planner sends nothing to an address that is not verified."""

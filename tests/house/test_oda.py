@@ -546,13 +546,18 @@ def an_image(work):
     return Done()
 
 
-async def test_arrays_are_no_pickles_unless_a_site_wants_them(client, house):  # D7
+async def unit_of_an_image(client, house):
+    """What the client gets of an image that an instrument has made."""
     made = ScriptedInstrument("images")
     made.declaration = Declaration("images", products=(DeclaredProduct("image", kind=ProductKind.IMAGE),))
     made.on_poll = an_image
     house.dispatcher.instruments["images"] = made
     reply = await client.run(instrument="images", product="image", query_type="Dummy", api="True")
-    unit = reply["products"]["numpy_data_product_list"][0]["data_unit_list"][0]
+    return reply["products"]["numpy_data_product_list"][0]["data_unit_list"][0]
+
+
+async def test_arrays_are_no_pickles_unless_a_site_wants_them(client, house):  # D7
+    unit = await unit_of_an_image(client, house)
     assert (unit["binarys"], json.loads(unit["data"]), unit["dt"]) == (None, [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]], "<f8")
 
 
@@ -697,12 +702,7 @@ class TestAsBefore:
         assert len(await house.dispatcher.jobs(Principal("", is_admin=True), of_all=True)) == 2
 
     async def test_arrays_are_pickles(self, client, house):
-        made = ScriptedInstrument("images")
-        made.declaration = Declaration("images", products=(DeclaredProduct("image", kind=ProductKind.IMAGE),))
-        made.on_poll = an_image
-        house.dispatcher.instruments["images"] = made
-        reply = await client.run(instrument="images", product="image", query_type="Dummy", api="True")
-        unit = reply["products"]["numpy_data_product_list"][0]["data_unit_list"][0]
+        unit = await unit_of_an_image(client, house)
         assert unit["data"] is None
         # Only a test may do this with what it wrote itself.
         assert pickle.loads(base64.b64decode(unit["binarys"])).tolist() == [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]

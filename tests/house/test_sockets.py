@@ -4,30 +4,20 @@ import asyncio
 import json
 import os
 import zlib
-from dataclasses import replace
 
 import pytest
+from tests.house.open_exchange import port, settings
 
-from angelia.broker import ExchangeSettings
 from angelia.model.event import Event
 from angelia.wire import socket as wire
-from angelia_testing.live import following, served
+from angelia_testing.live import following
+
+__all__ = ["port", "settings"]
 
 HEAD = (
     b"GET /api/v1/stream HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
 )
-
-
-@pytest.fixture
-def settings(settings):
-    return replace(settings, exchanges={"open": ExchangeSettings(access="public")})
-
-
-@pytest.fixture
-async def port(house):
-    async with served(house.app()) as port:
-        yield port
 
 
 class Raw:

@@ -3,30 +3,20 @@
 import asyncio
 import json
 import random
-from dataclasses import replace
 
 import httpx2
 import pytest
+from tests.house.open_exchange import port, settings
 
-from angelia.broker import ExchangeSettings
 from angelia.flow import streams as streams_room
 from angelia.model.event import Event
-from angelia_testing.live import following, served
+from angelia_testing.live import following
 from angelia_testing.waiting import eventually
+
+__all__ = ["port", "settings"]
 
 BIND = {"bind": {"exchange": "open", "key": "#"}}
 WITHIN = 60.0
-
-
-@pytest.fixture
-def settings(settings):
-    return replace(settings, exchanges={"open": ExchangeSettings(access="public")})
-
-
-@pytest.fixture
-async def port(house):
-    async with served(house.app()) as port:
-        yield port
 
 
 async def publish(house, *bodies):

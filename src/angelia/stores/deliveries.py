@@ -13,7 +13,7 @@ from angelia.planning.retry import Breaker
 from angelia.store import Backlog, Settlement, Successor, Trace
 from angelia.stores import rows as shape
 from angelia.stores.ear_tables import receipts
-from angelia.stores.engine import SqlEngine, run
+from angelia.stores.engine import SqlEngine, as_columns, as_one, run
 from angelia.stores.messages import below
 from angelia.stores.successors import succeed
 from angelia.stores.tables import answers, breakers, deliveries, messages, pauses
@@ -101,10 +101,12 @@ class DeliveriesMixin:
 
     async def due_agents(self, agents: Collection[str], now: datetime) -> frozenset[str]:
         """See DeliveryStore."""
-        dialect = self.engine.dialect
-        statement, names = _DUE_AGENTS.format(agents=_AGENTS[dialect]), list(agents)
-        asked = (names if dialect == "postgresql" else json.dumps(names), to_us(now))
-        return await self.engine.glance(lambda connection: frozenset(row[0] for row in run(connection, statement, asked).all()))
+        statement = _DUE_AGENTS.format(agents=_AGENTS[self.engine.dialect])
+
+        def work(connection: Connection) -> frozenset[str]:
+            return frozenset(row[0] for row in run(connection, statement, (as_one(connection, agents), to_us(now))).all())
+
+        return await self.engine.glance(work)
 
     async def claim_deliveries(self, agents: Collection[str], limit: int, lease: timedelta, now: datetime) -> list[Delivery]:
         """See DeliveryStore."""
@@ -348,9 +350,7 @@ def _settle(connection: Connection, settlements: Sequence[Settlement], now_us: i
     values = [_settlement_values(settlement, now_us) for settlement in sorted(settlements, key=lambda one: one.delivery_id)]
     if not values:
         return 0
-    dialect = connection.dialect.name
-    bound = tuple(map(list, zip(*values, strict=True))) if dialect == "postgresql" else (json.dumps(values),)
-    applied = run(connection, _SETTLE.format(outcomes=_OUTCOMES[dialect]), bound).all()
+    applied = run(connection, _SETTLE.format(outcomes=_OUTCOMES[connection.dialect.name]), as_columns(connection, values)).all()
     digests = {(row[0], row[1]): row[2] for row in applied if row[2] is not None and row[3] is None}
     ended = [(s, digests[s.delivery_id, s.fence]) for s in settlements if s.state.is_final and (s.delivery_id, s.fence) in digests]
     if ended:

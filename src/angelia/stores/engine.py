@@ -6,7 +6,7 @@ import queue
 import sqlite3
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -80,14 +80,26 @@ def run(connection: Connection, sql: str, parameters: Any = ()) -> Any:
     return connection.exec_driver_sql(statement, parameters or None)
 
 
-def run_among(connection: Connection, sql: str, values: Sequence[Any], kind: str) -> Any:
-    """Run our SQL, in which `{among}` stands after a column for "is one of these values"; `kind` is their PostgreSQL type.
-
-    One parameter for all values: the text stays the same, and SQLAlchemy, which makes and compares an expression for each, is not asked.
+def as_one(connection: Connection, values: Collection[Any]) -> object:
+    """Many values as one parameter, for `unnest` on PostgreSQL, for `json_each` on SQLite: the text stays the same however many they are, and
+    SQLAlchemy, which makes and compares an expression for each, is not asked.
     """
-    if connection.dialect.name == "sqlite":
-        return connection.exec_driver_sql(sql.format(among="IN (SELECT value FROM json_each(?))"), (json.dumps(values),))
-    return connection.exec_driver_sql(sql.format(among="= ANY(CAST($1 AS " + kind + "[]))"), (values,))
+    return list(values) if connection.dialect.name == "postgresql" else json.dumps(list(values))
+
+
+def as_columns(connection: Connection, rows: Sequence[Sequence[Any]]) -> tuple[object, ...]:
+    """Many rows, at least one, as parameters: a list for each column on PostgreSQL, one text of all on SQLite."""
+    return tuple(map(list, zip(*rows, strict=True))) if connection.dialect.name == "postgresql" else (json.dumps(rows),)
+
+
+def among(connection: Connection, kind: str) -> str:
+    """What stands after a column for "is one of these values", which come `as_one`; `kind` is their PostgreSQL type."""
+    return "IN (SELECT value FROM json_each(?))" if connection.dialect.name == "sqlite" else "= ANY(CAST(? AS " + kind + "[]))"
+
+
+def run_among(connection: Connection, sql: str, values: Collection[Any], kind: str) -> Any:
+    """Run our SQL, in which `{among}` stands for that."""
+    return run(connection, sql.format(among=among(connection, kind)), (as_one(connection, values),))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from angelia.model.message import Message, Severity
 from angelia.store import InboxQuery
 from angelia.stores import rows as shape
-from angelia.stores.engine import run
+from angelia.stores.engine import among, as_one, run
 
 MOST_KEPT = 100_000
 """Entries in memory, over all people: some 30 MB."""
@@ -24,7 +24,6 @@ MOST_ON_SHELF = 50_000
 MOST_SEARCHES = 4
 FACETS = ("type", "source", "severity", "reason")
 
-_LIST = {"postgresql": "= ANY(CAST(? AS bigint[]))", "sqlite": "IN (SELECT value FROM json_each(?))"}
 _HEADS = (
     "SELECT m.id, m.source, m.payload, l.because FROM messages AS m LEFT JOIN ledger AS l ON l.message_id = m.id AND l.person_id = ? WHERE m.id {ids}"
 )
@@ -103,9 +102,7 @@ class Shelves:
 
 def listed(connection: Connection, sql: str, before: tuple[object, ...], ids: Collection[int], after: tuple[object, ...] = ()) -> Sequence[Any]:
     """Rows of our SQL in which `{ids}` stands for a condition on many ids: one parameter, however many they are."""
-    dialect = connection.dialect.name
-    bound = list(ids) if dialect == "postgresql" else json.dumps(list(ids))
-    found: Sequence[Any] = run(connection, sql.format(ids=_LIST[dialect]), (*before, bound, *after)).all()
+    found: Sequence[Any] = run(connection, sql.format(ids=among(connection, "bigint")), (*before, as_one(connection, ids), *after)).all()
     return found
 
 

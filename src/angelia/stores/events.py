@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from angelia.model.event import Event, Position
 from angelia.model.moments import to_us
 from angelia.store import ExchangeMark
-from angelia.stores.engine import Insert, SqlEngine, run
+from angelia.stores.engine import Insert, SqlEngine, as_one, run
 
 _MARKS = "SELECT name, epoch, head, pruned, total FROM exchanges"
 _MAKE = "INSERT INTO exchanges (name, epoch) VALUES (?, ?) ON CONFLICT DO NOTHING"
@@ -77,9 +77,7 @@ class EventsMixin:
         """See EventStore."""
 
         def work(connection: Connection) -> dict[str, str]:
-            dialect = connection.dialect.name
-            bound = list(names) if dialect == "postgresql" else json.dumps(list(names))
-            return {row[0]: row[1] for row in run(connection, _STATES[dialect], (bound,)).all()}
+            return {row[0]: row[1] for row in run(connection, _STATES[connection.dialect.name], (as_one(connection, names),)).all()}
 
         return await self.engine.read(work) if names else {}
 

@@ -15,11 +15,10 @@ from angelia.model.moments import first_id, from_us
 from angelia.planning.estimate import Count
 from angelia.store import LedgerRow, RuleHits
 from angelia.stores import rows as shape
-from angelia.stores.engine import SqlEngine, run
+from angelia.stores.engine import SqlEngine, as_columns, run
 from angelia.stores.messages import below
 from angelia.stores.tables import deliveries, ledger, messages
 
-# The pairs go as one value: SQLAlchemy writes a parameter for each, and the relay asks for hundreds at once.
 _PAIRS = {
     "postgresql": "unnest(CAST(? AS bigint[]), CAST(? AS bigint[])) AS w(message_id, person_id)",
     "sqlite": "(SELECT json_extract(value, '$[0]') AS message_id, json_extract(value, '$[1]') AS person_id FROM json_each(?)) AS w",
@@ -46,13 +45,10 @@ class LedgerMixin:
         wanted = sorted(pairs)
         if not wanted:
             return {}
-        if self.engine.dialect == "postgresql":
-            bound: tuple[object, ...] = tuple(map(list, zip(*wanted, strict=True)))
-        else:
-            bound = (json.dumps(wanted),)
+        statement = _OF_PAIRS.format(pairs=_PAIRS[self.engine.dialect])
 
         def work(connection: Connection) -> dict[tuple[int, int], LedgerRow]:
-            rows = run(connection, _OF_PAIRS.format(pairs=_PAIRS[self.engine.dialect]), bound)
+            rows = run(connection, statement, as_columns(connection, wanted))
             return {(row[0], row[1]): LedgerRow(row[0], row[1], _reasons(row[2]), _decisions(row[3]), from_us(row[4])) for row in rows}
 
         return await self.engine.read(work)

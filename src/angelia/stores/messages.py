@@ -1,7 +1,6 @@
 """Messages in SQL: group commit, claims, plans."""
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
@@ -18,6 +17,7 @@ from angelia.model.payload import payload_of
 from angelia.store import ClaimedMessage, FloodMark, NewMessage, ParkedMessage, Plan, RepeatMark
 from angelia.stores import rows as shape
 from angelia.stores.engine import Insert, SqlEngine, run, run_among
+from angelia.stores.entries import bodies
 from angelia.stores.escalations import begin
 from angelia.stores.tables import ACCEPTED, PARKED, PLANNED, ledger, messages, repeat_marks
 
@@ -35,11 +35,6 @@ _LOCK_KEYS = (
     "SELECT count(pg_advisory_xact_lock(lock)) FROM (SELECT DISTINCT hashtextextended(name, 0) & 255 AS lock "
     "FROM unnest(CAST(? AS text[])) AS names(name) ORDER BY 1) AS locks"
 )
-_BY_ID = {
-    "postgresql": "SELECT id, source, received_us, payload FROM messages WHERE id = ANY(CAST(? AS bigint[]))",
-    "sqlite": "SELECT id, source, received_us, payload FROM messages WHERE id IN (SELECT value FROM json_each(?))",
-}
-"""By MESSAGE_COLUMNS. The ids go as one value: SQLAlchemy writes a parameter for each, and the relay asks for hundreds at once."""
 LONGEST_COMMIT = 2.5  # seconds; to close a connection that says nothing takes SQLAlchemy two more, and after five we must have answered
 _NEW_TYPE = "INSERT INTO types (key, first_us, last_us) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 _LEDGER = Insert(
@@ -197,14 +192,7 @@ class MessagesMixin:
 
     async def messages(self, message_ids: Collection[int]) -> dict[int, Message]:
         """See MessageStore."""
-        dialect = self.engine.dialect
-        ids = sorted(message_ids)
-        bound: object = ids if dialect == "postgresql" else json.dumps(ids)
-
-        def work(connection: Connection) -> dict[int, Message]:
-            return {row[0]: shape.message_from(row) for row in run(connection, _BY_ID[dialect], (bound,))}
-
-        return await self.engine.read(work)
+        return await self.engine.read(lambda connection: bodies(connection, message_ids))
 
     async def list_messages(
         self, *, person_id: int | None, subtree: str = "", source: str = "", before_id: int | None = None, limit: int = 100
