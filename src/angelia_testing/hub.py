@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import sqlite3
-import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ import httpx2
 from angelia.house import House
 from angelia.settings import Settings, load
 from angelia.stores.sql import open_store, upgrade
+from angelia_testing import warm
 from angelia_testing.peers.process import ANGELIA, ENVIRONMENT, Server, free_port
 from angelia_testing.waiting import wait_until
 
@@ -27,7 +27,10 @@ def _unwrapped(argv: list[str]) -> list[str]:
 
 
 class Hub:
-    """A hub on its own port; everything below one folder. `wrap` puts another command around it, `program` another one in its place."""
+    """A hub on its own port; everything below one folder. `wrap` puts another command around it, `program` another one in its place.
+
+    Without either it is a warm one (see angelia_testing.warm).
+    """
 
     def __init__(
         self,
@@ -35,7 +38,7 @@ class Hub:
         *options: str,
         roles: str = "serve",
         wrap: Wrap = _unwrapped,
-        program: Sequence[str] = ANGELIA,
+        program: Sequence[str] = (),
         is_awaited: bool = True,
         **environment: str,
     ) -> None:
@@ -43,7 +46,8 @@ class Hub:
         self._log.mkdir(exist_ok=True)
         self.has_port = roles != "work"
         port = ["--port", str(self.port)] if self.has_port else []
-        self.argv = wrap([*program, roles, "--data-dir", str(folder), *port, *options])
+        self._is_warm = wrap is _unwrapped and not program
+        self.argv = wrap([*(() if self._is_warm else program or ANGELIA), roles, "--data-dir", str(folder), *port, *options])
         self.env = ENVIRONMENT | {"ANGELIA__WEB__OPEN_POSTING": "true"} | environment
         self.url = f"http://127.0.0.1:{self.port}"
         self.database = self.env.get("ANGELIA__HOUSE__DATABASE", f"sqlite:///{folder / 'angelia.db'}")
@@ -53,7 +57,7 @@ class Hub:
         """Start it; how many seconds it took until it took connections, or began to work."""
         began = time.monotonic()
         name = f"angelia-{self.port}"
-        self.server = Server(name, self.argv, [self.port] if self.has_port and is_awaited else [], self._log, self.env)
+        self.server = Server(name, self.argv, [self.port] if self.has_port and is_awaited else [], self._log, self.env, is_warm=self._is_warm)
         if not self.has_port:
             wait_until(lambda: '"started"' in self.server.log() or self.server.process.poll() is not None, 60, what=self.server.log)
         return time.monotonic() - began
@@ -69,8 +73,7 @@ class Hub:
 
     def cli(self, *arguments: str, code: int = 0) -> str:
         """What the command line prints, run on the hub's own data folder."""
-        argv = [*ANGELIA, "--data-dir", str(self.folder), *arguments]
-        done = subprocess.run(argv, capture_output=True, text=True, env=self.env, timeout=120, check=False)
+        done = warm.run(["--data-dir", str(self.folder), *arguments], self.env)
         assert done.returncode == code, (arguments, done.stdout, done.stderr)
         return done.stdout
 

@@ -2,7 +2,6 @@
 
 import shutil
 import sqlite3
-import subprocess
 import threading
 import time
 
@@ -10,10 +9,11 @@ import httpx2
 import pytest
 
 from angelia.stores.sql import upgrade
+from angelia_testing import warm
 from angelia_testing.faults.disk import failing, killed, small_disk
 from angelia_testing.faults.power import PowerCutDisk
 from angelia_testing.hub import Hub, faults, rows
-from angelia_testing.peers.process import ANGELIA, ENVIRONMENT, free_port
+from angelia_testing.peers.process import ENVIRONMENT, free_port
 from angelia_testing.waiting import wait_until
 
 FLUSH, WRITE = "fsync,fdatasync", "pwrite64,write"
@@ -178,8 +178,7 @@ def test_a_damaged_database_is_refused_and_left_as_it_is(folder, damage):  # fau
     path = folder / "angelia.db"
     damage(path)
     before = path.read_bytes()
-    argv = [*ANGELIA, "serve", "--data-dir", str(folder), "--port", str(free_port())]
-    done = subprocess.run(argv, capture_output=True, text=True, env=ENVIRONMENT, timeout=60, check=False)
+    done = warm.run(["serve", "--data-dir", str(folder), "--port", str(free_port())], ENVIRONMENT)
     assert done.returncode == 1, done.stderr
     assert "damaged" in done.stderr and "backup" in done.stderr
     assert "Traceback" not in done.stderr
@@ -191,8 +190,7 @@ def test_damage_in_the_middle_is_found_by_the_check(folder):  # fault F16
     with path.open("r+b") as file:
         file.seek(path.stat().st_size // 8192 * 4096)
         file.write(b"\xa5" * 4_096)
-    argv = [*ANGELIA, "--data-dir", str(folder), "db", "check"]
-    done = subprocess.run(argv, capture_output=True, text=True, env=ENVIRONMENT, timeout=60, check=False)
+    done = warm.run(["--data-dir", str(folder), "db", "check"], ENVIRONMENT)
     assert done.returncode == 1
     assert "damaged" in done.stderr
     assert "Traceback" not in done.stderr

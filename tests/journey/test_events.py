@@ -2,19 +2,18 @@
 
 import asyncio
 import json
-import subprocess
 
 import pytest
 
-from angelia_testing.peers.process import ANGELIA, ENVIRONMENT
+from angelia_testing import warm
+from angelia_testing.peers.process import ENVIRONMENT
 from angelia_testing.peers.rabbitmq import Wire
 
 BUILD = {"project": "P", "package": "hello", "repository": "r", "arch": "x86_64"}
 
 
-def angelia(folder, *arguments, **more):
-    argv = [*ANGELIA, "--data-dir", str(folder), *arguments]
-    return subprocess.run(argv, capture_output=True, text=True, env=ENVIRONMENT, timeout=60, check=False, **more)
+def angelia(folder, *arguments):
+    return warm.run(["--data-dir", str(folder), *arguments], ENVIRONMENT)
 
 
 @pytest.fixture
@@ -23,30 +22,28 @@ def folder(tmp_path):
     return tmp_path
 
 
-async def learning(folder, *arguments):
-    argv = [*ANGELIA, "--data-dir", str(folder), "amqp", "learn", "--seconds", "40", *arguments]
-    return await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=ENVIRONMENT)
+def learning(folder, *arguments):
+    return asyncio.create_task(asyncio.to_thread(angelia, folder, "amqp", "learn", "--seconds", "40", *arguments))
 
 
-async def fed(process, publish):
+async def fed(ending, publish):
     """Publish until it has seen enough: from outside nobody sees when it begins."""
-    ending = asyncio.create_task(process.communicate())
     while not ending.done():
         await publish()
         await asyncio.wait([ending], timeout=0.3)
-    out, complaint = ending.result()
-    assert process.returncode == 0, complaint.decode()
-    return [json.loads(line) for line in out.decode().splitlines()]
+    done = ending.result()
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 async def test_learning_from_the_hubs_own_exchange(folder):
-    process = await learning(folder, "events", "*.obs.#", "--mapping", "obs", "--count", "1")
+    learner = learning(folder, "events", "*.obs.#", "--mapping", "obs", "--count", "1")
 
     async def publish():
         made = await asyncio.to_thread(angelia, folder, "event", "events", "opensuse.obs.package.build_fail", json.dumps(BUILD))
         assert made.returncode == 0, made.stderr
 
-    (shown,) = await fed(process, publish)
+    (shown,) = await fed(learner, publish)
     assert shown["key"] == "opensuse.obs.package.build_fail"
     assert shown["message"]["object"] == "obs:P/hello"
 
@@ -54,13 +51,13 @@ async def test_learning_from_the_hubs_own_exchange(folder):
 async def test_learning_from_a_broker_keeps_nothing(folder, vhost):
     wire = await Wire.open(vhost.url)
     await wire.exchange("pubsub")
-    process = await learning(folder, "pubsub", "#", "--mapping", "obs", "--count", "3", "--amqp", vhost.url)
+    learner = learning(folder, "pubsub", "#", "--mapping", "obs", "--count", "3", "--amqp", vhost.url)
 
     async def publish():
         for key, body in (("opensuse.obs.package.build_fail", json.dumps(BUILD)), ("a.b", "{}"), ("opensuse.obs.project.create", "{")):
             await wire.publish("pubsub", key, body.encode())
 
-    shown = await fed(process, publish)
+    shown = await fed(learner, publish)
     kinds = {entry["key"]: next(kind for kind in ("message", "nothing", "poison") if kind in entry) for entry in shown}
     assert kinds == {"opensuse.obs.package.build_fail": "message", "a.b": "nothing", "opensuse.obs.project.create": "poison"}
 

@@ -5,7 +5,6 @@ import json
 import os
 import socket
 import sqlite3
-import subprocess
 import threading
 import time
 from pathlib import Path
@@ -15,12 +14,13 @@ import pytest
 import angelia
 from angelia.client import AsyncClient, Client, Refused, receipt_of
 from angelia.stores.sql import upgrade
+from angelia_testing import warm
 from angelia_testing.hub import Hub
-from angelia_testing.peers.process import ANGELIA, ENVIRONMENT, free_port
+from angelia_testing.peers.process import ENVIRONMENT, free_port
 
 
 def cli(folder: Path, *arguments: str, code: int = 0) -> str:
-    done = subprocess.run([*ANGELIA, "--data-dir", str(folder), *arguments], capture_output=True, text=True, env=ENVIRONMENT, timeout=60, check=False)
+    done = warm.run(["--data-dir", str(folder), *arguments], ENVIRONMENT)
     assert done.returncode == code, (arguments, done.stdout, done.stderr)
     return done.stdout + done.stderr
 

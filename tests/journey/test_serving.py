@@ -7,6 +7,7 @@ import httpx2
 import pytest
 
 import angelia
+from angelia_testing import warm
 from angelia_testing.hub import Hub, mails
 from angelia_testing.peers.process import ANGELIA, ENVIRONMENT, free_port
 from angelia_testing.waiting import wait_until
@@ -14,7 +15,7 @@ from angelia_testing.waiting import wait_until
 
 @pytest.mark.timeout(900)
 def test_the_sample_site_and_the_command_line(tmp_path):
-    hub = Hub(tmp_path / "hub", "--sample", ANGELIA__WEB__OPEN_POSTING="false")
+    hub = Hub(tmp_path / "hub", "--sample", program=ANGELIA, ANGELIA__WEB__OPEN_POSTING="false")
     try:
         token = (hub.folder / "build-service.token").read_text().strip()
         seed = b"""<hermes:message xmlns:hermes="http://xml.opensuse.org/hermes" type="example">
@@ -85,8 +86,7 @@ def test_the_client_spools_while_the_hub_is_down_and_delivers_once(hub, tmp_path
     ],
 )
 def test_settings_that_can_not_be_used_are_told_at_the_start(tmp_path, environment, told):  # checklist S2: a short secret is one of them
-    argv = [*ANGELIA, "serve", "--data-dir", str(tmp_path / "hub"), "--port", str(free_port())]
-    done = subprocess.run(argv, capture_output=True, text=True, env=ENVIRONMENT | environment, timeout=120, check=False)
+    done = warm.run(["serve", "--data-dir", str(tmp_path / "hub"), "--port", str(free_port())], ENVIRONMENT | environment)
     assert done.returncode == 1
     assert told in done.stderr
     assert "Traceback" not in done.stderr

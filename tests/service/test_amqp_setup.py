@@ -1,11 +1,11 @@
 """`angelia amqp setup` against a real RabbitMQ: what it makes, and that its trials find an account that can do too much."""
 
 import json
-import subprocess
 
 import pytest
 
-from angelia_testing.peers.process import ANGELIA, ENVIRONMENT
+from angelia_testing import warm
+from angelia_testing.peers.process import ENVIRONMENT
 
 PASSWORD = "the readers' own"
 
@@ -21,9 +21,9 @@ def setup(node, tmp_path, request):
     vhost = f"bonfire-{abs(hash(request.node.name)) % 10_000}"
 
     def run(*options, code=0, url=f"amqp://guest:guest@127.0.0.1:{node.port}/{vhost}", password=PASSWORD):
-        argv = [*ANGELIA, "--data-dir", str(tmp_path), "--json", "amqp", "setup", "--management", f"http://127.0.0.1:{node.management}", *options]
+        argv = ["--data-dir", str(tmp_path), "--json", "amqp", "setup", "--management", f"http://127.0.0.1:{node.management}", *options]
         env = ENVIRONMENT | {"ANGELIA_AMQP_URL": url} | ({"ANGELIA_READER_PASSWORD": password} if password else {})
-        done = subprocess.run(argv, capture_output=True, text=True, env=env, timeout=100, check=False)
+        done = warm.run(argv, env)
         assert done.returncode == code, (done.stdout, done.stderr)
         return json.loads(done.stdout) if done.stdout else done.stderr
 

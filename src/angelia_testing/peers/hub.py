@@ -3,13 +3,13 @@
 import json
 import re
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import httpx2
 
-from angelia_testing.peers.process import ANGELIA, ENVIRONMENT, Server, free_port, scratch
+from angelia_testing import warm
+from angelia_testing.peers.process import ENVIRONMENT, Server, free_port, scratch
 
 _METRIC = re.compile(r"^(\w+)(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
 
@@ -27,8 +27,8 @@ class SampleHub:
         if like is not None:
             shutil.copytree(like, self.data)
         self._environment = ENVIRONMENT | {"ANGELIA__LOG__LEVEL": "warning"} | settings
-        argv = [*ANGELIA, "serve", "--sample", "--data-dir", str(self.data), "--port", str(self.port)]
-        self.server = Server("angelia", argv, [self.port], self.folder, self._environment)
+        argv = ["serve", "--sample", "--data-dir", str(self.data), "--port", str(self.port)]
+        self.server = Server("angelia", argv, [self.port], self.folder, self._environment, is_warm=True)
         # One client for all calls: to make one is slower than what it is asked for.
         self._client = httpx2.Client(base_url=self.url, timeout=60)
         self._cookies: dict[str, tuple[str, str]] = {}
@@ -75,8 +75,8 @@ class SampleHub:
 
     def cli(self, *arguments: str) -> Any:
         """A command on the folder of this hub, its JSON."""
-        argv = [*ANGELIA, "--data-dir", str(self.data), "--json", *arguments]
-        done = subprocess.run(argv, capture_output=True, text=True, env=self._environment, timeout=60, check=True)
+        done = warm.run(["--data-dir", str(self.data), "--json", *arguments], self._environment)
+        done.check_returncode()
         return json.loads(done.stdout)
 
     def stop(self, *, keeps: bool = False) -> None:

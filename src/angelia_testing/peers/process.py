@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from angelia_testing import warm
+
 READY_WITHIN = 30.0
 _chance = random.SystemRandom()  # several processes run tests from the same seed
 ANGELIA = (sys.executable, "-m", "angelia")
@@ -46,12 +48,18 @@ def missing(what: str) -> None:
 
 
 class Server:
-    """One running server."""
+    """One running server. One that is `warm` is a copy of the program (see angelia_testing.warm), and `argv` what is said to it."""
 
-    def __init__(self, name: str, argv: Sequence[str], ports: Sequence[int], folder: Path, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, name: str, argv: Sequence[str], ports: Sequence[int], folder: Path, env: dict[str, str] | None = None, *, is_warm: bool = False
+    ) -> None:
         self._log = folder / f"{name}.log"
+        self.process: subprocess.Popen[bytes] | warm.Copy
         with self._log.open("wb") as log:
-            self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=folder, env=env)
+            if is_warm:
+                self.process = warm.start(argv, ENVIRONMENT if env is None else env, folder, log)
+            else:
+                self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=folder, env=env)
         for port in ports:
             self.wait_for(port)
 
