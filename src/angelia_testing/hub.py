@@ -46,7 +46,8 @@ class Hub:
         self._log.mkdir(exist_ok=True)
         self.has_port = roles != "work"
         port = ["--port", str(self.port)] if self.has_port else []
-        self._is_warm = wrap is _unwrapped and not program
+        # What is loaded before the program itself can't be put into a copy.
+        self._is_warm = wrap is _unwrapped and not program and "LD_PRELOAD" not in environment
         self.argv = wrap([*(() if self._is_warm else program or ANGELIA), roles, "--data-dir", str(folder), *port, *options])
         self.env = ENVIRONMENT | {"ANGELIA__WEB__OPEN_POSTING": "true"} | environment
         self.url = f"http://127.0.0.1:{self.port}"
