@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import fcntl
+import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -86,6 +87,7 @@ class House:
         self.store = store
         self.agents = agents
         self.secret, self.outbound = lent.secret, lent.outbound
+        self.local_key = secrets.token_urlsafe(32).encode()
         self._templates = templates
         self.framework: Late | None = None
         self._stop = asyncio.Event()
@@ -236,7 +238,7 @@ class House:
     def app(self, *, trusts_caller: bool = False, only: str = "") -> App:
         """The whole HTTP side: the hot inlets before the framework. `only`: for calls of that path of the API and no other."""
         web = self.settings.web
-        callers = Callers(self.store, now, open_posting=web.open_posting, trusts_caller=trusts_caller, post_rate=web.post_rate)
+        callers = Callers(self.store, now, open_posting=web.open_posting, trusts_caller=trusts_caller, post_rate=web.post_rate, key=self.local_key)
         accept = traced_accept(self.intake.accept) if tracing.is_on() else self.intake.accept
         context = Context(
             store=self.store,

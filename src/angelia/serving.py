@@ -12,6 +12,7 @@ from angelia.house import House
 from angelia.model.errors import BadSettings
 from angelia.settings import Settings
 from angelia.wire.asgi import App
+from angelia.wire.local import LocalDoor
 from angelia.wire.server import Limits, Server, protocol
 from angelia.wire.socket import Socket
 
@@ -75,9 +76,11 @@ async def _load_framework(house: House) -> None:
 
 
 def _servers(house: House, settings: Settings) -> list[Server]:
-    """One for everything, and one for the analysis service where it has a port of its own."""
-    apps = {settings.web.port: house.app()} | ({settings.oda.port: house.analyses_app()} if settings.oda.port else {})
-    return [Server(_uvicorn(app, port, settings)) for port, app in apps.items()]
+    """One for everything, with the operator's door, and one for the analysis service where it has a port of its own."""
+    main = Server(_uvicorn(house.app(), settings.web.port, settings), LocalDoor(settings.local_socket, house.local_key))
+    if not settings.oda.port:
+        return [main]
+    return [main, Server(_uvicorn(house.analyses_app(), settings.oda.port, settings))]
 
 
 def _uvicorn(app: App, port: int, settings: Settings) -> uvicorn.Config:

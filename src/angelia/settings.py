@@ -1,5 +1,6 @@
 """Settings from TOML, environment and secret files: checked at the start, unknown names are errors."""
 
+import hashlib
 import os
 import re
 import secrets
@@ -170,6 +171,12 @@ class Settings:
     def database(self) -> str:
         """The database's URL."""
         return self.house.database or f"sqlite:///{self.data_dir.resolve() / 'angelia.db'}"
+
+    @property
+    def local_socket(self) -> Path:
+        """Where commands on the same data folder and database find a hub that runs."""
+        which = hashlib.blake2s(self.database.encode(), digest_size=4).hexdigest()
+        return self.data_dir / f"hub-{which}.sock"
 
     @property
     def hosts(self) -> frozenset[str]:

@@ -1,17 +1,14 @@
-"""The two ways to call the API; loaded only by commands that do."""
+"""The API of a hub that runs, over the network or through the operator's door in the data folder."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import httpx2
 
-from angelia import telemetry
-from angelia.cli.reach import Failure, Reach, Unreachable
-from angelia.house import House
-from angelia.model.errors import AngeliaError, SchemaMismatch, StoreUnavailable
+from angelia.cli.reach import Answer, Failure, Reach, Unreachable
+from angelia.model.errors import AngeliaError
 from angelia.settings import load
-
-Answer = tuple[int, Mapping[str, str], str]
 
 
 def over_http(url: str, token: str, method: str, path: str, arguments: Mapping[str, Any]) -> Answer:
@@ -26,16 +23,24 @@ def over_http(url: str, token: str, method: str, path: str, arguments: Mapping[s
     return answer.status_code, answer.headers, answer.text
 
 
-async def in_process(reach: Reach, method: str, path: str, arguments: Mapping[str, Any]) -> Answer:
-    """On the store in the data folder, as its operator."""
-    telemetry.configure_logs("text", "error")
+def local_socket(reach: Reach) -> Path | None:
+    """Where a hub that runs on the same data folder and database listens; None where none has left word."""
     try:
-        async with House.open(load(reach.config, overrides=reach.overrides())) as house:
-            transport = httpx2.ASGITransport(house.app(trusts_caller=True, only=path))
-            async with httpx2.AsyncClient(transport=transport, base_url="http://hub") as client:
-                answer = await client.request(method, path, **arguments)
-                return answer.status_code, answer.headers, answer.text
-    except (StoreUnavailable, SchemaMismatch) as error:
-        raise Unreachable(str(error)) from None
+        path = load(reach.config, overrides=reach.overrides()).local_socket
     except AngeliaError as error:
         raise Failure(str(error)) from None
+    return path if path.is_socket() else None
+
+
+def through_door(door: Path, method: str, path: str, arguments: Mapping[str, Any]) -> Answer | None:
+    """As its operator; None where nobody is behind the door any more, so that nothing was done."""
+    try:
+        with httpx2.Client(transport=httpx2.HTTPTransport(uds=str(door)), base_url="http://localhost", timeout=60) as client:
+            answer = client.request(method, path, **arguments)
+    except httpx2.ConnectError:
+        return None
+    except httpx2.HTTPError as error:
+        raise Unreachable(f"the hub that runs on this data folder does not answer: {error}") from None
+    if answer.status_code == 503:
+        raise Unreachable(answer.json().get("detail", "the hub can't do this right now"))
+    return answer.status_code, answer.headers, answer.text

@@ -1,4 +1,4 @@
-"""How a command reaches the hub: over HTTP, or in process on the store in the data folder. The same API either way."""
+"""How a command reaches the hub: over HTTP, through the door of one that runs on the data folder, or in process. The same API each way."""
 
 import asyncio
 import importlib
@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+
+Answer = tuple[int, Mapping[str, str], str]
+"""Status, headers and body."""
 
 
 class Failure(Exception):
@@ -49,14 +52,18 @@ class Reach:
             raise _failure(status, answer)
         return answer
 
-    def raw(self, method: str, path: str, **arguments: Any) -> tuple[int, Mapping[str, str], str]:
+    def raw(self, method: str, path: str, **arguments: Any) -> Answer:
         """Status, headers and body of one call."""
         calling = importlib.import_module("angelia.cli.calling")
+        answer: Answer | None = None
         if self.url:
-            answer: tuple[int, Mapping[str, str], str] = calling.over_http(self.url, self.token(), method, path, arguments)
-            return answer
-        inside: tuple[int, Mapping[str, str], str] = asyncio.run(calling.in_process(self, method, path, arguments))
-        return inside
+            answer = calling.over_http(self.url, self.token(), method, path, arguments)
+        elif (door := calling.local_socket(self)) is not None:
+            answer = calling.through_door(door, method, path, arguments)
+        if answer is None:
+            answer = asyncio.run(importlib.import_module("angelia.cli.inside").in_process(self, method, path, arguments))
+        assert answer is not None
+        return answer
 
     def show(self, answer: Any, *columns: str) -> None:
         """Print an answer: JSON with --json, else rows of the named columns, or names and values."""

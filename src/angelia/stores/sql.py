@@ -89,6 +89,11 @@ async def open_store(url: str) -> SqlStore:
     return store
 
 
+def is_there(url: str) -> bool:
+    """Has this SQLite database been made?"""
+    return _file(_checked(url)).exists()
+
+
 def upgrade(url: str, revision: str = "head") -> None:
     """Bring the schema to this version; creates it in an empty database. SchemaMismatch where it is newer.
 

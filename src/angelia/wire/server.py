@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import functools
 import json
+import socket
 from collections import deque
 from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from angelia.wire.asgi import Send
+from angelia.wire.local import LocalDoor
 from angelia.wire.problems import PROBLEM_HEADERS, problem
 from angelia.wire.sending import FILES, send_file
 from angelia.wire.socket import Socket
@@ -259,6 +261,22 @@ class WatchedProtocol(HttpToolsProtocol):
         return "", None, 0
 
 
+class OperatorProtocol(WatchedProtocol):
+    """One connection through the local door: what names no caller is the operator's."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, *arguments: Any, key: bytes, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._key = key
+
+    def on_headers_complete(self) -> None:
+        """Say who it is."""
+        if not any(name == b"authorization" for name, _ in self.headers):
+            self.headers.append((b"authorization", b"Bearer " + self._key))
+        super().on_headers_complete()
+
+
 def _is_ours(value: bytes, hosts: frozenset[str]) -> bool:
     """Does a Host header name one of `hosts`, with any port?"""
     name = value.decode("latin-1").strip().lower()
@@ -283,16 +301,36 @@ def check_all(connections: Iterable[Any], now: float) -> None:
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which leaves signals to us (stages and server stop together) and looks after its connections."""
+    """uvicorn, which leaves signals to us (stages and server stop together), looks after its connections, and may have a local door too."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """No handlers of its own."""
         yield
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, door: LocalDoor | None = None) -> None:
         self._end = asyncio.Event()
+        self._door = door
         super().__init__(config)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's, then the local door."""
+        await super().startup(sockets)
+        if self._door is None:
+            return
+        made: dict[str, Any] = self.config.http_protocol_class.keywords  # type: ignore[attr-defined]
+        state = {"config": self.config, "server_state": self.server_state, "app_state": self.lifespan.state}
+        opened = await self._door.open(functools.partial(OperatorProtocol, **made, **state, key=self._door.key))
+        if opened is None:
+            self._door = None
+        else:
+            self.servers.append(opened)  # type: ignore[arg-type]
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's, and the door is gone before it begins: commands find their own way from now on."""
+        if self._door is not None:
+            self._door.close()
+        await super().shutdown(sockets)
 
     @property
     def should_exit(self) -> bool:

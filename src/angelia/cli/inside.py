@@ -1,0 +1,31 @@
+"""The API without a hub that runs: a house built around the store in the data folder, for one call."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import httpx2
+
+from angelia import telemetry
+from angelia.cli.reach import Answer, Failure, Reach, Unreachable
+from angelia.house import House
+from angelia.model.errors import AngeliaError, SchemaMismatch, StoreUnavailable
+from angelia.settings import load
+from angelia.stores.sql import is_there
+
+
+async def in_process(reach: Reach, method: str, path: str, arguments: Mapping[str, Any]) -> Answer:
+    """On the store in the data folder, as its operator."""
+    telemetry.configure_logs("text", "error")
+    try:
+        settings = load(reach.config, overrides=reach.overrides())
+        if not settings.house.database and not is_there(settings.database):
+            raise Unreachable(f"no hub has run in {settings.data_dir} yet: `angelia serve` starts one, `angelia db upgrade` makes its database")
+        async with House.open(settings) as house:
+            transport = httpx2.ASGITransport(house.app(trusts_caller=True, only=path))
+            async with httpx2.AsyncClient(transport=transport, base_url="http://hub") as client:
+                answer = await client.request(method, path, **arguments)
+                return answer.status_code, answer.headers, answer.text
+    except (StoreUnavailable, SchemaMismatch) as error:
+        raise Unreachable(str(error)) from None
+    except AngeliaError as error:
+        raise Failure(str(error)) from None
