@@ -106,7 +106,7 @@ def make_mail_inlets(settings: Settings, store: SqlStore, door: Callable[[], Any
     """One for each way that is set; `door` makes what they put mail into."""
     wanted, inlets = settings.mail_inlet, list[Watched]()
     if wanted.port:
-        inlets.append(part("angelia.inlets.mail:MailInlet")(wanted, door()))
+        inlets.append(part("angelia.inlets.mail.lmtp:MailInlet")(wanted, door()))
     if wanted.url:
         inlets.append(part("angelia.inlets.mail.imap:MailboxInlet")(wanted, door(), store, now))
     return inlets

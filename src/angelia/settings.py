@@ -14,7 +14,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 from angelia.broker import ExchangeSettings
-from angelia.dialects.brainlife_requests import BrainlifeSettings
+from angelia.dialects.brainlife_settings import BrainlifeSettings
 from angelia.dialects.oda_settings import OdaSettings
 from angelia.inlets.bindings import AmqpInletSettings
 from angelia.inlets.mail.settings import MailInletSettings

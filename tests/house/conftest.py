@@ -12,7 +12,7 @@ from angelia.flow.letters import Letters, Links
 from angelia.flow.relay import Lifetimes, Relay
 from angelia.flow.voice import Voice
 from angelia.house import House
-from angelia.inlets.mail import MailInlet
+from angelia.inlets.mail.lmtp import MailInlet
 from angelia.inlets.mail.settings import MailInletSettings
 from angelia.model.delivery import State
 from angelia.web.signin import passwords

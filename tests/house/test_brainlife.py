@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed
 
 from angelia.broker import ExchangeSettings
 from angelia.dialects import brainlife
-from angelia.dialects.brainlife_requests import BrainlifeSettings
+from angelia.dialects.brainlife_settings import BrainlifeSettings
 from angelia.model.errors import BrokerUnavailable
 from angelia.model.event import Event
 from angelia.planning.topic import matches

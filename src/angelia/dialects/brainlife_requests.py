@@ -7,13 +7,13 @@ import asyncio
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
 from angelia import telemetry
 from angelia.broker import Broker, Gap
+from angelia.dialects.brainlife_settings import BrainlifeSettings
 from angelia.inlet import Accept
 from angelia.model.errors import AngeliaError, BrokerUnavailable, StoreUnavailable
 from angelia.model.event import Event, Position
@@ -28,16 +28,6 @@ GIVES_UP = timedelta(days=3)
 KEPT = timedelta(days=90)
 _LOGIN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _MAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}")
-
-
-@dataclass(frozen=True, slots=True)
-class BrainlifeSettings:
-    """The services around brainlife."""
-
-    exchange: str = field(default="wf.task", metadata={"help": "the exchange on which amaretti tells what becomes of tasks"})
-    auth_url: str = field(default="", metadata={"help": "the auth service: <auth_url>/user/<sub> is asked for the mail address of who asked"})
-    token: str = field(default="", metadata={"help": "the service token for auth_url"})
-    issuer: str = field(default="brainlife", metadata={"help": "under which issuer people are known to the hub by their sub"})
 
 
 class TaskWatch:
