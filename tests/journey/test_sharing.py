@@ -30,7 +30,7 @@ def shared(postgresql, tmp_path):
 
 @pytest.mark.timeout(900)
 def test_four_workers_share_a_queue_and_double_nothing(shared, tmp_path, sink, sized):  # figure R15
-    count, folder = sized(4_000, 20_000), tmp_path / "hub"
+    count, folder = sized(10_000, 100_000), tmp_path / "hub"  # each in two ways
     web = Hub(folder, roles="web", **shared)
     workers = []
     try:
