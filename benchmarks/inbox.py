@@ -15,6 +15,7 @@ import httpx2
 import uvloop
 
 from angelia import telemetry
+from angelia.front import app_of
 from angelia.house import House
 from angelia.model.moments import first_id, public_id, to_us
 from angelia.settings import load
@@ -117,7 +118,7 @@ async def observe(title: str, database: str, folder: str) -> None:
     settings = load(environment={}, overrides={"house": {"data_dir": folder, "database": database}})
     await asyncio.to_thread(upgrade, database)
     async with House.open(settings) as house:
-        inside = httpx2.ASGITransport(house.app(trusts_caller=True))
+        inside = httpx2.ASGITransport(app_of(house, trusts_caller=True))
         async with httpx2.AsyncClient(transport=inside, base_url="http://hub") as api:
             for login in ("alice", "bob"):
                 (await api.post("/api/v1/people", json={"login": login})).raise_for_status()
@@ -126,7 +127,7 @@ async def observe(title: str, database: str, folder: str) -> None:
         began = time.perf_counter()
         await fill(house)
         print(f"filled {title} in {time.perf_counter() - began:.0f} s", file=sys.stderr)
-        transport = httpx2.ASGITransport(house.app())
+        transport = httpx2.ASGITransport(app_of(house))
         own = {"Sec-Fetch-Site": "same-origin"}
         async with httpx2.AsyncClient(transport=transport, base_url="http://hub", headers=own) as client:
             signed = await client.post("/sign-in", data={"login": "alice", "password": "a long password"})

@@ -15,6 +15,7 @@ import uvicorn
 import uvloop
 
 from angelia import telemetry
+from angelia.front import app_of
 from angelia.house import House
 from angelia.serving import sweep_seldom
 from angelia.settings import load
@@ -41,7 +42,7 @@ def serve(port: int, folder: str, database: str, is_bare: bool) -> None:
         overrides = {"house": {"data_dir": folder, "database": database}, "web": {"open_posting": True}}
         async with House.open(load(environment={}, overrides=overrides)) as house:
             sweep_seldom()
-            await uvicorn.Server(config(house.app())).serve()
+            await uvicorn.Server(config(app_of(house))).serve()
 
     def config(app):
         return uvicorn.Config(app, port=port, loop="none", http=protocol(Limits()), lifespan="off", log_config=None, access_log=False)

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from angelia import telemetry, tracing
+from angelia import telemetry
 from angelia.agent import Agent, Surroundings, edits_in_place
 from angelia.brokers.embedded import EmbeddedBroker
 from angelia.deadlines import Deadlines
-from angelia.dialects.oda_recipe import CODE_FILE, MOST_CODE, RECIPE, recipe
+from angelia.dialects.oda_recipe import CODE_FILE, MOST_CODE, recipe
 from angelia.flow.announcer import Announcer
 from angelia.flow.answers import Answers
 from angelia.flow.bounces import Bounces
@@ -38,36 +38,22 @@ from angelia.flow.streams import Streams
 from angelia.flow.transitions import Crier, ForgetExperiments, Herald
 from angelia.flow.verification import code_letter, verification_link
 from angelia.flow.voice import Voice
-from angelia.inlet import Accept
 from angelia.making import make_agents, make_broker, make_directory, make_inlets, make_instruments, make_mail_inlets, make_outlets, make_providers
-from angelia.model.claims import NewsWish
 from angelia.model.delivery import Delivery, Sent
 from angelia.model.errors import BadSettings, StoreUnavailable
 from angelia.model.job import Job
 from angelia.model.message import Attachment
 from angelia.model.person import Address, Person
 from angelia.outbound import Outbound
-from angelia.plugins import api_maker, narrow_api, part, signed_tokens_class
+from angelia.plugins import part
 from angelia.settings import Settings, secret_of
 from angelia.store import InboxItem
 from angelia.stores.sql import SqlStore, open_store
-from angelia.web.context import Context
 from angelia.web.forms import item_out
-from angelia.web.late import Late
 from angelia.web.live import Live
-from angelia.web.signin.sessions import Sessions
-from angelia.wire.admission import Admission
-from angelia.wire.asgi import App, Receive, Scope, Send
-from angelia.wire.callers import Callers
-from angelia.wire.circles import NoCircles, mark_of
-from angelia.wire.late import LateRoom
-from angelia.wire.site_tokens import SiteTokens
-from angelia.wire.traced import traced_accept, traced_app
+from angelia.wire.circles import mark_of
 
 STATES_KEPT = timedelta(days=90)
-POSTED = ("/api/v1/messages", "/api/v1/publish/")
-BONFIRE, HERMES, NTFY, ODA = "/api/v1/transitions", "/hermes/", "/ntfy/", "/dispatch-data/"
-"""Where the dialects lie: each is read with the first request for it."""
 FRESH_FOR = 2.0  # seconds in which what was read of people and site is not read again
 STAGES = ("planner", "digester", "relay", "escalator", "janitor", "crier", "herald", "dispatcher")
 """The life of a message, in order; then what is done with reported transitions, and jobs."""
@@ -89,7 +75,6 @@ class House:
         self.secret, self.outbound = lent.secret, lent.outbound
         self.local_key = secrets.token_urlsafe(32).encode()
         self._templates = templates
-        self.framework: Late | None = None
         self._stop = asyncio.Event()
         self._is_only_worker = False
         self.hints = {name: Hint() for name in STAGES}
@@ -98,7 +83,7 @@ class House:
         self.directory = make_directory(settings, store, self.outbound)
         self.providers = make_providers(settings)
         self.broker = make_broker(settings, store, now)
-        self.inlets = make_inlets(settings, store, self.broker, self._wake_transitions, now)
+        self.inlets = make_inlets(settings, store, self.broker, self.wake_transitions, now)
         outgoing = settings.broker.outgoing
         self.announcer = Announcer(self.broker, outgoing, now) if outgoing else None
         self.intake = Intake(store, now.us, node, self._wake("planner", "messages"), self.announcer)
@@ -106,9 +91,9 @@ class House:
         self.dispatcher = self._dispatcher()
         self.live = Live(store)
         self.answers = Answers(store, now, self.live.forget, self.announcer)
-        self.ears = Heard(store, self.answers, now, self.secret, self._changed)
+        self.ears = Heard(store, self.answers, now, self.secret, self.changed)
         self.mail_inlets = make_mail_inlets(settings, store, self._door, now)
-        self.sources = WithInboxes(self.broker, store, _shown, self.live.forget)
+        self.sources = WithInboxes(self.broker, store, shown, self.live.forget)
         self.streams = Streams(self.sources)
         store.hear(lambda topic: self.sources.look() if topic == "inboxes" else None)
         self.task_watch = self._task_watch()
@@ -227,7 +212,7 @@ class House:
     def _door(self) -> Any:
         """Where mail that comes back goes."""
         bounces = Bounces(self.store, Voice(self.intake.accept), now, self._bounced)
-        replies = Replies(self.store, self.answers, lambda: self.people.site, now, self._changed)
+        replies = Replies(self.store, self.answers, lambda: self.people.site, now, self.changed)
         return part("angelia.inlets.mail.door:Door")(self.store, self.secret, bounces, replies, now)
 
     async def _forget_states(self, at: datetime) -> None:
@@ -235,112 +220,16 @@ class House:
         while await self.store.forget_states(at - STATES_KEPT, 1_000) == 1_000:
             pass
 
-    def app(self, *, trusts_caller: bool = False, only: str = "") -> App:
-        """The whole HTTP side: the hot inlets before the framework. `only`: for calls of that path of the API and no other."""
-        web = self.settings.web
-        callers = Callers(self.store, now, open_posting=web.open_posting, trusts_caller=trusts_caller, post_rate=web.post_rate, key=self.local_key)
-        accept = traced_accept(self.intake.accept) if tracing.is_on() else self.intake.accept
-        context = Context(
-            store=self.store,
-            accept=accept,
-            callers=callers,
-            now=now,
-            agents=self.agents,
-            site=lambda: self.people.site,
-            secret=self.secret,
-            base_url=self.settings.house.base_url,
-            title=self.settings.house.title,
-            sessions=Sessions(self.store, now, self.settings.house.base_url),
-            live=self.live,
-            answers=self.answers,
-            dispatcher=self.dispatcher,
-            broker=self.broker,
-            marked=self.announcer.marked if self.announcer is not None else lambda *_: None,
-            providers=self.providers,
-            has_passwords=self.settings.web.passwords,
-            proxies=self.settings.proxies,
-            max_body=web.max_body,
-            changed=self._changed,
-            refresh=self.refresh,
-            ready=self.ready,
-            verify=self.verify,
-            recipes=self._recipes,
-            renew=self._renewal(),
-            scrapers=self.settings.scrapers,
-            clean_up=make_outlets(self.settings).clean_up,
-        )
-        if only:
-            late = Late(context, lambda: narrow_api(only))
-            return late if not only.startswith(POSTED) else self._inlet(late, accept, callers)
-        self.framework = Late(context, api_maker)
-        bonfire = LateRoom(
-            (BONFIRE,),
-            self.framework,
-            lambda behind: part("angelia.dialects.bonfire:BonfireDialect")(behind, self.store, callers, now, self._wake_transitions, web.max_body),
-        )
-        hermes = LateRoom((HERMES,), bonfire, lambda behind: part("angelia.dialects.hermes:HermesDialect")(behind, accept, callers, self.store, now))
-        inlet = self._inlet(self._analyses(hermes, accept), accept, callers)
-        gate: App = self._gate(inlet, callers, context.sessions)
-        base_url = self.settings.house.base_url
-        hub = (self.store, self.sources, self.streams, accept, callers, now, _shown, base_url, web.max_body)
-        gate = LateRoom((NTFY,), gate, lambda behind: part("angelia.dialects.ntfy:NtfyDialect")(behind, part("angelia.dialects.ntfy:Hub")(*hub)))
-        gate = NoCircles(gate, mark_of(self.secret))
-        return traced_app(gate) if tracing.is_on() else gate
-
-    def _inlet(self, behind: App, accept: Accept, callers: Callers) -> App:
-        inlet: App = part("angelia.inlets.http:HttpInlet")(behind, accept, callers, now, self.settings.web.max_body)
-        return inlet
-
-    async def load_framework(self) -> None:
-        """What the first page would wait for; nothing without a web side."""
-        if self.framework is not None:
-            await self.framework.load()
-
-    def _analyses(self, behind: App, accept: Accept) -> LateRoom:
-        return LateRoom((ODA,), behind, lambda behind: self._analysis_dialect(behind, accept))
-
-    def _analysis_dialect(self, behind: App, accept: Accept) -> Any:
-        return part("angelia.dialects.oda:OdaDialect")(
-            behind, self.dispatcher, self.store, accept, now, self._changed,
-            settings=self.settings.oda, base_url=self.settings.house.base_url, folder=self.settings.data_dir.resolve() / "oda",
-            most=self.settings.web.max_body, site=lambda: self.people.site, agents=frozenset(self.agents),
-        )  # fmt: skip
-
-    def analyses_app(self) -> App:
-        """The analysis service alone, for a port of its own."""
-        accept = traced_accept(self.intake.accept) if tracing.is_on() else self.intake.accept
-        dialect = self._analysis_dialect(_nothing_behind, accept)
-
-        async def alone(scope: Scope, receive: Receive, send: Send) -> None:
-            await dialect.at_root(scope, receive, send)
-
-        return traced_app(alone) if tracing.is_on() else alone
-
-    def _gate(self, behind: App, callers: Callers, sessions: Sessions) -> App:
-        """Live streams, before all else."""
-        wanted = self.settings.streams
-        words = [word.strip() for word in wanted.algorithms.split(",")]
-        signatures = signed_tokens_class()(wanted.public_key, words) if wanted.public_key else None
-        admission = Admission(self.broker.exchanges, callers, self.outbound, lambda: now().timestamp(), signatures=signatures)
-        origins = frozenset({self.settings.house.base_url, *(origin.strip().rstrip("/") for origin in wanted.origins.split(",") if origin.strip())})
-        entry = part("angelia.web.stream.entry:Entry")(admission, sessions, origins)
-        room = part("angelia.web.stream.native:Room")(self.streams, entry, lambda: now().timestamp())
-        gate: App = part("angelia.web.stream.gate:StreamGate")(behind, room, self.sources)
-        if signatures is None:
-            return gate
-        requests = part("angelia.dialects.brainlife_http:NotificationRequests")(self.store, admission, now)
-        app: App = part("angelia.dialects.brainlife:BrainlifeDialect")(gate, self.streams, admission, self.broker, requests)
-        return app
-
     def _task_watch(self) -> Any:
         """Where brainlife's tokens are known and its exchange is there."""
         wanted = self.settings.brainlife
         if not self.settings.streams.public_key or wanted.exchange not in self.broker.exchanges:
             return None
         kind = part("angelia.dialects.brainlife_requests:TaskWatch")
-        return kind(wanted, self.store, self.broker, self.intake.accept, self.outbound, now, lambda: self._changed("people"))
+        return kind(wanted, self.store, self.broker, self.intake.accept, self.outbound, now, lambda: self.changed("people"))
 
-    def _wake_transitions(self) -> None:
+    def wake_transitions(self) -> None:
+        """A transition was reported."""
         self.hints["crier"]()
         self.hints["herald"]()
         self.store.wake("transitions")
@@ -349,7 +238,8 @@ class House:
         self.sources.look()
         self.store.wake("inboxes")
 
-    def _changed(self, topic: str) -> None:
+    def changed(self, topic: str) -> None:
+        """Somebody changed what the stages decide by."""
         for hint in self.hints.values():
             hint()
         self.store.wake(topic)
@@ -366,25 +256,15 @@ class House:
         faults |= {f"inlet {inlet.name}": inlet.fault for inlet in (*self.inlets, *self.mail_inlets) if inlet.fault}
         return faults
 
-    def _renewal(self) -> Callable[[str, str, Mapping[str, NewsWish]], str] | None:
-        """What makes tokens of the site anew, where it signs any."""
-        if not self.settings.oda.secret:
-            return None
-        tokens = SiteTokens(self.settings.oda.secret, self.settings.oda.longest_refresh)
-        return lambda token, login, wishes: str(part("angelia.dialects.oda_renewal:renewed")(tokens, token, login, wishes, now()))
-
-    def _recipes(self, job: Job, values: Mapping[str, object]) -> dict[str, str]:
-        """How clients of the dialects ask for the same."""
-        return {RECIPE: self._recipe(job, values)}
-
     def _code(self, job: Job, values: Mapping[str, object]) -> Attachment | None:
         """As it goes with the mails on a job, at a site whose people use that client; not where it is longer than anybody reads."""
         if not self.settings.oda.secret:
             return None
-        code = self._recipe(job, values)
+        code = self.recipe(job, values)
         return Attachment(CODE_FILE, code) if len(code) <= MOST_CODE else None
 
-    def _recipe(self, job: Job, values: Mapping[str, object]) -> str:
+    def recipe(self, job: Job, values: Mapping[str, object]) -> str:
+        """How a client of the analysis service asks for the same."""
         return recipe(job.instrument, job.product, values, self.settings.oda.products_url or self.settings.house.base_url)
 
     async def verify(self, address: Address, person: Person, code: str) -> None:
@@ -472,11 +352,7 @@ class House:
         self._ring()
 
 
-def _shown(item: InboxItem) -> bytes:
+def shown(item: InboxItem) -> bytes:
     """An inbox entry as the API shows it."""
     text: bytes = part("angelia.web.stream.forms:dumped")(item_out(item))
     return text
-
-
-async def _nothing_behind(scope: Scope, receive: Receive, send: Send) -> None:
-    raise OSError("nothing is behind the analysis service here")

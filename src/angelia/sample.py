@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx2
 
+from angelia.front import app_of
 from angelia.house import House
 from angelia.instruments.samples import sample_tables
 from angelia.settings import Settings
@@ -86,7 +87,7 @@ async def fill(settings: Settings) -> None:
     async with House.open(settings) as house:
         if await house.store.list_people(limit=1):
             return
-        transport = httpx2.ASGITransport(house.app(trusts_caller=True))
+        transport = httpx2.ASGITransport(app_of(house, trusts_caller=True))
         async with httpx2.AsyncClient(transport=transport, base_url="http://hub") as client:
             await _people(client)
             secret = await _source(client)
@@ -133,7 +134,7 @@ async def _source(client: httpx2.AsyncClient) -> str:
 
 async def _history(secret: str, house: House) -> None:
     """History comes in as everything does, and is worked off before the hub opens."""
-    transport = httpx2.ASGITransport(house.app())
+    transport = httpx2.ASGITransport(app_of(house))
     async with httpx2.AsyncClient(transport=transport, base_url="http://hub", headers={"Authorization": f"Bearer {secret}"}) as source:
         await _call(source, "POST", "/api/v1/messages", [dict(message) for message in HISTORY])
     working = asyncio.create_task(house.work())

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 import uvicorn
 
 from angelia import telemetry, tracing
+from angelia.front import Front
 from angelia.house import House
 from angelia.model.errors import BadSettings
 from angelia.settings import Settings
@@ -35,7 +36,8 @@ async def serve(settings: Settings, *, roles: Iterable[str] = ("web", "work"), r
     async with House.open(settings) as house:
         loop = asyncio.get_running_loop()
         tasks: list[asyncio.Task[None]] = []
-        servers = _servers(house, settings) if "web" in roles else []
+        front = Front(house) if "web" in roles else None
+        servers = _servers(front, house, settings) if front is not None else []
 
         def stop() -> None:
             house.stop()
@@ -54,7 +56,8 @@ async def serve(settings: Settings, *, roles: Iterable[str] = ("web", "work"), r
         if ready is not None:
             ready(house)
         telemetry.log.info("started", roles=list(roles), port=web.port)
-        soon = loop.call_later(FRAMEWORK_AFTER, lambda: tasks.append(asyncio.create_task(_load_framework(house))))
+        later = (lambda: tasks.append(asyncio.create_task(_load(front)))) if front is not None else sweep_seldom
+        soon = loop.call_later(FRAMEWORK_AFTER, later)
         try:
             await asyncio.gather(*tasks)
         finally:
@@ -70,17 +73,17 @@ def sweep_seldom() -> None:
     gc.set_threshold(*SWEEPS)
 
 
-async def _load_framework(house: House) -> None:
-    await house.load_framework()
+async def _load(front: Front) -> None:
+    await front.load()
     sweep_seldom()
 
 
-def _servers(house: House, settings: Settings) -> list[Server]:
+def _servers(front: Front, house: House, settings: Settings) -> list[Server]:
     """One for everything, with the operator's door, and one for the analysis service where it has a port of its own."""
-    main = Server(_uvicorn(house.app(), settings.web.port, settings), LocalDoor(settings.local_socket, house.local_key))
+    main = Server(_uvicorn(front.app(), settings.web.port, settings), LocalDoor(settings.local_socket, house.local_key))
     if not settings.oda.port:
         return [main]
-    return [main, Server(_uvicorn(house.analyses_app(), settings.oda.port, settings))]
+    return [main, Server(_uvicorn(front.analyses(), settings.oda.port, settings))]
 
 
 def _uvicorn(app: App, port: int, settings: Settings) -> uvicorn.Config:

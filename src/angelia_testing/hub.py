@@ -12,6 +12,7 @@ from typing import Any
 import asyncpg
 import httpx2
 
+from angelia.front import app_of
 from angelia.house import House
 from angelia.settings import Settings, load
 from angelia.stores.sql import open_store, upgrade
@@ -146,7 +147,7 @@ def furnish(folder: Path, *logins: str, by_mail: Sequence[str] | None = None, da
 
 async def _furnish(settings: Settings, logins: Sequence[str], by_mail: Sequence[str], site: Mapping[str, object]) -> None:
     async with House.open(settings) as house:
-        transport = httpx2.ASGITransport(house.app(trusts_caller=True))
+        transport = httpx2.ASGITransport(app_of(house, trusts_caller=True))
         async with httpx2.AsyncClient(transport=transport, base_url="http://hub") as client:
             (await client.put("/api/v1/site", json=site)).raise_for_status()
             (await client.put("/api/v1/sources/tests", json={})).raise_for_status()

@@ -7,6 +7,8 @@ from urllib.parse import parse_qs, urlsplit
 import httpx2
 import pytest
 
+from angelia.front import app_of
+
 FROM_OWN_PAGE = {"Sec-Fetch-Site": "same-origin", "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"}
 WORDS = "correct horse battery"
 _PLACES = count(1)  # each browser in a place of its own: tries to sign in are counted by place
@@ -53,7 +55,7 @@ async def browsers(bench, house):
             await browser.sign_in(login)
         return browser
 
-    app = house.app()
+    app = app_of(house)
     yield make
     for api in made:
         await api.aclose()

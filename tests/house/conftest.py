@@ -11,6 +11,7 @@ from argon2 import PasswordHasher
 from angelia.flow.letters import Letters, Links
 from angelia.flow.relay import Lifetimes, Relay
 from angelia.flow.voice import Voice
+from angelia.front import app_of
 from angelia.house import House
 from angelia.inlets.mail.lmtp import MailInlet
 from angelia.inlets.mail.settings import MailInletSettings
@@ -97,7 +98,7 @@ def _quick_hashes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture
 async def bench(house: House) -> AsyncIterator[Bench]:
-    transport = httpx2.ASGITransport(house.app(trusts_caller=True))
+    transport = httpx2.ASGITransport(app_of(house, trusts_caller=True))
     async with httpx2.AsyncClient(transport=transport, base_url="http://hub") as api:
         made = Bench(house, api)
         await made.call("PUT", "/api/v1/site", SITE, 200)
@@ -107,7 +108,7 @@ async def bench(house: House) -> AsyncIterator[Bench]:
 @pytest.fixture
 async def outside(house: House) -> AsyncIterator[httpx2.AsyncClient]:
     """The API as the world sees it."""
-    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(house.app()), base_url="http://hub") as api:
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app_of(house)), base_url="http://hub") as api:
         yield api
 
 

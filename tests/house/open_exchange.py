@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from angelia.broker import ExchangeSettings
+from angelia.front import app_of
 from angelia_testing.live import served
 
 
@@ -15,5 +16,5 @@ def settings(settings):
 
 @pytest.fixture
 async def port(house):
-    async with served(house.app()) as port:
+    async with served(app_of(house)) as port:
         yield port

@@ -6,6 +6,7 @@ import re
 import httpx2
 import pytest
 
+from angelia.front import app_of
 from angelia_testing.walk import app_behind, routes_of
 
 PEOPLE = ("alice", "bob", "carol")
@@ -87,7 +88,7 @@ ORIGINS = ("null", "https://evil.example", "http://hub.evil.example", "http://ev
 
 async def test_no_other_site_is_ever_let_in(house):
     """Checklist S9: no answer says that a script of another site may read it, and no question before a request is answered."""
-    app = house.app()
+    app = app_of(house)
     places = sorted({re.sub(r"\{\w+(:\w+)?\}", "1", route.path) for route in routes_of(app_behind(app))})
     assert len(places) > 100
     transport = httpx2.ASGITransport(app, raise_app_exceptions=False)

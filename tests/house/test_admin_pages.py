@@ -7,6 +7,7 @@ from datetime import timedelta
 import httpx2
 import pytest
 
+from angelia.front import app_of
 from angelia.model.delivery import Reason, State
 from angelia.planning.retry import Breaker
 from angelia.store import Settlement
@@ -56,7 +57,7 @@ async def browser(house, bench):
     for login in ("root", "alice"):
         await bench.person(login, name=f"<b>{login}</b>", is_admin=login == "root")
         await bench.call("PUT", f"/api/v1/people/{login}/password", {"password": PASSWORD}, 204)
-    app = house.app()
+    app = app_of(house)
 
     def made():
         client = httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://hub")

@@ -12,6 +12,7 @@ from angelia.flow.announcer import MOST_WAITING, Announcer
 from angelia.flow.letters import Letters, Links
 from angelia.flow.relay import Lifetimes, Relay
 from angelia.flow.voice import Voice
+from angelia.front import app_of
 from angelia.house import House
 from angelia.inlet import Draft, Receipt, Taken
 from angelia.model.errors import BrokerUnavailable
@@ -38,7 +39,7 @@ async def telling(tmp_path):
     assert settings.exchanges["hub"] == ExchangeSettings()
     await asyncio.to_thread(upgrade, settings.database)
     async with House.open(settings) as house:
-        transport = httpx2.ASGITransport(house.app(trusts_caller=True))
+        transport = httpx2.ASGITransport(app_of(house, trusts_caller=True))
         async with httpx2.AsyncClient(transport=transport, base_url="http://hub") as api:
             bench = Bench(house, api)
             agents = dict(house.agents) | {"mail": bench.mail}

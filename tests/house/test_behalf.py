@@ -6,6 +6,7 @@ import httpx2
 import pytest
 from fastapi.routing import APIRoute
 
+from angelia.front import app_of
 from angelia.web import addresses, identities, inbox, job_news, keys, rules, sessions, topics, wants, wishes
 from angelia.web.access import NOTED_ELSEWHERE, writable_person
 from angelia.web.signin import local
@@ -20,7 +21,7 @@ async def as_root(bench, house):
     await bench.person("alice", mail=False)
     await bench.person("root", mail=False, is_admin=True)
     bearers = {login: await token_of(bench, login, *scopes) for login, scopes in (("alice", ["read", "write"]), ("root", ["read", "write", "admin"]))}
-    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(house.app()), base_url="http://hub") as client:
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app_of(house)), base_url="http://hub") as client:
 
         async def call(method, path, body=None, *, status=200, login="root"):
             answer = await client.request(method, f"/api/v1/people/alice{path}", json=body, headers={"Authorization": f"Bearer {bearers[login]}"})

@@ -20,6 +20,7 @@ from websockets.exceptions import ConnectionClosed
 from angelia.broker import ExchangeSettings
 from angelia.dialects import brainlife
 from angelia.dialects.brainlife_settings import BrainlifeSettings
+from angelia.front import app_of
 from angelia.model.errors import BrokerUnavailable
 from angelia.model.event import Event
 from angelia.planning.topic import matches
@@ -81,7 +82,7 @@ def settings(settings, tmp_path, auth):
 
 @pytest.fixture
 async def port(house):
-    async with served(house.app()) as port:
+    async with served(app_of(house)) as port:
         yield port
 
 

@@ -16,6 +16,7 @@ from angelia.flow.ear import Heard
 from angelia.flow.letters import Letters, Links
 from angelia.flow.relay import Lifetimes, Relay
 from angelia.flow.voice import Voice
+from angelia.front import app_of
 from angelia_testing.chat import ChatAgent
 from angelia_testing.waiting import eventually
 
@@ -115,7 +116,7 @@ async def test_a_code_that_comes_in_makes_its_place_an_address(bench, chat):
 async def test_the_page_for_addresses_gives_a_code_once(bench, chat):
     await bench.person("bob", mail=False)
     await bench.call("PUT", "/api/v1/people/bob/password", {"password": WORDS}, 204)
-    transport = httpx2.ASGITransport(bench.house.app())
+    transport = httpx2.ASGITransport(app_of(bench.house))
     async with httpx2.AsyncClient(transport=transport, base_url="http://hub", headers=FROM_OWN_PAGE) as api:
         browser = Browser(api)
         await browser.sign_in("bob")

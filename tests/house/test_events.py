@@ -3,6 +3,7 @@
 import httpx2
 import pytest
 
+from angelia.front import app_of
 from angelia.model.event import Position
 from angelia_testing.suites.broker import numbers
 
@@ -55,7 +56,7 @@ async def test_what_is_refused_publishes_nothing(bench, published, path, form, s
 async def test_a_source_needs_the_scope(bench, published, scopes, status):
     await bench.call("PUT", "/api/v1/sources/ci", {}, 200)
     token = (await bench.call("POST", "/api/v1/sources/ci/tokens", {"scopes": scopes}, 201))["secret"]
-    transport = httpx2.ASGITransport(bench.house.app())
+    transport = httpx2.ASGITransport(app_of(bench.house))
     async with httpx2.AsyncClient(transport=transport, base_url="http://hub", headers={"Authorization": f"Bearer {token}"}) as client:
         assert (await client.post("/api/v1/events/events", json={"key": "k"})).status_code == status
     assert len(await published()) == (status == 200)

@@ -9,6 +9,7 @@ import pytest
 from tests.house.browsing import add_address, alice, browsers, code_of  # noqa: F401 - fixtures
 
 import angelia
+from angelia.front import app_of
 from angelia.model.errors import BadSettings, StoreUnavailable
 from angelia.settings import load
 
@@ -57,7 +58,7 @@ class Broken:
 async def test_errors_say_nothing_of_the_inside(house, bench, error):  # checklist S43
     store, house.store = house.store, Broken(error)
     try:
-        transport = httpx2.ASGITransport(house.app(trusts_caller=True), raise_app_exceptions=False)
+        transport = httpx2.ASGITransport(app_of(house, trusts_caller=True), raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url="http://hub") as client:
             answers = [await client.get(path) for path in ("/api/v1/messages", "/api/v1/people", "/api/v1/audit")]
     finally:
@@ -110,7 +111,7 @@ async def test_metrics_are_not_for_everybody(house, place, headers, is_let_in): 
     object.__setattr__(web, "metrics_from", "127.0.0.0/8, ::1/128, 10.2.0.0/16")
     object.__setattr__(web, "metrics_token", "the token of the metrics")
     object.__setattr__(web, "proxies", "192.0.2.9")
-    transport = httpx2.ASGITransport(house.app(), client=(place, 1))
+    transport = httpx2.ASGITransport(app_of(house), client=(place, 1))
     async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as client:
         answer = await client.get("/metrics", headers=headers)
         assert answer.status_code == (200 if is_let_in else 403)
@@ -120,7 +121,7 @@ async def test_metrics_are_not_for_everybody(house, place, headers, is_let_in): 
 
 
 async def test_no_token_opens_the_metrics_where_none_is_set(house):  # checklist S47
-    transport = httpx2.ASGITransport(house.app(), client=("192.0.2.7", 1))
+    transport = httpx2.ASGITransport(app_of(house), client=("192.0.2.7", 1))
     async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as client:
         for text in ("Bearer ", "Bearer", "", "bearer  "):
             assert (await client.get("/metrics", headers={"Authorization": text})).status_code == 403

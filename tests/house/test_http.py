@@ -9,6 +9,8 @@ import pytest
 from cloudevents.v1.conversion import to_binary, to_structured
 from cloudevents.v1.http import CloudEvent
 
+from angelia.front import app_of
+
 XML = b"""<h:message xmlns:h="http://xml.opensuse.org/hermes" type="%s"><h:sender id="ci">CI</h:sender><h:body>text</h:body></h:message>"""
 
 
@@ -148,7 +150,7 @@ async def test_rights(outside, tokens):
 async def test_a_revoked_token_is_refused(outside, tokens, bench, house):
     (token,) = (await bench.call("GET", "/api/v1/people/alice/tokens"))["items"]
     await bench.call("DELETE", f"/api/v1/people/alice/tokens/{token['id']}", status=204)
-    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(house.app()), base_url="http://hub") as fresh:
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app_of(house)), base_url="http://hub") as fresh:
         assert (await fresh.get("/api/v1/people/me", headers=tokens["alice"])).status_code == 401
 
 

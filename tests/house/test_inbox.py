@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx2
 import pytest
 
+from angelia.front import app_of
 from angelia.model.moments import public_id
 from angelia.store import Session
 from angelia.web.signin.sessions import TOUCH
@@ -25,7 +26,7 @@ async def browser(bench):
         person, now = await bench.store.person(login), datetime.now(UTC)
         session = Session(person_id=person.person_id, created_at=now, seen_at=now, ends_at=now + timedelta(days=1))
         await bench.store.open_session(session, secret_hash(secret))
-        transport = httpx2.ASGITransport(bench.house.app())
+        transport = httpx2.ASGITransport(app_of(bench.house))
         own = {"Sec-Fetch-Site": "same-origin"}
         client = httpx2.AsyncClient(transport=transport, base_url="http://hub", headers=own, cookies={"angelia": secret})
         made.append(client)
@@ -344,7 +345,7 @@ async def test_what_a_page_asks_by_itself_keeps_no_session_alive(filled, browser
     person = await filled.store.person("alice")
     (before,) = await filled.store.list_sessions(person.person_id, datetime.now(UTC))
     await filled.store.touch_session(before.session_id, before.seen_at - TOUCH * 2)
-    fresh = httpx2.AsyncClient(transport=httpx2.ASGITransport(filled.house.app()), base_url="http://hub", cookies=client.cookies)
+    fresh = httpx2.AsyncClient(transport=httpx2.ASGITransport(app_of(filled.house)), base_url="http://hub", cookies=client.cookies)
     async with fresh:
         await fresh.get("/inbox/live")
         assert (await filled.store.list_sessions(person.person_id, datetime.now(UTC)))[0].seen_at == before.seen_at - TOUCH * 2

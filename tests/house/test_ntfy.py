@@ -14,6 +14,7 @@ from angelia.agent import Surroundings
 from angelia.agents.ntfy import NtfyAgent, NtfySettings
 from angelia.dialects import ntfy
 from angelia.dialects.ntfy_forms import WRITERS, document_of, since_of
+from angelia.front import app_of
 from angelia.model.delivery import Sent
 from angelia.model.errors import InvalidInput
 from angelia.outbound import Outbound
@@ -27,7 +28,7 @@ from angelia_testing.waiting import eventually
 
 @pytest.fixture
 async def port(house):
-    async with served(house.app()) as port:
+    async with served(app_of(house)) as port:
         yield port
 
 

@@ -19,6 +19,7 @@ import pytest
 from angelia.dialects.oda_ids import legacy_id
 from angelia.dialects.oda_settings import OdaSettings
 from angelia.dialects.oda_wire import job_number, wire_id
+from angelia.front import Front
 from angelia.instrument import Done
 from angelia.model.declaration import Declaration, DeclaredProduct, Parameter, ParameterKind, ProductKind
 from angelia.model.delivery import Later, State
@@ -714,7 +715,7 @@ class TestAsBefore:
 
 
 async def test_a_port_of_its_own_serves_it_at_the_root_and_nothing_else(client, house):
-    async with served(house.analyses_app()) as port, httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as api:
+    async with served(Front(house).analyses()) as port, httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as api:
         assert (await api.get("/instr-list")).json() == ["echo", "squares"]
         assert (await api.get("/dispatch-data/instr-list")).json() == ["echo", "squares"]
         assert (await api.get("/api/v1/jobs")).status_code == 404

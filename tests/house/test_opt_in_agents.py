@@ -9,6 +9,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 from tests.house.browsing import FROM_OWN_PAGE, WORDS, Browser
 
+from angelia.front import app_of
 from angelia.house import House, now
 from angelia.model.person import Address, AddressState, Person
 from angelia.outbound import SENT_BY
@@ -41,7 +42,7 @@ async def turned(house):
 async def test_a_webhook_is_verified_and_told(tmp_path, receiver):
     upgrade(f"sqlite:///{tmp_path / 'angelia.db'}")
     async with House.open(settings_of(tmp_path, webhook={"allow_http": True})) as house:
-        transport = httpx2.ASGITransport(house.app(trusts_caller=True))
+        transport = httpx2.ASGITransport(app_of(house, trusts_caller=True))
         async with httpx2.AsyncClient(transport=transport, base_url="http://hub") as api:
 
             async def call(method, path, body, status):
@@ -69,7 +70,7 @@ async def test_a_browser_subscribes_is_told_and_ends_it(tmp_path):
     upgrade(f"sqlite:///{tmp_path / 'angelia.db'}")
     service = PushService()
     async with House.open(settings_of(tmp_path, webpush={"contact": "mailto:operator@example.org", "allow_http": True})) as house:
-        app = house.app(trusts_caller=True)
+        app = app_of(house, trusts_caller=True)
         async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://hub", headers=FROM_OWN_PAGE) as api:
 
             async def call(method, path, body=None):
@@ -117,7 +118,7 @@ async def test_without_its_table_there_is_no_such_agent(tmp_path):
 async def test_a_letter_to_the_hub_itself_ends_its_address_and_goes_round_no_more(tmp_path, path):
     """Fault F56, bad input E9.111."""
     upgrade(f"sqlite:///{tmp_path / 'angelia.db'}")
-    async with House.open(settings_of(tmp_path, webhook={"allow_http": True})) as house, served(house.app(trusts_caller=True)) as port:
+    async with House.open(settings_of(tmp_path, webhook={"allow_http": True})) as house, served(app_of(house, trusts_caller=True)) as port:
         await house.store.put_person(Person(person_id=0, login="alice"))
         alice = await house.store.person("alice")
         await house.store.put_wants("alice", {"preferences": {"*": {"webhook": "now"}}}, follows=[], rules=[], expected_version=None)
@@ -139,7 +140,7 @@ async def test_quiet_hours_hold_what_interrupts_unless_the_site_says_otherwise(t
     """The agent says of itself that it interrupts; a site's document that lists which do has the last word."""
     upgrade(f"sqlite:///{tmp_path / 'angelia.db'}")
     async with House.open(settings_of(tmp_path, ntfy={"server": receiver.url, "allow_http": True})) as house:
-        transport = httpx2.ASGITransport(house.app(trusts_caller=True))
+        transport = httpx2.ASGITransport(app_of(house, trusts_caller=True))
         async with httpx2.AsyncClient(transport=transport, base_url="http://hub") as api:
 
             async def call(method, path, body=None, status=200):

@@ -9,6 +9,7 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
+from angelia.front import app_of
 from angelia.settings import load
 from angelia_testing.walk import app_behind, routes_of
 
@@ -169,7 +170,7 @@ def settings(tmp_path):
 @pytest.fixture
 async def world(bench, house):
     """Four people with something each, tokens and sessions of all roles, and an app of the world's view."""
-    house.app_for_test = house.app()
+    house.app_for_test = app_of(house)
     made = World(app_behind(house.app_for_test), house)
     for login in ("alice", "bob", "root", "carol"):
         await bench.person(login, is_admin=login == "root")
@@ -250,7 +251,7 @@ def verdict(expected, answer, kind):
 
 
 def test_every_route_stands_in_the_table(house):
-    for route in routes_of(app_behind(house.app())):
+    for route in routes_of(app_behind(app_of(house))):
         for method in route.methods or ():
             assert kind_of(method, route.path) in EXPECTED, f"{method} {route.path}"
 

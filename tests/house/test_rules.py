@@ -10,6 +10,7 @@ import httpx2
 import pytest
 
 from angelia.flow.profiles import profile_of
+from angelia.front import app_of
 from angelia.planning.document import parse_wants
 from angelia.planning.resolve import Standing, resolve
 
@@ -37,7 +38,9 @@ async def alice(bench, house):
 
 
 def browser(house):
-    return httpx2.AsyncClient(transport=httpx2.ASGITransport(house.app(), client=(f"192.0.2.{next(PLACES)}", 1)), base_url="http://hub", headers=OWN)
+    return httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(app_of(house), client=(f"192.0.2.{next(PLACES)}", 1)), base_url="http://hub", headers=OWN
+    )
 
 
 async def sign_in(page, login):

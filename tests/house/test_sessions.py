@@ -8,6 +8,7 @@ from datetime import timedelta
 import httpx2
 import pytest
 
+from angelia.front import app_of
 from angelia.house import now
 from angelia.web.signin import local
 from angelia.web.signin.sessions import IDLE, LONGEST
@@ -53,7 +54,7 @@ async def gone_within(seconds, is_gone):
 
 async def test_a_session_is_new_at_each_sign_in_and_only_its_hash_is_kept(house, alice):
     """E103: one planted before is worth nothing, one copied is worth nothing after signing out."""
-    app = house.app()
+    app = app_of(house)
     async with browser(app) as client, browser(app) as thief:
         client.cookies.set("angelia", "planted", domain="127.0.0.1")
         await sign_in(client)
@@ -83,7 +84,7 @@ async def test_a_session_is_new_at_each_sign_in_and_only_its_hash_is_kept(house,
 )
 async def test_the_cookie(house, alice, base_url, expected):
     object.__setattr__(house.settings.house, "base_url", base_url)
-    transport = httpx2.ASGITransport(house.app())
+    transport = httpx2.ASGITransport(app_of(house))
     async with httpx2.AsyncClient(transport=transport, base_url=base_url) as client:
         answer = await sign_in(client)
         (cookie,) = [value for value in answer.headers.get_list("set-cookie") if "Max-Age=604800" in value]
@@ -95,7 +96,7 @@ async def test_the_cookie(house, alice, base_url, expected):
 
 @pytest.mark.parametrize(("steps", "is_good"), [((IDLE - timedelta(minutes=1),) * 3, True), ((IDLE,), False), ((timedelta(hours=7),) * 25, False)])
 async def test_a_session_ends_by_rest_and_by_age(house, alice, steps, is_good):
-    app = house.app()
+    app = app_of(house)
     sessions, at = app_behind(app).state.context.sessions, [now()]
     sessions._now = lambda: at[0]
     began = at[0]
@@ -111,7 +112,7 @@ async def test_a_session_ends_by_rest_and_by_age(house, alice, steps, is_good):
 
 async def test_what_is_ended_in_one_process_is_refused_in_all_within_seconds(house, bench, alice):
     """Promise P19, E97: two applications on one store, as two processes are."""
-    here, there = house.app(), house.app()
+    here, there = app_of(house), app_of(house)
     token = await bench.call("POST", "/api/v1/people/alice/tokens", {}, 201)
     bearer = {"Authorization": f"Bearer {token['secret']}"}
     feed = (await bench.call("POST", "/api/v1/people/alice/feeds", {}, 201))["atom"]
@@ -136,7 +137,7 @@ async def test_who_is_switched_off_by_this_process_is_out_at_once(house, alice, 
     await bench.person("root", is_admin=True)
     root = await bench.call("POST", "/api/v1/people/root/tokens", {"scopes": ["admin"]}, 201)
     hers = await bench.call("POST", "/api/v1/people/alice/tokens", {}, 201)
-    app = house.app()
+    app = app_of(house)
     async with browser(app) as client, browser(app) as admin:
         await sign_in(client)
         bearer = {"Authorization": f"Bearer {hers['secret']}"}
@@ -151,7 +152,7 @@ async def test_who_is_switched_off_by_this_process_is_out_at_once(house, alice, 
 
 
 async def test_all_sessions_end_with_the_password(house, alice, bench):
-    app = house.app()
+    app = app_of(house)
     made = await bench.call("POST", "/api/v1/people/alice/tokens", {"scopes": ["write"]}, 201)
     async with browser(app) as client, browser(app) as other:
         await sign_in(client)
@@ -167,7 +168,7 @@ async def test_all_sessions_end_with_the_password(house, alice, bench):
 
 async def test_a_flood_of_wrong_passwords_stops_nobody_elsewhere(house, alice):
     """E106."""
-    app = house.app()
+    app = app_of(house)
     async with browser(app, "192.0.2.7") as attacker, browser(app, "192.0.2.8") as her:
         codes = [(await sign_in(attacker, password=f"wrong {n}")).status_code for n in range(40)]
         assert set(codes[:10]) == {401} and set(codes[10:]) == {429}
@@ -182,7 +183,7 @@ async def test_a_flood_of_wrong_passwords_stops_nobody_elsewhere(house, alice):
 
 
 async def test_signing_in_rightly_uses_nothing_up(house, alice):
-    async with browser(house.app(), "192.0.2.7") as office:
+    async with browser(app_of(house), "192.0.2.7") as office:
         for _ in range(35):
             office.cookies.clear()
             assert (await sign_in(office)).status_code == 303
@@ -191,7 +192,7 @@ async def test_signing_in_rightly_uses_nothing_up(house, alice):
 async def test_a_house_counts_as_one_and_only_a_named_proxy_is_believed(house, alice):
     """Checklist S31: IPv6 by /64; X-Forwarded-For of anybody else is worth nothing."""
     object.__setattr__(house.settings.web, "proxies", "127.0.0.1")
-    app = house.app()
+    app = app_of(house)
 
     async def tried(place, times=11, **headers):
         async with browser(app, place) as client:
@@ -220,7 +221,7 @@ async def test_nobody_learns_by_time_who_is_here(real_hashes, house, alice):
             took.append(time.process_time() - began)
         return statistics.median(took)
 
-    async with browser(house.app()) as client:
+    async with browser(app_of(house)) as client:
         await costs("alice")
         local._by_place = Tries(30, 600.0)
         known, unknown = await costs("alice"), await costs("nobody")
@@ -231,7 +232,7 @@ async def test_a_hundred_sign_ins_at_once_do_not_hold_up_the_loop(real_hashes, h
     """Checklist S42: passwords are tried in threads of their own; the loop's own share of the work is small."""
     monkeypatch.setattr(local, "_by_place", Tries(1_000, 600.0))
     monkeypatch.setattr(local, "_by_login", Tries(1_000, 600.0))
-    async with browser(house.app()) as client:
+    async with browser(app_of(house)) as client:
         await client.get("/sign-in")
         began = time.thread_time()
         codes = await asyncio.gather(*(sign_in(client, password=f"wrong {n}") for n in range(40)))
@@ -245,7 +246,7 @@ async def test_odd_passwords_are_passwords(house, bench, password):
     """E104: all of it counts, however it was typed."""
     await bench.person("alice")
     await bench.call("PUT", "/api/v1/people/alice/password", {"password": password}, 204)
-    async with browser(house.app()) as client:
+    async with browser(app_of(house)) as client:
         assert (await sign_in(client, password=password + "x")).status_code == 401
         assert (await sign_in(client, password=password[:-1])).status_code == 401
         if "e\u0301" in password:
@@ -256,14 +257,14 @@ async def test_odd_passwords_are_passwords(house, bench, password):
 @pytest.mark.parametrize("form", [{"login": "alice"}, {"login": "alice", "password": ""}, {"login": "alice", "password": "x" * 1_000_000}, {"login": "a\x00", "password": "x"},
                                   {"login": "*)(uid=*", "password": "x"}, {"password": "x"}, {}])  # fmt: skip
 async def test_odd_forms_let_nobody_in(house, alice, form):
-    async with browser(house.app()) as client:
+    async with browser(app_of(house)) as client:
         answer = await client.post("/sign-in", data=form, headers=OWN)
         assert answer.status_code in (400, 401, 413, 422)
         assert "set-cookie" not in answer.headers
 
 
 async def test_what_happens_at_the_door_is_in_the_audit_log(house, alice, bench):
-    async with browser(house.app()) as client:
+    async with browser(app_of(house)) as client:
         await sign_in(client, password="a wrong password of hers")
         await sign_in(client)
     log = await bench.store.audit_log(None, 10)

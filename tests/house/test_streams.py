@@ -13,6 +13,7 @@ from websockets.exceptions import InvalidStatus
 from angelia.broker import ExchangeSettings
 from angelia.brokers.embedded import EmbeddedBroker
 from angelia.flow import streams as streams_room
+from angelia.front import app_of
 from angelia.model.event import Event
 from angelia.web.stream import native, sse
 from angelia_testing.live import following, served
@@ -34,7 +35,7 @@ def settings(settings):
 
 @pytest.fixture
 async def port(house):
-    async with served(house.app()) as port:
+    async with served(app_of(house)) as port:
         yield port
 
 
@@ -351,7 +352,7 @@ async def test_gone_clients_leave_nothing(port, house, publish):
 
 
 async def test_a_stop_is_told_with_a_hint_when_to_come_back(house):
-    async with served(house.app()) as port:
+    async with served(app_of(house)) as port:
         client = following(port)
         live = await client.__aenter__()
         await bound(live)

@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from angelia import tracing
+from angelia.front import app_of
 from angelia.model.delivery import Refused
 from angelia.model.errors import BadSettings
 from angelia.settings import load
@@ -36,7 +37,7 @@ def told(exporter, name):
 
 @pytest.fixture
 async def api(house, spans):
-    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(house.app(trusts_caller=True)), base_url="http://hub") as made:
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app_of(house, trusts_caller=True)), base_url="http://hub") as made:
         yield made
 
 
@@ -100,7 +101,7 @@ async def test_a_bad_traceparent_starts_a_trace_of_our_own(bench, spans, api, he
 
 async def test_off_costs_nothing(house):
     assert not tracing.is_on()
-    assert type(house.app()) is NoCircles
+    assert type(app_of(house)) is NoCircles
     assert tracing.span("plan", message_id="x") is tracing.span("deliver")
     tracing.note(outcome="sent")
     with tracing.under([(b"traceparent", b"x")]):

@@ -7,6 +7,7 @@ import httpx2
 import pytest
 
 from angelia.flow.transitions import Crier, Herald, Outlets
+from angelia.front import app_of
 from angelia.making import make_outlets
 from angelia.model.errors import BrokerUnavailable
 from angelia.settings import load
@@ -61,7 +62,7 @@ async def reporter(bench):
     """A client with the token of a source that may report transitions, and nothing else beside posting."""
     await bench.call("PUT", "/api/v1/sources/res-mng", {}, 200)
     token = (await bench.call("POST", "/api/v1/sources/res-mng/tokens", {"scopes": ["transitions"]}, 201))["secret"]
-    transport = httpx2.ASGITransport(bench.house.app())
+    transport = httpx2.ASGITransport(app_of(bench.house))
     async with httpx2.AsyncClient(transport=transport, base_url="http://hub", headers={"Authorization": f"Bearer {token}"}) as client:
         yield client
 
@@ -209,7 +210,7 @@ async def test_a_source_needs_the_scope(bench, reporter):
 
 async def test_a_source_keeps_to_its_subtrees(bench, reporter):
     await bench.call("PUT", "/api/v1/sources/res-mng", {"subtrees": ["bonfire.compute"]}, 200)
-    bench.house.app()
+    app_of(bench.house)
     assert (await reporter.post("/api/v1/transitions", json=COMPUTE)).status_code == 201
     assert (await reporter.post("/api/v1/transitions", json=[COMPUTE, CREATE])).status_code == 403
 

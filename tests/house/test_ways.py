@@ -11,6 +11,7 @@ from tests.house.browsing import WORDS, add_address, alice, browsers, code_of, l
 from tests.house.conftest import NOW
 
 from angelia.flow.verification import verification_link
+from angelia.front import app_of
 from angelia.model.errors import StoreUnavailable
 from angelia.model.person import AddressState
 from angelia_testing.recording import RecordingAgent
@@ -200,7 +201,7 @@ async def test_readers_of_feeds_wait_for_no_write(bench, monkeypatch):
     path = urlsplit(made["atom"]).path
     scope = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b"", "headers": [(b"host", b"hub")]}
     scope |= {"http_version": "1.1", "scheme": "http", "client": ("127.0.0.1", 5), "server": ("hub", 80), "root_path": ""}
-    asked = asyncio.create_task(bench.house.app()(scope, receive, send))
+    asked = asyncio.create_task(app_of(bench.house)(scope, receive, send))
     async with asyncio.timeout(60):
         await is_out.wait()
         assert not asked.done()

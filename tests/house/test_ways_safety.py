@@ -11,6 +11,7 @@ from structlog.testing import CapturingLogger
 from tests.house.browsing import WORDS, add_address, alice, browsers, code_of, link_of  # noqa: F401 - two are fixtures
 
 from angelia import telemetry
+from angelia.front import app_of
 from angelia.stores.tables import metadata
 from angelia.wire.callers import secret_hash
 
@@ -118,7 +119,7 @@ async def test_no_log_holds_the_address_of_a_feed(bench, alice, house, monkeypat
     log = CapturingLogger()
     monkeypatch.setattr(telemetry, "log", log)
     monkeypatch.setattr(house.store, "inbox", broken)
-    app = httpx2.ASGITransport(house.app(), raise_app_exceptions=False)
+    app = httpx2.ASGITransport(app_of(house), raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=app, base_url="http://hub") as api:
         assert (await api.get(atom)).status_code == 500
         report = {

@@ -6,6 +6,7 @@ import re
 import httpx2
 import pytest
 
+from angelia.front import app_of
 from angelia.model.delivery import Reason
 from angelia.web.pages.kit import environment
 from angelia.web.pages.why import place_of
@@ -26,7 +27,7 @@ async def people(bench, house):
     for login in ("alice", "bob", "root"):
         await bench.call("PUT", f"/api/v1/people/{login}/password", {"password": f"pass-of-{login}"}, 204)
         clients[login] = httpx2.AsyncClient(
-            transport=httpx2.ASGITransport(house.app(), client=(f"192.0.2.{next(PLACES)}", 1)), base_url="http://hub", headers=OWN
+            transport=httpx2.ASGITransport(app_of(house), client=(f"192.0.2.{next(PLACES)}", 1)), base_url="http://hub", headers=OWN
         )
         assert (await clients[login].post("/sign-in", data={"login": login, "password": f"pass-of-{login}"})).status_code == 303
     yield clients

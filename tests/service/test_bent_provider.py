@@ -15,6 +15,7 @@ import pytest
 from joserfc.jwk import RSAKey
 from joserfc.jws import serialize_compact
 
+from angelia.front import app_of
 from angelia.house import House, now
 from angelia.model.person import Person
 from angelia.settings import load
@@ -38,7 +39,7 @@ def peer():
 class Hub:
     def __init__(self, house, peer):
         self.house, self.store, self.peer = house, house.store, peer
-        self.app = house.app()
+        self.app = app_of(house)
         self.olds = []
 
     def browser(self):

@@ -10,6 +10,7 @@ import httpx2
 import pytest
 
 from angelia.agents.matrix import hearing
+from angelia.front import app_of
 from angelia.house import House
 from angelia.settings import load
 from angelia.stores.sql import upgrade
@@ -112,7 +113,7 @@ async def open_site(folder, url, bot, alice, **settings):
     wanted = {"house": {"data_dir": str(folder)}, "outbound": {"allow": "127.0.0.1/32"}, "agents": {"matrix": table}, "delivery": {"seen_wait": 0}}
     async with House.open(load(environment={}, overrides=wanted)) as house:
         working = asyncio.create_task(house.work())
-        transport = httpx2.ASGITransport(house.app(trusts_caller=True))
+        transport = httpx2.ASGITransport(app_of(house, trusts_caller=True))
         async with httpx2.AsyncClient(transport=transport, base_url="http://hub") as api:
             try:
                 yield Site(house, api, alice, bot)

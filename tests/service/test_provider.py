@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx2
 import pytest
 
+from angelia.front import app_of
 from angelia.house import House
 from angelia.settings import load
 from angelia.stores.sql import upgrade
@@ -35,7 +36,7 @@ async def house(tmp_path, openid_provider):
 
 @pytest.fixture
 async def hub(house):
-    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(house.app()), base_url=BASE) as browser:
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app_of(house)), base_url=BASE) as browser:
         yield browser
 
 
@@ -80,7 +81,7 @@ async def test_the_whole_way_and_out_again(hub, outside, house, openid_provider)
 
 async def test_a_person_of_another_name_gets_no_account_of_hers(hub, outside, house):
     await signed_in(hub, outside, "alice")
-    async with httpx2.AsyncClient() as other, httpx2.AsyncClient(transport=httpx2.ASGITransport(house.app()), base_url=BASE) as carol:
+    async with httpx2.AsyncClient() as other, httpx2.AsyncClient(transport=httpx2.ASGITransport(app_of(house)), base_url=BASE) as carol:
         _, answer = await signed_in(carol, other, "carol")
         assert answer.status_code == 400 and "not tied to this sign-in" in answer.text
         assert (await carol.get("/inbox")).status_code == 303
@@ -111,12 +112,12 @@ async def test_who_is_signed_in_stays_so_while_the_provider_is_down(hub, outside
     try:
         assert (await hub.get("/inbox")).status_code == 200
         house.providers["real"]._described = None
-        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(house.app()), base_url=BASE) as other:
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app_of(house)), base_url=BASE) as other:
             answer = await other.get("/sign-in/real")
             assert answer.status_code == 503 and "does not answer now" in answer.text
     finally:
         openid_provider.start()
     house.providers["real"]._rests_until = 0.0
-    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(house.app()), base_url=BASE) as other, httpx2.AsyncClient() as fresh:
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app_of(house)), base_url=BASE) as other, httpx2.AsyncClient() as fresh:
         _, inside = await signed_in(other, fresh)
         assert inside.status_code == 303

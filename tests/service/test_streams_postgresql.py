@@ -7,6 +7,7 @@ import httpx2
 import pytest
 
 from angelia.flow import inbox_feed
+from angelia.front import app_of
 from angelia.house import House
 from angelia.settings import load
 from angelia.stores.sql import upgrade
@@ -41,7 +42,7 @@ async def back(settings):
 
 @contextlib.asynccontextmanager
 async def operator(house):
-    transport = httpx2.ASGITransport(house.app(trusts_caller=True))
+    transport = httpx2.ASGITransport(app_of(house, trusts_caller=True))
     async with httpx2.AsyncClient(transport=transport, base_url="http://hub") as client:
         yield client
 
@@ -55,7 +56,7 @@ async def with_token(client, login):
 
 async def test_ones_own_deliveries_come_at_once_and_a_revoked_token_ends_them(front, back, monkeypatch):
     monkeypatch.setattr(inbox_feed, "POLL", 600.0)  # so that only the hint of the other can have told it
-    async with operator(back) as client, served(front.app()) as port:
+    async with operator(back) as client, served(app_of(front)) as port:
         (await client.put("/api/v1/site", json=SITE)).raise_for_status()
         alice, bob = await with_token(client, "alice"), await with_token(client, "bob")
         async with following(port, token=alice["secret"]) as hers, following(port, token=bob["secret"]) as his:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from angelia.broker import ExchangeSettings
+from angelia.front import app_of
 from angelia.house import House
 from angelia.model.errors import BrokerUnavailable
 from angelia.model.event import Event
@@ -51,7 +52,7 @@ async def numbers_until(client, last):
 @pytest.mark.timeout(240)
 async def test_a_stream_lives_through_a_restart_of_the_broker(house, rabbitmq, monkeypatch):
     monkeypatch.setattr("angelia.brokers.rabbitmq.DOWN_FOR", 3.0)
-    async with served(house.app()) as port:
+    async with served(app_of(house)) as port:
         async with following(port) as client, following(port) as other:
             for each in (client, other):
                 answer = await each.ask({"bind": {"exchange": "wf.task", "key": "ok1.#"}})

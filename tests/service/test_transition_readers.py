@@ -13,6 +13,7 @@ import httpx2
 import pytest
 
 from angelia.cli.amqp_setup import Management, Place, Wanted, set_up
+from angelia.front import app_of
 from angelia.house import House, now
 from angelia.settings import load
 from angelia.stores.sql import upgrade
@@ -58,7 +59,7 @@ async def hub(vhost, tmp_path):
     settings = load(environment={}, overrides={"house": {"data_dir": str(tmp_path)}, "broker": {"url": vhost.url}})
     await asyncio.to_thread(upgrade, settings.database)
     async with House.open(settings) as house:
-        transport = httpx2.ASGITransport(house.app(trusts_caller=True))
+        transport = httpx2.ASGITransport(app_of(house, trusts_caller=True))
         async with httpx2.AsyncClient(transport=transport, base_url="http://hub") as api:
             yield house, api, place.url(wanted.reader, wanted.password)
     vhost.node.api("DELETE", f"/users/{quote(wanted.reader)}")

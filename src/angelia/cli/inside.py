@@ -7,6 +7,7 @@ import httpx2
 
 from angelia import telemetry
 from angelia.cli.reach import Answer, Failure, Reach, Unreachable
+from angelia.front import Front
 from angelia.house import House
 from angelia.model.errors import AngeliaError, SchemaMismatch, StoreUnavailable
 from angelia.settings import load
@@ -21,7 +22,7 @@ async def in_process(reach: Reach, method: str, path: str, arguments: Mapping[st
         if not settings.house.database and not is_there(settings.database):
             raise Unreachable(f"no hub has run in {settings.data_dir} yet: `angelia serve` starts one, `angelia db upgrade` makes its database")
         async with House.open(settings) as house:
-            transport = httpx2.ASGITransport(house.app(trusts_caller=True, only=path))
+            transport = httpx2.ASGITransport(Front(house, trusts_caller=True).narrow(path))
             async with httpx2.AsyncClient(transport=transport, base_url="http://hub") as client:
                 answer = await client.request(method, path, **arguments)
                 return answer.status_code, answer.headers, answer.text
