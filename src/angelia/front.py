@@ -5,7 +5,7 @@ from typing import Any
 
 from angelia import tracing
 from angelia.dialects.oda_recipe import RECIPE
-from angelia.house import House, now, shown
+from angelia.house import House, shown
 from angelia.inlet import Accept
 from angelia.making import make_outlets
 from angelia.model.claims import NewsWish
@@ -34,7 +34,7 @@ class Front:
         self._house, self._settings = house, house.settings
         web = self._settings.web
         self._callers = Callers(
-            house.store, now, open_posting=web.open_posting, trusts_caller=trusts_caller, post_rate=web.post_rate, key=house.local_key
+            house.store, house.now, open_posting=web.open_posting, trusts_caller=trusts_caller, post_rate=web.post_rate, key=house.local_key
         )
         self._accept: Accept = traced_accept(house.intake.accept) if tracing.is_on() else house.intake.accept
         self._context = self._make_context()
@@ -73,13 +73,13 @@ class Front:
             store=house.store,
             accept=self._accept,
             callers=self._callers,
-            now=now,
+            now=house.now,
             agents=house.agents,
             site=lambda: house.people.site,
             secret=house.secret,
             base_url=settings.house.base_url,
             title=settings.house.title,
-            sessions=Sessions(house.store, now, settings.house.base_url),
+            sessions=Sessions(house.store, house.now, settings.house.base_url),
             live=house.live,
             answers=house.answers,
             dispatcher=house.dispatcher,
@@ -100,7 +100,7 @@ class Front:
         )
 
     def _inlet(self, behind: App) -> App:
-        inlet: App = part("angelia.inlets.http:HttpInlet")(behind, self._accept, self._callers, now, self._settings.web.max_body)
+        inlet: App = part("angelia.inlets.http:HttpInlet")(behind, self._accept, self._callers, self._house.now, self._settings.web.max_body)
         return inlet
 
     def _streams(self, behind: App) -> App:
@@ -108,38 +108,40 @@ class Front:
         house, wanted = self._house, self._settings.streams
         words = [word.strip() for word in wanted.algorithms.split(",")]
         signatures = signed_tokens_class()(wanted.public_key, words) if wanted.public_key else None
-        admission = Admission(house.broker.exchanges, self._callers, house.outbound, lambda: now().timestamp(), signatures=signatures)
+        admission = Admission(house.broker.exchanges, self._callers, house.outbound, lambda: house.now().timestamp(), signatures=signatures)
         named = (origin.strip().rstrip("/") for origin in wanted.origins.split(","))
         origins = frozenset({self._settings.house.base_url, *filter(None, named)})
         entry = part("angelia.web.stream.entry:Entry")(admission, self._context.sessions, origins)
-        room = part("angelia.web.stream.native:Room")(house.streams, entry, lambda: now().timestamp())
+        room = part("angelia.web.stream.native:Room")(house.streams, entry, lambda: house.now().timestamp())
         gate: App = part("angelia.web.stream.gate:StreamGate")(behind, room, house.sources)
         if signatures is None:
             return gate
-        requests = part("angelia.dialects.brainlife_http:NotificationRequests")(house.store, admission, now)
+        requests = part("angelia.dialects.brainlife_http:NotificationRequests")(house.store, admission, house.now)
         app: App = part("angelia.dialects.brainlife:BrainlifeDialect")(gate, house.streams, admission, house.broker, requests)
         return app
 
     def _bonfire(self, behind: App) -> App:
         house, most = self._house, self._settings.web.max_body
-        app: App = part("angelia.dialects.bonfire:BonfireDialect")(behind, house.store, self._callers, now, house.wake_transitions, most)
+        app: App = part("angelia.dialects.bonfire:BonfireDialect")(behind, house.store, self._callers, house.now, house.wake_transitions, most)
         return app
 
     def _hermes(self, behind: App) -> App:
-        app: App = part("angelia.dialects.hermes:HermesDialect")(behind, self._accept, self._callers, self._house.store, now)
+        app: App = part("angelia.dialects.hermes:HermesDialect")(behind, self._accept, self._callers, self._house.store, self._house.now)
         return app
 
     def _ntfy(self, behind: App) -> App:
         house, settings = self._house, self._settings
         base_url, most = settings.house.base_url, settings.web.max_body
-        hub = part("angelia.dialects.ntfy:Hub")(house.store, house.sources, house.streams, self._accept, self._callers, now, shown, base_url, most)
+        hub = part("angelia.dialects.ntfy:Hub")(
+            house.store, house.sources, house.streams, self._accept, self._callers, house.now, shown, base_url, most
+        )
         app: App = part("angelia.dialects.ntfy:NtfyDialect")(behind, hub)
         return app
 
     def _oda(self, behind: App) -> Any:
         house, settings = self._house, self._settings
         return part("angelia.dialects.oda:OdaDialect")(
-            behind, house.dispatcher, house.store, self._accept, now, house.changed,
+            behind, house.dispatcher, house.store, self._accept, house.now, house.changed,
             settings=settings.oda, base_url=settings.house.base_url, folder=settings.data_dir.resolve() / "oda",
             most=settings.web.max_body, site=lambda: house.people.site, agents=frozenset(house.agents),
         )  # fmt: skip
@@ -154,7 +156,7 @@ class Front:
         if not oda.secret:
             return None
         tokens = SiteTokens(oda.secret, oda.longest_refresh)
-        return lambda token, login, wishes: str(part("angelia.dialects.oda_renewal:renewed")(tokens, token, login, wishes, now()))
+        return lambda token, login, wishes: str(part("angelia.dialects.oda_renewal:renewed")(tokens, token, login, wishes, self._house.now()))
 
 
 def app_of(house: House, *, trusts_caller: bool = False) -> App:

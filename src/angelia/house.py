@@ -73,6 +73,7 @@ class House:
         self.store = store
         self.agents = agents
         self.secret, self.outbound = lent.secret, lent.outbound
+        self.now = now
         self.local_key = secrets.token_urlsafe(32).encode()
         self._templates = templates
         self._stop = asyncio.Event()

@@ -131,6 +131,7 @@ def test_no_room_names_anothers_technology(word):
     allowed = {f"{floor}/{room}" for floor in ("agents", "dialects") for room in rooms} | {
         "agents/__init__",
         "inlets/mail",
+        "angelia/front",
         "angelia/house",
         "angelia/telegram.py",
         "watch/",
