@@ -315,16 +315,6 @@ async def test_status_changes_only_through_restarts(running, intake, wire, sqlit
     await until(last_is_remembered)
 
 
-async def test_a_killed_broker_costs_no_message(rabbitmq, running, intake, wire):
-    await running(prefetch=5)
-    for number in range(200):
-        await wire.publish("x", "k", body(number), message_id=f"m{number}")
-    await until(lambda: len(intake.kept) > 5)
-    rabbitmq.kill9()
-    await asyncio.to_thread(rabbitmq.start)
-    await until(lambda: len(intake.kept) == 200, 60)
-
-
 async def test_a_deleted_queue_is_made_again(running, intake, wire, vhost):
     await running()
     await asyncio.to_thread(vhost.delete_queue, "q")
