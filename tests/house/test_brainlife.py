@@ -7,6 +7,7 @@ import contextlib
 import hmac
 import json
 import re
+import socket
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from websockets.exceptions import ConnectionClosed
 from angelia.broker import ExchangeSettings
 from angelia.dialects import brainlife
 from angelia.dialects.brainlife_requests import BrainlifeSettings
+from angelia.flow import streams as streams_room
 from angelia.model.errors import BrokerUnavailable
 from angelia.model.event import Event
 from angelia.planning.topic import matches
@@ -362,6 +364,33 @@ async def test_a_broker_that_is_away_is_told_and_survived(port, house, publish, 
         await client.say({"bind": {"ex": "wf.instance", "key": "7.#"}})
         assert await client.next() == {"error": "Access denided wf.instance"}
         await notices_nothing(other, publish)
+
+
+async def test_who_never_reads_is_cut_and_nobody_else_notices(port, house, publish, monkeypatch):
+    """Transcript s30: there, a hundred megabytes waited for such a client."""
+    monkeypatch.setattr(streams_room, "SLOW", 1.0)
+    big = json.dumps({"big": "x" * 200_000}).encode()
+    narrow = socket.socket()
+    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    narrow.connect(("127.0.0.1", port))
+    async with bystander(port, house) as other, old(port, max_queue=1, sock=narrow) as client:
+        await bound(client, house, "public", "probe.#")
+        deaf = next(one for one in house.streams._listeners.values() if one.number == house.streams._last)
+        for _ in range(100):
+            await publish("public", "probe.x", big)
+            assert len((await other.next(60))["msg"]["big"]) == 200_000
+            if deaf.is_paused:  # what sockets hold is full
+                break
+        assert deaf.is_paused
+        await eventually(lambda: house.streams.listeners == 1)
+        await notices_nothing(other, publish)
+
+
+async def test_the_close_code_of_a_client_comes_back(port, house):
+    """Transcript s26."""
+    async with old(port) as client:
+        await client.socket.close(4001, "enough")
+        assert client.socket.protocol.close_rcvd.code == 4001
 
 
 async def test_binds_have_a_limit(port, house, publish):
