@@ -384,6 +384,7 @@ async def test_who_never_reads_is_cut_and_nobody_else_notices(port, house, publi
         assert deaf.is_paused
         await eventually(lambda: house.streams.listeners == 1)
         await notices_nothing(other, publish)
+        client.socket.transport.abort()
 
 
 async def test_the_close_code_of_a_client_comes_back(port, house):
