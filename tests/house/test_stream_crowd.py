@@ -11,6 +11,8 @@ import pytest
 from tests.house.test_sockets import Raw
 
 from angelia.broker import ExchangeSettings
+from angelia.house import now
+from angelia.model.errors import NotAuthenticated
 from angelia.model.event import Event
 from angelia.wire.callers import REMEMBERED, Callers
 from angelia_testing.live import following, served
@@ -162,3 +164,28 @@ async def test_a_hundred_thousand_bindings_are_refused_and_nobody_else_notices(h
         await asyncio.gather(flooding, return_exceptions=True)
         await eventually(lambda: house.streams.listeners == 1)
         assert len(house.streams._trunks["open"].index) == 1, "what was bound before is gone with it"
+
+
+async def test_what_was_asked_before_a_revocation_is_not_remembered_after_it(house, token, monkeypatch):  # promise P19
+    callers, looked, may_go_on = Callers(house.store, now, open_posting=False, trusts_caller=False), [], asyncio.Event()
+    find = house.store.token
+
+    async def slow(hashed):
+        found = await find(hashed)
+        looked.append(hashed)
+        await may_go_on.wait()
+        return found
+
+    monkeypatch.setattr(house.store, "token", slow)
+    asking = [asyncio.create_task(callers.of(b"Bearer " + token.encode())) for _ in range(3)]
+    await eventually(lambda: looked)
+    # One of them gives up; that is nothing to the others.
+    asking.pop().cancel()
+    (held,) = await house.store.list_tokens("person:alice")
+    await house.store.revoke_token(held.token_id)
+    callers.forget()
+    may_go_on.set()
+    assert {caller.person.login for caller in await asyncio.gather(*asking)} == {"alice"}, "who asked before"
+    with pytest.raises(NotAuthenticated):
+        await callers.of(b"Bearer " + token.encode())
+    assert len(looked) == 2
