@@ -201,6 +201,7 @@ class House:
             secret=self.secret,
             wake=self._wake("dispatcher", "jobs"),
             tell_others=lambda: self.store.wake("reports"),
+            announce=self.announcer.job if self.announcer is not None else lambda _: None,
             policy=JobPolicy(
                 most_waiting=told.most_waiting,
                 most_bytes=told.most_bytes,

@@ -100,7 +100,7 @@ class BrokerSettings:
     """Where events flow."""
 
     url: str = say("", "RabbitMQ: amqp://user:password@host:5672/vhost, or amqps://; empty means that events stay in the hub's own store")
-    outgoing: str = say("", "exchange on which the hub tells what it does with messages and deliveries; empty means none")
+    outgoing: str = say("", "exchange on which the hub tells what it does with messages, deliveries and jobs; empty means none")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import contextlib
 import hmac
 import json
 import re
+import socket
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from websockets.exceptions import ConnectionClosed
 from angelia.broker import ExchangeSettings
 from angelia.dialects import brainlife
 from angelia.dialects.brainlife_settings import BrainlifeSettings
+from angelia.flow import streams as streams_room
 from angelia.front import app_of
 from angelia.model.errors import BrokerUnavailable
 from angelia.model.event import Event
@@ -286,25 +288,36 @@ async def test_what_is_no_json_ends_that_connection_alone(port, house, publish):
         await notices_nothing(other, publish)
 
 
-@pytest.mark.parametrize(
-    "frame",
-    [
-        "null", '{"bind":{"ex":"wf.task"}}', '{"bind":{"ex":"wf.task","key":5}}', '{"bind":{"ex":"public"}}', '{"bind":{"ex":"public","key":null}}',
-        json.dumps({"bind": {"ex": "public", "key": "k" * 256}}), '{"bind":{"ex":"wf.task","key":"cut.#"}}', '{"bind":{"ex":"wf.task","key":"empty.#"}}',
-        '{"bind":{"ex":5,"key":"#"}}', '{"bind":{"ex":"wf.task","key":"\\ud800.#"}}', '{"bind":null}', "[" * 50_000,
-    ],
-)  # fmt: skip
-async def test_no_frame_disturbs_others(port, house, publish, frame):
-    """The rows of faults: frames that killed the process or silenced everybody."""
+FAULTS = {  # section 1.6 of the behaviour of brainlife/event: the row, and what the client is told
+    "row 1: null": ("null", None),
+    "row 2: no key where a check is": ('{"bind":{"ex":"wf.task"}}', "wf.task"),
+    "row 2: a number as key where a check is": ('{"bind":{"ex":"wf.task","key":5}}', "wf.task"),
+    "row 3: a check that is cut": ('{"bind":{"ex":"wf.task","key":"cut.#"}}', "wf.task"),
+    "row 3: a check that says nothing": ('{"bind":{"ex":"wf.task","key":"empty.#"}}', "wf.task"),
+    "row 5: null as key": ('{"bind":{"ex":"public","key":null}}', "public"),
+    "row 5: a key of 256 bytes": (json.dumps({"bind": {"ex": "public", "key": "k" * 256}}), "public"),
+    "row 6: no key where no check is": ('{"bind":{"ex":"public"}}', "public"),
+    "a number as exchange": ('{"bind":{"ex":5,"key":"#"}}', None),
+    "half a character": ('{"bind":{"ex":"wf.task","key":"\\ud800.#"}}', "wf.task"),
+    "null as bind": ('{"bind":null}', None),
+    "too deep": ("[" * 50_000, None),
+}
+
+
+@pytest.mark.parametrize(("frame", "refused"), FAULTS.values(), ids=FAULTS.keys())
+async def test_no_frame_disturbs_others(port, house, publish, frame, refused):
+    """Frames that killed the process, silenced everybody, or bound what was not asked for. Row 4 needs a broker: it is in the tests with RabbitMQ."""
     async with bystander(port, house) as other:
         async with old(port) as client:
             await client.say(frame)
-            await asyncio.sleep(0.05)
+            if refused:
+                assert await client.next(30) == {"error": f"Access denided {refused}"}
             await notices_nothing(other, publish)
+            assert sum(len(trunk.index) for trunk in house.streams._trunks.values()) == 1, "nothing was bound"
         await notices_nothing(other, publish)
 
 
-async def test_a_check_that_nobody_answers_is_a_no(port, house, publish, auth):
+async def test_a_check_that_nobody_answers_is_a_no(port, house, publish, auth):  # section 1.6, row 3
     auth.stop()
     async with bystander(port, house) as other, old(port) as client:
         await client.say({"bind": {"ex": "wf.task", "key": "ok1.#"}})
@@ -320,7 +333,7 @@ async def test_a_check_that_takes_too_long_is_a_no(port, monkeypatch):
         assert await client.next() == {"error": "Access denided wf.task"}
 
 
-async def test_who_leaves_during_the_check_leaves_nothing(port, house, publish):
+async def test_who_leaves_during_the_check_leaves_nothing(port, house, publish):  # section 1.6, row 7
     async with bystander(port, house) as other:
         async with old(port) as client:
             await client.say({"bind": {"ex": "wf.task", "key": "slow.#"}})
@@ -343,7 +356,7 @@ async def test_checks_run_at_the_same_time_and_are_shared(port, house, auth):
         assert len([asked for asked in auth.asked if asked.path.endswith("/slow")]) == 1
 
 
-async def test_a_broker_that_is_away_is_told_and_survived(port, house, publish, monkeypatch):
+async def test_a_broker_that_is_away_is_told_and_survived(port, house, publish, monkeypatch):  # section 1.6, rows 4 and 8
     async def away(exchange):
         raise BrokerUnavailable("away")
 
@@ -352,6 +365,34 @@ async def test_a_broker_that_is_away_is_told_and_survived(port, house, publish, 
         await client.say({"bind": {"ex": "wf.instance", "key": "7.#"}})
         assert await client.next() == {"error": "Access denided wf.instance"}
         await notices_nothing(other, publish)
+
+
+async def test_who_never_reads_is_cut_and_nobody_else_notices(port, house, publish, monkeypatch):
+    """Transcript s30: there, a hundred megabytes waited for such a client."""
+    monkeypatch.setattr(streams_room, "SLOW", 1.0)
+    big = json.dumps({"big": "x" * 200_000}).encode()
+    narrow = socket.socket()
+    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    narrow.connect(("127.0.0.1", port))
+    async with bystander(port, house) as other, old(port, max_queue=1, sock=narrow) as client:
+        await bound(client, house, "public", "probe.#")
+        deaf = next(one for one in house.streams._listeners.values() if one.number == house.streams._last)
+        for _ in range(100):
+            await publish("public", "probe.x", big)
+            assert len((await other.next(60))["msg"]["big"]) == 200_000
+            if deaf.is_paused:  # what sockets hold is full
+                break
+        assert deaf.is_paused
+        await eventually(lambda: house.streams.listeners == 1)
+        await notices_nothing(other, publish)
+        client.socket.transport.abort()
+
+
+async def test_the_close_code_of_a_client_comes_back(port, house):
+    """Transcript s26."""
+    async with old(port) as client:
+        await client.socket.close(4001, "enough")
+        assert client.socket.protocol.close_rcvd.code == 4001
 
 
 async def test_binds_have_a_limit(port, house, publish):

@@ -3,13 +3,17 @@
 import asyncio
 import json
 import random
+import time
+from pathlib import Path
 
 import httpx2
 import pytest
 from tests.house.open_exchange import port, settings
 
+from angelia.brokers import tail
 from angelia.flow import streams as streams_room
 from angelia.model.event import Event
+from angelia_testing.hub import crowd as crowded
 from angelia_testing.live import following
 from angelia_testing.waiting import eventually
 
@@ -110,6 +114,16 @@ def deaf_events(port):
     return Deaf(port, b"GET /api/v1/stream?exchange=open HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", b"", b"event: bound")
 
 
+def resident():
+    """Bytes of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4_096
+
+
+def slowest(took):
+    """The 99th of a hundred."""
+    return sorted(took)[int(len(took) * 0.99)]
+
+
 @pytest.mark.parametrize(("deaf", "count"), [(deaf_socket, 100), (deaf_events, 20)])
 async def test_clients_that_never_read_are_cut_and_cost_little(port, house, monkeypatch, deaf, count):  # figure R11, fault F48
     monkeypatch.setattr(streams_room, "SLOW", 1.0)
@@ -124,13 +138,29 @@ async def test_clients_that_never_read_are_cut_and_cost_little(port, house, monk
     monkeypatch.setattr(streams_room.Streams, "pause", pause)
     async with following(port) as healthy:
         await healthy.ask(BIND)
+        big = "x" * 100_000
+
+        async def heard(first):
+            """Seconds from the publishing of each of many big events until the healthy one has it."""
+            took = []
+            for number in range(first, first + 120):
+                began = time.monotonic()
+                await publish(house, [number, big])
+                assert (await healthy.bodies(1, WITHIN))[0][0] == number
+                took.append(time.monotonic() - began)
+            return took
+
+        # The hub remembers so many bytes of an exchange, whoever reads: from then on that costs no more.
+        for _ in range(tail.MOST_BYTES // 2_000_000 + 1):
+            await publish(house, *[["", big]] * 20)
+            await healthy.bodies(20, WITHIN)
+        alone, before = slowest(await heard(0)), resident()
         crowd = [deaf(port) for _ in range(count)]
         try:
             await asyncio.gather(*(each.__aenter__() for each in crowd))
-            big = "x" * 100_000
-            for number in range(120):
-                await publish(house, [number, big])
-                assert (await healthy.bodies(1, WITHIN))[0][0] == number
+            # The figure for a quiet machine is twice; where others work beside, a single delay is no sign of anything.
+            assert slowest(await heard(120)) < max(2 * alone, 0.1 * crowded())
+            assert resident() - before < 50_000_000
             await eventually(lambda: house.streams.listeners == 1)
             # A write is looked at after it was put on the pile, so one event more than the high water may lie there.
             assert len(waits) >= count

@@ -5,11 +5,12 @@ import json
 from datetime import UTC, datetime
 
 import pytest
+from aiormq.exceptions import ChannelPreconditionFailed
 
 from angelia.inlet import Receipt, Taken
 from angelia.inlets.amqp import DEAD, AmqpInlet, Binding
-from angelia.inlets.mapping import load_mapping
-from angelia.inlets.receiving import LARGEST, Receiver
+from angelia.inlets.mapping import MessageMapping, load_mapping
+from angelia.inlets.receiving import LARGEST, MOST_TRIES, Receiver
 from angelia.inlets.transitions import TransitionReceiver
 from angelia.model.errors import StoreUnavailable
 from angelia_testing.peers.rabbitmq import Wire
@@ -116,7 +117,7 @@ async def test_what_the_store_does_not_take_stays_in_the_queue(running, intake, 
     assert inlet.fault == ""
 
 
-POISON = [
+POISON = [  # rows 53, 54 and 56 of catalogue E4
     (b"{", {}, "JSON"),
     (b"", {}, "JSON"),
     (body(1), {"content_type": "application/xml"}, "not application/xml"),
@@ -144,7 +145,18 @@ async def test_what_can_not_be_read_is_put_aside_with_its_reason(running, intake
     await until(lambda: wire.is_empty("q"))
 
 
-async def test_repeats_are_absorbed_and_a_stolen_id_is_put_aside(running, intake, wire):
+async def test_the_largest_message_of_a_broker_is_put_aside_and_others_flow(running, intake, wire):  # E4.53
+    """134,217,728 bytes: more no RabbitMQ takes."""
+    await running()
+    await wire.publish("x", "huge", bytes(134_217_728), message_id="huge")
+    await wire.publish("x", "good", body(1), message_id="m")
+    await until(lambda: intake.kept)
+    (dead,) = await wire.get(DEAD, 1)
+    assert len(dead.body) == 134_217_728 and "at most" in dead.header.properties.headers["x-angelia-reason"]
+    await until(lambda: wire.is_empty("q"))
+
+
+async def test_repeats_are_absorbed_and_a_stolen_id_is_put_aside(running, intake, wire):  # E4.54
     await running()
     await wire.publish("x", "k", body(1), message_id="m")
     await until(lambda: intake.kept)
@@ -156,12 +168,116 @@ async def test_repeats_are_absorbed_and_a_stolen_id_is_put_aside(running, intake
     assert len(intake.kept) == 1
 
 
-async def test_odd_properties_are_ignored(running, intake, wire):
+class Bytes(str):
+    """A text whose bytes on the wire are no text."""
+
+    def encode(self, *_):
+        return b"\xff\xfe\x00k"
+
+
+class Far(datetime):
+    """A moment that no calendar has."""
+
+    def timestamp(self):
+        return 2**63
+
+
+def nested(depth):
+    found = None
+    for _ in range(depth):
+        found = {"d": found}
+    return found
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"headers": {"deep": nested(100)}},  # E4.55
+        {"headers": {Bytes("k"): 1}},
+        {"key": Bytes("k")},
+        {"timestamp": datetime.fromtimestamp(0, UTC)},
+        {"timestamp": Far.fromtimestamp(0, UTC)},
+        {"app_id": "root", "user_id": "guest", "headers": {"source": "root"}},  # E4.57
+        {"reply_to": "other"},  # E4.58
+        {"priority": 255},  # E4.59
+    ],
+    ids=["deep", "binary name", "binary key", "timestamp 0", "timestamp 2**63", "spoofed", "reply to", "priority"],
+)
+async def test_odd_properties_harm_nobody(running, intake, wire, vhost, odd):
+    """Taken as if they were not there, or put aside with a reason."""
     await running()
-    headers = {"deep": {"a": {"b": {"c": [1, {"d": None}]}}}}
-    await wire.publish("x", "k", body(1), headers=headers, reply_to="other", priority=255, app_id="root", timestamp=datetime.fromtimestamp(0, UTC))
-    await until(lambda: intake.kept)
+    await wire.exchange("replies", "fanout")
+    await asyncio.to_thread(vhost.node.api, "PUT", f"/queues/{vhost.name}/other", {"durable": True})
+    await wire.publish("x", odd.pop("key", "k"), body(1), **odd)
+    await wire.publish("x", "k", body(2), message_id="good")
+    await until(lambda: ("ci", "good") in intake.kept)
     await until(lambda: wire.is_empty("q"))
+    assert {source for source, _ in intake.kept} == {"ci"}
+    if len(intake.kept) == 1:
+        (dead,) = await wire.get(DEAD, 1)
+        assert dead.body == body(1) and dead.header.properties.headers["x-angelia-reason"]
+    assert await wire.ready("other") == 0
+
+
+async def test_an_expiration_that_is_none_is_refused_by_the_broker(running, intake, wire):  # E4.59
+    await running()
+    with pytest.raises(ChannelPreconditionFailed):
+        await wire.publish("x", "k", body(1), expiration="abc")
+    await wire.publish("x", "k", body(2))
+    await until(lambda: len(intake.kept) == 1)
+
+
+async def test_what_breaks_the_reader_is_put_aside_at_once(running, intake, wire, monkeypatch):  # E4.61
+    broken = MessageMapping.mapped
+    tried = []
+
+    def mapped(self, event, states):
+        if event.routing_key == "i1.bad":
+            tried.append(event)
+            raise ZeroDivisionError
+        return broken(self, event, states)
+
+    monkeypatch.setattr(MessageMapping, "mapped", mapped)
+    await running("amaretti")
+    task = {"_id": "t1", "user_id": "alice", "instance_id": "i1", "service": "s", "status": "finished"}
+    for key in ("i1.bad", "i1.t1"):
+        await wire.publish("x", key, json.dumps(task).encode())
+    (dead,) = await wire.get(DEAD, 1)
+    assert "ZeroDivisionError" in dead.header.properties.headers["x-angelia-reason"]
+    assert 1 <= len(tried) <= MOST_TRIES
+    await wire.exchange("wf.task")
+    await until(lambda: wire.is_empty("q"))
+
+
+async def test_what_kills_its_worker_each_time_comes_five_times_at_most(running, intake, wire, vhost, sqlite_store):  # E4.61
+    """Of such a death nothing can be written down by us: the broker counts."""
+
+    async def begun():
+        receiver = Receiver("t", "ci", None, sqlite_store, lambda: NOW)
+        return asyncio.create_task(AmqpInlet(receiver, vhost.url, Binding("x", ("#",), "q", True, 100)).run(intake.accept))
+
+    async def is_taken_or_dead():
+        return intake.asked > deaths or await wire.ready(DEAD)
+
+    intake.gate.clear()
+    deaths, worker = 0, await begun()
+    await until(lambda: wire.consumers("q"))
+    await wire.publish("x", "k", body(1), message_id="deadly")
+    while True:
+        await until(is_taken_or_dead)
+        worker.cancel()
+        await asyncio.gather(worker, return_exceptions=True)
+        if intake.asked == deaths:
+            break
+        deaths += 1
+        assert deaths <= MOST_TRIES + 1
+        worker = await begun()
+    assert deaths > 1 and [entry.body for entry in await wire.get(DEAD, 1)] == [body(1)]
+    intake.gate.set()
+    await running()
+    await wire.publish("x", "k", body(2), message_id="good")
+    await until(lambda: ("ci", "good") in intake.kept)
+    assert len(intake.kept) == 1
 
 
 async def test_the_prefetch_bounds_what_is_in_hand(running, intake, wire):
@@ -197,16 +313,6 @@ async def test_status_changes_only_through_restarts(running, intake, wire, sqlit
         return await sqlite_store.last_states(["amaretti task t1", "x"]) == {"amaretti task t1": "finished"}
 
     await until(last_is_remembered)
-
-
-async def test_a_killed_broker_costs_no_message(rabbitmq, running, intake, wire):
-    await running(prefetch=5)
-    for number in range(200):
-        await wire.publish("x", "k", body(number), message_id=f"m{number}")
-    await until(lambda: len(intake.kept) > 5)
-    rabbitmq.kill9()
-    await asyncio.to_thread(rabbitmq.start)
-    await until(lambda: len(intake.kept) == 200, 60)
 
 
 async def test_a_deleted_queue_is_made_again(running, intake, wire, vhost):

@@ -29,6 +29,7 @@ CHECK_EVERY = 3.0  # seconds between two looks whether exchange and stream are s
 PREFETCH = 2_000
 ACK_EVERY = 200
 AT_ONCE = 500
+NO_EXCHANGE = "there is no such exchange on the broker yet; it is looked for every few seconds"
 MOST_BYTES = 67_108_864
 
 
@@ -140,9 +141,11 @@ class RabbitMQBroker:
         try:
             await asked(channel.exchange_declare(room.name, exchange_type=settings.kind, durable=True, passive=not settings.declare))
         except Missing:
-            raise BrokerUnavailable("there is no such exchange on the broker yet; it is looked for every few seconds") from None
+            room.missing.set()
+            raise BrokerUnavailable(NO_EXCHANGE) from None
         finally:
             await shut(channel)
+        room.missing.clear()
 
     async def _has_stream(self, room: Room, epoch: str) -> bool:
         channel = await self._reading.channel()
@@ -178,9 +181,12 @@ class RabbitMQBroker:
             room.consumer = asyncio.create_task(self._consume(room), name=f"follow {room.name}")
         try:
             async with asyncio.timeout(PUBLISH_WITHIN):
-                await room.established.wait()
+                await room.found_out()
         except TimeoutError:
             raise BrokerUnavailable(room.fault or "the broker does not answer") from None
+        if not room.established.is_set():
+            # A broker that is away may be back in a moment; what it does not have is told at once.
+            raise BrokerUnavailable(NO_EXCHANGE)
         if self._is_closed:
             raise BrokerUnavailable("the broker is closed; ask again in a few seconds")
 

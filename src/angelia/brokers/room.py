@@ -31,7 +31,7 @@ class Room:
         self.epoch = ""
         self.fault = ""
         self.tail = Tail(_NOWHERE)
-        self.established = asyncio.Event()
+        self.established, self.missing = asyncio.Event(), asyncio.Event()
         self.lock = asyncio.Lock()
         self.preparing = asyncio.Lock()
         self.publishing: AbstractChannel | None = None
@@ -85,6 +85,16 @@ class Room:
             return False
         self.down_since = None
         return True
+
+    async def found_out(self) -> None:
+        """Until it is followed for the first time, or the broker says that it has no such exchange."""
+        if not self.established.is_set():
+            waiting = [asyncio.ensure_future(event.wait()) for event in (self.established, self.missing)]
+            try:
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for one in waiting:
+                    one.cancel()
 
     def next_mark(self) -> str:
         """The name of a new mark, which will be waited for."""

@@ -103,16 +103,17 @@ class Dispatcher:
         secret: bytes,
         wake: Callable[[], None],
         tell_others: Callable[[], None] = lambda: None,
+        announce: Callable[[Job], None] = lambda _: None,
         policy: JobPolicy | None = None,
     ) -> None:
         self._store, self.instruments, self._new_id, self._now = store, instruments, new_id, now
         self._base_url, self._secret, self._wake = base_url, secret, wake
-        self._tell_others, self._is_told = tell_others, False
+        self._tell_others, self._is_told, self._announce = tell_others, False, announce
         self._policy, self._code_of = policy or JobPolicy(), code_of
         self.files = JobFiles(folder)
         self._reads = JobReads(store)
         self._voice = JobVoice(store, accept, base_url, self._title, products_url, self._code)
-        self._runner = JobRunner(store, self.files, self._work, now, self._has_ended, self._policy.patience)
+        self._runner = JobRunner(store, self.files, self._work, now, self._entered, self._policy.patience)
         self._held: dict[int, Held] = {}
         self._reserved: Counter[str] = Counter()
         self._is_working = False
@@ -162,6 +163,8 @@ class Dispatcher:
         with self._coming(instrument if has_room else ""):
             added = await self._store.add_job(job, now, is_fresh=options.is_fresh, most_waiting=most, lease=LEASE if has_room else None)
         telemetry.jobs_submitted.labels(instrument, added.joined.value).inc()
+        if added.joined is Joined.NEW:
+            self._announce(added.job)
         if added.taken is not None:
             await self._begin_at_once(added.taken)
         elif added.joined is not Joined.JOINED:
@@ -253,7 +256,7 @@ class Dispatcher:
         cancelled = await self._store.change_job(job_id, change, self._now())
         if cancelled is None:
             raise Conflict("this job has just ended")
-        self._has_ended(cancelled)
+        self._entered(cancelled)
         if job.state.is_at_instrument and (instrument := self.instruments.get(job.instrument)) is not None:
             held = self._held.get(job_id)
             handle = held.job.handle if held is not None else job.handle
@@ -270,6 +273,7 @@ class Dispatcher:
         queued = await self._store.change_job(job_id, change, now) if job.state.is_final else None
         if queued is None:
             raise Conflict(f"this job is {job.state.label}; only one that failed, was cancelled or lost can be tried again")
+        self._entered(queued)
         self._wake()
         return queued
 
@@ -302,8 +306,8 @@ class Dispatcher:
             held.hurry.set()
         elif not changed.state.is_final:
             self._tell_others()
-        if changed.state.is_final:
-            self._has_ended(changed)
+        if state is not None:
+            self._entered(changed)
         return True
 
     def hear(self) -> None:
@@ -434,7 +438,11 @@ class Dispatcher:
             callback_secret=callback_secret(self._secret, job), owner=job.owner, attempt=job.attempt, changed=changed,
         )  # fmt: skip
 
-    def _has_ended(self, job: Job) -> None:
+    def _entered(self, job: Job) -> None:
+        """It is in another state, and that is written down."""
+        self._announce(job)
+        if not job.state.is_final:
+            return
         telemetry.jobs_ended.labels(job.instrument, job.state.label, str(job.reason)).inc()
         if job.ended_at is not None:
             telemetry.job_seconds.labels(job.instrument).observe((job.ended_at - job.created_at).total_seconds())

@@ -57,10 +57,10 @@ class JobRunner:
         files: JobFiles,
         make_work: Callable[[Job, Callable[[], None]], Work],
         now: Callable[[], datetime],
-        ended: Callable[[Job], None],
+        entered: Callable[[Job], None],
         patience: JobPatience | None = None,
     ) -> None:
-        self._store, self._files, self._make_work, self._now, self._ended = store, files, make_work, now, ended
+        self._store, self._files, self._make_work, self._now, self._entered = store, files, make_work, now, entered
         self._patience = patience or JobPatience()
 
     async def carry(self, held: Held, instrument: Instrument) -> None:
@@ -132,7 +132,8 @@ class JobRunner:
         pause = error.retry_after if error.retry_after is not None else self._patience.pause(job.tries)
         due_at = now + timedelta(seconds=min(pause, 3_600.0))
         change = JobChange(by=BY, state=JobState.QUEUED, fence=job.fence, due_at=due_at, tries=job.tries + 1)
-        await self._store.change_job(job.job_id, change, now)
+        if (queued := await self._store.change_job(job.job_id, change, now)) is not None:
+            self._entered(queued)
 
     async def _find(self, instrument: Instrument, work: Work) -> Handle | CantTell | None:
         """What became of a submit: its handle, None where it certainly did not start."""
@@ -262,10 +263,11 @@ class JobRunner:
         """In the store; while that takes nothing the lease runs, and what is not written is found again."""
         changed = await _persistently(lambda: self._store.change_job(held.job.job_id, change, self._now()))
         if changed is not None:
+            is_new = changed.state is not held.job.state
             # Renewals go on beside us: the lease is theirs.
             held.job = replace(changed, fence=held.job.fence)
-            if changed.state.is_final:
-                self._ended(changed)
+            if is_new:
+                self._entered(changed)
             return True
         there = await _persistently(lambda: self._store.job(held.job.job_id))
         if there is None or there.state is JobState.CANCELLED:

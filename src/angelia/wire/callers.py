@@ -1,5 +1,6 @@
 """Who calls: bearer tokens of sources and persons, checked against the store with a short memory."""
 
+import asyncio
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,12 +9,14 @@ from hashlib import sha256
 from hmac import compare_digest
 from time import monotonic
 
+from angelia import telemetry
 from angelia.model.errors import Forbidden, NotAuthenticated, RateLimited
 from angelia.model.person import Person
 from angelia.store import Source, Store
 
 REMEMBERED = 3.0  # seconds; a revoked token is refused in every process within 5 s (promise P19)
 MOST_REMEMBERED = 10_000
+USES_AT_ONCE = 500
 ANONYMOUS = "anonymous"
 
 
@@ -106,7 +109,9 @@ class Callers:
         self._key = key
         self._known: dict[str, tuple[float, Caller]] = {}
         self._buckets: dict[str, tuple[float, Bucket]] = {}
-        self._used: dict[int, float] = {}
+        self._asking: dict[str, asyncio.Task[Caller]] = {}
+        self._used: set[int] = set()
+        self._noting: asyncio.Task[None] | None = None
 
     async def of(self, authorization: bytes) -> Caller | None:
         """The caller; None for nobody; NotAuthenticated for credentials that are not good."""
@@ -123,15 +128,27 @@ class Callers:
         known = self._known.get(hashed)
         if known is not None and monotonic() - known[0] < REMEMBERED:
             return known[1]
-        caller = await self._look_up(hashed)
-        if len(self._known) > MOST_REMEMBERED:
-            self._known.clear()
-        self._known[hashed] = monotonic(), caller
-        return caller
+        # Thousands come at once after a restart: those with the same token share one look.
+        asking = self._asking.get(hashed)
+        if asking is None:
+            asking = self._asking[hashed] = asyncio.get_running_loop().create_task(self._look_up(hashed))
+            asking.add_done_callback(lambda done: self._found(hashed, done))
+        return await asyncio.shield(asking)
+
+    def _found(self, hashed: str, asking: "asyncio.Task[Caller]") -> None:
+        is_good = not asking.cancelled() and asking.exception() is None
+        # What was asked before `forget` must not be remembered after it.
+        if self._asking.get(hashed) is asking:
+            del self._asking[hashed]
+            if len(self._known) > MOST_REMEMBERED:
+                self._known.clear()
+            if is_good:
+                self._known[hashed] = monotonic(), asking.result()
 
     def forget(self) -> None:
         """Look again at the store: a token was revoked, or a person switched off."""
         self._known.clear()
+        self._asking.clear()
 
     async def poster(self, authorization: bytes) -> Caller:
         """The caller of a post; where posting is open nobody needs a token."""
@@ -146,7 +163,7 @@ class Callers:
         if token is None or token.is_revoked or (token.expires_at is not None and token.expires_at <= now):
             raise NotAuthenticated("this token is unknown, expired or revoked")
         if token.last_used_at is None or now - token.last_used_at > timedelta(minutes=10):
-            await self._store.touch_tokens([token.token_id], now)
+            self._note_use(token.token_id)
         kind, _, name = token.owner.partition(":")
         if kind == "person":
             person = await self._store.person(name)
@@ -158,6 +175,20 @@ class Callers:
         if source is None:
             raise NotAuthenticated("the source of this token is gone")
         return Caller(source=source, scopes=token.scopes, bucket=self._bucket(source.name, source.rate_per_second))
+
+    def _note_use(self, token_id: int) -> None:
+        """When a token was used last is for people to look at: nobody waits until that is written, and all that come together are one write."""
+        self._used.add(token_id)
+        if self._noting is None or self._noting.done():
+            self._noting = asyncio.get_running_loop().create_task(self._write_uses())
+
+    async def _write_uses(self) -> None:
+        while self._used:
+            some = [self._used.pop() for _ in range(min(USES_AT_ONCE, len(self._used)))]
+            try:
+                await self._store.touch_tokens(some, self._now())
+            except Exception as error:  # noqa: BLE001 - the next use is noted in its place
+                telemetry.log.warning("token_use_not_noted", count=len(some), error=str(error))
 
     def _bucket(self, name: str, rate: float) -> Bucket | None:
         """One for all tokens of an owner; a person's name has `person:` before it."""
