@@ -32,6 +32,7 @@ from angelia_testing.peers.process import free_port
 
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
 COUNT, PEOPLE, CONNECTIONS = 6_000, 500, 20
+ENDED = {"channel": "mail", "result": "delivered", "reason": "chosen"}
 
 
 def letter(number: int) -> Letter:
@@ -89,14 +90,23 @@ async def relayed(port: int) -> tuple[float, float]:
             while await house.stages[0].turn(datetime.now(UTC)):
                 pass
             assert (await house.store.conservation())[State.DUE] == COUNT
+            before = ended()
             began, used = time.perf_counter(), time.process_time()
             working = asyncio.create_task(house.work())
-            while (await house.store.conservation()).get(State.DELIVERED, 0) < COUNT:
+            # The metric, not the store: to count its rows all the time took a tenth of the processor that was measured.
+            while ended() - before < COUNT:
                 await asyncio.sleep(0.05)
+            while (await house.store.conservation()).get(State.DELIVERED, 0) < COUNT:
+                await asyncio.sleep(0.01)
             took, used = time.perf_counter() - began, time.process_time() - used
             house.stop()
             await working
     return COUNT / took, used / COUNT * 1e6
+
+
+def ended() -> float:
+    """How many mails this process ended in all, says its metric."""
+    return telemetry.registry.get_sample_value("angelia_deliveries_total", ENDED) or 0.0
 
 
 def draft(number: int) -> Draft:

@@ -27,6 +27,7 @@ from angelia.stores.sql import upgrade
 from angelia_testing.peers.process import Server, free_port, scratch
 
 COUNT, PEOPLE, RATE, SECONDS = 6_000, 100, 100, 20
+ENDED = {"channel": "webhook", "result": "delivered", "reason": "chosen"}
 YES = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
@@ -106,8 +107,11 @@ async def backlog(*, is_profiled: bool) -> None:
         if is_profiled:
             profile.enable()
         working = asyncio.create_task(house.work())
-        while (await house.store.conservation()).get(State.DELIVERED, 0) < COUNT:
+        # The metric, not the store: to count its rows all the time took a tenth of the processor that was measured.
+        while (telemetry.registry.get_sample_value("angelia_deliveries_total", ENDED) or 0) < COUNT:
             await asyncio.sleep(0.05)
+        while (await house.store.conservation()).get(State.DELIVERED, 0) < COUNT:
+            await asyncio.sleep(0.01)
         profile.disable()
         took, used = time.perf_counter() - began, time.process_time() - used
         house.stop()
