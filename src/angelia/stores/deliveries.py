@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, literal_column, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, literal_column, or_, select, update
 
 from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.moments import from_us, to_us
@@ -13,10 +13,10 @@ from angelia.planning.retry import Breaker
 from angelia.store import Backlog, Settlement, Successor, Trace
 from angelia.stores import rows as shape
 from angelia.stores.ear_tables import receipts
-from angelia.stores.engine import SqlEngine, as_columns, as_one, run
+from angelia.stores.engine import PAIRS, SqlEngine, as_columns, as_one, run
 from angelia.stores.messages import below
 from angelia.stores.successors import succeed
-from angelia.stores.tables import answers, breakers, deliveries, messages, pauses
+from angelia.stores.tables import breakers, deliveries, messages, pauses
 
 _d, _k = deliveries.c, receipts.c
 
@@ -51,6 +51,11 @@ _OUTCOMES = {
     + ", ".join(f"json_extract(value, '$[{index}]') AS {name}" for index, name in enumerate(_OUTCOME))
     + " FROM json_each(?)) AS s",
 }
+_SEEN = (
+    "SELECT w.message_id, w.person_id FROM {pairs} WHERE EXISTS (SELECT 1 FROM deliveries AS d WHERE d.message_id = w.message_id "
+    "AND d.person_id = w.person_id AND d.read_us IS NOT NULL) OR EXISTS (SELECT 1 FROM answers AS a WHERE a.message_id = w.message_id "
+    "AND a.person_id = w.person_id)"
+)
 _END_ITEMS = "UPDATE deliveries SET state = ?, reason = ?, ended_us = ? WHERE digest_id = ? AND state = 4"
 # The fence is raised: a worker that has it in hand says no other end later.
 _BOUNCE = (
@@ -194,19 +199,12 @@ class DeliveriesMixin:
     async def seen(self, pairs: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
         """See DeliveryStore."""
         wanted = sorted(pairs)
+        statement = _SEEN.format(pairs=PAIRS[self.engine.dialect])
 
         def work(connection: Connection) -> set[tuple[int, int]]:
-            found: set[tuple[int, int]] = set()
-            for start in range(0, len(wanted), 2_000):
-                condition = tuple_(_d.message_id, _d.person_id).in_(wanted[start : start + 2_000])
-                rows = connection.execute(select(_d.message_id, _d.person_id).where(condition, _d.read_us.is_not(None)))
-                found.update((row.message_id, row.person_id) for row in rows)
-                answered = tuple_(answers.c.message_id, answers.c.person_id).in_(wanted[start : start + 2_000])
-                told = connection.execute(select(answers.c.message_id, answers.c.person_id).where(answered))
-                found.update((row.message_id, row.person_id) for row in told)
-            return found
+            return {(row[0], row[1]) for row in run(connection, statement, as_columns(connection, wanted))}
 
-        return await self.engine.read(work)
+        return await self.engine.read(work) if wanted else set()
 
     async def deliveries(self, delivery_ids: Collection[int]) -> dict[int, Delivery]:
         """See DeliveryStore."""

@@ -92,6 +92,13 @@ def as_columns(connection: Connection, rows: Sequence[Sequence[Any]]) -> tuple[o
     return tuple(map(list, zip(*rows, strict=True))) if connection.dialect.name == "postgresql" else (json.dumps(rows),)
 
 
+PAIRS: Mapping[str, str] = {
+    "postgresql": "unnest(CAST(? AS bigint[]), CAST(? AS bigint[])) AS w(message_id, person_id)",
+    "sqlite": "(SELECT json_extract(value, '$[0]') AS message_id, json_extract(value, '$[1]') AS person_id FROM json_each(?)) AS w",
+}
+"""What stands after FROM for pairs of message and person, which come `as_columns`."""
+
+
 def among(connection: Connection, kind: str) -> str:
     """What stands after a column for "is one of these values", which come `as_one`; `kind` is their PostgreSQL type."""
     return "IN (SELECT value FROM json_each(?))" if connection.dialect.name == "sqlite" else "= ANY(CAST(? AS " + kind + "[]))"
