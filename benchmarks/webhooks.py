@@ -22,6 +22,7 @@ from angelia.house import House
 from angelia.inlet import Draft
 from angelia.model.delivery import State
 from angelia.model.person import Address, AddressState, Person
+from angelia.serving import sweep_seldom
 from angelia.settings import load
 from angelia.stores.sql import upgrade
 from angelia_testing.peers.process import Server, free_port, scratch
@@ -69,6 +70,7 @@ async def filled(*, is_mute: bool) -> Any:
         await asyncio.to_thread(upgrade, settings.database)
         try:
             async with House.open(settings) as house:
+                sweep_seldom()  # as where it serves
                 await house.store.put_site({"preferences": {"*": {"webhook": "now"}}, "hourly_cap": 100_000})
                 for number in range(1, PEOPLE + 1):
                     person = await house.store.put_person(Person(person_id=0, login=f"p{number}", time_zone="Europe/Berlin"))
