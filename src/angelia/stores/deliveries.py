@@ -13,7 +13,7 @@ from angelia.planning.retry import Breaker
 from angelia.store import Backlog, Settlement, Successor, Trace
 from angelia.stores import rows as shape
 from angelia.stores.ear_tables import receipts
-from angelia.stores.engine import PAIRS, SqlEngine, as_columns, as_one, run
+from angelia.stores.engine import PAIRS, SqlEngine, as_columns, as_one, read_rows, run
 from angelia.stores.messages import below
 from angelia.stores.successors import succeed
 from angelia.stores.tables import breakers, deliveries, messages, pauses
@@ -204,7 +204,7 @@ class DeliveriesMixin:
         def work(connection: Connection) -> set[tuple[int, int]]:
             return {(row[0], row[1]) for row in run(connection, statement, as_columns(connection, wanted))}
 
-        return await self.engine.read(work) if wanted else set()
+        return await read_rows(self.engine, len(wanted), work) if wanted else set()
 
     async def deliveries(self, delivery_ids: Collection[int]) -> dict[int, Delivery]:
         """See DeliveryStore."""

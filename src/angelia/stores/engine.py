@@ -67,6 +67,15 @@ class SqlEngine(Protocol):
         """Finish what waits, then disconnect."""
 
 
+FEW = 8
+"""So few rows, found by their keys, are read sooner than a reader is woken."""
+
+
+async def read_rows(engine: SqlEngine, count: int, work: Work[T]) -> T:
+    """Read so many rows by their keys: a few at a glance, which is what there is to read while messages come one by one."""
+    return await (engine.glance(work) if count <= FEW else engine.read(work))
+
+
 @lru_cache(maxsize=512)
 def numbered(sql: str) -> str:
     """PostgreSQL's `$1, $2` for our `?, ?`. Our SQL holds no question mark in a text."""

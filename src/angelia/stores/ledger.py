@@ -15,7 +15,7 @@ from angelia.model.moments import first_id, from_us
 from angelia.planning.estimate import Count
 from angelia.store import LedgerRow, RuleHits
 from angelia.stores import rows as shape
-from angelia.stores.engine import PAIRS, SqlEngine, as_columns, run
+from angelia.stores.engine import PAIRS, SqlEngine, as_columns, read_rows, run
 from angelia.stores.messages import below
 from angelia.stores.tables import deliveries, ledger, messages
 
@@ -47,7 +47,7 @@ class LedgerMixin:
             rows = run(connection, statement, as_columns(connection, wanted))
             return {(row[0], row[1]): LedgerRow(row[0], row[1], _reasons(row[2]), _decisions(row[3]), from_us(row[4])) for row in rows}
 
-        return await self.engine.read(work)
+        return await read_rows(self.engine, len(wanted), work)
 
     async def ledger_rows(self, message_id: int, after_person_id: int = 0, limit: int = 1000) -> list[LedgerRow]:
         """See LedgerStore."""
