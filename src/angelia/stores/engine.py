@@ -57,6 +57,9 @@ class SqlEngine(Protocol):
     async def write(self, work: Work[T]) -> T:
         """Run in a write transaction, together with others where that is cheaper (group commit)."""
 
+    async def write_once(self, work: Work[T]) -> T:
+        """As `write`, where `work` writes with one statement at most, and that is its last: then it needs no transaction around it."""
+
     async def pulse(self) -> int:
         """Another number once anybody wrote since."""
 
@@ -270,6 +273,10 @@ class SqliteEngine:
         future: asyncio.Future[T] = loop.create_future()
         self._jobs.put((work, future, loop))
         return await future
+
+    async def write_once(self, work: Work[T]) -> T:
+        """Like all that is written: together with others."""
+        return await self.write(work)
 
     async def pulse(self) -> int:
         """SQLite's counter of what other connections wrote, and this one never writes. It reads shared memory, some microseconds: no thread
