@@ -24,7 +24,7 @@ from angelia.deadlines import Deadlines
 
 MOST_ANSWER = 32_768  # bytes of what is not understood yet
 _LONE_ENDS = re.compile(rb"\r\n|\n|\r")
-_MALFORMED = -1
+_MALFORMED = -1  # what no answer has
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ class Wire(asyncio.Protocol):
                 self._answers.append(_answer(self._lines))
                 self._lines = []
         size = len(self._buffer) + sum(map(len, self._lines))
-        if size > MOST_ANSWER or any(answer.code == _MALFORMED for answer in self._answers):
+        if size > MOST_ANSWER or any(answer.code < 0 for answer in self._answers):
             self._fail(SMTPResponseException(_MALFORMED, "that is no mail server's answer"))
         elif len(self._answers) >= self._expected or (self._answers and self._answers[-1].code == 421):
             # After 421 nothing follows.
