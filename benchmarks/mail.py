@@ -32,6 +32,7 @@ from angelia_testing.peers.process import free_port
 
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
 COUNT, PEOPLE, CONNECTIONS = 6_000, 500, 20
+ENDED = {"channel": "mail", "result": "delivered", "reason": "chosen"}
 
 
 def letter(number: int) -> Letter:
@@ -47,19 +48,19 @@ def letter(number: int) -> Letter:
     )  # fmt: skip
 
 
-async def ours(port: int) -> float:
+async def ours(port: int) -> tuple[float, float]:
     agent = MailAgent(MailSettings(url=f"smtp://127.0.0.1:{port}", sender="hub@example.org", domain="example.org"))
     letters = [letter(number) for number in range(1, COUNT + 1)]
-    began = time.perf_counter()
+    began, used = time.perf_counter(), time.process_time()
 
     async def sender(mine: list[Letter]) -> None:
         for one in mine:
             assert isinstance(await agent.deliver(one), Sent)
 
     await asyncio.gather(*(sender(letters[start::CONNECTIONS]) for start in range(CONNECTIONS)))
-    took = time.perf_counter() - began
+    took, used = time.perf_counter() - began, time.process_time() - used
     await agent.close()
-    return COUNT / took
+    return COUNT / took, used / COUNT * 1e6
 
 
 async def relayed(port: int) -> tuple[float, float]:
@@ -89,14 +90,23 @@ async def relayed(port: int) -> tuple[float, float]:
             while await house.stages[0].turn(datetime.now(UTC)):
                 pass
             assert (await house.store.conservation())[State.DUE] == COUNT
+            before = ended()
             began, used = time.perf_counter(), time.process_time()
             working = asyncio.create_task(house.work())
-            while (await house.store.conservation()).get(State.DELIVERED, 0) < COUNT:
+            # The metric, not the store: to count its rows all the time took a tenth of the processor that was measured.
+            while ended() - before < COUNT:
                 await asyncio.sleep(0.05)
+            while (await house.store.conservation()).get(State.DELIVERED, 0) < COUNT:
+                await asyncio.sleep(0.01)
             took, used = time.perf_counter() - began, time.process_time() - used
             house.stop()
             await working
     return COUNT / took, used / COUNT * 1e6
+
+
+def ended() -> float:
+    """How many mails this process ended in all, says its metric."""
+    return telemetry.registry.get_sample_value("angelia_deliveries_total", ENDED) or 0.0
 
 
 def draft(number: int) -> Draft:
@@ -108,9 +118,9 @@ def draft(number: int) -> Draft:
     return Draft("obs.build.fail", json.dumps(message))
 
 
-async def plain(port: int) -> float:
+async def plain(port: int) -> tuple[float, float]:
     letters = [letter(number) for number in range(1, COUNT // 6 + 1)]
-    began = time.perf_counter()
+    began, used = time.perf_counter(), time.process_time()
 
     async def sender(mine: list[Letter]) -> None:
         connection = aiosmtplib.SMTP(hostname="127.0.0.1", port=port, start_tls=False, use_tls=False)
@@ -126,7 +136,7 @@ async def plain(port: int) -> float:
         await connection.quit()
 
     await asyncio.gather(*(sender(letters[start::CONNECTIONS]) for start in range(CONNECTIONS)))
-    return len(letters) / (time.perf_counter() - began)
+    return len(letters) / (time.perf_counter() - began), (time.process_time() - used) / len(letters) * 1e6
 
 
 def main() -> None:
@@ -134,17 +144,22 @@ def main() -> None:
     sink = subprocess.Popen(["smtp-sink", *(["-u", "nobody"] if os.geteuid() == 0 else []), f"127.0.0.1:{port}", "1000"])
     try:
         time.sleep(0.5)
-        theirs = max(uvloop.run(plain(port)) for _ in range(2))
-        mine = max(uvloop.run(ours(port)) for _ in range(2))
-        whole, used = max(uvloop.run(relayed(port)) for _ in range(2))
+        runs: list[list[tuple[float, float]]] = [[], [], []]
+        for _ in range(2):  # in turns, so that a busy minute is everybody's
+            for way, scene in zip(runs, (plain, ours, relayed), strict=True):
+                way.append(uvloop.run(scene(port)))
         source = from_c(port)
     finally:
         sink.terminate()
-    print("| what | mails/s | |\n|---|---|---|")
-    print(f"| relay: claimed, rendered, built, sent, settled ({used:.0f} us of processor each) | {whole:,.0f} ", end="")
-    print(f"| {whole / theirs:.1f} x EmailMessage, {whole / source:.2f} of smtp-source |")
-    print(f"| the agent alone: rendered, built, sent | {mine:,.0f} | {mine / theirs:.1f} x EmailMessage, {mine / source:.2f} of smtp-source |")
-    print(f"| EmailMessage + aiosmtplib | {theirs:,.0f} | 1 |\n| smtp-source (C) | {source:,.0f} | |")
+    (theirs, dear), (mine, cheap), (whole, used) = ((max(rate for rate, _ in way), min(cost for _, cost in way)) for way in runs)
+    print("| what | mails/s | us of processor each | aim 4 x EmailMessage | of smtp-source |\n|---|---|---|---|---|")
+    for what, rate, cost in (
+        ("the relay: claimed, rendered, built, sent, settled", whole, used),
+        ("the agent alone: rendered, built, sent", mine, cheap),
+        ("EmailMessage + aiosmtplib", theirs, dear),
+    ):
+        print(f"| {what} | {rate:,.0f} | {cost:.0f} | {rate / theirs:.1f} x by the clock, {dear / cost:.1f} x by processor | {rate / source:.2f} |")
+    print(f"| smtp-source (C) | {source:,.0f} | | | 1 |")
 
 
 def from_c(port: int) -> float:

@@ -22,11 +22,13 @@ from angelia.house import House
 from angelia.inlet import Draft
 from angelia.model.delivery import State
 from angelia.model.person import Address, AddressState, Person
+from angelia.serving import sweep_seldom
 from angelia.settings import load
 from angelia.stores.sql import upgrade
 from angelia_testing.peers.process import Server, free_port, scratch
 
 COUNT, PEOPLE, RATE, SECONDS = 6_000, 100, 100, 20
+ENDED = {"channel": "webhook", "result": "delivered", "reason": "chosen"}
 YES = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
@@ -68,6 +70,7 @@ async def filled(*, is_mute: bool) -> Any:
         await asyncio.to_thread(upgrade, settings.database)
         try:
             async with House.open(settings) as house:
+                sweep_seldom()  # as where it serves
                 await house.store.put_site({"preferences": {"*": {"webhook": "now"}}, "hourly_cap": 100_000})
                 for number in range(1, PEOPLE + 1):
                     person = await house.store.put_person(Person(person_id=0, login=f"p{number}", time_zone="Europe/Berlin"))
@@ -106,8 +109,11 @@ async def backlog(*, is_profiled: bool) -> None:
         if is_profiled:
             profile.enable()
         working = asyncio.create_task(house.work())
-        while (await house.store.conservation()).get(State.DELIVERED, 0) < COUNT:
+        # The metric, not the store: to count its rows all the time took a tenth of the processor that was measured.
+        while (telemetry.registry.get_sample_value("angelia_deliveries_total", ENDED) or 0) < COUNT:
             await asyncio.sleep(0.05)
+        while (await house.store.conservation()).get(State.DELIVERED, 0) < COUNT:
+            await asyncio.sleep(0.01)
         profile.disable()
         took, used = time.perf_counter() - began, time.process_time() - used
         house.stop()

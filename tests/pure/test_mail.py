@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from aiosmtplib.protocol import PERIOD_REGEX, normalize_message_line_endings
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -15,6 +16,7 @@ from angelia.agent import Letter
 from angelia.agents.mail import MailAgent
 from angelia.agents.mail.mime import build
 from angelia.agents.mail.settings import MailSettings
+from angelia.agents.mail.wire import dotted
 from angelia.model.delivery import Delivery, State
 from angelia.model.errors import BadSettings
 from angelia.model.message import Attachment, Message, Sender, Severity
@@ -201,6 +203,14 @@ def test_foreign_markup_is_text_or_gone(payload, body_format):
     lowered = markup.lower()
     for bad in ("<script", "<img", "<style>", "<form", "<svg", 'href="javascript'):
         assert bad not in lowered
+
+
+@given(st.lists(st.sampled_from([b"x", b".", b"\r\n", b"\n", b"\r", b"From "])).map(b"".join))
+@example(b".\r\n.\r\n..\r\n.")
+@example(b"x\r\n.\nx\r.\r\n")
+def test_no_line_of_a_mail_is_its_end(raw):
+    """As the library would write it: lone line ends are whole ones, a dot more where one begins a line."""
+    assert dotted(raw) == PERIOD_REGEX.sub(b"..", normalize_message_line_endings(raw)) + b".\r\n"
 
 
 @pytest.mark.parametrize(

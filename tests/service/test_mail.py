@@ -192,6 +192,53 @@ async def test_a_server_that_stops_in_the_middle_holds_no_place(step, answer):  
     assert said.count("GREET") == 2 and not set(STEPS[STEPS.index(step) + 1 :]) & set(said)
 
 
+AHEAD = "250-x\r\n250-SIZE\r\n250 PIPELINING"  # RFC 2920
+
+
+@pytest.mark.parametrize("step", STEPS[2:])
+@pytest.mark.parametrize("answer", ["", "421 4.3.2 shutting down"])
+async def test_a_server_that_takes_commands_ahead_and_stops_holds_no_place(step, answer):  # faults F22, F24
+    async with scripted(EHLO=AHEAD, **{step: answer}) as (url, said):
+        outcomes = await deliver(url, letter(), letter(number=2), command_timeout=30.0 if answer else 0.5)
+    assert [type(outcome) for outcome in outcomes] == [Later, Later], outcomes
+    assert all(("421" if answer else "in time") in outcome.why for outcome in outcomes), outcomes
+    assert said.count("GREET") == 2
+
+
+@pytest.mark.parametrize("data", ["354 go on", "503 5.5.1 no valid recipients"])
+@pytest.mark.parametrize("step", ["MAIL", "RCPT"])
+async def test_what_is_refused_though_commands_went_ahead_is_no_mail(step, data):
+    """Where the server goes on in spite of its refusal it gets an empty mail to nobody; the connection serves the next letter."""
+    async with scripted(EHLO=AHEAD, **{step: "550 5.1.1 no such user"}, DATA=data, END="554 no valid recipients") as (url, said):
+        outcomes = await deliver(url, letter(), letter(number=2))
+    assert outcomes == [Refused("550 5.1.1 no such user", is_address_bad=step == "RCPT")] * 2
+    assert said[2:] == [*["MAIL", "RCPT", "DATA", *(["END"] if data.startswith("354") else []), "RSET"] * 2, "QUIT"]
+
+
+async def test_answers_of_many_lines_are_one_answer():
+    async with scripted(EHLO=AHEAD, MAIL="250-one\r\n250 two", END="250-taken\r\n250 as 7") as (url, said):
+        outcomes = await deliver(url, letter(), letter(number=2))
+    assert outcomes == [Sent("taken as 7")] * 2
+    assert said.count("GREET") == 1
+
+
+@pytest.mark.parametrize("extensions", [AHEAD, "250 x"])
+async def test_what_a_server_says_unasked_is_not_taken_for_an_answer(extensions):
+    """Too long idle, it says so beside its last answer: the next letter gets a connection of its own."""
+    async with scripted(EHLO=extensions, END="250 taken\r\n421 4.4.2 idle") as (url, said):
+        outcomes = await deliver(url, letter(), letter(number=2))
+    assert outcomes == [Sent("taken")] * 2
+    assert said.count("GREET") == 2
+
+
+@pytest.mark.parametrize("answer", ["hello", "25", "250-" + "x" * 40_000])
+async def test_what_is_no_answer_ends_the_connection(answer):
+    async with scripted(MAIL=answer) as (url, said):
+        (outcome,) = await deliver(url, letter())
+    assert isinstance(outcome, Later)
+    assert "RCPT" not in said
+
+
 @pytest.mark.parametrize(
     ("reply", "is_address_bad"),
     [

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 from angelia import telemetry
 from angelia.model.moments import from_us
@@ -13,9 +14,8 @@ TOLD_FROM = 2_000_000_000
 """A difference in nanoseconds that an operator should know."""
 
 
-def _elapsed() -> int:
-    """Nanoseconds since some moment: they count while the machine sleeps, and no one can set them."""
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic_ns()
+_elapsed: Callable[[], int] = partial(time.clock_gettime_ns, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic_ns
+"""Nanoseconds since some moment: they count while the machine sleeps, and no one can set them."""
 
 
 class SteadyClock:
@@ -35,9 +35,10 @@ class SteadyClock:
         elapsed = self._elapsed()
         gap = self._wall() - elapsed - self._offset
         most = int((elapsed - self._seen) * SLEW)
-        self._offset += max(-most, min(most, gap))
+        self._offset += gap if -most <= gap <= most else (most if gap > 0 else -most)
         self._seen = elapsed
-        self._tell(gap)
+        if self._has_told or not -TOLD_FROM < gap < TOLD_FROM:
+            self._tell(gap)
         return (elapsed + self._offset) // 1_000
 
     def __call__(self) -> datetime:

@@ -181,17 +181,18 @@ class Relay:
     async def _try(self, agent: Agent, letter: Letter, destination: str) -> bool:
         """One try of one letter, from breaker to settlement. Did the destination answer?"""
         delivery = letter.delivery
-        breaker = (self._breakers or {}).get(destination, Breaker())
-        allowed_at, breaker = may_try(breaker, self._clock())
-        if allowed_at is not None:
-            await self._end_try(letter, put_off(delivery, allowed_at, self._lifetimes.of(agent.name)))
-            return False
-        self._set_breaker(destination, breaker)
+        breaker = (self._breakers or {}).get(destination)
+        if breaker is not None:
+            allowed_at, breaker = may_try(breaker, self._clock())
+            if allowed_at is not None:
+                await self._end_try(letter, put_off(delivery, allowed_at, self._lifetimes.of(agent.name)), self._clock())
+                return False
+            self._set_breaker(destination, breaker)
         outcome, is_crash = await attempt(agent, letter, self._deadlines)
         now = self._clock()
         self._judge_destination(destination, outcome, now)
         settlement = settle(delivery, outcome, now, self._lifetimes.of(agent.name), is_crash=is_crash)
-        await self._end_try(letter, self._traced(agent, letter, outcome, settlement))
+        await self._end_try(letter, self._traced(agent, letter, outcome, settlement), now)
         if isinstance(outcome, Refused) and outcome.is_address_bad:
             await self._address_refused(letter, outcome, now)
         elif isinstance(outcome, Later) and outcome.moved_to:
@@ -206,8 +207,8 @@ class Relay:
         self._conversation.sent(letter, trace)
         return replace(settlement, trace=trace)
 
-    async def _end_try(self, letter: Letter, settlement: Settlement) -> None:
-        self._done(letter.delivery, settlement, letter)
+    async def _end_try(self, letter: Letter, settlement: Settlement, now: datetime) -> None:
+        self._done(letter.delivery, settlement, letter, now)
         if settlement.reason is not Reason.LIFETIME_OVER or letter.address is None:
             return
         # If it can't be said now, the next that is given up says it.
@@ -216,10 +217,10 @@ class Relay:
             await self._voice.gave_up(letter.person.login, letter.delivery.agent, shown, settlement.error, self._clock())
 
     def _judge_destination(self, destination: str, outcome: Outcome, now: datetime) -> None:
-        breaker = (self._breakers or {}).get(destination, Breaker())
+        breaker = (self._breakers or {}).get(destination)
         if isinstance(outcome, Later) and outcome.blames_destination:
-            self._set_breaker(destination, after_failure(breaker, now))
-        elif breaker != Breaker():
+            self._set_breaker(destination, after_failure(breaker or Breaker(), now))
+        elif breaker is not None and breaker != Breaker():
             self._set_breaker(destination, after_success(breaker))
 
     def _set_breaker(self, destination: str, breaker: Breaker) -> None:
@@ -228,7 +229,7 @@ class Relay:
             self._breakers[destination] = breaker
             self._changed_breakers.add(destination)
 
-    def _done(self, delivery: Delivery, settlement: Settlement, letter: Letter | None = None) -> None:
+    def _done(self, delivery: Delivery, settlement: Settlement, letter: Letter | None = None, now: datetime | None = None) -> None:
         lane = self._lanes[delivery.agent]
         lane.ended(monotonic())
         if lane.has_more and lane.room:
@@ -243,7 +244,7 @@ class Relay:
         if settlement.state.is_final:
             _count(delivery.agent, settlement.state, settlement.reason).inc()
         if settlement.state is State.DELIVERED and letter is not None and letter.message is not None:
-            _latency(delivery.agent).observe((self._clock() - letter.message.received_at).total_seconds())
+            _latency(delivery.agent).observe(((now or self._clock()) - letter.message.received_at).total_seconds())
 
     async def _flush(self) -> None:
         """Record outcomes in groups. One that can't be recorded stays here: its lease outlives a short outage, and only then is it tried again."""

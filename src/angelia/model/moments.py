@@ -20,7 +20,7 @@ def to_us(moment: datetime) -> int:
 
 def from_us(stamp: int) -> datetime:
     """The aware UTC time of microseconds since 1970."""
-    return _EPOCH + timedelta(microseconds=stamp)
+    return _EPOCH + timedelta(0, 0, stamp)
 
 
 def to_text(moment: datetime) -> str:

@@ -22,6 +22,7 @@ from angelia import telemetry
 from angelia.agent import Letter, Templates
 from angelia.model.message import Message, ancestry
 from angelia.planning.digest import Digest, Line
+from angelia.rendering.built_in import HTMLS, TEXTS
 from angelia.rendering.text import as_html, as_text, one_line, plain
 from angelia.rendering.words import decided_text, filled, reasons_text, words
 
@@ -189,22 +190,9 @@ def _content(message: Message, agent: str, form: str, language: str, zone: str, 
     kind = "short" if form == "short" else "message"
     parts = _parts(message.type, agent, form, language, templates, values)
     subject = one_line(parts.get("subject", "")) or str(values["subject"])
-    text = parts.get("text") or _TEXTS[kind](values)
-    markup = (parts.get("html") or _built_in[True].get_template(f"{kind}.html.j2").render(values)) if has_html else ""
+    text = parts.get("text") or TEXTS[kind](values)
+    markup = (parts.get("html") or HTMLS[kind](values)) if has_html else ""
     return Content(subject, text.strip() + "\n", markup)
-
-
-def _short_text(values: Mapping[str, Any]) -> str:
-    return f"{values['subject']}\n{values['url']}"
-
-
-def _message_text(values: Mapping[str, Any]) -> str:
-    facts = "\n".join([f"{name}: {value}" for name, value in values["facts"]])
-    return f"{values['body']}\n\n{facts}" if values["body"] else facts
-
-
-# Two texts so plain, and in so many letters, that a template for them would take longer than all the rest of the letter.
-_TEXTS = {"short": _short_text, "message": _message_text}
 
 
 def _parts(key: str, agent: str, form: str, language: str, templates: Mapping[str, str], values: dict[str, Any]) -> dict[str, str]:
@@ -233,9 +221,13 @@ def _message_values(message: Message, language: str, zone: str, *, has_html: boo
     subject = one_line(message.subject) or _made_up_subject(message)
     time = moment_text(message.occurred_at, language, zone)
     sender = one_line(message.sender.name or message.sender.sender_id or message.source, 400)
-    facts = [(said["object"], one_line(message.object, 400)), (said["sender"], sender)]
-    facts += [(said["time"], _line_of_time(time)), (said["severity"], message.severity.label), (said["type"], message.type)]
-    facts += [(one_line(name, 64), one_line(value if isinstance(value, str) else ", ".join(value), 400)) for name, value in message.params.items()]
+    facts = [
+        (said["object"], _kept_line(message.object, 400)), (said["sender"], sender), (said["time"], _kept_line(time)),
+        (said["severity"], message.severity.label), (said["type"], message.type),
+    ]  # fmt: skip
+    facts += [
+        (_kept_line(name, 64), _kept_line(value if isinstance(value, str) else ", ".join(value), 400)) for name, value in message.params.items()
+    ]
     if message.tags:
         facts.append((said["tags"], one_line(", ".join(f"{name}={value}" for name, value in message.tags), 400)))
     return {
@@ -340,7 +332,12 @@ def _minute_text(minute: datetime, language: str, zone: str) -> str:
     return format_datetime(minute.astimezone(_zone(zone)), "d MMM yyyy HH:mm z", locale=_locale(language))
 
 
-_line_of_time = lru_cache(maxsize=2_000)(one_line)
+def _kept_line(text: str, length: int = 255) -> str:
+    """As `one_line`; the short ones are kept, since names and values of parameters, objects and times are the same in many messages."""
+    return _short_line(text, length) if len(text) <= 100 else one_line(text, length)
+
+
+_short_line = lru_cache(maxsize=5_000)(one_line)
 
 
 @lru_cache(maxsize=256)

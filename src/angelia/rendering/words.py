@@ -1,6 +1,7 @@
 """What the house itself says in letters, in each reader's language; a language is one more entry in each table."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 LANGUAGES: Mapping[str, Mapping[str, str]] = {
     "en": {
@@ -140,6 +141,7 @@ def words(language: str) -> Mapping[str, str]:
     return LANGUAGES.get(language) or LANGUAGES.get(language.partition("-")[0]) or LANGUAGES["en"]
 
 
+@lru_cache(maxsize=2_000)
 def reasons_text(because: tuple[str, ...], ref: str, language: str) -> str:
     """All reasons why somebody gets a message, as one sentence."""
     said = words(language)
@@ -154,6 +156,7 @@ def reasons_text(because: tuple[str, ...], ref: str, language: str) -> str:
     return _filled(said["why"], reasons=joined)
 
 
+@lru_cache(maxsize=500)
 def decided_text(decided_by: str, language: str) -> str:
     """Which rule or scope chose this way, as a sentence; "" where there is nothing to say."""
     said = words(language)

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, literal_column, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, literal_column, or_, select, update
 
 from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.moments import from_us, to_us
@@ -13,10 +13,10 @@ from angelia.planning.retry import Breaker
 from angelia.store import Backlog, Settlement, Successor, Trace
 from angelia.stores import rows as shape
 from angelia.stores.ear_tables import receipts
-from angelia.stores.engine import SqlEngine, as_columns, as_one, run
+from angelia.stores.engine import PAIRS, SqlEngine, as_columns, as_one, read_rows, run
 from angelia.stores.messages import below
 from angelia.stores.successors import succeed
-from angelia.stores.tables import answers, breakers, deliveries, messages, pauses
+from angelia.stores.tables import breakers, deliveries, messages, pauses
 
 _d, _k = deliveries.c, receipts.c
 
@@ -28,11 +28,18 @@ _CLAIM = (
     "first_tried_us = COALESCE(first_tried_us, ?) WHERE id IN (SELECT id FROM deliveries WHERE state = 2 AND agent = ? "
     "AND due_us <= ?{urgent} ORDER BY due_us, id LIMIT ?{lock}) RETURNING " + shape.RETURNING
 )
+_ANY_URGENT = "SELECT 1 FROM deliveries WHERE state = 2 AND is_urgent = 1 AND agent = ? AND due_us <= ? LIMIT 1"
 _SETTLE = (
     "UPDATE deliveries SET state = s.state, reason = s.reason, due_us = COALESCE(s.due_us, deliveries.due_us), "
     "attempts = attempts - s.back, last_error = s.error, ended_us = s.ended_us FROM {outcomes} "
     "WHERE deliveries.id = s.id AND deliveries.fence = s.fence AND deliveries.state = 3 "
-    "RETURNING deliveries.id, deliveries.fence, digest_id, message_id"
+    "RETURNING deliveries.id, deliveries.fence, digest_id, message_id, deliveries.state, deliveries.reason, deliveries.ended_us"
+)
+# The items of a digest end with it. PostgreSQL does that in the same statement, which is a way to the server and back for all.
+_SETTLE_WITH_ITEMS = (
+    "WITH applied AS (" + _SETTLE + "), items AS (UPDATE deliveries AS i SET state = a.state, reason = a.reason, ended_us = a.ended_us "
+    f"FROM applied AS a WHERE a.message_id IS NULL AND a.state >= {State.DELIVERED:d} "
+    f"AND i.digest_id = a.digest_id AND i.state = {State.DIGESTED:d}) SELECT * FROM applied"
 )
 # Counted without GROUP BY, here and in `conservation`: for that SQLite would sort all rows in memory.
 _WAITING = (
@@ -51,6 +58,11 @@ _OUTCOMES = {
     + ", ".join(f"json_extract(value, '$[{index}]') AS {name}" for index, name in enumerate(_OUTCOME))
     + " FROM json_each(?)) AS s",
 }
+_SEEN = (
+    "SELECT w.message_id, w.person_id FROM {pairs} WHERE EXISTS (SELECT 1 FROM deliveries AS d WHERE d.message_id = w.message_id "
+    "AND d.person_id = w.person_id AND d.read_us IS NOT NULL) OR EXISTS (SELECT 1 FROM answers AS a WHERE a.message_id = w.message_id "
+    "AND a.person_id = w.person_id)"
+)
 _END_ITEMS = "UPDATE deliveries SET state = ?, reason = ?, ended_us = ? WHERE digest_id = ? AND state = 4"
 # The fence is raised: a worker that has it in hand says no other end later.
 _BOUNCE = (
@@ -121,13 +133,26 @@ class DeliveriesMixin:
                     if len(found) < limit:
                         rows = run(connection, claim, (until_us, now_us, agent, now_us, limit - len(found)))
                         found += [shape.delivery_from(row) for row in rows]
-            return sorted(found, key=lambda delivery: (not delivery.is_urgent, delivery.due_at, delivery.delivery_id))
+            return _in_order(found)
 
+        def without_urgent(connection: Connection) -> list[Delivery] | None:
+            """One agent's, where none of them presses, as nearly always: one statement. None where some do."""
+            (agent,) = agents
+            if run(connection, _ANY_URGENT, (agent, now_us)).first() is not None:
+                return None
+            return _in_order([shape.delivery_from(row) for row in run(connection, claims[1], (until_us, now_us, agent, now_us, limit))])
+
+        if self.engine.dialect == "postgresql" and len(agents) == 1 and limit > 0:
+            claimed = await self.engine.write_once(without_urgent)
+            if claimed is not None:
+                return claimed
         return await self.engine.write(work)
 
     async def settle(self, settlements: Sequence[Settlement], now: datetime) -> int:
         """See DeliveryStore."""
-        return await self.engine.write(lambda connection: _settle(connection, settlements, to_us(now)))
+        is_one_statement = not any(one.successors or one.trace for one in settlements)
+        write = self.engine.write_once if is_one_statement else self.engine.write
+        return await write(lambda connection: _settle(connection, settlements, to_us(now)))
 
     async def bounce(self, delivery_id: int, why: str, successors: Sequence[Successor], now: datetime) -> bool:
         """See DeliveryStore."""
@@ -194,19 +219,12 @@ class DeliveriesMixin:
     async def seen(self, pairs: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
         """See DeliveryStore."""
         wanted = sorted(pairs)
+        statement = _SEEN.format(pairs=PAIRS[self.engine.dialect])
 
         def work(connection: Connection) -> set[tuple[int, int]]:
-            found: set[tuple[int, int]] = set()
-            for start in range(0, len(wanted), 2_000):
-                condition = tuple_(_d.message_id, _d.person_id).in_(wanted[start : start + 2_000])
-                rows = connection.execute(select(_d.message_id, _d.person_id).where(condition, _d.read_us.is_not(None)))
-                found.update((row.message_id, row.person_id) for row in rows)
-                answered = tuple_(answers.c.message_id, answers.c.person_id).in_(wanted[start : start + 2_000])
-                told = connection.execute(select(answers.c.message_id, answers.c.person_id).where(answered))
-                found.update((row.message_id, row.person_id) for row in told)
-            return found
+            return {(row[0], row[1]) for row in run(connection, statement, as_columns(connection, wanted))}
 
-        return await self.engine.read(work)
+        return await read_rows(self.engine, len(wanted), work) if wanted else set()
 
     async def deliveries(self, delivery_ids: Collection[int]) -> dict[int, Delivery]:
         """See DeliveryStore."""
@@ -345,16 +363,21 @@ class DeliveriesMixin:
         await self.engine.write(work)
 
 
+def _in_order(claimed: list[Delivery]) -> list[Delivery]:
+    return sorted(claimed, key=lambda delivery: (not delivery.is_urgent, delivery.due_at, delivery.delivery_id))
+
+
 def _settle(connection: Connection, settlements: Sequence[Settlement], now_us: int) -> int:
     """One statement for all, in the order of ids: where two workers meet, they wait for each other in one direction only."""
     values = [_settlement_values(settlement, now_us) for settlement in sorted(settlements, key=lambda one: one.delivery_id)]
     if not values:
         return 0
-    applied = run(connection, _SETTLE.format(outcomes=_OUTCOMES[connection.dialect.name]), as_columns(connection, values)).all()
-    digests = {(row[0], row[1]): row[2] for row in applied if row[2] is not None and row[3] is None}
-    ended = [(s, digests[s.delivery_id, s.fence]) for s in settlements if s.state.is_final and (s.delivery_id, s.fence) in digests]
-    if ended:
-        run(connection, _END_ITEMS, [(s.state.value, s.reason.value, now_us, digest_id) for s, digest_id in ended])
+    is_apart = connection.dialect.name == "sqlite"
+    statement = (_SETTLE if is_apart else _SETTLE_WITH_ITEMS).format(outcomes=_OUTCOMES[connection.dialect.name])
+    applied = run(connection, statement, as_columns(connection, values)).all()
+    ended = [(row[4], row[5], row[6], row[2]) for row in applied if row[2] is not None and row[3] is None and row[4] >= State.DELIVERED]
+    if ended and is_apart:
+        run(connection, _END_ITEMS, ended)
     settled = {(row[0], row[1]) for row in applied}
     succeed(connection, [one for s in settlements if s.successors and (s.delivery_id, s.fence) in settled for one in s.successors])
     _keep_traces(connection, settlements, settled)

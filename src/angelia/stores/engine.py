@@ -57,6 +57,9 @@ class SqlEngine(Protocol):
     async def write(self, work: Work[T]) -> T:
         """Run in a write transaction, together with others where that is cheaper (group commit)."""
 
+    async def write_once(self, work: Work[T]) -> T:
+        """As `write`, where `work` writes with one statement at most, and that is its last: then it needs no transaction around it."""
+
     async def pulse(self) -> int:
         """Another number once anybody wrote since."""
 
@@ -65,6 +68,15 @@ class SqlEngine(Protocol):
 
     async def close(self) -> None:
         """Finish what waits, then disconnect."""
+
+
+FEW = 8
+"""So few rows, found by their keys, are read sooner than a reader is woken."""
+
+
+async def read_rows(engine: SqlEngine, count: int, work: Work[T]) -> T:
+    """Read so many rows by their keys: a few at a glance, which is what there is to read while messages come one by one."""
+    return await (engine.glance(work) if count <= FEW else engine.read(work))
 
 
 @lru_cache(maxsize=512)
@@ -90,6 +102,13 @@ def as_one(connection: Connection, values: Collection[Any]) -> object:
 def as_columns(connection: Connection, rows: Sequence[Sequence[Any]]) -> tuple[object, ...]:
     """Many rows, at least one, as parameters: a list for each column on PostgreSQL, one text of all on SQLite."""
     return tuple(map(list, zip(*rows, strict=True))) if connection.dialect.name == "postgresql" else (json.dumps(rows),)
+
+
+PAIRS: Mapping[str, str] = {
+    "postgresql": "unnest(CAST(? AS bigint[]), CAST(? AS bigint[])) AS w(message_id, person_id)",
+    "sqlite": "(SELECT json_extract(value, '$[0]') AS message_id, json_extract(value, '$[1]') AS person_id FROM json_each(?)) AS w",
+}
+"""What stands after FROM for pairs of message and person, which come `as_columns`."""
 
 
 def among(connection: Connection, kind: str) -> str:
@@ -254,6 +273,10 @@ class SqliteEngine:
         future: asyncio.Future[T] = loop.create_future()
         self._jobs.put((work, future, loop))
         return await future
+
+    async def write_once(self, work: Work[T]) -> T:
+        """Like all that is written: together with others."""
+        return await self.write(work)
 
     async def pulse(self) -> int:
         """SQLite's counter of what other connections wrote, and this one never writes. It reads shared memory, some microseconds: no thread

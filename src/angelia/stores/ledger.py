@@ -15,14 +15,10 @@ from angelia.model.moments import first_id, from_us
 from angelia.planning.estimate import Count
 from angelia.store import LedgerRow, RuleHits
 from angelia.stores import rows as shape
-from angelia.stores.engine import SqlEngine, as_columns, run
+from angelia.stores.engine import PAIRS, SqlEngine, as_columns, read_rows, run
 from angelia.stores.messages import below
 from angelia.stores.tables import deliveries, ledger, messages
 
-_PAIRS = {
-    "postgresql": "unnest(CAST(? AS bigint[]), CAST(? AS bigint[])) AS w(message_id, person_id)",
-    "sqlite": "(SELECT json_extract(value, '$[0]') AS message_id, json_extract(value, '$[1]') AS person_id FROM json_each(?)) AS w",
-}
 _OF_PAIRS = (
     "SELECT l.message_id, l.person_id, l.because, l.decisions, l.decided_us "
     "FROM {pairs} CROSS JOIN ledger AS l WHERE l.message_id = w.message_id AND l.person_id = w.person_id"
@@ -45,13 +41,13 @@ class LedgerMixin:
         wanted = sorted(pairs)
         if not wanted:
             return {}
-        statement = _OF_PAIRS.format(pairs=_PAIRS[self.engine.dialect])
+        statement = _OF_PAIRS.format(pairs=PAIRS[self.engine.dialect])
 
         def work(connection: Connection) -> dict[tuple[int, int], LedgerRow]:
             rows = run(connection, statement, as_columns(connection, wanted))
             return {(row[0], row[1]): LedgerRow(row[0], row[1], _reasons(row[2]), _decisions(row[3]), from_us(row[4])) for row in rows}
 
-        return await self.engine.read(work)
+        return await read_rows(self.engine, len(wanted), work)
 
     async def ledger_rows(self, message_id: int, after_person_id: int = 0, limit: int = 1000) -> list[LedgerRow]:
         """See LedgerStore."""

@@ -16,7 +16,7 @@ from angelia.model.moments import from_us, to_us
 from angelia.model.payload import payload_of
 from angelia.store import ClaimedMessage, FloodMark, NewMessage, ParkedMessage, Plan, RepeatMark
 from angelia.stores import rows as shape
-from angelia.stores.engine import Insert, SqlEngine, run, run_among
+from angelia.stores.engine import Insert, SqlEngine, read_rows, run, run_among
 from angelia.stores.entries import bodies
 from angelia.stores.escalations import begin
 from angelia.stores.tables import ACCEPTED, PARKED, PLANNED, ledger, messages, repeat_marks
@@ -188,11 +188,11 @@ class MessagesMixin:
         """See MessageStore."""
         if not pairs:
             return {}, {}
-        return await self.engine.read(lambda connection: (_flood(connection, pairs), _repeats(connection, keys)))
+        return await read_rows(self.engine, len(pairs) + len(keys), lambda connection: (_flood(connection, pairs), _repeats(connection, keys)))
 
     async def messages(self, message_ids: Collection[int]) -> dict[int, Message]:
         """See MessageStore."""
-        return await self.engine.read(lambda connection: bodies(connection, message_ids))
+        return await read_rows(self.engine, len(message_ids), lambda connection: bodies(connection, message_ids))
 
     async def list_messages(
         self, *, person_id: int | None, subtree: str = "", source: str = "", before_id: int | None = None, limit: int = 100

@@ -15,7 +15,7 @@ from angelia.store import Document, ProfileRow, RuleRow
 from angelia.stores import rows as shape
 from angelia.stores.addresses import address_from
 from angelia.stores.changes import touch
-from angelia.stores.engine import SqlEngine, run, run_among
+from angelia.stores.engine import SqlEngine, read_rows, run, run_among
 from angelia.stores.tables import addresses, follows, groups, members, persons, rule_index, user_types
 
 PERSON_COLUMNS = (persons.c.id, persons.c.login, persons.c.name, persons.c.time_zone, persons.c.language, persons.c.is_active,
@@ -91,7 +91,7 @@ class PeopleMixin:
                 found.update({row[0]: row[1] for row in rows})
             return found
 
-        return await self.engine.read(work)
+        return await read_rows(self.engine, len(wanted), work)
 
     async def profiles(self, person_ids: Collection[int]) -> list[ProfileRow]:
         """See PersonStore."""
@@ -102,7 +102,7 @@ class PeopleMixin:
                 found += _profiles(connection, ids)
             return found
 
-        return await self.engine.read(work)
+        return await read_rows(self.engine, len(person_ids), work)
 
     async def people_changed_since(self, sequence: int) -> tuple[int, list[int]]:
         """See PersonStore."""
@@ -175,7 +175,7 @@ class PeopleMixin:
         """See PersonStore."""
         asked = list(refs)
         statement = "SELECT DISTINCT object FROM follows WHERE object {among}"
-        return await self.engine.read(lambda connection: frozenset(run_among(connection, statement, asked, "text").scalars()))
+        return await read_rows(self.engine, len(asked), lambda connection: frozenset(run_among(connection, statement, asked, "text").scalars()))
 
     async def rule_rows(self, person_ids: Collection[int] | None = None) -> AsyncIterator[Sequence[RuleRow]]:
         """See PersonStore."""

@@ -68,17 +68,23 @@ class PostgresEngine:
             url, pool_size=pool_size, max_overflow=4, pool_timeout=5, pool_pre_ping=False, connect_args=arguments
         )
         event.listen(self._engine.sync_engine, "handle_error", _note_disconnect)
+        # The same connections: what is no transaction needs no BEGIN and no end, each of which is a way to the server and back.
+        self._single = self._engine.execution_options(isolation_level="AUTOCOMMIT")
 
     async def read(self, work: Work[T]) -> T:
-        """Run in a transaction that is rolled back."""
-        return await self._guarded(self._retried(self._read, work))
+        """Run without a transaction: under READ COMMITTED each statement sees what is there now in any case."""
+        return await self._guarded(self._retried(self._alone, work))
 
     async def glance(self, work: Work[T]) -> T:
         """As `read`: the server is another process in any case."""
         return await self.read(work)
 
-    async def _read(self, work: Work[T]) -> T:
-        async with self._engine.connect() as connection:
+    async def write_once(self, work: Work[T]) -> T:
+        """As `write`, for what is one statement that writes: it commits by itself."""
+        return await self._guarded(self._retried(self._alone, work))
+
+    async def _alone(self, work: Work[T]) -> T:
+        async with self._single.connect() as connection:
             return await connection.run_sync(work)
 
     async def write(self, work: Work[T]) -> T:

@@ -48,6 +48,11 @@ def message_from(row: Sequence[Any]) -> Message:
     return message_of(row[0], row[1], row[2], row[3])
 
 
+# To call an enum takes ten times as long.
+_STATES = {state.value: state for state in State}
+_REASONS = {reason.value: reason for reason in Reason}
+
+
 def delivery_from(row: Sequence[Any]) -> Delivery:
     """From DELIVERY_COLUMNS, in order."""
     return Delivery(
@@ -56,7 +61,7 @@ def delivery_from(row: Sequence[Any]) -> Delivery:
         person_id=row[2],
         agent=row[3],
         address_id=row[4],
-        state=State(row[5]),
+        state=_STATES[row[5]],
         due_at=from_us(row[6]),
         fence=row[7],
         attempts=row[8],
@@ -65,7 +70,7 @@ def delivery_from(row: Sequence[Any]) -> Delivery:
         digest_id=row[11],
         schedule=row[12],
         form=row[13],
-        reason=Reason(row[14]),
+        reason=_REASONS[row[14]],
         is_locked=bool(row[15]),
         last_error=row[16],
         is_urgent=bool(row[17]),

@@ -34,6 +34,7 @@ class MailAgent:
         self._templates = (house or Surroundings()).templates
         self._secret = (house or Surroundings()).secret
         self._road: Road = MaildirRoad(settings.maildir) if settings.maildir is not None else SmtpRoad(settings)
+        self._destination = str(settings.maildir or settings.server[0])
         self.concurrency = settings.concurrency
 
     def check_address(self, value: str) -> str | None:
@@ -51,7 +52,7 @@ class MailAgent:
     def destination(self, letter: Letter) -> str:
         """All mail goes by one server: it is the server that can be down."""
         del letter
-        return str(self._settings.maildir or self._settings.server[0])
+        return self._destination
 
     async def deliver(self, letter: Letter) -> Outcome:
         """Render, build, send once."""

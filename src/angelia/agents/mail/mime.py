@@ -29,8 +29,11 @@ MOST_VALUE = 900  # bytes of one header value after encoding; RFC 5322 allows a 
 MOST_TAGS = 20
 _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,40}\Z")
 _NO_FILE_NAME = re.compile(r"[^A-Za-z0-9._-]+")
-_HEADER_NAME = re.compile(rb"^([!-9;-~]+):", re.MULTILINE)
 
+_CHANGED_ON_THE_WAY = re.compile(rb"(?m)^(\.|F)(?=$|\r|rom )")
+_PLAIN, _HTML = (
+    f"Content-Type: text/{kind}; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n".encode() for kind in ("plain", "html")
+)
 _NO_ANSWERS: Mapping[Verb, str] = MappingProxyType({})
 
 Headers = list[tuple[str, str]]
@@ -56,20 +59,18 @@ def build(
     headers = _headers(letter, content, sender, sender_name, domain, answers)
     offered = _offered(footer, answers)
     boundary = f"=_{public_id('b', letter.delivery.delivery_id)}"
-    lines = b"".join(f"{name}: {value}\r\n".encode("ascii") for name, value in headers)
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers]).encode("ascii")
     _verify(lines, [name for name, _ in headers])
-    parts = (
-        ("text/plain", _quoted(content.text) + _quoted(_text_footer(letter, footer, offered))),
-        ("text/html", _shared(_FRAME_HEAD) + _quoted(content.html) + _quoted(_html_footer(letter, footer, offered)) + _shared(_FRAME_TAIL)),
-    )
-    body = b"".join(
-        f"--{boundary}\r\nContent-Type: {kind}; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n".encode() + data + b"\r\n"
-        for kind, data in parts
-    )
-    whole = f'Content-Type: multipart/alternative; boundary="{boundary}"\r\n\r\n'.encode() + body + f"--{boundary}--\r\n".encode()
+    part = f"--{boundary}\r\n".encode()
+    text = _quoted(_ended(content.text) + _text_footer(letter, footer, offered))
+    markup = _quoted(_ended(content.html) + _html_footer(letter, footer, offered))
+    whole = b"".join((
+        f'Content-Type: multipart/alternative; boundary="{boundary}"\r\n\r\n'.encode(),
+        part, _PLAIN, text, b"\r\n", part, _HTML, _shared(_FRAME_HEAD), markup, _shared(_FRAME_TAIL), b"\r\n", part[:-2], b"--\r\n",
+    ))  # fmt: skip
     if letter.message is not None and letter.message.attachment is not None:
         whole = _with_file(whole, letter.message.attachment, f"{boundary}.file")
-    return Envelope(letter.address.value, lines + b"MIME-Version: 1.0\r\n" + whole)
+    return Envelope(letter.address.value, b"".join((lines, b"MIME-Version: 1.0\r\n", whole)))
 
 
 def _with_file(letter: bytes, attachment: Attachment, boundary: str) -> bytes:
@@ -160,26 +161,36 @@ def _mailbox(name: str, address: str) -> str:
 
 def _date(moment: datetime | None) -> str:
     assert moment is not None
-    return format_datetime(moment.astimezone(UTC).replace(microsecond=0))
+    return _second(moment.replace(microsecond=0))
 
 
+@lru_cache(maxsize=1_000)
+def _second(moment: datetime) -> str:
+    return format_datetime(moment.astimezone(UTC))
+
+
+@lru_cache(maxsize=1_000)
 def _digest_of(*parts: str) -> str:
     return "thread." + blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
 
 
 def _verify(lines: bytes, meant: Sequence[str]) -> None:
-    found = [name.decode() for name in _HEADER_NAME.findall(lines)]
-    if found != list(meant) or b"\0" in lines or lines.count(b"\r\n") != lines.count(b"\n") or lines.count(b"\r") != lines.count(b"\n"):
-        raise UnsafeMail(f"headers {found} instead of {list(meant)}")
+    found = b":".join([line.partition(b":")[0] for line in lines.split(b"\r\n")[:-1] if line[:1] not in (b" ", b"\t")]).decode("utf-8", "replace")
+    if found != ":".join(meant) or b"\0" in lines or not lines.count(b"\r\n") == lines.count(b"\n") == lines.count(b"\r"):
+        raise UnsafeMail(f"headers {found} instead of {':'.join(meant)}")
+
+
+def _ended(text: str) -> str:
+    return text if text.endswith("\n") else f"{text}\n"
 
 
 def _quoted(text: str) -> bytes:
     """Quoted-printable with CRLF, for whole lines of text."""
-    joined = text if text.endswith("\n") else f"{text}\n"
-    data = joined.encode("utf-8", "replace")
-    quoted = binascii.b2a_qp(data, istext=True).replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    quoted = binascii.b2a_qp(text.encode("utf-8", "replace"), istext=True).replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    if b"\n." not in quoted and b"\nFrom " not in quoted and not quoted.startswith((b".", b"From ")):
+        return quoted
     # RFC 2049 and old relays: a line that is "." or begins "From " is no end and no new mail when its first letter is encoded.
-    return re.sub(rb"(?m)^(\.|F)(?=$|\r|rom )", lambda found: b"=%02X" % found.group(1)[0], quoted)
+    return _CHANGED_ON_THE_WAY.sub(lambda found: b"=%02X" % found.group(1)[0], quoted)
 
 
 @lru_cache(maxsize=8)

@@ -5,9 +5,9 @@ import os
 import re
 import socket
 import ssl
-from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from pathlib import Path
+from time import monotonic
 from typing import Protocol
 
 from aiosmtplib import (
@@ -18,7 +18,6 @@ from aiosmtplib import (
     SMTPHeloError,
     SMTPRecipientRefused,
     SMTPResponseException,
-    SMTPSenderRefused,
     SMTPServerDisconnected,
     SMTPTimeoutError,
 )
@@ -26,11 +25,13 @@ from aiosmtplib import (
 from angelia import telemetry
 from angelia.agents.mail.mime import Envelope
 from angelia.agents.mail.settings import MailSettings
+from angelia.agents.mail.wire import Wire
+from angelia.deadlines import Deadlines
 from angelia.model.delivery import Later, Outcome, Refused, Sent
 from angelia.planning.bounces import Bounce
 from angelia.rendering.text import one_line
 
-MOST_IDLE = timedelta(seconds=20)
+MOST_IDLE = 20.0  # seconds
 MOST_PER_CONNECTION = 500
 
 
@@ -91,7 +92,8 @@ class SmtpRoad:
 
     def __init__(self, settings: MailSettings) -> None:
         self._settings = settings
-        self._idle: list[tuple[SMTP, datetime, int]] = []
+        self._idle: list[Wire] = []
+        self._deadlines = Deadlines()
         context = ssl.create_default_context(cafile=settings.ca_file or None)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         self._tls = context
@@ -99,31 +101,34 @@ class SmtpRoad:
     async def send(self, sender: str, envelope: Envelope, key: int) -> Outcome:
         """One try over a connection that is idle, or a new one."""
         del key
-        connection: SMTP | None = None
+        wire: Wire | None = None
+        outcome: Outcome | None = None
         try:
-            connection, sent = await self._take()
-            reply = await _transmit(connection, sender, envelope)
+            wire = self._taken() or Wire(await self._connect(), self._deadlines, self._settings.command_timeout)
+            outcome = Sent(one_line(await wire.transmit(sender, envelope.recipient, envelope.raw), 200))
         except SMTPAuthenticationError as error:
             # The operator's fault, not the reader's: nothing bounces, all waits until it is mended.
             telemetry.log.error("mail_login_refused", code=error.code, reply=one_line(error.message))
-            outcome: Outcome = Later(f"the mail server refuses our login: {error.code}")
+            outcome = Later(f"the mail server refuses our login: {error.code}")
         except (SMTPException, OSError, TimeoutError, ssl.SSLError) as error:
             outcome = outcome_of(error)
-        else:
-            self._idle.append((connection, datetime.now(UTC), sent + 1))
-            return Sent(one_line(reply, 200))
-        if connection is not None:
-            await self._after_failure(connection, outcome)
+        finally:
+            # Cut off in the middle by whatever else, it would take the next mail for a part of this one.
+            if wire is not None and outcome is None:
+                wire.close()
+        if wire is not None:
+            await self._keep(wire, outcome)
         return outcome
 
-    async def _take(self) -> tuple[SMTP, int]:
-        now = datetime.now(UTC)
+    def _taken(self) -> Wire | None:
+        """The connection that was used last, where one is fit."""
+        now = monotonic()
         while self._idle:
-            connection, used_at, sent = self._idle.pop()
-            if connection.is_connected and now - used_at < MOST_IDLE and sent < MOST_PER_CONNECTION:
-                return connection, sent
-            connection.close()
-        return await self._connect(), 0
+            wire = self._idle.pop()
+            if wire.is_usable and now - wire.used_at < MOST_IDLE and wire.mails < MOST_PER_CONNECTION:
+                return wire
+            wire.close()
+        return None
 
     async def _connect(self) -> SMTP:
         host, port = self._settings.server
@@ -145,29 +150,27 @@ class SmtpRoad:
         except BaseException:
             connection.close()
             raise
-        connection.timeout = self._settings.command_timeout
         return connection
 
-    async def _after_failure(self, connection: SMTP, outcome: Outcome) -> None:
-        """A refusal leaves the connection usable after RSET; anything else may have left it half-way."""
-        if isinstance(outcome, Refused) and connection.is_connected:
+    async def _keep(self, wire: Wire, outcome: Outcome) -> None:
+        """For the next mail. A refusal leaves the connection usable after RSET; anything else may have left it half-way."""
+        if isinstance(outcome, Refused) and wire.is_usable:
             try:
-                await connection.rset(timeout=5)
-            except (SMTPException, OSError):
-                connection.close()
-            else:
-                self._idle.append((connection, datetime.now(UTC), MOST_PER_CONNECTION // 2))
+                is_fit = await wire.reset()
+            except SMTPException:
+                is_fit = False
+        else:
+            is_fit = isinstance(outcome, Sent) and wire.is_usable
+        if not is_fit:
+            wire.close()
             return
-        connection.close()
+        wire.mails, wire.used_at = wire.mails + 1, monotonic()
+        self._idle.append(wire)
 
     async def close(self) -> None:
         """Say goodbye on idle connections."""
-        for connection, _, _ in self._idle:
-            try:
-                await connection.quit(timeout=1)
-            except (SMTPException, OSError):
-                connection.close()
-        self._idle.clear()
+        idle, self._idle = self._idle, []
+        await asyncio.gather(*(wire.quit() for wire in idle))
 
 
 async def _greet(connection: SMTP) -> None:
@@ -176,21 +179,6 @@ async def _greet(connection: SMTP) -> None:
         await connection.ehlo()
     except SMTPHeloError:
         await connection.helo()
-
-
-async def _transmit(connection: SMTP, sender: str, envelope: Envelope) -> str:
-    """One mail transaction; the server's last words.
-
-    aiosmtplib's `sendmail` would parse each address twice more, which takes as long as sending: ours are checked, and hold no bracket or space.
-    """
-    size = [b"SIZE=%d" % len(envelope.raw)] if connection.supports_extension("size") else []
-    answer = await connection.execute_command(b"MAIL", f"FROM:<{sender}>".encode("ascii"), *size)
-    if answer.code != 250:
-        raise SMTPSenderRefused(answer.code, answer.message, sender)
-    answer = await connection.execute_command(b"RCPT", f"TO:<{envelope.recipient}>".encode("ascii"))
-    if answer.code not in (250, 251):
-        raise SMTPRecipientRefused(answer.code, answer.message, envelope.recipient)
-    return (await connection.data(envelope.raw)).message
 
 
 _STATUS = re.compile(r"5\.\d{1,3}\.\d{1,3}")
