@@ -1,0 +1,88 @@
+"""A worker that is lost after its agent has sent and before that is written down; the next one sends again."""
+
+import asyncio
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+
+from angelia import house as composition
+from angelia.agent import Agent
+from angelia.flow.letters import Letters, Links
+from angelia.flow.relay import Lifetimes, Relay
+from angelia.flow.voice import Voice
+from angelia.house import House, now
+from angelia.inlet import Draft
+from angelia.model.delivery import Delivery, State
+from angelia.model.message import Message, Recipient
+from angelia.model.payload import payload_of
+from angelia.model.person import Address, AddressState, Person
+from angelia.settings import load
+from angelia.stores.sql import upgrade
+
+
+@cache
+def _empty_database() -> bytes:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "angelia.db"
+        upgrade(f"sqlite:///{path}")
+        return path.read_bytes()
+
+
+async def sent_by_two_workers(agent: Agent, address: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Delivery:
+    """One message for alice goes by `agent` to `address` from a house in `folder`, twice; her delivery as it stands at the end."""
+    (folder / "angelia.db").write_bytes(await asyncio.to_thread(_empty_database))
+    monkeypatch.setattr(composition, "make_agents", lambda *_: {agent.name: agent})
+    async with House.open(load(environment={}, overrides={"house": {"data_dir": str(folder)}, "delivery": {"seen_wait": 0}})) as house:
+        await _told_of(house, agent.name, address)
+        first = _worker(house, agent)
+        await _lost_before_it_is_written(house, first)
+        await house.store.release_leases()  # as a start does
+        second = _worker(house, agent)
+        assert await second.turn(now()) == 1
+        await second.drain()
+        (delivery,) = await house.store.list_deliveries(states=list(State), agent=agent.name)
+        return delivery
+
+
+async def _told_of(house: House, agent: str, address: str) -> None:
+    """A message that is planned for alice."""
+    store = house.store
+    await store.put_person(Person(person_id=0, login="alice"))
+    await store.put_wants("alice", {"preferences": {"*": {agent: "now"}}}, follows=[], rules=[], expected_version=None)
+    alice = await store.person("alice")
+    assert alice is not None
+    await store.add_address(Address(address_id=0, person_id=alice.person_id, agent=agent, value=address, state=AddressState.OK, is_default=True))
+    await house.refresh()
+    message = Message(
+        message_id=0, source="ci", type="obs.build.fail", received_at=now(), occurred_at=now(), subject="failed", recipients=(Recipient("alice"),)
+    )
+    await house.intake.accept(message.source, [Draft(message.type, payload_of(message))])
+    planner = next(stage for stage in house.stages if stage.name == "planner")
+    while await planner.turn(now()):
+        pass
+
+
+def _worker(house: House, agent: Agent) -> Relay:
+    letters = Letters(house.store, house.people, Links("http://hub", house.secret))
+    return Relay(house.store, {agent.name: agent}, letters, Voice(house.intake.accept), now, Lifetimes())
+
+
+async def _lost_before_it_is_written(house: House, worker: Relay) -> None:
+    tried, settle = asyncio.Event(), house.store.settle
+
+    async def never(*_: Any) -> None:
+        tried.set()
+        await asyncio.Event().wait()
+
+    house.store.settle = never  # type: ignore[method-assign]
+    assert await worker.turn(now()) == 1
+    async with asyncio.timeout(60):
+        await tried.wait()
+    tasks = [task for task in (*worker._tries, worker._flusher) if task is not None]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    house.store.settle = settle  # type: ignore[method-assign]
