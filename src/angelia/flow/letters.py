@@ -77,7 +77,7 @@ class Letters:
         _, messages, ledger, digests = await asyncio.gather(
             self._people.refresh(), self._messages(pairs), self._ledger(pairs), self._digests(digest_ids)
         )
-        seen = await self._seen(pairs, messages, now)
+        seen, read = await asyncio.gather(self._seen(pairs, messages, now), self._read(digests.values(), now))
         profiles = await self._people.profiles({delivery.person_id for delivery in deliveries})
         resolved = self._resolved(deliveries, messages, now)
         letters: list[Letter | Withheld] = []
@@ -85,6 +85,8 @@ class Letters:
             known = profiles.get(delivery.person_id)
             if known is None or not known[0].person.is_active:
                 letters.append(Withheld(State.SUPPRESSED, Reason.PERSON_INACTIVE))
+            elif delivery.message_id is None and delivery.digest_id in read:
+                letters.append(Withheld(State.SUPPRESSED, Reason.SEEN))
             elif delivery.message_id is None:
                 letters.append(self._of_digest(delivery, known, digests.get(delivery.digest_id or 0)))
             elif (delivery.message_id, delivery.person_id) in seen and not delivery.is_locked:
@@ -118,6 +120,17 @@ class Letters:
         """What was read meanwhile by another agent. Asked for what has waited only: nobody can have read what goes at once."""
         waited = {pair for pair in pairs if pair[0] in messages and now - messages[pair[0]].received_at > READABLE}
         return await self._store.seen(waited) if self._seen_once and waited else set()
+
+    async def _read(self, digests: Collection[NewDigest], now: datetime) -> set[int]:
+        """Digests of which she has read all meanwhile; asked for those only that could not go in their slot."""
+        late = [digest for digest in digests if now - digest.slot.slot_at > READABLE] if self._seen_once else []
+        found = await asyncio.gather(*(self._store.digest_items(digest.digest_id) for digest in late))
+        seen = await self._store.seen({(item.message_id or 0, item.person_id) for items in found for item in items}) if late else set()
+        return {
+            digest.digest_id
+            for digest, items in zip(late, found, strict=True)
+            if items and all((item.message_id, item.person_id) in seen and not item.is_locked for item in items)
+        }
 
     def _of_digest(self, delivery: Delivery, known: tuple[Profile, tuple[Address, ...]], digest: NewDigest | None) -> Letter | Withheld:
         profile, addresses = known
