@@ -1,8 +1,6 @@
 """One message to an AMQP broker, confirmed, put into bytes without the library, which makes objects of frames first and a timer for each."""
 
-import asyncio
 from collections.abc import Iterator
-from typing import Any, cast
 
 from aiormq.abc import ChannelFrame
 from aiormq.channel import Channel
@@ -46,7 +44,7 @@ async def publish(channel: Channel, exchange: str, key: str, message_id: str, pr
     async with channel.lock:
         # The broker counts in the order in which it gets them.
         channel.delivery_tag += 1
-        tag, confirmation = channel.delivery_tag, cast("asyncio.Future[Any]", channel.create_future())
+        tag, confirmation = channel.delivery_tag, channel.create_future()
         channel.confirmations[tag] = confirmation
         channel.message_id_delivery_tag[message_id] = tag
         try:

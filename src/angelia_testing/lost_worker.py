@@ -1,12 +1,12 @@
 """A worker that is lost after its agent has sent and before that is written down; the next one sends again."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import pytest
 
@@ -22,6 +22,7 @@ from angelia.model.message import Message, Recipient
 from angelia.model.payload import payload_of
 from angelia.model.person import Address, AddressState, Person
 from angelia.settings import load
+from angelia.store import Settlement
 from angelia.stores.sql import upgrade
 
 
@@ -83,9 +84,9 @@ async def sent_by_two_workers(agent: Agent, address: str, folder: Path, monkeypa
 async def _lost_before_it_is_written(house: House, first: Relay) -> None:
     tried, settle = asyncio.Event(), house.store.settle
 
-    async def never(*_: Any) -> None:
+    async def never(_: Sequence[Settlement], __: datetime) -> int:
         tried.set()
-        await asyncio.Event().wait()
+        return await asyncio.get_running_loop().create_future()
 
     house.store.settle = never  # type: ignore[method-assign]
     assert await first.turn(now()) == 1
