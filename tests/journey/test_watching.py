@@ -7,6 +7,7 @@ import random
 import shutil
 import signal
 import struct
+import subprocess
 import time
 from collections import Counter
 from contextlib import suppress
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from angelia_testing.hub import Hub
-from angelia_testing.peers.process import ANGELIA, ENVIRONMENT, Server
+from angelia_testing.peers.process import ANGELIA, ENVIRONMENT, Server, missing
 from angelia_testing.waiting import wait_until
 
 
@@ -165,6 +166,36 @@ def test_fifty_rotations_and_ten_kills_each_line_once(hub, tmp_path):
         time.sleep(0.3)
         counted = Counter(bodies(hub))
         assert counted == Counter(writer.lines)
+    finally:
+        watching.stop()
+
+
+FORMS = ["create", "copytruncate", "nocreate", "create\ndateext\ndateformat -%s", "create\ncompress\ndelaycompress", "copytruncate\ncompress"]
+LOGROTATE = Path("/usr/sbin/logrotate")
+
+
+def test_the_program_that_rotates_logs_everywhere_hides_no_line(hub, tmp_path):
+    """F45, with each of its forms one after the other, and lines that nobody has read yet where it packs nothing."""
+    if not LOGROTATE.exists():
+        missing("logrotate")
+    folder = tmp_path / "log"
+    folder.mkdir(mode=0o755)
+    writer, config = Writer(folder / "run.log"), tmp_path / "logrotate.conf"
+    writer.append(2)
+    watching = Watching(tmp_path / "watch", hub.url, TABLE.format(path=writer.path).replace("50ms", "300ms"))
+    try:
+        wait_until(lambda: len(bodies(hub)) == 2, 30, what=watching.server.log)
+        for form in FORMS:
+            writer.append(3)
+            if "compress" in form:  # what is packed is read by nobody who comes later
+                wait_for_all(hub, writer, watching)
+            config.write_text(f"su root root\n{writer.path} {{\nrotate 20\n{form}\n}}\n")
+            argv = [str(LOGROTATE), "--force", "--state", str(tmp_path / "state"), str(config)]
+            done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+            assert done.returncode == 0, done.stderr
+            writer.append(2)
+        wait_for_all(hub, writer, watching)
+        assert Counter(bodies(hub)) == Counter(writer.lines)
     finally:
         watching.stop()
 
