@@ -83,10 +83,12 @@ async def sent_by_two_workers(agent: Agent, address: str, folder: Path, monkeypa
 
 async def _lost_before_it_is_written(house: House, first: Relay) -> None:
     tried, settle = asyncio.Event(), house.store.settle
+    waiting: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
-    async def never(_: Sequence[Settlement], __: datetime) -> int:
+    async def never(settlements: Sequence[Settlement], now: datetime) -> int:
+        del settlements, now
         tried.set()
-        return await asyncio.get_running_loop().create_future()
+        return await waiting
 
     house.store.settle = never  # type: ignore[method-assign]
     assert await first.turn(now()) == 1
