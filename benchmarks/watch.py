@@ -23,7 +23,7 @@ from angelia_testing.peers.process import Server
 
 MEGABYTES = 200
 FILES = 50
-REST = 30
+REST = 20
 DELAYED = 100  # lines
 AIMS = "Aims: 50 MB/s, 300,000 lines/s; 0.5 % of a processor, 60 MB; p99 1.5 s by looks a second apart, 0.2 s with change notices."
 WORDS = ["abort", "emergency", "vacuum lost", "interlock", "overheat", "limit switch", "chopper phase", "timeout", "detector dead", "авария"]
@@ -182,7 +182,7 @@ def delayed(folder: Path, log: Path, config: str, arrived: dict[str, float]) -> 
     try:
         waited((place / "watch-state" / f"{log.stem}.json").exists)
         for number in range(DELAYED):
-            time.sleep(chance.uniform(0.1, 0.5))
+            time.sleep(chance.uniform(0.05, 0.35))
             with log.open("a") as file:
                 written[str(number)] = time.monotonic()
                 file.write(f"error 2 motor step {number} lost\n")

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import httpx2
 import pytest
+from python_ntfy import NtfyClient
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -258,6 +259,20 @@ async def test_publishing_in_all_forms(bench, api, tokens):
     for path in ("/alice/publish", "/alice/send", "/alice/trigger"):
         assert (await api.get(path, params={"message": "x"}, headers=headers)).status_code == 405
     assert (await api.delete("/alice", headers=headers)).status_code == 405
+
+
+async def test_a_client_of_others_publishes_and_reads(bench, port, tokens, monkeypatch):
+    for name in ("NTFY_SERVER", "NTFY_USER", "NTFY_PASSWORD", "NTFY_TOKEN", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    server = f"http://127.0.0.1:{port}/ntfy"
+    bob, alice = NtfyClient("alice", server, tokens["bob"]), NtfyClient("me", server, ("alice", tokens["alice"]))
+    options = {"title": "Strahl", "priority": NtfyClient.MessagePriority.HIGH, "tags": ["warning"], "format_as_markdown": True, "timeout_seconds": 60}
+    told = await asyncio.to_thread(bob.send, "**The beam** is down", **options)
+    assert (told["event"], told["topic"], told["message"]) == ("message", "alice", "**The beam** is down")
+    await bench.work(datetime.now(UTC))
+    (read,) = await asyncio.to_thread(alice.get_cached_messages, timeout_seconds=60)
+    assert (read["title"], read["message"], read["tags"], read["content_type"]) == ("Strahl", "**The beam** is down", ["warning"], "text/markdown")
+    assert read["priority"] == 4
 
 
 async def test_our_own_agent_publishes_to_it(bench, port, api, tokens):

@@ -196,3 +196,32 @@ def test_where_to_begin(tmp_path, encoding, start, wanted):
         place = first_offset(file.fileno(), path.stat().st_size, start, data[:8])
     text = path.read_bytes()[place:].decode("utf-16-le" if encoding == "utf-16" else encoding).lstrip("\ufeff")
     assert text == wanted + "unfin"
+
+
+def test_a_file_that_is_copied_and_emptied_while_it_is_looked_at_loses_nothing(tmp_path):
+    """Between the look at its begin and the reading of it: it is new, so that nothing of it was read before."""
+    path, lines = tmp_path / "run.log", []
+
+    def append():
+        with path.open("a") as file:
+            for _ in range(2):
+                lines.append(b"line %d\n" % len(lines))
+                file.write(lines[-1].decode())
+
+    append()
+    follower = Follower(path, tmp_path, "beginning")
+    found = [piece.data for piece in follower.pieces(1 << 20)]
+    path.rename(tmp_path / "run.log.2")
+    append()
+    looking = follower.pieces(1 << 20)
+    while not next(looking).is_new:
+        pass
+    shutil.copy(path, tmp_path / "run.log.1")
+    os.truncate(path, 0)
+    append()
+    with pytest.raises(OSError, match="while it was looked at"):
+        found += [piece.data for piece in looking]
+    for _ in range(2):
+        found += [piece.data for piece in follower.pieces(1 << 20)]
+    assert b"".join(found) == b"".join(lines)
+    follower.close()

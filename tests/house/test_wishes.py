@@ -402,6 +402,9 @@ class TestAway:
 class TestFollows:
     async def test_follow_mute_and_back(self, alice, bench):
         await post(alice, "/follows/add", object=" KDE/okular ")
+        await post(alice, "/follows/add", object="instrument/yumo", below="1")
+        assert (await document(bench))["follows"] == ["KDE/okular", "instrument/yumo/"]
+        await post(alice, "/follows/remove", object="instrument/yumo/")
         await post(alice, "/follows/mute", object="request/7", level="full")
         place = await post(alice, "/follows/mute", object="GNOME/", below="1")
         assert await document(bench) == {"follows": ["KDE/okular"], "mutes": {"request/7": "full", "GNOME/": "normal"}}

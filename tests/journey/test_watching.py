@@ -1,18 +1,22 @@
 """The watcher as a process beside a real hub: rotations, kills, a hub that is away, a start and an end of a measurement."""
 
+import ctypes
 import json
 import os
 import random
 import shutil
 import signal
+import struct
+import subprocess
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from angelia_testing.hub import Hub
-from angelia_testing.peers.process import ANGELIA, ENVIRONMENT, Server
+from angelia_testing.peers.process import ANGELIA, ENVIRONMENT, Server, missing
 from angelia_testing.waiting import wait_until
 
 
@@ -95,6 +99,33 @@ class Writer:
         self.path.unlink()
 
 
+class Overflow:
+    """Our own eye on a folder, with the same queue as the watcher's: did the system throw notices away?"""
+
+    ALL, OVERFLOW = 0x3FF, 0x4000  # inotify(7)
+
+    def __init__(self, folder: Path) -> None:
+        self._system, self._folder = ctypes.CDLL(None, use_errno=True), folder
+
+    def __enter__(self) -> "Overflow":
+        self._eye = self._system.inotify_init1(os.O_NONBLOCK)
+        assert self._system.inotify_add_watch(self._eye, os.fsencode(self._folder), self.ALL) >= 0
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._eye)
+
+    def has_come(self) -> bool:
+        seen = False
+        with suppress(BlockingIOError):
+            while data := os.read(self._eye, 1 << 20):
+                place = 0
+                while place < len(data):
+                    _, mask, _, length = struct.unpack_from("iIII", data, place)
+                    seen, place = seen or bool(mask & self.OVERFLOW), place + 16 + length
+        return seen
+
+
 TABLE = """
 [[watch]]
 name = "yumo"
@@ -135,6 +166,36 @@ def test_fifty_rotations_and_ten_kills_each_line_once(hub, tmp_path):
         time.sleep(0.3)
         counted = Counter(bodies(hub))
         assert counted == Counter(writer.lines)
+    finally:
+        watching.stop()
+
+
+FORMS = ["create", "copytruncate", "nocreate", "create\ndateext\ndateformat -%s", "create\ncompress\ndelaycompress", "copytruncate\ncompress"]
+LOGROTATE = Path("/usr/sbin/logrotate")
+
+
+def test_the_program_that_rotates_logs_everywhere_hides_no_line(hub, tmp_path):
+    """F45, with each of its forms one after the other, and lines that nobody has read yet where it packs nothing."""
+    if not LOGROTATE.exists():
+        missing("logrotate")
+    folder = tmp_path / "log"
+    folder.mkdir(mode=0o755)
+    writer, config = Writer(folder / "run.log"), tmp_path / "logrotate.conf"
+    writer.append(2)
+    watching = Watching(tmp_path / "watch", hub.url, TABLE.format(path=writer.path).replace("50ms", "300ms"))
+    try:
+        wait_until(lambda: len(bodies(hub)) == 2, 30, what=watching.server.log)
+        for form in FORMS:
+            writer.append(3)
+            if "compress" in form:  # what is packed is read by nobody who comes later
+                wait_for_all(hub, writer, watching)
+            config.write_text(f"su root root\n{writer.path} {{\nrotate 20\n{form}\n}}\n")
+            argv = [str(LOGROTATE), "--force", "--state", str(tmp_path / "state"), str(config)]
+            done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+            assert done.returncode == 0, done.stderr
+            writer.append(2)
+        wait_for_all(hub, writer, watching)
+        assert Counter(bodies(hub)) == Counter(writer.lines)
     finally:
         watching.stop()
 
@@ -216,6 +277,35 @@ def test_with_notices_a_line_is_told_long_before_the_next_look(hub, tmp_path):
         wait_until(lambda: len(bodies(hub)) == 2, 20, what="a notice")
         assert watching.stop() == 0
     finally:
+        watching.stop()
+
+
+def test_notices_that_the_system_threw_away_are_made_good_by_offset(hub, tmp_path):
+    """F46: while the watcher stands still, more happens than the system's queue holds; the line that is told comes behind it."""
+    queue = Path("/proc/sys/fs/inotify/max_queued_events")
+    if not queue.exists() or (most := int(queue.read_text())) > 100_000:
+        pytest.skip("the queue of notices can't be filled here")
+    writer, folder = Writer(tmp_path / "run.log"), tmp_path / "watch"
+    writer.append(1)
+    watching = Watching(folder, hub.url, "", is_started=False)
+    text = (folder / "watch.toml").read_text()
+    (folder / "watch.toml").write_text("notices = true\n" + text + TABLE.format(path=writer.path).replace("50ms", "90s"))
+    watching.start()
+    try:
+        wait_until(lambda: len(bodies(hub)) == 1, 30, what="the first look")
+        with Overflow(tmp_path) as overflow:
+            watching.server.kill(signal.SIGSTOP)
+            for number in range(most // 2):  # each is made, opened and closed
+                (tmp_path / f"other-{number}").touch()
+            writer.append(1)
+            assert overflow.has_come()
+            watching.server.kill(signal.SIGCONT)
+        wait_until(lambda: len(bodies(hub)) == 2, 60, what="what came behind the overflow")
+        writer.append(1)
+        wait_until(lambda: len(bodies(hub)) == 3, 60, what="a notice after it")
+        assert Counter(bodies(hub)) == Counter(writer.lines)
+    finally:
+        watching.server.kill(signal.SIGCONT)
         watching.stop()
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from angelia.flow.profiles import People
 from angelia.model.person import Address, AddressState, Person
 from angelia.planning.document import parse_site
+from angelia.planning.following import is_followed
 from angelia.planning.resolve import Alike, Standing, resolve
 from angelia.planning.trial import _message
 from angelia.store import ProfileRow
@@ -61,6 +62,27 @@ async def test_who_follows_is_told_apart_from_who_does_not():
     alike = Alike(message, parse_site(SITE), now)
     answers = [alike(profile, Standing()) for profile, _ in (await people.profiles([1, 2, 3])).values()]
     assert [answer is None for answer in answers] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("follow", "hears"),
+    [
+        ("instrument/yumo/run-17", True),
+        ("instrument/yumo/run-17/", True),
+        ("instrument/yumo/", True),
+        ("instrument/", True),
+        ("instrument/yumo", False),
+        ("instrument", False),
+        ("instrument/yu/", False),
+        ("/", False),
+        ("", False),
+        ("instrument/yumo/run-1", False),
+        ("instrument/yumo/run-17/part/", False),
+    ],
+)
+def test_who_follows_a_thing_with_a_slash_hears_of_what_lies_below(follow, hears):
+    assert is_followed("instrument/yumo/run-17", {follow, "KDE/okular"}) is hears
+    assert not is_followed("", {follow}) and not is_followed("instrument/yumo/run-17", frozenset())
 
 
 @pytest.mark.parametrize("other", [case for case in CASES if json.dumps(CASES[case][0], sort_keys=True) != json.dumps(CASES["A1"][0])])

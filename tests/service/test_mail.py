@@ -5,17 +5,19 @@ import email
 import email.policy
 from collections import Counter
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from angelia.agent import Letter
 from angelia.agents.mail import MailAgent
 from angelia.agents.mail.settings import MailSettings
+from angelia.house import now
 from angelia.model.delivery import Delivery, Later, Refused, Sent, State
 from angelia.model.message import Message, Sender
 from angelia.model.moments import public_id
 from angelia.model.person import Address, AddressState, Person
+from angelia_testing.lost_worker import house_of, planned, sent_by_two_workers, worker
 from angelia_testing.peers.process import free_port
 from angelia_testing.peers.sink import Sink
 
@@ -287,6 +289,45 @@ async def test_a_hundred_lost_answers_make_a_hundred_repeats_at_most():  # figur
     ids = Counter(email.message_from_bytes(raw)["Message-ID"] for raw in sink.mails)
     assert len(ids) == 100
     assert set(ids.values()) == {2}
+
+
+def agent_for(mail_server):
+    url = f"smtp://127.0.0.1:{mail_server.plain}"
+    return MailAgent(MailSettings(url=url, sender="hub@test.example", domain="test.example"))
+
+
+async def test_of_three_one_who_is_refused_for_now_is_tried_again_alone(mail_server, tmp_path, monkeypatch):  # fault F23
+    agent, people = agent_for(mail_server), ("alice", "grey", "carol")
+    async with house_of(agent, tmp_path, monkeypatch) as house:
+        await planned(house, "mail", {login: f"{login}@test.example" for login in people})
+
+        async def sent_after(hours):
+            relay = worker(house, agent)
+            claimed = await relay.turn(now() + timedelta(hours=hours))
+            await relay.drain()
+            (left,) = await house.store.list_deliveries(states=[State.DUE], agent="mail") or [None]
+            return claimed, left
+
+        claimed, left = await sent_after(0)
+        assert (claimed, left.attempts, left.last_error[:3]) == (3, 1, "451")
+        assert await sent_after(0) == (0, left)
+        mail_server.set_grey(is_grey=False)
+        try:
+            for hours in range(1, 100):  # until the server has read its table
+                claimed, left = await sent_after(hours)
+                assert claimed == 1
+                if left is None:
+                    break
+        finally:
+            mail_server.set_grey(is_grey=True)
+    mails = {login: mail_server.wait_for(login, 1) for login in people}
+    assert [len(each) for each in mails.values()] == [1, 1, 1]
+
+
+async def test_a_lost_worker_makes_one_repeat_with_the_same_id(mail_server, tmp_path, monkeypatch):
+    delivery = await sent_by_two_workers(agent_for(mail_server), "alice@test.example", tmp_path, monkeypatch)
+    ids = [email.message_from_bytes(raw)["Message-ID"] for raw in mail_server.wait_for("alice", 2)]
+    assert ids == [f"<{public_id('dlv', delivery.delivery_id)}@test.example>"] * 2
 
 
 async def test_files_for_a_machine_without_a_server(tmp_path):

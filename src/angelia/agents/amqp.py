@@ -12,6 +12,8 @@ from pamqp import commands as spec
 
 from angelia.agent import Letter, Surroundings
 from angelia.amqp import Link, is_gone, shut, told
+from angelia.amqp_publishing import publish, short
+from angelia.deadlines import Deadlines
 from angelia.model.delivery import Later, Outcome, Refused, Sent
 from angelia.model.errors import BadSettings, BrokerUnavailable
 from angelia.model.moments import public_id, to_text
@@ -25,21 +27,20 @@ _NO_KEY = re.compile(r"[^A-Za-z0-9_.:-]")
 
 
 class _Properties(spec.Basic.Properties):
-    """Those of our letters: JSON, kept on disk, with id and type. The library looks through all fourteen that there are, for each letter."""
+    """Those of our letters, for the library."""
+
+    def __init__(self, message_id: str, written: bytes) -> None:
+        super().__init__(message_id=message_id)
+        self._written = written
 
     def marshal(self) -> bytes:
-        """The flags of the five that are there, then these in the order of their flags (AMQP 0-9-1, 4.2.6.1)."""
-        return b"".join((_HEAD, *map(_short, (self.message_id or "", self.message_type or "", "angelia"))))
-
-
-def _short(text: str) -> bytes:
-    """A short string: its length in one byte, so at most 255."""
-    raw = text.encode()[:255]
-    return bytes((len(raw),)) + raw
+        """As they are written."""
+        return self._written
 
 
 _CONTENT_TYPE, _DELIVERY_MODE, _MESSAGE_ID, _TYPE, _APP_ID = 1 << 15, 1 << 12, 1 << 7, 1 << 5, 1 << 3
-_HEAD = (_CONTENT_TYPE | _DELIVERY_MODE | _MESSAGE_ID | _TYPE | _APP_ID).to_bytes(2, "big") + _short("application/json") + b"\x02"
+_HEAD = (_CONTENT_TYPE | _DELIVERY_MODE | _MESSAGE_ID | _TYPE | _APP_ID).to_bytes(2, "big") + short("application/json") + b"\x02"
+_FROM = short("angelia")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ class AmqpAgent:
         # A channel ends with the first name that is missing: those to other places must not end with it.
         self._channels: dict[str, Channel] = {}
         self._opening = asyncio.Lock()
+        self._deadlines = Deadlines()
         # Each letter waits for the broker's word, so few are on the way and none need wait for the wire as well. Once the broker is late
         # they do: those that were given up must not pile up before a wire that is stuck.
         self._is_held_up = False
@@ -108,16 +110,8 @@ class AmqpAgent:
         exchange, _, key = value.rpartition("/")
         try:
             channel = await self._channel(exchange)
-            # The limit is the library's, not one more of ours around it; a channel opens within a limit of its own.
-            await channel.basic_publish(
-                self._body(letter),
-                exchange=exchange,
-                routing_key=key,
-                properties=self._properties(letter),
-                mandatory=True,
-                timeout=self._settings.timeout,
-                wait=self._is_held_up,
-            )
+            # A channel opens within a limit of its own.
+            await self._publish(channel, exchange, key, letter)
         except PublishError:
             return Refused("nothing takes letters there: no such queue, or nothing is bound", is_address_bad=True)
         except ChannelNotFoundEntity as error:
@@ -151,9 +145,16 @@ class AmqpAgent:
                 channel = self._channels[exchange] = cast("Channel", await self._link.channel(confirms=True))
             return channel
 
-    def _properties(self, letter: Letter) -> spec.Basic.Properties:
-        kind = letter.message.type if letter.message is not None else "digest"
-        return _Properties(message_id=public_id("dlv", letter.delivery.delivery_id), message_type=kind[:200])
+    async def _publish(self, channel: Channel, exchange: str, key: str, letter: Letter) -> None:
+        message_id, kind = public_id("dlv", letter.delivery.delivery_id), letter.message.type if letter.message is not None else "digest"
+        # The five that are there, in the order of their flags (AMQP 0-9-1, 4.2.6.1): the library looks through all fourteen for each letter.
+        properties, body, seconds = b"".join((_HEAD, short(message_id), short(kind), _FROM)), self._body(letter), self._settings.timeout
+        if self._is_held_up:
+            named = _Properties(message_id, properties)
+            await channel.basic_publish(body, exchange=exchange, routing_key=key, properties=named, mandatory=True, timeout=seconds)
+            return
+        with self._deadlines.within(seconds):
+            await publish(channel, exchange, key, message_id, properties, body)
 
     def _body(self, letter: Letter) -> bytes:
         message, content = letter.message, plain_content(letter, self.name, self._templates)

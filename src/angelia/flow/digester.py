@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from angelia import telemetry, tracing
 from angelia.flow.intake import Intake
 from angelia.flow.profiles import People, zone_of
+from angelia.flow.rights import is_open_to, names_of
 from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.message import Message
 from angelia.model.person import Person
@@ -53,10 +54,12 @@ class Digester:
         held = await self._store.held_items(slot, MOST_ITEMS)
         if not held:
             return
-        seen_ids = await self._seen(held)
-        made = assemble([digest_item(delivery, message) for delivery, message in held if delivery.delivery_id not in seen_ids], now)
+        lost_ids = await self._lost(slot, held)
+        seen_ids = await self._seen(held) - lost_ids
+        untold = seen_ids | lost_ids
+        made = assemble([digest_item(delivery, message) for delivery, message in held if delivery.delivery_id not in untold], now)
         if made.digest is None:
-            await self._store.drop_slot(slot, made.expired, made.superseded, now, seen_ids=sorted(seen_ids))
+            await self._store.drop_slot(slot, made.expired, made.superseded, now, seen_ids=sorted(seen_ids), lost_ids=sorted(lost_ids))
             telemetry.digest_runs.labels("empty").inc()
             return
         digest_id = self._new_id()
@@ -72,9 +75,9 @@ class Digester:
             reason=Reason.SCHEDULE,
         )
         tracing.note(digest_id=digest_id, delivery_id=delivery.delivery_id, messages=made.digest.messages)
-        gone = {*made.expired, *made.superseded, *seen_ids}
+        gone = {*made.expired, *made.superseded, *untold}
         items = [item.delivery_id for item, _ in held if item.delivery_id not in gone]
-        digest = NewDigest(digest_id, slot, made.digest, delivery, items, made.expired, made.superseded, sorted(seen_ids))
+        digest = NewDigest(digest_id, slot, made.digest, delivery, items, made.expired, made.superseded, sorted(seen_ids), sorted(lost_ids))
         if await self._store.record_digest(digest, now):
             telemetry.digest_runs.labels("made").inc()
             return
@@ -88,6 +91,13 @@ class Digester:
             return set()
         pairs = {(message.message_id, delivery.person_id): delivery.delivery_id for delivery, message in held if not delivery.is_locked}
         return {pairs[pair] for pair in await self._store.seen(pairs)}
+
+    async def _lost(self, slot: Slot, held: Sequence[tuple[Delivery, Message]]) -> set[int]:
+        """What she had the right to see when it was planned, and has not now (promise P14)."""
+        closed = [(delivery, message) for delivery, message in held if message.readers is not None]
+        known = (await self._people.profiles([slot.person_id])).get(slot.person_id) if closed else None
+        names = names_of(known[0]) if known is not None else frozenset()
+        return {delivery.delivery_id for delivery, message in closed if not is_open_to(message, names)}
 
     async def _next(self, slot: Slot, now: datetime) -> datetime:
         profiles = await self._people.profiles([slot.person_id])

@@ -3,12 +3,14 @@
 import asyncio
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from angelia.agent import Letter
 from angelia.flow.conversation import Roots, joined_from_store
+from angelia.flow.digester import digest_item
 from angelia.flow.profiles import People
+from angelia.flow.rights import is_open_to, names_of
 from angelia.flow.unsubscribe import ended_by, make_token
 from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.message import Message
@@ -16,6 +18,7 @@ from angelia.model.moments import public_id
 from angelia.model.person import Address, AddressState
 from angelia.model.preference import Site
 from angelia.planning import escalation, fallback
+from angelia.planning.digest import assemble
 from angelia.planning.resolve import Alike, Decision, Profile, Resolution, Standing, Verdict, judged, resolve
 from angelia.store import LedgerRow, NewDigest, Store
 
@@ -24,6 +27,7 @@ ROOT_WAIT = timedelta(seconds=1)
 READABLE = timedelta(seconds=5)
 """In less time than this nobody has read a message."""
 Pair = tuple[int, int]
+Profiles = Mapping[int, tuple[Profile, tuple[Address, ...]]]
 WAYS_ON = (fallback.PREFIX, escalation.PREFIX)
 """How `decided_by` begins where it was not her wishes alone that decided."""
 
@@ -79,6 +83,7 @@ class Letters:
         )
         seen = await self._seen(pairs, messages, now)
         profiles = await self._people.profiles({delivery.person_id for delivery in deliveries})
+        trimmed = await self._trimmed(digests, profiles, now)
         resolved = self._resolved(deliveries, messages, now)
         letters: list[Letter | Withheld] = []
         for delivery in deliveries:
@@ -86,7 +91,7 @@ class Letters:
             if known is None or not known[0].person.is_active:
                 letters.append(Withheld(State.SUPPRESSED, Reason.PERSON_INACTIVE))
             elif delivery.message_id is None:
-                letters.append(self._of_digest(delivery, known, digests.get(delivery.digest_id or 0)))
+                letters.append(self._of_digest(delivery, known, trimmed.get(delivery.digest_id or 0)))
             elif (delivery.message_id, delivery.person_id) in seen and not delivery.is_locked:
                 letters.append(Withheld(State.SUPPRESSED, Reason.SEEN))
             else:
@@ -114,16 +119,38 @@ class Letters:
         known: dict[int, Letter | Withheld] = {**joined, **put_off}
         return [known.get(letter.delivery.delivery_id, letter) if isinstance(letter, Letter) else letter for letter in letters]
 
-    async def _seen(self, pairs: Collection[Pair], messages: Mapping[int, Message], now: datetime) -> set[Pair]:
-        """What was read meanwhile by another agent. Asked for what has waited only: nobody can have read what goes at once."""
-        waited = {pair for pair in pairs if pair[0] in messages and now - messages[pair[0]].received_at > READABLE}
+    async def _seen(self, pairs: Collection[Pair], messages: Mapping[int, Message] | None, now: datetime) -> set[Pair]:
+        """What was read meanwhile by another agent. Asked for what has waited only: nobody can have read what goes at once. None: all has."""
+        waited = {pair for pair in pairs if messages is None or (pair[0] in messages and now - messages[pair[0]].received_at > READABLE)}
         return await self._store.seen(waited) if self._seen_once and waited else set()
 
-    def _of_digest(self, delivery: Delivery, known: tuple[Profile, tuple[Address, ...]], digest: NewDigest | None) -> Letter | Withheld:
+    async def _trimmed(self, digests: Mapping[int, NewDigest], profiles: Profiles, now: datetime) -> dict[int, NewDigest | Withheld]:
+        """Digests without what she has read meanwhile, and what she may not see any more; looked at are those that could not go in their slot."""
+        late = [digest for digest in digests.values() if now - digest.slot.slot_at > READABLE and digest.slot.person_id in profiles]
+        if not late:
+            return dict(digests)
+        found = await asyncio.gather(*(self._store.digest_items(digest.digest_id) for digest in late))
+        pairs: set[Pair] = {(item.message_id, item.person_id) for items in found for item in items if item.message_id is not None}
+        messages, seen = await asyncio.gather(self._messages(pairs), self._seen(pairs, None, now))
+        trimmed: dict[int, NewDigest | Withheld] = dict(digests)
+        for digest, items in zip(late, found, strict=True):
+            held = [(item, messages[item.message_id]) for item in items if item.message_id in messages]
+            names = names_of(profiles[digest.slot.person_id][0])
+            open_ones = [(item, message) for item, message in held if is_open_to(message, names)]
+            left = [(item, message) for item, message in open_ones if item.is_locked or (message.message_id, item.person_id) not in seen]
+            if len(left) < len(held):
+                made = assemble([digest_item(item, message) for item, message in left], now).digest
+                reason = Reason.SEEN if open_ones else Reason.ACCESS_LOST
+                trimmed[digest.digest_id] = Withheld(State.SUPPRESSED, reason) if made is None else replace(digest, content=made)
+        return trimmed
+
+    def _of_digest(self, delivery: Delivery, known: tuple[Profile, tuple[Address, ...]], digest: NewDigest | Withheld | None) -> Letter | Withheld:
         profile, addresses = known
         address = _address(delivery, addresses)
         if digest is None:
             return Withheld(State.DEAD, Reason.POISON)
+        if isinstance(digest, Withheld):
+            return digest
         if delivery.agent in profile.wants.paused:
             return Withheld(State.SUPPRESSED, Reason.PAUSED)
         if isinstance(address, Withheld):
@@ -150,6 +177,8 @@ class Letters:
         profile, addresses = known
         if message is None:
             return Withheld(State.DEAD, Reason.POISON)
+        if not is_open_to(message, names_of(profile)):
+            return Withheld(State.SUPPRESSED, Reason.ACCESS_LOST)
         if message.expires_at is not None and message.expires_at <= resolved.now and not delivery.is_locked:
             return Withheld(State.EXPIRED, Reason.EXPIRED)
         because = row.because if row is not None else ()

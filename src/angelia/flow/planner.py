@@ -17,6 +17,7 @@ from angelia.model.errors import StoreUnavailable
 from angelia.model.message import Message
 from angelia.model.person import Address, AddressState
 from angelia.planning.defaults import filled
+from angelia.planning.following import places_of
 from angelia.planning.resolve import Alike, Profile, Resolution, Standing
 from angelia.store import ClaimedMessage, Store
 
@@ -110,10 +111,11 @@ class Planner:
         names = {recipient.principal for message in messages for recipient in message.recipients}
         groups = {name[6:] for name in names if name.startswith("group:")}
         refs = sorted({message.object for message in messages if message.object})
+        places = {place for ref in refs for place in places_of(ref)}
         ids, members, followed, answers = await asyncio.gather(  # all at once: a source that is slow holds a turn up once, not once an object
             self._store.person_ids(names) if names else _nothing({}),
             self._store.group_members(groups) if groups else _nothing({}),
-            self._store.followed(refs) if refs else _nothing(frozenset()),
+            self._store.followed(places) if places else _nothing(frozenset()),
             asyncio.gather(*(self._directory.relations(ref) for ref in refs)),
         )
         facts = _Facts(ids, members, followed=followed, relations=dict(zip(refs, answers, strict=True)))
@@ -165,13 +167,15 @@ class Planner:
         near |= self._people.with_rules_for(message)
         if near:
             yield sorted(near)
-        last = 0
-        while message.object in facts.followed:
-            followers = await self._store.followers(message.object, last, CHUNK)
-            yield [person_id for person_id in followers if person_id not in near]
-            if len(followers) < CHUNK:
-                return
-            last = followers[-1]
+        followed = [place for place in places_of(message.object) if place in facts.followed]
+        for place in followed:
+            last: int | None = 0
+            while last is not None:
+                followers = await self._store.followers(place, last, CHUNK)
+                yield [person_id for person_id in followers if person_id not in near]
+                last = followers[-1] if len(followers) == CHUNK else None
+                if len(followed) > 1:  # who follows it and what it is a part of is a candidate once
+                    near.update(followers)
 
     async def _decide(self, message: Message, person_ids: Collection[int], members: Members, facts: _Facts, decide: Alike) -> list[Candidacy]:
         candidacies = []

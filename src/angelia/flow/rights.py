@@ -1,6 +1,7 @@
 """Who a reader is now: what restricted messages are compared with each time that they are read (promise P14)."""
 
 from angelia.model.message import Message
+from angelia.planning.resolve import Profile
 from angelia.store import Store
 
 
@@ -8,6 +9,11 @@ async def principals(store: Store, person_id: int) -> frozenset[str]:
     """Her login and her groups, as `group:<name>`, as they are at this moment."""
     rows = await store.profiles([person_id])
     return frozenset(name for row in rows for name in (row.person.login, *(f"group:{group}" for group in row.groups)))
+
+
+def names_of(profile: Profile) -> frozenset[str]:
+    """The same of somebody whose profile was read just now."""
+    return frozenset((profile.person.login, *(f"group:{group}" for group in profile.groups)))
 
 
 def is_open_to(message: Message, names: frozenset[str]) -> bool:

@@ -32,6 +32,7 @@ from angelia.model.preference import (
 from angelia.model.schedule import Schedule, ends_at, next_slot
 from angelia.planning.fallback import PREFIX as FALLBACK
 from angelia.planning.fallback import order_of
+from angelia.planning.following import is_followed
 from angelia.planning.job_news import NewsDefaults, fact_of, is_progress, news
 from angelia.planning.topic import matches
 
@@ -118,7 +119,7 @@ class Alike:
         """As `resolve`."""
         if not profile.kind or profile.person.login in self._named:
             return resolve(self._message, profile, standing, self._site, self._now)
-        key = profile.kind, standing.roles, standing.has_access, self._message.object in profile.wants.follows
+        key = profile.kind, standing.roles, standing.has_access, is_followed(self._message.object, profile.wants.follows)
         if key not in self._known:
             self._known[key] = resolve(self._message, profile, standing, self._site, self._now)
         return self._known[key]
@@ -262,7 +263,7 @@ def _because(case: _Case) -> None:
             because.extend(f"role:{role}" for role in sorted(case.site.audience[scope] & case.standing.roles))
             break
     because.extend(f"rule:{rule.rule_id}" for rule in case.matching if rule.makes_candidates)
-    if message.object and message.object in profile.wants.follows:
+    if is_followed(message.object, profile.wants.follows):
         because.append("follow")
     case.is_group_only = via_group and len(because) == others and all(reason.startswith("group:") for reason in because)
 

@@ -83,6 +83,7 @@ class NewDigest:
     expired_ids: Sequence[int] = ()
     superseded_ids: Sequence[int] = ()
     seen_ids: Sequence[int] = ()
+    lost_ids: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +146,16 @@ class DeliveryStore(Protocol):
         """Found-or-created by its slot: False where another worker made it first, or a listed item was no longer held; then nothing changed."""
 
     async def drop_slot(
-        self, slot: Slot, expired_ids: Sequence[int], superseded_ids: Sequence[int], now: datetime, *, seen_ids: Sequence[int] = ()
+        self,
+        slot: Slot,
+        expired_ids: Sequence[int],
+        superseded_ids: Sequence[int],
+        now: datetime,
+        *,
+        seen_ids: Sequence[int] = (),
+        lost_ids: Sequence[int] = (),
     ) -> None:
-        """A slot with nothing to say: its items end, no digest is made."""
+        """A slot with nothing to say: its items end, no digest is made. `lost_ids` are those that she may not see any more."""
 
     async def move_items(self, delivery_ids: Collection[int], due_at: datetime) -> int:
         """Held items go to another slot of the same schedule; those no longer held stay. How many moved."""

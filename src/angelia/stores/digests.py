@@ -61,7 +61,7 @@ class DigestsMixin:
 
         def work(connection: Connection) -> bool:
             slot = digest.slot
-            everything = [*digest.item_ids, *digest.expired_ids, *digest.superseded_ids, *digest.seen_ids]
+            everything = [*digest.item_ids, *digest.expired_ids, *digest.superseded_ids, *digest.seen_ids, *digest.lost_ids]
             if len(_still_held(connection, everything)) != len(everything):
                 return False
             values = (digest.digest_id, slot.person_id, slot.agent, slot.address_id, slot.schedule, to_us(slot.slot_at))
@@ -69,17 +69,24 @@ class DigestsMixin:
                 return False
             shape.INSERT_DELIVERIES(connection, [shape.delivery_values(digest.delivery)])
             run(connection, _JOIN, [(digest.digest_id, item_id) for item_id in digest.item_ids])
-            _end(connection, digest.expired_ids, digest.superseded_ids, digest.seen_ids, to_us(now))
+            _end(connection, digest.expired_ids, digest.superseded_ids, digest.seen_ids, digest.lost_ids, to_us(now))
             return True
 
         return await self.engine.write(work)
 
     async def drop_slot(
-        self, slot: Slot, expired_ids: Sequence[int], superseded_ids: Sequence[int], now: datetime, *, seen_ids: Sequence[int] = ()
+        self,
+        slot: Slot,
+        expired_ids: Sequence[int],
+        superseded_ids: Sequence[int],
+        now: datetime,
+        *,
+        seen_ids: Sequence[int] = (),
+        lost_ids: Sequence[int] = (),
     ) -> None:
         """See DeliveryStore."""
         del slot
-        await self.engine.write(lambda connection: _end(connection, expired_ids, superseded_ids, seen_ids, to_us(now)))
+        await self.engine.write(lambda connection: _end(connection, expired_ids, superseded_ids, seen_ids, lost_ids, to_us(now)))
 
     async def move_items(self, delivery_ids: Collection[int], due_at: datetime) -> int:
         """See DeliveryStore."""
@@ -119,9 +126,10 @@ def _still_held(connection: Connection, delivery_ids: Collection[int]) -> set[in
     return found
 
 
-def _end(connection: Connection, expired_ids: Sequence[int], superseded_ids: Sequence[int], seen_ids: Sequence[int], now_us: int) -> None:
-    ends = [(State.EXPIRED.value, Reason.EXPIRED.value, now_us, key) for key in expired_ids]
-    ends += [(State.SUPPRESSED.value, Reason.SUPERSEDED.value, now_us, key) for key in superseded_ids]
-    ends += [(State.SUPPRESSED.value, Reason.SEEN.value, now_us, key) for key in seen_ids]
+def _end(connection: Connection, expired: Sequence[int], superseded: Sequence[int], seen: Sequence[int], lost: Sequence[int], now_us: int) -> None:
+    ends = [(State.EXPIRED.value, Reason.EXPIRED.value, now_us, key) for key in expired]
+    ends += [(State.SUPPRESSED.value, Reason.SUPERSEDED.value, now_us, key) for key in superseded]
+    ends += [(State.SUPPRESSED.value, Reason.SEEN.value, now_us, key) for key in seen]
+    ends += [(State.SUPPRESSED.value, Reason.ACCESS_LOST.value, now_us, key) for key in lost]
     if ends:
         run(connection, _END, ends)

@@ -224,6 +224,8 @@ class Follower:
             self.trace, self.resume = replace(self._now(), offset=self.resume, tail=tail, tail_length=length), None
         while data := _read_at(file, self._now().offset, PIECE):
             now = self._now()
+            if not now.offset and not data.startswith(bytes.fromhex(now.head)):
+                raise Moving("it was emptied and filled again while it was looked at")  # what it held is in a copy by now
             tail, length = _tail_of(file, now.offset + len(data))
             head = now.head if len(now.head) >= HEAD * 2 else _read_at(file, 0, min(HEAD, now.offset + len(data))).hex()
             grown = replace(now, head=head, offset=now.offset + len(data), tail=tail, tail_length=length, mtime_ns=os.fstat(file).st_mtime_ns)

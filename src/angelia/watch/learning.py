@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from angelia.watch.lines import Decoder, Lines, bom_of, is_utf8
+from angelia.watch.lines import Decoder, Lines, bom_of, is_utf8, is_wide
 from angelia.watch.rules import Rule, Rules
 from angelia.watch.scan import Found, Scanner
-from angelia.watch.settings import FIELDS, WatchSettings, rules_of, size
+from angelia.watch.settings import FIELDS, WatchSettings, name_of, rules_of, size
 from angelia.watch.words import one_line
 
 MOST_LOOKED_AT = 4 << 20
@@ -58,7 +58,8 @@ def learn(data: bytes) -> Learned:
     start, form, begins = _begin_of(texts)
     encoding = mark[0] or (decoder.decided if sample else "ascii")
     guesses = {} if is_utf8(sample) or mark[0] else {name: one_line(sample.decode(name, "replace"), 100) for name in _OLD_ENCODINGS}
-    endings = {name: whole.count(text) for name, text in (("CRLF", b"\r\n"), ("LF", b"\n"), ("CR", b"\r"))}
+    narrow = whole.decode(decoder.decided, "ignore").encode() if is_wide(decoder.decided) else whole
+    endings = {name: narrow.count(text) for name, text in (("CRLF", b"\r\n"), ("LF", b"\n"), ("CR", b"\r"))}
     endings = {"CRLF": endings["CRLF"], "LF": endings["LF"] - endings["CRLF"], "CR": endings["CR"] - endings["CRLF"]}
     kinds = Counter(found[1].lower() for text in texts if (found := _KINDS.search(text)) is not None)
     longest = max((len(text) for text in texts), default=0)
@@ -78,7 +79,7 @@ def _begin_of(texts: list[str]) -> tuple[str, str, int]:
 
 def proposed(learned: Learned, path: Path) -> str:
     """A configuration for it, as TOML."""
-    name = re.sub(r"[^\w-]+", "-", path.stem, flags=re.ASCII).strip("-").lower() or "instrument"
+    name = name_of(path).lower()
     match = "[ { kind = 'error' } ]" if learned.kinds else "[ { text_regex = '(?i)error|fail|abort' } ]"
     old = learned.encoding in _OLD_ENCODINGS
     return "\n".join(

@@ -1,11 +1,13 @@
 """Settings of the watcher: `[[watch]]` tables in TOML, or the JSON configuration of the Sonix+ bot as it is; unknown names are errors."""
 
+import hashlib
 import importlib.util
 import json
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -19,7 +21,8 @@ _LENGTHS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZES = {"": 1, "B": 1, "KiB": 1024, "MiB": 1 << 20}
 _RATE = re.compile(r"(\d+)\s*/\s*(\d*\s*\w+)")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.IGNORECASE)
-FIELDS = r"(?P<kind>user|warning|error|info)[\s:)\]]*(?P<level>[1-5])?[\s:)\]]+(?P<device>\S+)?\s*(?P<text>.*)"
+_HINT = r"a backslash begins a special letter there: write / or two of them, as in D:/sonix/log or D:\\sonix\\log"
+FIELDS = r"(?i)\b(?P<kind>user|warning|error|info)[\s:)\]]*(?P<level>[1-5])?[\s:)\]]+(?P<device>\S+)?\s*(?P<text>.*)"
 """What we take a log of Sonix+ for where nothing is said: kind, level, device, text."""
 
 
@@ -60,7 +63,7 @@ class WatchSettings:
     remind_every: str = say("2h", "how often what goes on is told again")
     rate: str = say("6/10m", "messages for each recipient; empty is no limit")
     burst: int = say(3, "messages at once")
-    to: tuple[str, ...] = say((), "logins or group:<name>; none means those who follow the instrument or have rules")
+    to: tuple[str, ...] = say((), "logins or group:<name>; none means those who follow `instrument/<name>/` or have rules")
     measurement_start: str = say("", "expression on the text that begins a measurement; its group `name` names it")
     measurement_end: str = say("", "expression on the text that ends it")
     silence_alarm: str = say("", "tell when nothing was written for so long while a measurement is on; empty is never")
@@ -152,13 +155,37 @@ def _section(kind: type, path: str, table: Any) -> Any:
 def load(path: Path, logs: tuple[str, ...] = (), environment: Mapping[str, str] | None = None) -> WatcherSettings:
     """From TOML or, by its name, the bot's JSON. `logs` are files to follow by the rules for Sonix+ where no `watch` says which."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = _text_of(path.read_bytes())
         document = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
     except (OSError, ValueError) as error:
-        raise BadSettings(f"{path} can't be read: {error}") from None
+        hint = f"; {_HINT}" if "\\" in str(error) or "escape" in str(error).lower() else ""
+        raise BadSettings(f"{path} can't be read: {error}{hint}") from None
     if not isinstance(document, dict):
         raise BadSettings(f"{path} holds no settings")
     return settings_of(document, path, logs, os.environ if environment is None else environment)
+
+
+def _text_of(data: bytes) -> str:
+    """UTF-8, or what editors on Windows write where they are asked for Unicode."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16").replace("\r\n", "\n")
+    return data.decode("utf-8-sig").replace("\r\n", "\n")
+
+
+def name_of(log: Path) -> str:
+    """What a log is called where nobody gave it a name."""
+    plain = re.sub(r"[^\w-]+", "-", log.stem, flags=re.ASCII).strip("-_")
+    return plain[:64] or "log"
+
+
+def _watches_of(logs: Iterable[str]) -> list[WatchSettings]:
+    """One for each; logs that would have the same name are told apart by their places, which stay the same from start to start."""
+    names = {log: name_of(Path(log)) for log in logs}
+    counts = Counter(names.values())
+    for log, name in names.items():
+        if counts[name] > 1:
+            names[log] = f"{name[:50]}-{hashlib.blake2b(log.encode('utf-8', 'replace'), digest_size=4).hexdigest()}"
+    return [_watch({"name": name, "paths": (log,)}) for log, name in names.items()]
 
 
 def settings_of(document: dict[str, Any], path: Path, logs: tuple[str, ...], environment: Mapping[str, str]) -> WatcherSettings:
@@ -172,7 +199,7 @@ def settings_of(document: dict[str, Any], path: Path, logs: tuple[str, ...], env
         check_private(path)
     hub = HubSettings(hub.url or environment.get("ANGELIA_URL", ""), _token(hub, environment), hub.token_file, hub.timeout)
     watches = [_watch(table) for table in document.get("watch", [])]
-    watches += [_watch({"name": Path(log).stem or "log", "paths": (log,)}) for log in logs]
+    watches += _watches_of(logs)
     if not watches:
         raise BadSettings(f"{path} names no log: give [[watch]] with paths, or --log FILE")
     if len({watch.name for watch in watches}) < len(watches):
@@ -196,6 +223,9 @@ def _watch(table: Any) -> WatchSettings:
     watch: WatchSettings = _section(WatchSettings, "watch", table)
     if not _NAME.fullmatch(watch.name) or not watch.paths:
         raise BadSettings("each watch has a name (letters, digits, '-' or '_') and paths")
+    if any(letter < " " for path in watch.paths for letter in path):
+        # "D:\temp\new.log" in double quotes is a tab and a new line, and no error anywhere.
+        raise BadSettings(f"watch {watch.name}: paths hold a control character; {_HINT}")
     if not re.fullmatch(r"end|beginning|last:\d{1,6}", watch.start):
         raise BadSettings("watch.start is end, beginning or last:<lines>")
     try:

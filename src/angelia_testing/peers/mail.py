@@ -186,11 +186,19 @@ class MailServer:
         (folder / "etc/failing").write_text("".join(f"{login}@{DOMAIN} {why}\n" for login, why in FAILING.items()))
         roads = dict.fromkeys(FAILING, f"smtp:[127.0.0.1]:{self.far}") | dict.fromkeys(("bounce", "answer"), f"lmtp:inet:127.0.0.1:{self.lmtp}")
         (folder / "etc/transport").write_text("".join(f"{login}@{DOMAIN} {road}\n" for login, road in roads.items()))
-        access = f"grey@{DOMAIN} 451 4.7.1 greylisted, try again\nfull@{DOMAIN} 552 5.2.2 mailbox full\n"
-        (folder / "etc/access").write_text(access)
+        self._write_access(is_grey=True)
         (folder / "dovecot.conf").write_text((_DOVECOT % ports).replace("@", str(folder)))
         self._certificates(folder / "tls")
         subprocess.run(["/usr/sbin/postfix", "-c", str(folder / "etc"), "check"], check=True, capture_output=True)
+
+    def _write_access(self, *, is_grey: bool) -> None:
+        grey = f"grey@{DOMAIN} 451 4.7.1 greylisted, try again\n"
+        (self.folder / "etc/access").write_text(f"{grey if is_grey else ''}full@{DOMAIN} 552 5.2.2 mailbox full\n")
+
+    def set_grey(self, *, is_grey: bool) -> None:
+        """Whether `grey@` is refused for now, on connections that are made a little later."""
+        self._write_access(is_grey=is_grey)
+        subprocess.run(["/usr/sbin/postfix", "-c", str(self.folder / "etc"), "reload"], check=True, capture_output=True)
 
     def _certificates(self, folder: Path) -> None:
         def openssl(*arguments: str) -> None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from angelia.model.delivery import Delivery, Later, Refused, Sent, Skipped, Stat
 from angelia.model.message import Message
 from angelia.model.person import Address, AddressState, Person
 from angelia.planning.digest import DigestItem, assemble
+from angelia_testing.lost_worker import sent_by_two_workers
 
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
 ONE_TRY = 3.0
@@ -141,6 +143,18 @@ class AgentSuite:
             came = await _came(bench, 2)
             assert len({arrival.key for arrival in came}) == 2
             assert 2 <= len(came) <= 3
+
+    async def test_who_takes_over_from_a_lost_worker_sends_under_the_same_id(
+        self, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Lost between the sending and the writing down; the peer sees the letter once, or twice under one id."""
+        if bench.agent.is_pull:
+            return  # what is pulled is written down at once
+        delivery = await sent_by_two_workers(bench.agent, bench.address, tmp_path, monkeypatch)
+        assert delivery.state is State.DELIVERED
+        if bench.arrived is not None:
+            came = await _came(bench, 1)
+            assert len({arrival.key for arrival in came}) == 1 <= len(came) <= 2
 
     @pytest.mark.parametrize("text", HOSTILE, ids=["headers", "markup", "signs", "length"])
     async def test_foreign_text_stays_text(self, bench: Bench, text: str) -> None:

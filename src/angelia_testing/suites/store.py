@@ -385,10 +385,12 @@ class StoreSuite:
         slot = Slot(1, "mail", 0, "daily", NOW)
         await planned(store, 1, [delivery(11, 1, state=State.HELD, schedule="daily")])
         await planned(store, 2, [delivery(12, 2, state=State.HELD, schedule="daily")])
-        await store.drop_slot(slot, [11], [], NOW, seen_ids=[12])
+        await planned(store, 3, [delivery(13, 3, state=State.HELD, schedule="daily")])
+        await store.drop_slot(slot, [11], [], NOW, seen_ids=[12], lost_ids=[13])
         assert await store.due_slots(NOW, 10) == []
-        assert await store.conservation() == {State.EXPIRED: 1, State.SUPPRESSED: 1}
-        assert (await store.deliveries([12]))[12].reason is Reason.SEEN
+        assert await store.conservation() == {State.EXPIRED: 1, State.SUPPRESSED: 2}
+        ended = await store.deliveries([12, 13])
+        assert (ended[12].reason, ended[13].reason) == (Reason.SEEN, Reason.ACCESS_LOST)
 
     async def test_what_waits_can_be_cancelled(self, store: Store) -> None:
         await planned(store, 1, [delivery(11, 1), delivery(12, 1, "feed")], object="KDE/okular")

@@ -52,12 +52,13 @@ async def _back(visitor: Visitor, house: Context) -> Response:
 
 
 @router.post("/follows/add")
-async def add_follow(request: Request, visitor: Visiting, house: House, object: Text = "") -> Response:
-    """Follow an object."""
+async def add_follow(request: Request, visitor: Visiting, house: House, object: Text = "", below: Text = "") -> Response:
+    """Follow an object, or with `below` all whose names begin with it and a slash as well."""
     try:
-        await follow(_ref(object), visitor.person, house)
+        ref = _ref(object)
+        await follow(f"{ref.rstrip('/')}/" if below else ref, visitor.person, house)
     except InvalidInput as error:
-        return await _page(request, visitor, house, wrong_of(error), {"object": object}, "follow")
+        return await _page(request, visitor, house, wrong_of(error), {"object": object, "below": below}, "follow")
     return await _back(visitor, house)
 
 

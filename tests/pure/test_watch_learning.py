@@ -1,0 +1,115 @@
+"""How a log would be read, what is proposed for it, and configurations as people write them, on Windows too."""
+
+import codecs
+import json
+import tomllib
+
+import pytest
+from click.testing import CliRunner
+
+from angelia.cli.watching import watch
+from angelia.model.errors import BadSettings
+from angelia.watch import learning
+from angelia.watch.settings import load
+
+LINES = (
+    "25.11.2026 10:00:00 info 3 script started run-17",
+    "25.11.2026 10:00:05 ERROR 2 насос потерян вакуум",
+    "Traceback (most recent call last):",
+    '  File "C:\\sonix\\x.py", line 3',
+    "25.11.2026 10:00:09 warning 4 motor slow",
+)
+HUB = '[hub]\nurl = "http://127.0.0.1:9"\n'
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"], ids=["LF", "CRLF", "CR"])
+@pytest.mark.parametrize(
+    ("encoding", "mark"),
+    [
+        ("utf-8", b""),
+        ("utf-8", codecs.BOM_UTF8),
+        ("cp1251", b""),
+        ("utf-16-le", codecs.BOM_UTF16_LE),
+        ("utf-16-be", codecs.BOM_UTF16_BE),
+    ],
+)
+def test_what_is_proposed_reads_the_log(tmp_path, encoding, mark, ending):
+    """The proposal is put into a file as it is; with it the one error is found, with its continuation."""
+    log, config = tmp_path / "протокол 17.log", tmp_path / "watch.toml"
+    log.write_bytes(mark + ("".join(f"{line}{ending}" for line in LINES) + "  not yet").encode(encoding))
+    learned = learning.learn(log.read_bytes())
+    assert learned.encoding == encoding and learned.lines == len(LINES) and learned.begins == 3
+    assert learned.kinds == {"info": 1, "error": 1, "warning": 1}
+    name = {"\n": "LF", "\r\n": "CRLF", "\r": "CR"}[ending]
+    assert learned.endings == {name: len(LINES)}
+    config.write_text(HUB + learning.proposed(learned, log), encoding="utf-8")
+    (table,) = load(config, environment={}).watches
+    assert table.name == "17" and table.record_start
+    (found,) = learning.records(table, log)
+    assert (found.fields.kind, found.fields.level, found.fields.device) == ("error", 2, "насос")
+    assert found.record.text.replace("\r", "") == "\n".join(LINES[1:4])
+
+
+def test_old_encodings_are_shown_side_by_side_and_never_guessed(tmp_path):
+    learned = learning.learn("".join(f"{line}\r\n" for line in LINES).encode("cp866"))
+    assert learned.encoding == "cp1251"
+    assert "насос потерян вакуум" in learned.samples["cp866"] and "насос" not in learned.samples["cp1251"]
+    assert learning.learn(b"error 1 pump lost\n").samples == {}
+
+
+def test_the_two_commands_say_what_they_find(tmp_path):
+    log, config = tmp_path / "run.log", tmp_path / "rules.toml"
+    log.write_bytes("".join(f"{line}\r\n" for line in LINES).encode("cp1251") + b"25.11.2026 10:00:10 error 1 x \x1b]0;title\x07\r\n")
+    learned = CliRunner().invoke(watch, ["learn", str(log)])
+    assert learned.exit_code == 0 and "# line endings: CRLF 6" in learned.output and "\x1b" not in learned.output
+    config.write_text(learned.output, encoding="utf-8")  # its comments are comments, and nobody to tell is needed to try
+    tried = CliRunner().invoke(watch, ["test", str(config), str(log)])
+    assert tried.exit_code == 0 and "2 records would be told" in tried.output and "потерян вакуум" in tried.output
+    assert tomllib.loads(learned.output)["watch"][0]["fallback_encoding"] == "cp1251"
+
+
+@pytest.mark.parametrize(
+    ("logs", "names"),
+    [
+        (["run.log"], ["run"]),
+        (["протокол измерения.log"], ["log"]),
+        (["2026-11 протокол (1).log"], ["2026-11-1"]),
+        (["a b.log", "x" * 100 + ".log"], ["a-b", "x" * 64]),
+    ],
+)
+def test_any_log_has_a_name(tmp_path, logs, names):
+    assert [watch.name for watch in bots(tmp_path, logs)] == names
+
+
+def test_logs_of_one_name_are_told_apart_the_same_way_each_time(tmp_path):
+    first = [watch.name for watch in bots(tmp_path, ["a/run.log", "b/run.log", "c/other.log"])]
+    again = [watch.name for watch in bots(tmp_path, ["c/other.log", "b/run.log", "a/run.log"])]
+    assert first == again[::-1] and len(set(first)) == 3 and first[2] == "other"
+    assert all(name.startswith("run-") for name in first[:2])
+
+
+def bots(folder, logs):
+    """The watches that the bot's own configuration gives for these logs."""
+    config = folder / "config.json"
+    config.write_text(json.dumps({"mail": {"server": "127.0.0.1", "recipients": ["alice@example.org"]}}))
+    return load(config, tuple(logs), environment={}).watches
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_what_editors_on_windows_write(tmp_path, encoding):
+    config = tmp_path / "watch.toml"
+    text = HUB + "[[watch]]\nname = 'yumo'\npaths = ['D:\\sonix\\протоколы\\*.log']\n"
+    config.write_bytes(text.replace("\n", "\r\n").encode(encoding))
+    (table,) = load(config, environment={}).watches
+    assert table.paths == ("D:\\sonix\\протоколы\\*.log",)
+
+
+@pytest.mark.parametrize("path", ["D:\\sonix\\log\\run.log", "D:\\temp\\new.log"], ids=["no escape", "a tab and a new line"])
+def test_a_backslash_in_double_quotes_is_told_with_the_way_out(tmp_path, path):
+    config = tmp_path / "watch.toml"
+    config.write_text(f'{HUB}[[watch]]\nname = "yumo"\npaths = ["{path}"]\n')
+    with pytest.raises(BadSettings, match="D:/sonix/log"):
+        load(config, environment={})
+    (tmp_path / "config.json").write_text('{"hub": {"url": "http://127.0.0.1:9"}, "watch": [{"name": "yumo", "paths": ["D:\\sonix\\run.log"]}]}')
+    with pytest.raises(BadSettings, match="D:/sonix/log"):
+        load(tmp_path / "config.json", environment={})
