@@ -200,7 +200,7 @@ async def test_a_keeper_that_is_killed_is_noticed(bed, tmp_path):
     async with asyncio.timeout(60):
         while await bed.instrument.find(work) is None:
             await asyncio.sleep(0.01)
-    os.kill(int((run_folder(work) / "pid").read_text()), signal.SIGKILL)
+    os.kill(int((run_folder(work) / "lock").read_text()), signal.SIGKILL)
     outcome = await outcome_of(bed.instrument, work, handle, 5)
     assert isinstance(outcome, Failed)
     assert outcome.is_crash

@@ -12,7 +12,7 @@ from angelia.instrument import Done, Failed, Gone, Lent, Progress
 from angelia.instruments.slurm import SlurmInstrument, SlurmSettings
 from angelia.model.declaration import Declaration, DeclaredProduct, Limits
 from angelia.model.errors import BadSettings
-from angelia.sandbox.keeper import ENDED, LOCK, PID, keep
+from angelia.sandbox.keeper import ENDED, LOCK, keep
 from angelia.sandbox.runs import run_folder
 from angelia_testing.suites.instrument import Bed, outcome_of
 
@@ -74,7 +74,6 @@ def begun(work):
     """As its keeper begins it on a node; the lock."""
     run = run_folder(work)
     run.mkdir()
-    (run / PID).write_text(str(os.getpid()))
     lock = os.open(run / LOCK, os.O_RDWR | os.O_CREAT)
     fcntl.flock(lock, fcntl.LOCK_EX)
     return lock

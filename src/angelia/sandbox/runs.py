@@ -17,7 +17,7 @@ from typing import Any
 from angelia import telemetry
 from angelia.instrument import CantTell, Done, Failed, Gone, Handle, NotStarted, Outcome, Progress, Work
 from angelia.products.output import read_progress
-from angelia.sandbox.keeper import ENDED, LOCK, PID, SPOKEN
+from angelia.sandbox.keeper import ENDED, LOCK, SPOKEN
 
 _STARTS_WITHIN = 30.0
 _PASSED_ON = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "LANG", "LD_LIBRARY_PATH")
@@ -131,7 +131,7 @@ class Runs:
         run = run_folder(work)
         if _is_held(run):
             with contextlib.suppress(OSError, ValueError):
-                os.kill(int((run / PID).read_text(encoding="ascii")), signal.SIGTERM)
+                os.kill(int((run / LOCK).read_text(encoding="ascii")), signal.SIGTERM)
         else:
             bar(work)
         self._waiting.pop(work.key, None)

@@ -92,8 +92,10 @@ class JobStore(Protocol):
     async def job_history(self, job_id: int) -> list[HistoryRow]:
         """All that happened to it, oldest first."""
 
-    async def untold_jobs(self, limit: int) -> list[tuple[int, Job, HistoryRow]]:
-        """What people are still to be told, oldest first: its number, the job as it is now, and what happened. Jobs of nobody tell nothing."""
+    async def untold_jobs(self, limit: int, before: datetime | None = None) -> list[tuple[int, Job, HistoryRow]]:
+        """What people are still to be told, oldest first: its number, the job as it is now, and what happened. Jobs of nobody tell nothing.
+        With `before`, what is younger is left out, unless the job has ended.
+        """
 
     async def told_jobs(self, numbers: Collection[int]) -> None:
         """They are said."""

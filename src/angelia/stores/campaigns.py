@@ -36,7 +36,7 @@ class CampaignsMixin:
             found = run(connection, _UNTOLD, (to_us(before), limit)).all()
             return [_campaign(connection, *row) for row in found]
 
-        return await self.engine.read(work)
+        return await self.engine.glance(work)
 
     async def told_campaigns(self, told: Collection[Campaign]) -> None:
         """See JobStore."""
