@@ -103,6 +103,9 @@ class JobStore(Protocol):
     async def untold_campaigns(self, before: datetime, limit: int) -> list[Campaign]:
         """Those of which the last job ended before, and nothing was said since: it is decided together with the end of that job."""
 
+    async def campaign_counts(self, login: str, name: str) -> dict[JobState, int]:
+        """How many of her jobs of this campaign are in which state."""
+
     async def told_campaigns(self, told: Collection[Campaign]) -> None:
         """They are said; one that went on, and ended again, is not."""
 

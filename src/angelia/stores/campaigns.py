@@ -38,6 +38,11 @@ class CampaignsMixin:
 
         return await self.engine.glance(work)
 
+    async def campaign_counts(self, login: str, name: str) -> dict[JobState, int]:
+        """See JobStore."""
+        found = await self.engine.read(lambda connection: run(connection, _COUNTS, (login, name)).all())
+        return {JobState(row[0]): int(row[1]) for row in found}
+
     async def told_campaigns(self, told: Collection[Campaign]) -> None:
         """See JobStore."""
         rows = sorted((one.login, one.name, one.rounds) for one in told)

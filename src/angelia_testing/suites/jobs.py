@@ -289,6 +289,8 @@ class JobSuite:
         assert ended["scan"] == Campaign("alice", "scan", 1, NOW, NOW, {JobState.DONE: 1, JobState.CANCELLED: 1})
         assert ended["other"].counts == {JobState.CANCELLED: 1}
         assert await store.untold_campaigns(NOW - LEASE, 10) == []
+        assert await store.campaign_counts("alice", "scan") == {JobState.DONE: 1, JobState.CANCELLED: 1}
+        assert await store.campaign_counts("bob", "scan") == await store.campaign_counts("alice", "") == {}
         await store.told_campaigns([ended["scan"]])
         assert [one.name for one in await store.untold_campaigns(NOW, 10)] == ["other"]
         await store.forget_jobs([1, 2, 3])

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from angelia.model.declaration import Declaration, DeclaredProduct, Parameter, ParameterKind
-from angelia.parameters import Fault
+from angelia.parameters import BadParameters, Fault, checked
 from angelia.parameters.values import UNSET, in_own_units
 
 PREFIX = "p."
 """Before the name of a parameter in the form: no parameter can then be taken for an option of the job."""
+_UNITLESS = frozenset({ParameterKind.TIME})
+"""Their unit is a form, which the text shows."""
 _LONG = frozenset({ParameterKind.STRUCTURED, ParameterKind.CATALOGUE, ParameterKind.PRODUCT_LIST})
 
 
@@ -93,3 +95,18 @@ def _chosen(parameter: Parameter, text: str) -> Any:
 def typed_of(parameters: Iterable[Parameter], values: Mapping[str, Any]) -> dict[str, str]:
     """The values of an old job as somebody would have typed them, in the units of the form."""
     return {name: _text(value) for name, value in in_own_units(parameters, values).items()}
+
+
+def usual_of(declaration: Declaration, product: DeclaredProduct) -> Mapping[str, Any]:
+    """The values of a request that says nothing; {} where it must say something."""
+    try:
+        return checked(declaration, product.name, {}).values
+    except BadParameters:
+        return {}
+
+
+def said_in(parameters: Iterable[Parameter], values: Mapping[str, Any], usual: Mapping[str, Any], most: int) -> list[tuple[str, str]]:
+    """What makes a job another one than the rest: (label, value with its unit) of what is not as usual, the first few."""
+    told = [one for one in parameters if one.name in values and (one.name not in usual or values[one.name] != usual[one.name])]
+    own = in_own_units(told[:most], values)
+    return [(one.label or one.name, f"{_text(own[one.name])} {one.in_unit if one.kind not in _UNITLESS else ''}".strip()) for one in told[:most]]
