@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-READY_WITHIN = 30.0
+READY_WITHIN = 90.0
 _chance = random.SystemRandom()  # several processes run tests from the same seed
 ANGELIA = (sys.executable, "-m", "angelia")
 """How the tests start the program: that of their own environment."""
@@ -52,8 +52,12 @@ class Server:
         self._log = folder / f"{name}.log"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=folder, env=env)
-        for port in ports:
-            self.wait_for(port)
+        try:
+            for port in ports:
+                self.wait_for(port)
+        except RuntimeError:
+            self.stop()  # nobody else will
+            raise
 
     def wait_for(self, port: int) -> None:
         """Until the port accepts."""

@@ -11,8 +11,6 @@ from angelia.parameters.values import UNSET, in_own_units
 
 PREFIX = "p."
 """Before the name of a parameter in the form: no parameter can then be taken for an option of the job."""
-_UNITLESS = frozenset({ParameterKind.TIME})
-"""Their unit is a form, which the text shows."""
 _LONG = frozenset({ParameterKind.STRUCTURED, ParameterKind.CATALOGUE, ParameterKind.PRODUCT_LIST})
 
 
@@ -109,4 +107,5 @@ def said_in(parameters: Iterable[Parameter], values: Mapping[str, Any], usual: M
     """What makes a job another one than the rest: (label, value with its unit) of what is not as usual, the first few."""
     told = [one for one in parameters if one.name in values and (one.name not in usual or values[one.name] != usual[one.name])]
     own = in_own_units(told[:most], values)
-    return [(one.label or one.name, f"{_text(own[one.name])} {one.in_unit if one.kind not in _UNITLESS else ''}".strip()) for one in told[:most]]
+    unit_of = {one.name: one.in_unit for one in told if one.kind is not ParameterKind.TIME}  # that of a time is a form, which the text shows
+    return [(one.label or one.name, f"{_text(own[one.name]).removesuffix('.0')} {unit_of.get(one.name, '')}".strip()) for one in told[:most]]
