@@ -9,7 +9,11 @@ const ink = () => getComputedStyle(document.body).color;
 const named = (one) => one.label + (one.unit ? ` (${one.unit})` : "");
 const short = (value) => value == null || Number.isNaN(value) ? "–" : Number(value.toPrecision(6)).toString();
 
-function axis(one, size) { return { stroke: ink, label: named(one), labelSize: 22, size, grid: { stroke: "rgb(128 128 128 / 20%)", width: 1 }, ticks: { stroke: "rgb(128 128 128 / 40%)" } }; }
+// Small and large ones as powers: in digits they would all be 0, or too long.
+const digits = new Intl.NumberFormat(document.documentElement.lang || undefined, { maximumFractionDigits: 6 });
+const marked = (value) => value == null ? "" : value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e7) ? Number(value.toPrecision(6)).toExponential() : digits.format(value);
+
+function axis(one, size) { return { stroke: ink, label: named(one), values: (_, splits) => splits.map(marked), labelSize: 22, size, grid: { stroke: "rgb(128 128 128 / 20%)", width: 1 }, ticks: { stroke: "rgb(128 128 128 / 40%)" } }; }
 
 // The part of an axis that is looked at; null is all of it.
 function bounds(plot, name) { const { min, max } = plot.scales[name]; return [min, max]; }

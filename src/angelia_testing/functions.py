@@ -27,6 +27,16 @@ def _compute(values: Mapping[str, Any], out: Output) -> None:
     out.text("words", "as computed")
 
 
+def _wait(values: Mapping[str, Any], out: Output) -> None:
+    """Until somebody makes the file `beside`.go."""
+    with Path(str(values["beside"])).open("a", encoding="utf-8") as file:
+        file.write("computed\n")
+    out.progress(0.5, "half way")
+    while not Path(f"{values['beside']}.go").exists():
+        time.sleep(0.05)
+    out.text("words", "waited for")
+
+
 def _raise(values: Mapping[str, Any], out: Output) -> None:
     raise ValueError("no such star")
 
@@ -98,6 +108,7 @@ def _see(values: Mapping[str, Any], out: Output) -> None:
 
 _DEEDS = {
     "compute": _compute,
+    "wait": _wait,
     "raise": _raise,
     "exit": _exit,
     "vanish": _vanish,

@@ -200,7 +200,7 @@ async def test_a_keeper_that_is_killed_is_noticed(bed, tmp_path):
     async with asyncio.timeout(60):
         while await bed.instrument.find(work) is None:
             await asyncio.sleep(0.01)
-    os.kill(int((run_folder(work) / "pid").read_text()), signal.SIGKILL)
+    os.kill(int((run_folder(work) / "lock").read_text()), signal.SIGKILL)
     outcome = await outcome_of(bed.instrument, work, handle, 5)
     assert isinstance(outcome, Failed)
     assert outcome.is_crash
@@ -215,8 +215,8 @@ async def test_the_forker_is_started_anew_when_it_was_killed(bed, tmp_path):
     assert outcome == Done()
 
 
-async def test_a_command_never_meets_a_shell(tmp_path):
-    text = "$(touch ../owned); `id` | & > x {n} \n'\""
+@pytest.mark.parametrize("text", ["$(touch ../owned); `id` | & > x {n} \n'\"", "; rm -rf /", "a\nb\r\nc", "x" * 100_000, "\u202egnp.exe"])
+async def test_a_command_never_meets_a_shell(tmp_path, text):  # E6.71
     bed = Bed(command(sys.executable, "-c", "import sys; print(sys.argv[1:])", "{text}", "x={n}"), lambda: None, tmp_path, {})
     work = bed.work({"text": text, "n": 2})
     assert await outcome_of(bed.instrument, work, await bed.instrument.submit(work)) == Done()
@@ -225,7 +225,7 @@ async def test_a_command_never_meets_a_shell(tmp_path):
     await bed.close()
 
 
-def test_a_value_is_no_option_of_a_command():
+def test_a_value_is_no_option_of_a_command():  # E6.71
     assert arguments(("p", "{n}"), {"n": -2.5}) == ["p", "-2.5"]
     with pytest.raises(Rejected):
         arguments(("p", "{text}"), {"text": "--output=/etc/passwd"})

@@ -105,6 +105,26 @@ async def test_what_is_asked_runs_and_can_be_run_again_with_changes(working, ali
     assert await asked(alice, energy="3 keV", band="hard", count="4", note="", flat="true", extra='{"b": 2}', runs="2", fresh="1") != place
 
 
+async def test_the_list_says_what_makes_a_job_another_and_asks_again_only_for_news(working, house, alice):
+    working.is_done = False
+    first = await asked(alice, energy="20", band="soft", count="2", note="", flat="false", extra='{"a": [1]}', runs="1")
+    second = await asked(alice, energy="3", band="hard", count="2", note="a <b> star", flat="false", extra='{"a": [1]}', runs="1")
+    await until(alice, second, "running")
+    await until(alice, first, "running")
+    page = await alice.get("/jobs")
+    assert "Camera · A picture" in page
+    assert "Lower end: 3 keV · Band: hard · &lt;b&gt;Note&lt;/b&gt;: a &lt;b&gt; star" in re.sub(r"\s+", " ", page)
+    assert page.count("Lower end") == 1  # of the first nothing is to be said
+    again = re.search(r'hx-get="(/jobs\?seen=[^"]+)"', page)[1]
+    assert (await alice.api.get(again, headers={"HX-Request": "true"})).status_code == 204
+    assert (await alice.api.get(again)).status_code == 200  # a page that is loaded is whole
+    working.is_done = True
+    for place in (first, second):
+        await until(alice, place, ">done<")
+    assert (await alice.api.get(again, headers={"HX-Request": "true"})).status_code == 200
+    assert "hx-get" not in (await alice.get("/jobs")).partition("<main")[2]
+
+
 async def test_what_is_wrong_stands_at_its_field_and_nothing_is_lost(camera, alice):
     page = await asked(alice, 422, energy="1000", band="soft", count="3", note="kept <i>", extra="{", runs="1")
     assert "kept &lt;i&gt;" in page and 'value="1000"' in page
@@ -124,6 +144,9 @@ async def test_a_job_of_a_campaign_is_asked_for_and_found_by_it(working, house, 
     place = await alice.post("/instruments/camera/picture", **{"p.energy": "5", "campaign": " run-7 "})
     page = await until(alice, place, ">done<")
     assert place in await alice.get("/jobs?campaign=run-7") and "No job fits" in await alice.get("/jobs?campaign=run-8")
+    listed = await alice.get("/jobs?campaign=run-7")
+    assert "1 job in this campaign:" in listed and 'href="/jobs?campaign=run-7&amp;state=done"' in listed
+    assert "in this campaign" not in await alice.get("/jobs") and 'href="/jobs?campaign=run-7"' in await alice.get("/jobs")
     again = re.search(r'href="(/instruments/[^"]+)"[^>]*>Run again', page)[1]
     assert 'name="campaign" maxlength="64"' in (form := await alice.get(again)) and 'value="run-7"' in form
 
@@ -157,7 +180,7 @@ async def test_while_it_runs_the_page_shows_progress_and_asks_for_what_is_new(wo
 async def test_what_failed_is_tried_again(working, alice):
     working.on_poll = lambda work: Failed("no light")
     place = await asked(alice)
-    page = await until(alice, place, ">failed<")
+    page = await until(alice, place, "! failed<")
     assert "no light" in page
     working.on_poll = None
     assert await alice.post(f"{place}/retry") == place

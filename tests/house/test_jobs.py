@@ -497,6 +497,8 @@ async def test_bad_requests_are_refused_with_what_is_wrong(working, scripted):  
         await bad(422, parameters=values)
     for seconds in (-1, 0, 1e9, "soon", "inf"):
         await bad(422, seconds=seconds)
+    for wanted in ({"cpu": 1e9}, {"memory": "\N{INFINITY}"}, {"limits": {"seconds": -1}}):
+        await bad(422, **wanted)  # what a job may have is its instrument's matter
     await bad(422, campaign="a b")
     await bad(422, session="../x")
     assert scripted.started == {}

@@ -347,6 +347,40 @@ async def test_the_word_of_a_back_end_counts_whatever_token_comes_with_it_and_is
     assert not [item for item in await house.store.inbox(bob.person_id, InboxQuery()) if item.message.type.startswith("job.squares")]
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "api/v1.0/oda/product/scratch_sid_A_jid_b/analysis_parameters.json", "api/v1.0/oda/product/../../etc/passwd", "api/v1.0/oda/js9/x",
+        "reload-plugin/squares", "load_frontend_fits_file_url?fits_file_url=http://127.0.0.1/", "check_satus", "test_mock",
+    ],
+)  # fmt: skip
+async def test_what_let_anybody_in_is_not_there(client, path):  # D3, D9
+    for login in ("", token(roles="general, job manager, space manager")):
+        answer = await client.api.get(f"/dispatch-data/{path}", params={"token": login} if login and "?" not in path else {})
+        assert answer.status_code in (404, 405), path
+
+
+async def test_no_reply_tells_of_the_site_or_holds_a_token(client, house, tmp_path):  # D4, D8
+    mine = token()
+    for status, asked in ((400, {"instrument": ""}), (400, {"product": "nothing"}), (403, {"product": "secret_square"}), (200, {"n": 4.5})):
+        answer = await client.run(status, token=mine, **asked)
+        text = json.dumps(answer)
+        assert mine not in text and SECRET not in text and str(tmp_path) not in text
+        assert answer.get("config", {}) == {}
+    job = await house.store.job(job_number(answer["job_monitor"]["job_id"]))
+    assert "token" not in job.values
+
+
+async def test_who_asks_the_same_again_gets_the_result_that_is_there(client, house):  # D11
+    first = await client.run(token=token(), n=4.25, query_type="Dummy")
+    again = await client.run(token=token(), n=4.25, query_type="Dummy", session_id="ZZZZZZZZZZZZZZZZ")
+    assert again["job_monitor"]["job_id"] == first["job_monitor"]["job_id"]
+    assert again["query_status"] == "done"
+    assert (await house.store.job(job_number(first["job_monitor"]["job_id"]))).attempt == 1
+    history = await house.store.job_history(job_number(first["job_monitor"]["job_id"]))
+    assert [row.state.label for row in history].count("done") == 1
+
+
 async def test_call_backs_that_mean_nothing_are_refused_and_no_fault_of_ours(client):
     """C15, C18: an unknown job, a time that is no number."""
     await client.get("call_back", 403, job_id="0123456789abcdef", action="failed", token=token(), secret="x")

@@ -1,14 +1,21 @@
 """What a job left behind, as the hub takes it: whole or not at all, from its own folder, and never loaded (E6, F44)."""
 
+import base64
+import hashlib
+import io
 import json
 import os
 import pickle
 import resource
 import signal
+import stat
 import warnings
+import zipfile
 
+import numpy as np
 import pytest
 
+from angelia.dialects.oda_encoding import encoded
 from angelia.flow.job_files import BadProducts, collect
 from angelia.instrument import MANIFEST
 from angelia.model.declaration import Limits
@@ -124,6 +131,63 @@ def test_a_file_of_a_terabyte_without_any_content_is_too_large(tmp_path):  # E6.
     assert refused(tmp_path).is_limit
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="devices are made by root")
+def test_a_device_is_refused(tmp_path):  # E6.73
+    os.mknod(tmp_path / "x.bin", stat.S_IFCHR | 0o600, os.makedev(1, 5))  # an endless file of zeros
+    listed(tmp_path, {})
+    assert "no file in the job's folder" in str(refused(tmp_path))
+
+
+def entry(name, content=b"x", mode=0o100644):
+    """Of an archive: its name, kind and content."""
+    made = zipfile.ZipInfo(name)
+    made.external_attr = mode << 16
+    made.compress_type = zipfile.ZIP_DEFLATED
+    return made, content
+
+
+def zipped(*entries):
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # two of one name
+        with zipfile.ZipFile(file, "w") as archive:
+            for made, content in entries:
+                archive.writestr(made, content)
+    return file.getvalue()
+
+
+def encrypted():
+    content = bytearray(zipped(entry("a")))
+    for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(mark) + offset] |= 1
+    return bytes(content)
+
+
+ARCHIVES = {
+    "a way out": lambda: zipped(entry("../x"), entry("/etc/x"), entry("a/../../x")),
+    "a bomb": lambda: zipped(*[entry(f"{n}.zip", zipped(entry("zeros", bytes(10_000_000)))) for n in range(4)]),
+    "very many": lambda: zipped(*[entry(str(n), b"") for n in range(3_000)]),
+    "a link": lambda: zipped(entry("x", b"/etc/passwd", stat.S_IFLNK | 0o777)),
+    "two of one name": lambda: zipped(entry("x", b"1"), entry("x", b"2")),
+    "encrypted": encrypted,
+}
+
+
+@pytest.mark.parametrize("kind", ["file", "image", "table", "json"])
+@pytest.mark.parametrize("archive", ARCHIVES.values(), ids=ARCHIVES)
+def test_an_archive_is_a_file_like_any_other_and_never_unpacked(tmp_path, archive, kind):  # E6.74
+    content = archive()
+    (tmp_path / "x.bin").write_bytes(content)
+    listed(tmp_path, {"kind": kind})
+    (product,) = collect(tmp_path, LIMITS)
+    assert (product.size, product.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+    told = encoded([(product, tmp_path / "x.bin")]).products
+    (element,) = told["astropy_table_product_ascii_list" if kind == "table" else "binary_data_product_list"]
+    assert kind == "table" or base64.urlsafe_b64decode(element["data"]) == content
+    assert sorted(path.name for path in tmp_path.iterdir()) == [MANIFEST, "x.bin"]
+    assert not (tmp_path.parent / "x").exists()
+
+
 def test_nothing_of_a_product_is_run(tmp_path):  # E6.75
 
     class Trap:
@@ -133,6 +197,53 @@ def test_nothing_of_a_product_is_run(tmp_path):  # E6.75
     (tmp_path / "x.bin").write_bytes(pickle.dumps(Trap()))
     listed(tmp_path, {"kind": "table"}, {"name": "y", "kind": "image"}, {"name": "z", "kind": "json"})
     assert len(collect(tmp_path, LIMITS)) == 3
+    assert not (tmp_path / "sprung").exists()
+
+
+def claiming(size):
+    """A FITS file of nothing but a header that says that so many bytes follow."""
+    cards = {"SIMPLE": "T", "BITPIX": 8, "NAXIS": 1, "NAXIS1": size}
+    return ("".join(f"{key:8}= {value!s:>20}".ljust(80) for key, value in cards.items()) + "END").ljust(2880).encode()
+
+
+def array_of(thing):
+    file = io.BytesIO()
+    np.save(file, np.array([thing], object))
+    return file.getvalue()
+
+
+GARBAGE = {
+    "pickle": pickle.dumps,
+    "numpy": array_of,
+    "yaml": lambda thing: f"# %ECSV 1.0\n# ---\n# meta: !!python/object/apply:os.mkdir [{thing.path}]\n# datatype: []\na\n1\n".encode(),
+    "hdf5": lambda _: b"\x89HDF\r\n\x1a\n" + bytes(100),
+    "a header that claims": lambda _: claiming(9_999_999_999_999),
+    "deep": lambda _: b"[" * 100_000,
+    "nearly too deep": lambda _: b"[" * 960 + b"]" * 960,
+    "half": lambda _: b'{"a":',
+    "no text": lambda _: b"\xff\xfe{",
+    "empty": lambda _: b"",
+}
+
+
+@pytest.mark.parametrize("kind", ["image", "light_curve", "spectrum", "table", "json", "text", "file"])
+@pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE)
+def test_garbage_is_given_as_it_is_and_hides_nothing_beside_it(tmp_path, garbage, kind):  # E6.75, E6.76
+
+    class Trap:
+        path = str(tmp_path / "sprung")
+
+        def __reduce__(self):
+            return os.mkdir, (self.path,)
+
+    (tmp_path / "x.bin").write_bytes(garbage(Trap()))
+    (tmp_path / "y.bin").write_text("well")
+    table = {"cat_frame": "fk5", "cat_lon_name": "ra", "cat_lat_name": "dec"}
+    listed(tmp_path, {"kind": kind, "meta": table if kind == "table" else {}}, {"name": "y", "kind": "text", "path": "y.bin"})
+    told = encoded([(product, tmp_path / product.path) for product in collect(tmp_path, LIMITS)]).products
+    assert told["text_product_list"][-1] == {"name": "y", "meta_data": {}, "value": "well"}
+    assert sum(len(elements) for key, elements in told.items() if key != "catalog") == 2
+    json.dumps(told, allow_nan=False)
     assert not (tmp_path / "sprung").exists()
 
 

@@ -3,6 +3,7 @@
 import base64
 import hmac
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -46,6 +47,51 @@ def test_what_is_none_of_ours_is_refused(token: str) -> None:
     with pytest.raises(NotAuthenticated) as raised:
         SiteTokens(SECRET).read(token, NOW)
     assert not isinstance(raised.value, Expired)
+
+
+def headed(**head: object) -> str:
+    """A token with any header, its signature good for HS256 over the site's secret."""
+    parts = [json.dumps({"alg": "HS256", "typ": "JWT"} | head), json.dumps(claims())]
+    text = ".".join(base64.urlsafe_b64encode(part.encode()).rstrip(b"=").decode() for part in parts)
+    return text + "." + base64.urlsafe_b64encode(hmac.digest(SECRET.encode(), text.encode(), "sha256")).rstrip(b"=").decode()
+
+
+@pytest.mark.parametrize("alg", ["none", "None", "nOnE", "", "HS384", "RS256", "ES256", None, 1, ["HS256"]])
+def test_no_other_signature_counts(alg: object) -> None:  # E8.92
+    with pytest.raises(NotAuthenticated):
+        SiteTokens(SECRET).read(headed(alg=alg), NOW)
+    with pytest.raises(NotAuthenticated):
+        SiteTokens(SECRET).read(headed(alg=alg).rpartition(".")[0] + ".", NOW)
+
+
+@pytest.mark.parametrize("name", ["kid", "jku", "x5u", "jwk"])
+def test_a_header_that_names_a_key_is_not_followed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:  # E8.92
+    def no_socket(*_: object, **__: object) -> None:
+        raise AssertionError("it was followed")
+
+    monkeypatch.setattr("socket.socket", no_socket)
+    for value in ("../../dev/null", "' OR 1=1 --", "http://127.0.0.1/key", {"kty": "oct", "k": ""}):
+        try:
+            read = SiteTokens(SECRET).read(headed(**{name: value}), NOW)
+        except NotAuthenticated:
+            continue
+        assert read["sub"] == "alice@example.org"  # its signature is that of the site all the same
+    with pytest.raises(NotAuthenticated):
+        SiteTokens(SECRET).read(headed(crit=["b64"], b64=False), NOW)
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        ".....", "a.b.c.d.e", "x" * 1_000_000, "x" * 16_000, ("x" * 5_000 + ".") * 3, "\N{GREEK SMALL LETTER ALPHA}.b.c",
+        base64.urlsafe_b64encode(signed(claims()).encode()).decode(), headed() + ".", "." + headed(), headed(zip="DEF") + ".x.y",
+    ],
+)  # fmt: skip
+def test_what_has_the_form_of_something_else_is_refused_soon(token: str) -> None:  # E8.95
+    before = time.thread_time()
+    with pytest.raises(NotAuthenticated):
+        SiteTokens(SECRET).read(token, NOW)
+    assert time.thread_time() - before < 1  # and not what 10**9 rounds or a bomb would take
 
 
 @pytest.mark.parametrize("end", [NOW.timestamp(), NOW.timestamp() - 1, 0, -5])

@@ -105,3 +105,51 @@ def test_a_script_as_people_write_it(hub):
     assert said["inspected"] == [said["job"]]
     assert tokens.read_any(said["refreshed"])["exp"] > tokens.read_any(token)["exp"]
     assert tokens.read_any(said["quiet"])["msdone"] is False
+
+
+# Each command in the same process: to read its libraries takes longer than all that it does.
+COMMANDS = """
+import io, json, logging, os, sys, tempfile
+from click.testing import CliRunner
+from oda_api.cli import cli
+
+given = json.load(sys.stdin)
+os.chdir(tempfile.mkdtemp())
+said = []
+for words in given["commands"]:
+    log = io.StringIO()
+    listening = logging.StreamHandler(log)
+    logging.getLogger().addHandler(listening)
+    ran = CliRunner().invoke(cli, ["-u", given["url"], *words], obj={}, env={"ODA_TOKEN": given["token"]})
+    logging.getLogger().removeHandler(listening)
+    said.append([ran.exit_code, ran.output + log.getvalue() + str(ran.exception or "")])
+has_state = os.path.exists("dispatcher-state.json")
+print(json.dumps({"said": said, "state": json.load(open("dispatcher-state.json")) if has_state else None}))
+"""
+
+
+def test_its_command_line(hub):
+    """Section 6.3. Its `get` breaks by itself on what is no array, after it has everything."""
+    secret, token = ((hub.folder / name).read_text().strip() for name in ("analyses.secret", "alice.jwt"))
+    wishes = ("--disable-email", "--disable-matrix", "--matrix-room-id", "!r:s", "--new-validity-hours", "5")
+    commands = (
+        ("get",),
+        ("get", "-i", "smoothing"),
+        ("get", "-i", "smoothing", "-p", "image", "-a", "size=64", "-T", "oda_env_var"),
+        ("inspect", "--group-by-job"),
+        ("token", "inspect"),
+        ("token", "-s", secret, "modify", *wishes),
+        ("token", "modify", *wishes),
+    )
+    told = run_client(COMMANDS, {"url": f"{hub.url}/dispatch-data", "token": token, "commands": commands})
+    listed, described, got, inspected, looked_at, changed, refused = told["said"]
+    assert [status for status, _ in (listed, described, inspected, looked_at, changed)] == [0] * 5, told
+    assert "found instruments: ['periodogram', 'smoothing', 'spectrum-fit']" in listed[1]
+    assert "image_query" in described[1]
+    assert "got product:" in got[1], got
+    assert "request completed successfully" in inspected[1]
+    assert {len(record["job_id"]) for record in told["state"]["records"]} == {16}
+    assert '"sub": "alice"' in looked_at[1]
+    signed = SiteTokens(secret).read_any(changed[1].rpartition("your new token (secret!): ")[2].split()[0])
+    assert [signed[name] for name in ("mssub", "msdone", "mxsub", "mxdone", "mxroomid")] == [False, False, False, False, "!r:s"]
+    assert "without valid secret key" in refused[1]

@@ -42,12 +42,14 @@ class TestSlurm(InstrumentSuite):
 
 
 async def test_a_controller_that_is_killed_holds_nothing_up_for_good(bed, slurm):
-    work = bed.work(bed.slow | {"seconds": 3.0})
+    # It runs until it is told, however long the controller takes to save it and to start again.
+    work = bed.work(bed.slow | {"what": "wait"})
     handle = await bed.instrument.submit(work)
     async with asyncio.timeout(60):
         while (said := await bed.instrument.poll(work, handle)) != Progress(0.5, "half way"):
             assert isinstance(said, Progress)
             await asyncio.sleep(0.1)
+    slurm.save(handle)
     slurm.kill_controller()
     try:
         with pytest.raises((NotStarted, CantTell)):
@@ -57,6 +59,7 @@ async def test_a_controller_that_is_killed_holds_nothing_up_for_good(bed, slurm)
     finally:
         slurm.start_controller()
     assert await bed.restarted().find(work) == handle
+    (bed.folder / "beside.go").touch()
     assert await outcome_of(bed.instrument, work, handle, 60) == Done()
     assert (bed.folder / "beside").read_text() == "computed\n"
 

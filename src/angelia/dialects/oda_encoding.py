@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from angelia import telemetry
 from angelia.model.declaration import ProductKind
 from angelia.products.plain import plain
 
 MOST_BYTES = 32 * 1024 * 1024
 """Of files that go into one answer: its client holds several copies of it. What is over is left to downloads."""
+_AROUND = 100
 _NUMBERS = "data_unit_list"
 _PICTURES = {"image/png": "png", "image/jpeg": "jpeg", "image/gif": "gif"}
 _NO_JSON = re.compile("NaN|-?Infinity")
@@ -68,12 +70,31 @@ def encoded(products: Iterable[tuple[Listed, Path]], most_bytes: int = MOST_BYTE
             left_out.append(product.name)
             continue
         room -= product.size
-        for key, element in _forms(product, path, has_pickles=has_pickles).items():
+        for key, element in _told(product, path, has_pickles=has_pickles).items():
             if key == "catalog":
                 answer.setdefault(key, element)
             else:
                 answer.setdefault(key, []).append(element)
     return Encoded(answer, tuple(left_out))
+
+
+def _told(product: Listed, path: Path, *, has_pickles: bool) -> dict[str, Any]:
+    """What is not what it says it is goes as the bytes that it has: one bad file must not hide the others."""
+    try:
+        forms = _forms(product, path, has_pickles=has_pickles)
+        if product.kind is ProductKind.JSON:
+            _check_depth(forms)
+    except Exception as error:  # noqa: BLE001 - it may break the library that reads it in any way
+        telemetry.log.warning("product_not_read", product=product.name, kind=product.kind.value, error=str(error)[:200])
+        return _bytes(product, path)
+    return forms
+
+
+def _check_depth(value: Any) -> None:
+    """RecursionError where it is nested so deeply that an answer around it can't be written."""
+    for _ in range(_AROUND):
+        value = [value]
+    json.dumps(value)
 
 
 def _forms(product: Listed, path: Path, *, has_pickles: bool) -> dict[str, Any]:

@@ -44,6 +44,8 @@ RENEW_EVERY = 10.0
 AT_ONCE = 100
 """Jobs that one turn takes."""
 FORGET_AT_ONCE = 200
+SAY_EVERY = 0.1
+"""Seconds between two looks at what is to be said, where jobs end all the time: each look costs several of the store's, however few it finds."""
 _REPORTABLE = frozenset({None, JobState.SUBMITTED, JobState.RUNNING, JobState.DONE, JobState.FAILED, JobState.CANCELLED})
 
 
@@ -113,11 +115,14 @@ class Dispatcher:
         self.files = JobFiles(folder)
         self._reads = JobReads(store)
         self._voice = JobVoice(store, accept, base_url, self._title, products_url, self._code)
-        self._runner = JobRunner(store, self.files, self._work, now, self._entered, self._policy.patience)
+        # Its place is free, and the stage woken, a moment later: with the end of its task.
+        self._runner = JobRunner(store, self.files, self._work, now, self._noted, self._policy.patience)
         self._held: dict[int, Held] = {}
         self._reserved: Counter[str] = Counter()
         self._is_working = False
         self._renewed_at = monotonic()
+        self._said_at = -SAY_EVERY
+        self._later: asyncio.TimerHandle | None = None
 
     # What people and dialects ask
 
@@ -320,9 +325,20 @@ class Dispatcher:
         """Say what is to be said; renew what is held; take what is due, as much as there is room for."""
         self._is_working = True
         # Side by side: what waits for one commit goes into it together.
-        running = [held.job for held in self._held.values()]
-        said, taken = await asyncio.gather(self._voice.say(now, running, self._policy.progress_every), self._take(now))
+        said, taken = await asyncio.gather(self._say(now), self._take(now))
         return said + taken
+
+    async def _say(self, now: datetime) -> int:
+        if (rest := self._said_at + SAY_EVERY - monotonic()) > 0:
+            if self._later is None:
+                self._later = asyncio.get_running_loop().call_later(rest, self._wake_later)
+            return 0
+        self._said_at = monotonic()
+        return await self._voice.say(now, [held.job for held in self._held.values()], self._policy.progress_every)
+
+    def _wake_later(self) -> None:
+        self._later = None
+        self._wake()
 
     async def _take(self, now: datetime) -> int:
         await self._look_at_held()
@@ -391,6 +407,9 @@ class Dispatcher:
     async def drain(self) -> None:
         """Leave all that is held to whoever comes next: it is due at once, and found by its key."""
         self._is_working = False
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
         tasks = [held.task for held in self._held.values() if held.task is not None]
         held = {job_id: one.job.fence for job_id, one in self._held.items()}
         for task in tasks:
@@ -439,11 +458,19 @@ class Dispatcher:
         )  # fmt: skip
 
     def _entered(self, job: Job) -> None:
-        """It is in another state, and that is written down."""
+        """It is in another state; where it has ended, the next may begin."""
+        self._noted(job)
+        if job.state.is_final:
+            self._wake()
+
+    def _noted(self, job: Job) -> None:
+        """Its state is written down: told and counted."""
         self._announce(job)
-        if not job.state.is_final:
-            return
-        telemetry.jobs_ended.labels(job.instrument, job.state.label, str(job.reason)).inc()
-        if job.ended_at is not None:
-            telemetry.job_seconds.labels(job.instrument).observe((job.ended_at - job.created_at).total_seconds())
-        self._wake()
+        if job.state.is_final:
+            _count_end(job)
+
+
+def _count_end(job: Job) -> None:
+    telemetry.jobs_ended.labels(job.instrument, job.state.label, str(job.reason)).inc()
+    if job.ended_at is not None:
+        telemetry.job_seconds.labels(job.instrument).observe((job.ended_at - job.created_at).total_seconds())

@@ -131,7 +131,8 @@ def _product(entry: Any, folder: Path, room: int) -> Product | None:
 def _is_inside(path: Path, folder: Path) -> bool:
     """A plain file, and no link leads there from outside: a job may write what it likes into its folder."""
     try:
-        return stat.S_ISREG(path.lstat().st_mode) and path.resolve().is_relative_to(folder.resolve())
+        # What lies in the folder itself has no link on its way; to look at each part of a path costs more than all else here.
+        return stat.S_ISREG(os.lstat(path).st_mode) and (path.parent == folder or path.resolve().is_relative_to(folder.resolve()))
     except (OSError, RuntimeError):
         return False
 

@@ -18,7 +18,7 @@ LONGEST_CALL = 60.0
 """Seconds in which an instrument must answer: one that hangs ends only its own job."""
 MOST_STARTS = 3
 """So many times is a job begun anew by itself, where it may be."""
-SOON = 0.05
+SOON = 0.2
 """Seconds in which a short job is over."""
 PROGRESS_EVERY = 0.5
 """Seconds between two words of progress that are written down."""

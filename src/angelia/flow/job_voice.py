@@ -55,8 +55,7 @@ class JobVoice:
             if every > 0:
                 await self._say_progress(now, running, every)
             rolled = await self._say_campaigns(now)
-            told = await self._store.untold_jobs(AT_ONCE)
-            ready = [(number, job, row) for number, job, row in told if row.state.is_final or now - row.at >= GRACE or job.state.is_final]
+            ready = await self._store.untold_jobs(AT_ONCE, now - GRACE)
             drafts = [
                 self._draft(number, job, row)
                 for number, job, row in ready

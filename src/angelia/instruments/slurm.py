@@ -8,6 +8,7 @@ import json
 import os
 import shlex
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
@@ -17,7 +18,7 @@ from angelia.model.errors import BadSettings
 from angelia.model.setting import say
 from angelia.products.output import read_progress
 from angelia.sandbox.keeper import write_whole
-from angelia.sandbox.runs import kept_outcome, run_folder
+from angelia.sandbox.runs import bar, is_kept, kept_outcome, run_folder
 
 _LONGEST = 30.0
 """Seconds for one command."""
@@ -28,8 +29,6 @@ _LIMITS = {
     "OUT_OF_MEMORY": "it needed more memory than it may have",
     "DEADLINE": "its deadline is over",
 }
-_LOOKS = 5
-"""So often is an ended job's last word looked for: it may come later than the end, over a network's file system."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +42,7 @@ class SlurmSettings:
     folder: str = say("", "where sbatch, squeue and scancel are; empty for the PATH")
     most_at_once: int = say(100, "how many jobs are in the queue at once")
     poll_seconds: float = say(5.0, "how often the queue is asked for a job")
+    forgotten_seconds: float = say(60.0, "how long the result of a job is looked for that ended in the queue, or that the queue forgot")
 
     def __post_init__(self) -> None:
         """Say at the start what would fail with each job."""
@@ -50,6 +50,8 @@ class SlurmSettings:
             raise BadSettings("a slurm instrument needs a target such as mypackage.fits:run")
         if self.most_at_once < 1 or self.poll_seconds <= 0:
             raise BadSettings("most_at_once and poll_seconds are above 0")
+        if self.forgotten_seconds < 0:
+            raise BadSettings("forgotten_seconds is not below 0")
 
 
 class SlurmInstrument:
@@ -62,7 +64,7 @@ class SlurmInstrument:
         self.declaration = declaration
         self.most_at_once, self.poll_seconds = settings.most_at_once, settings.poll_seconds
         self._settings = settings
-        self._looked: dict[str, int] = {}
+        self._missed: dict[str, float] = {}
 
     async def submit(self, work: Work) -> Handle:
         """See Instrument."""
@@ -115,12 +117,16 @@ class SlurmInstrument:
     async def poll(self, work: Work, handle: Handle) -> Progress | Outcome:
         """See Instrument."""
         if (outcome := kept_outcome(work)) is not None:
-            self._looked.pop(work.key, None)
+            self._missed.pop(work.key, None)
             return outcome
-        status, out, complaint = await self._ask("squeue", "--noheader", "--states=all", f"--jobs={handle}", "--format=%T %r")
+        # By name too: a queue that lost what it had not saved gives the same number to another.
+        asked = ("--noheader", "--states=all", f"--jobs={handle}", f"--name={work.key}", "--format=%T %r")
+        status, out, complaint = await self._ask("squeue", *asked)
         if status and "Invalid job id" not in complaint:
             raise CantTell(f"the queue can't be asked: {complaint}")
         state, _, reason = out.strip().partition(" ")
+        if state in _WAITS | _RUNS:
+            self._missed.pop(work.key, None)
         if state in _WAITS:
             return Progress(None, f"waiting in the queue ({reason})" if reason else "waiting in the queue", is_running=False)
         if state in _RUNS:
@@ -133,10 +139,14 @@ class SlurmInstrument:
         return self._without_word(work, state)
 
     def _without_word(self, work: Work, state: str) -> Progress | Outcome:
-        looked = self._looked[work.key] = self._looked.get(work.key, 0) + 1
-        if looked <= _LOOKS:
-            return Progress(None, "its result is on the way")
-        if not state and not run_folder(work).is_dir():
+        """It ended, or is forgotten, and its keeper has not said how: that may come later, over a network's file system. A keeper that lives
+        has the time of the job to end it. What was never begun never will be: its place is taken.
+        """
+        missed = time.monotonic() - self._missed.setdefault(work.key, time.monotonic())
+        is_alive = not state and is_kept(work)
+        if missed < self._settings.forgotten_seconds + (work.limits.seconds if is_alive else 0):
+            return Progress(*read_progress(work.folder)) if is_alive else Progress(None, "its result is on the way")
+        if not state and bar(work):
             return Gone("the queue does not know it")
         return Failed(f"it ended in the queue without a word ({state or 'forgotten'})", is_crash=True)
 

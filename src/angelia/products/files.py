@@ -1,6 +1,7 @@
 """Product files: tables and arrays as FITS or ECSV, written and read back with astropy."""
 
 import io
+import math
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from angelia.model.declaration import ProductKind
 from angelia.products.plain import plain
 
 MOST_KEYWORD = 8
+MOST_BYTES = 268_435_456
+"""Of a product that is read."""
 _BIG_ENDIAN = ">"
 
 
@@ -70,13 +73,24 @@ def write_image(file: BinaryIO, array: Any, meta: Mapping[str, Any]) -> Mapping[
     return {"shape": list(data.shape)}
 
 
-def read_units(path: Path, kind: ProductKind) -> list[Unit]:
-    """The parts of a product file that hold data. OSError for a file that is none of ours."""
+def read_units(path: Path, kind: ProductKind, most_bytes: int = MOST_BYTES) -> list[Unit]:
+    """The parts of a product file that hold data. OSError for a file that is none of ours, ValueError for one that becomes too large."""
     if kind is ProductKind.TABLE:
         table = read_table(path)
         return [Unit(path.stem, "bintable", table.as_array(), plain(table.meta), _units(table))]
-    with _calm(), fits.open(path, memmap=False) as parts:
+    with path.open("rb") as file:
+        if file.read(6) != b"SIMPLE":  # it may be packed as a whole
+            raise OSError("this product is no FITS file")
+    with _calm(), fits.open(path, memmap=False, lazy_load_hdus=False) as parts:
+        if sum(map(_claimed, parts)) > most_bytes:
+            raise ValueError("this product is too large to be shown")
         return [_unit(part) for part in parts if part.data is not None]
+
+
+def _claimed(part: Any) -> int:
+    """The bytes that a part becomes when it is read: a file of a few may say that it has any number, and a packed part has them."""
+    shape = getattr(part, "shape", ()) or ()
+    return math.prod(shape) * abs(int(part.header.get("BITPIX", 8))) // 8 if len(shape) else int(part.size)
 
 
 def read_table(path: Path) -> Table:

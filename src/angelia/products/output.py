@@ -119,8 +119,9 @@ class Output:
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(path)
-        finally:
+        except BaseException:
             part.unlink(missing_ok=True)
+            raise
         self._list(name, kind, path.name, content_type, title, {**meta, **more})
 
     def _check(self, name: str) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from astropy import units as u
-from astropy.io import fits
 
 from angelia.model.declaration import ProductKind
 from angelia.products.files import Unit, read_units
@@ -79,22 +78,7 @@ def rows_of(path: Path, kind: ProductKind, first: int, most: int) -> Rows:
 def _parts(path: Path, kind: ProductKind) -> list[Unit]:
     if path.stat().st_size > MOST_BYTES:
         raise ValueError("this product is too large to be shown")
-    if kind is not ProductKind.TABLE:
-        _check(path)
-    return [part for part in read_units(path, kind) if part.data.size]
-
-
-def _check(path: Path) -> None:
-    """It is no packed file that grows when it is read: neither as a whole, nor in a part."""
-    with path.open("rb") as file:
-        if file.read(6) != b"SIMPLE":
-            raise ValueError("this product is no FITS file")
-    with fits.open(path, memmap=False, lazy_load_hdus=False) as parts:
-        for part in parts:
-            shape = getattr(part, "shape", ()) or ()
-            size = math.prod(shape) * abs(int(part.header.get("BITPIX", 8))) // 8 if len(shape) else 0
-            if size > MOST_BYTES:
-                raise ValueError("this product is too large to be shown")
+    return [part for part in read_units(path, kind, MOST_BYTES) if part.data.size]
 
 
 def _drawn(part: Unit) -> dict[str, Any] | None:

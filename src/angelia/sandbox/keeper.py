@@ -21,7 +21,8 @@ from typing import Any, NoReturn
 from angelia.products.output import Output
 from angelia.sandbox.limits import adopt_orphans, limit
 
-LOCK, PID, ENDED, ERROR, SPOKEN = "lock", "pid", "ended.json", "error.json", "output.txt"
+LOCK, ENDED, ERROR, SPOKEN = "lock", "ended.json", "error.json", "output.txt"
+"""Files of a run. The lock holds the keeper's process id."""
 LOOK_EVERY = 0.25
 """Seconds between two looks at what a run has written."""
 _ERROR_LENGTH = 1_500
@@ -54,7 +55,7 @@ def _begin(run: Path) -> int | None:
     draft = Path(tempfile.mkdtemp(prefix=f".{run.name}-", dir=run.parent))
     lock = os.open(draft / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
-    (draft / PID).write_text(str(os.getpid()), encoding="ascii")
+    os.write(lock, str(os.getpid()).encode())
     try:
         draft.rename(run)
     except OSError:

@@ -5,8 +5,10 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,12 +17,14 @@ from typing import Any
 from angelia import telemetry
 from angelia.instrument import CantTell, Done, Failed, Gone, Handle, NotStarted, Outcome, Progress, Work
 from angelia.products.output import read_progress
-from angelia.sandbox.keeper import ENDED, LOCK, PID, SPOKEN
+from angelia.sandbox.keeper import ENDED, LOCK, SPOKEN
 
 _STARTS_WITHIN = 30.0
 _PASSED_ON = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "LANG", "LD_LIBRARY_PATH")
 """All that a run sees of the hub's environment, where secrets may stand."""
 _TAIL = 400
+_BARRED = "barred"
+"""The file in the place of a run that nobody shall begin."""
 
 
 def run_folder(work: Work) -> Path:
@@ -127,12 +131,9 @@ class Runs:
         run = run_folder(work)
         if _is_held(run):
             with contextlib.suppress(OSError, ValueError):
-                os.kill(int((run / PID).read_text(encoding="ascii")), signal.SIGTERM)
-        elif not run.exists():
-            # One that comes later finds its place taken.
-            with contextlib.suppress(OSError):
-                run.mkdir()
-                (run / SPOKEN).touch()
+                os.kill(int((run / LOCK).read_text(encoding="ascii")), signal.SIGTERM)
+        else:
+            bar(work)
         self._waiting.pop(work.key, None)
 
     async def close(self) -> None:
@@ -152,6 +153,23 @@ class Runs:
         if self._listening is not None:
             await self._listening
             self._listening = None
+
+
+def bar(work: Work) -> bool:
+    """Take the place of a run that was never begun: one that comes later finds it, and does not begin. False where it was begun."""
+    run = run_folder(work)
+    draft = Path(tempfile.mkdtemp(prefix=f".{run.name}-", dir=run.parent))
+    (draft / _BARRED).touch()
+    try:
+        draft.rename(run)
+    except OSError:
+        shutil.rmtree(draft, ignore_errors=True)
+    return (run / _BARRED).exists()
+
+
+def is_kept(work: Work) -> bool:
+    """Does a keeper have it now? It can be seen where the file system tells locks to all machines."""
+    return _is_held(run_folder(work))
 
 
 def kept_outcome(work: Work) -> Outcome | None:

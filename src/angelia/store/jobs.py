@@ -92,14 +92,19 @@ class JobStore(Protocol):
     async def job_history(self, job_id: int) -> list[HistoryRow]:
         """All that happened to it, oldest first."""
 
-    async def untold_jobs(self, limit: int) -> list[tuple[int, Job, HistoryRow]]:
-        """What people are still to be told, oldest first: its number, the job as it is now, and what happened. Jobs of nobody tell nothing."""
+    async def untold_jobs(self, limit: int, before: datetime | None = None) -> list[tuple[int, Job, HistoryRow]]:
+        """What people are still to be told, oldest first: its number, the job as it is now, and what happened. Jobs of nobody tell nothing.
+        With `before`, what is younger is left out, unless the job has ended.
+        """
 
     async def told_jobs(self, numbers: Collection[int]) -> None:
         """They are said."""
 
     async def untold_campaigns(self, before: datetime, limit: int) -> list[Campaign]:
         """Those of which the last job ended before, and nothing was said since: it is decided together with the end of that job."""
+
+    async def campaign_counts(self, login: str, name: str) -> dict[JobState, int]:
+        """How many of her jobs of this campaign are in which state."""
 
     async def told_campaigns(self, told: Collection[Campaign]) -> None:
         """They are said; one that went on, and ended again, is not."""

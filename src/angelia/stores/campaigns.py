@@ -36,7 +36,12 @@ class CampaignsMixin:
             found = run(connection, _UNTOLD, (to_us(before), limit)).all()
             return [_campaign(connection, *row) for row in found]
 
-        return await self.engine.read(work)
+        return await self.engine.glance(work)
+
+    async def campaign_counts(self, login: str, name: str) -> dict[JobState, int]:
+        """See JobStore."""
+        found = await self.engine.read(lambda connection: run(connection, _COUNTS, (login, name)).all())
+        return {JobState(row[0]): int(row[1]) for row in found}
 
     async def told_campaigns(self, told: Collection[Campaign]) -> None:
         """See JobStore."""

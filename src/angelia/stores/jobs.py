@@ -15,7 +15,7 @@ from angelia.model.moments import to_us
 from angelia.store.jobs import MOST_HISTORY, AddedJob, ClaimedJob, JobQuery, Joined
 from angelia.stores import rows as shape
 from angelia.stores.campaigns import CampaignsMixin, forget_empty, look_at
-from angelia.stores.engine import SqlEngine, run
+from angelia.stores.engine import SqlEngine, run, run_among
 from angelia.stores.job_rows import COLUMNS, NAMES, SELECT, all_of, history_row, job_of, one_of, row_of
 from angelia.stores.job_tables import job_history, job_people, job_products, jobs
 
@@ -26,6 +26,7 @@ _MAKE = (
 )  # fmt: skip
 _CURRENT = "SELECT " + COLUMNS + " FROM jobs WHERE content_hash = ? AND is_current = 1"
 _ONE = "SELECT " + COLUMNS + " FROM jobs WHERE id = ?"
+_SOME = "SELECT " + COLUMNS + " FROM jobs WHERE id {among}"
 _RETIRE = "UPDATE jobs SET is_current = 0 WHERE id = ?"
 _SHARED = "UPDATE jobs SET is_shared = 1 WHERE id = ?"
 _TAKEN_OVER = "UPDATE jobs SET owner = ? WHERE id = ?"
@@ -47,6 +48,12 @@ _HISTORY = (
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _LAST_REPORT = "SELECT report FROM job_history WHERE job_id = ? AND report <> '' ORDER BY id DESC LIMIT 1"
+_UNTOLD = (
+    "SELECT id, job_id, at_us, state, by_whom, attempt, progress, message, reason, report FROM job_history WHERE to_tell = 1 AND (state >= 10 OR "
+    "at_us <= ? OR EXISTS (SELECT 1 FROM jobs WHERE jobs.id = job_history.job_id AND jobs.state >= 10)) ORDER BY id LIMIT ?"
+)
+_EVER = (1 << 63) - 1
+_IN_CAMPAIGN = "SELECT job_id, login FROM job_people WHERE job_id {among} AND campaign <> '' ORDER BY login"
 _TOLD = "UPDATE job_history SET to_tell = 0 WHERE id = ?"
 _PRODUCT = (
     "INSERT INTO job_products (job_id, name, position, kind, title, content_type, size, sha256, meta, path) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -103,10 +110,9 @@ class JobsMixin(CampaignsMixin):
         if len(job_ids) == 1:
             one = await self.job(next(iter(job_ids)))
             return {} if one is None else {one.job_id: one}
-        statement = select(*SELECT).where(_j.id.in_(job_ids))
 
         def work(connection: Connection) -> dict[int, Job]:
-            found = connection.execute(statement).all()
+            found = run_among(connection, _SOME, job_ids, "bigint").all()
             return {job.job_id: job for job in all_of(connection, found)}
 
         return await self.engine.read(work)
@@ -159,7 +165,7 @@ class JobsMixin(CampaignsMixin):
             )
 
         # Most looks find nothing: they cost no write.
-        if not rooms or not await self.engine.read(due):
+        if not rooms or not await self.engine.glance(due):
             return []
 
         def work(connection: Connection) -> list[ClaimedJob]:
@@ -220,16 +226,15 @@ class JobsMixin(CampaignsMixin):
         found = await self.engine.read(lambda connection: connection.execute(statement).all())
         return [history_row(number, row) for number, row in enumerate(found, 1)]
 
-    async def untold_jobs(self, limit: int) -> list[tuple[int, Job, HistoryRow]]:
+    async def untold_jobs(self, limit: int, before: datetime | None = None) -> list[tuple[int, Job, HistoryRow]]:
         """See JobStore."""
-        statement = select(job_history).where(_h.to_tell == 1).order_by(_h.id).limit(limit)
 
         def work(connection: Connection) -> list[tuple[int, Job, HistoryRow]]:
-            found = connection.execute(statement).all()
+            found = run(connection, _UNTOLD, (_EVER if before is None else to_us(before), limit)).all()
             ids = sorted({row.job_id for row in found})
-            there = {job.job_id: job for job in all_of(connection, connection.execute(select(*SELECT).where(_j.id.in_(ids))).all())}
-            for row in connection.execute(select(_p.job_id, _p.login).where(_p.job_id.in_(ids), _p.campaign != "").order_by(_p.login)):
-                there[row.job_id] = replace(there[row.job_id], in_campaign=(*there[row.job_id].in_campaign, row.login))
+            there = {job.job_id: job for job in all_of(connection, run_among(connection, _SOME, ids, "bigint").all())} if ids else {}
+            for job_id, login in run_among(connection, _IN_CAMPAIGN, ids, "bigint") if ids else ():
+                there[job_id] = replace(there[job_id], in_campaign=(*there[job_id].in_campaign, login))
             return [(row.id, there[row.job_id], history_row(0, row)) for row in found if row.job_id in there]
 
         return await self.engine.read(work)
@@ -323,7 +328,7 @@ def _taken(connection: Connection, held: Collection[int], waiting: Collection[in
     if waiting:
         run(connection, _PEOPLE_STATE, [(int(JobState.SUBMITTING), job_id) for job_id in waiting]).close()
     first = frozenset(waiting)
-    taken = all_of(connection, connection.execute(select(*SELECT).where(_j.id.in_(ids))).all())
+    taken = all_of(connection, run_among(connection, _SOME, ids, "bigint").all())
     return [ClaimedJob(job, job.job_id in first) for job in taken]
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from angelia_testing import warm
 
-READY_WITHIN = 30.0
+READY_WITHIN = 90.0
 _chance = random.SystemRandom()  # several processes run tests from the same seed
 ANGELIA = (sys.executable, "-m", "angelia")
 """How the tests start the program: that of their own environment."""
@@ -60,8 +60,12 @@ class Server:
                 self.process = warm.start(argv, ENVIRONMENT if env is None else env, folder, log)
             else:
                 self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=folder, env=env)
-        for port in ports:
-            self.wait_for(port)
+        try:
+            for port in ports:
+                self.wait_for(port)
+        except RuntimeError:
+            self.stop()  # nobody else will
+            raise
 
     def wait_for(self, port: int) -> None:
         """Until the port accepts."""

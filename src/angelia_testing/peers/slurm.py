@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 
 from angelia_testing.peers.process import Server, free_port, missing, scratch
+from angelia_testing.waiting import wait_until
 
 READY_WITHIN = 40.0
 _CONFIG = """\
@@ -75,6 +76,17 @@ class Slurm:
         """Start it; also once more after `kill_controller`."""
         argv = ["slurmctld", "-D", "-f", self.environment["SLURM_CONF"]]
         self.controller = Server("slurmctld", argv, [self._ports[0]], self.folder, env=self._env)
+
+    def save(self, job: str) -> None:
+        """Until a job as it stands is on disk: the controller saves every few seconds, and what it had not saved at a kill it never knew."""
+        saved = self.folder / "state" / "job_state"
+
+        def written_at() -> int:
+            return saved.stat().st_mtime_ns if saved.exists() else 0
+
+        before = written_at()
+        self.ask("scontrol", "update", f"JobId={job}", "Comment=saved")  # a change, so that it writes though it may just have done so
+        wait_until(lambda: written_at() > before, READY_WITHIN, what="the controller to save its jobs")
 
     def kill_controller(self) -> None:
         """kill -9: the queue can't be asked, what runs goes on."""

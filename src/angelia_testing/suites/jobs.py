@@ -271,6 +271,13 @@ class JobSuite:
         await store.told_jobs([number for number, _, _ in told[:2]])
         assert [number for number, _, _ in await store.untold_jobs(10)] == [told[2][0]]
 
+    async def test_what_is_young_is_told_only_of_a_job_that_has_ended(self, store: Store) -> None:
+        await at(store, 1)
+        await at(store, 2, JobState.SUBMITTING, JobState.DONE)
+        young = await store.untold_jobs(10, NOW - LEASE)
+        assert [(job.job_id, row.state) for _, job, row in young] == [(2, JobState.QUEUED), (2, JobState.DONE)]
+        assert len(await store.untold_jobs(10, NOW + LEASE)) == 3
+
     async def test_the_last_end_of_a_campaign_is_told_once(self, store: Store) -> None:
         for number in (1, 2):
             await at(store, number, campaign="scan")
@@ -282,6 +289,8 @@ class JobSuite:
         assert ended["scan"] == Campaign("alice", "scan", 1, NOW, NOW, {JobState.DONE: 1, JobState.CANCELLED: 1})
         assert ended["other"].counts == {JobState.CANCELLED: 1}
         assert await store.untold_campaigns(NOW - LEASE, 10) == []
+        assert await store.campaign_counts("alice", "scan") == {JobState.DONE: 1, JobState.CANCELLED: 1}
+        assert await store.campaign_counts("bob", "scan") == await store.campaign_counts("alice", "") == {}
         await store.told_campaigns([ended["scan"]])
         assert [one.name for one in await store.untold_campaigns(NOW, 10)] == ["other"]
         await store.forget_jobs([1, 2, 3])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from angelia.model.declaration import Declaration, DeclaredProduct, Parameter, ParameterKind
-from angelia.parameters import Fault
+from angelia.parameters import BadParameters, Fault, checked
 from angelia.parameters.values import UNSET, in_own_units
 
 PREFIX = "p."
@@ -93,3 +93,19 @@ def _chosen(parameter: Parameter, text: str) -> Any:
 def typed_of(parameters: Iterable[Parameter], values: Mapping[str, Any]) -> dict[str, str]:
     """The values of an old job as somebody would have typed them, in the units of the form."""
     return {name: _text(value) for name, value in in_own_units(parameters, values).items()}
+
+
+def usual_of(declaration: Declaration, product: DeclaredProduct) -> Mapping[str, Any]:
+    """The values of a request that says nothing; {} where it must say something."""
+    try:
+        return checked(declaration, product.name, {}).values
+    except BadParameters:
+        return {}
+
+
+def said_in(parameters: Iterable[Parameter], values: Mapping[str, Any], usual: Mapping[str, Any], most: int) -> list[tuple[str, str]]:
+    """What makes a job another one than the rest: (label, value with its unit) of what is not as usual, the first few."""
+    told = [one for one in parameters if one.name in values and (one.name not in usual or values[one.name] != usual[one.name])]
+    own = in_own_units(told[:most], values)
+    unit_of = {one.name: one.in_unit for one in told if one.kind is not ParameterKind.TIME}  # that of a time is a form, which the text shows
+    return [(one.label or one.name, f"{_text(own[one.name]).removesuffix('.0')} {unit_of.get(one.name, '')}".strip()) for one in told[:most]]

@@ -1,7 +1,9 @@
 """Jobs: hers in a list; one of them with its progress, what was asked, what happened and what came of it, drawn and as rows."""
 
 import asyncio
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from typing import Annotated, Any
 from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Query, Request, Response
@@ -15,6 +17,7 @@ from angelia.web.access import House
 from angelia.web.context import Context
 from angelia.web.forms import number
 from angelia.web.jobs import principal_of, product_file, told_by
+from angelia.web.pages.job_form import said_in, usual_of
 from angelia.web.pages.kit import page
 from angelia.web.pages.recipes import recipes_of
 from angelia.web.plots import DRAWN, WITH_ROWS, plot_answer, rows_of
@@ -30,6 +33,8 @@ MOST_WORDS = 8_192
 """Bytes of a text that stands on the page."""
 A_TABLE = 100
 """Rows on one page."""
+MOST_SAID = 4
+"""Parameters of a job that stand in the list."""
 _AGAIN = (JobState.FAILED, JobState.CANCELLED, JobState.LOST)
 
 
@@ -42,8 +47,11 @@ async def jobs(
     instrument: Annotated[str, Query(max_length=64)] = "",
     campaign: Annotated[str, Query(max_length=64)] = "",
     after: Annotated[str, Query(max_length=40)] = "",
+    seen: Annotated[str, Query(max_length=40)] = "",
 ) -> Response:
-    """Her jobs, the youngest first; of one state and one instrument, and of one campaign, if she says so."""
+    """Her jobs, the youngest first; of one state and one instrument, and of one campaign, if she says so. While one has not ended the page asks
+    again, with what it has seen: 204 where that is all there is.
+    """
     state = state if state in STATES else ""
     found = await house.dispatcher.jobs(
         await principal_of(visitor.caller, house),
@@ -54,12 +62,20 @@ async def jobs(
         limit=A_PAGE + 1,
     )
     shown = found[:A_PAGE]
+    stamp = _stamp_of(shown)
+    if stamp and seen == stamp and "hx-request" in request.headers:
+        return Response(status_code=204, headers={"Cache-Control": "private, no-store"})
     kept = {name: value for name, value in (("state", state), ("instrument", instrument), ("campaign", campaign)) if value}
     return page(
         request,
         visitor,
         "jobs.html",
         jobs=shown,
+        login=visitor.person.login,
+        again=f"/jobs?{urlencode({**kept, **({'after': after} if after else {}), 'seen': stamp})}" if stamp else "",
+        asked=_asked(shown, house),
+        products=_products(house),
+        counts=await _counts(visitor.person.login, campaign, house),
         titles=titles_of(house),
         states=list(STATES),
         state=state,
@@ -68,6 +84,44 @@ async def jobs(
         first="/jobs" + (f"?{urlencode(kept)}" if kept else "") if after else "",
         older=f"/jobs?{urlencode({**kept, 'after': shown[-1].public_id})}" if len(found) > A_PAGE else "",
     )
+
+
+def _stamp_of(jobs: Sequence[Job]) -> str:
+    """Another one after each change of what may still change; "" where all of them have ended: then the page does not ask again."""
+    if all(job.state.is_final for job in jobs):
+        return ""
+    return blake2b(" ".join(f"{job.public_id} {_stamp(job)}" for job in jobs).encode(), digest_size=8).hexdigest()
+
+
+def _asked(jobs: Sequence[Job], house: Context) -> dict[int, list[tuple[str, str]]]:
+    """What was asked for in each that is not as usual: a list of jobs of one product says nothing else of them."""
+    usual: dict[tuple[str, str], Mapping[str, Any]] = {}
+    said: dict[int, list[tuple[str, str]]] = {}
+    for job in jobs:
+        declared = house.dispatcher.instruments[job.instrument].declaration if job.instrument in house.dispatcher.instruments else None
+        product = declared.product(job.product) if declared is not None else None
+        if declared is None or product is None:
+            said[job.job_id] = []
+            continue
+        if (job.instrument, job.product) not in usual:
+            usual[job.instrument, job.product] = usual_of(declared, product)
+        said[job.job_id] = said_in(declared.parameters_of(product), job.values, usual[job.instrument, job.product], MOST_SAID)
+    return said
+
+
+def _products(house: Context) -> dict[tuple[str, str], str]:
+    """What products call themselves."""
+    return {
+        (name, product.name): product.title or product.name
+        for name, found in house.dispatcher.instruments.items()
+        for product in found.declaration.products
+    }
+
+
+async def _counts(login: str, campaign: str, house: Context) -> dict[str, int]:
+    """How many of her jobs of a campaign stand how, those under way first."""
+    found = await house.store.campaign_counts(login, campaign) if campaign else {}
+    return {state.label: found[state] for state in sorted(found)}
 
 
 def titles_of(house: Context) -> dict[str, str]:
