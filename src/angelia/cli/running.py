@@ -12,14 +12,17 @@ from angelia.house import House
 from angelia.model.errors import AngeliaError, SchemaMismatch
 from angelia.sample import fill, hello, with_analyses
 from angelia.serving import serve
-from angelia.settings import Settings, load
+from angelia.settings import HouseSettings, Settings, load
 from angelia.stores.sql import upgrade
 
 
 def _settings(reach: Reach, data_dir: str, host: str, port: int | None) -> Settings:
     overrides = reach.overrides(house={"data_dir": data_dir}, web={"host": host, "port": port})
-    if port and not any(table.get("base_url") for table in overrides.values()):
-        overrides.setdefault("house", {}).setdefault("base_url", f"http://127.0.0.1:{port}")
+    settings = load(reach.config, overrides=overrides)
+    if not port or settings.house.base_url != HouseSettings().base_url:
+        return settings
+    # Nobody has said how people reach it: then by the port that it is given here.
+    overrides.setdefault("house", {})["base_url"] = f"http://127.0.0.1:{port}"
     return load(reach.config, overrides=overrides)
 
 

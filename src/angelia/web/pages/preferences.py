@@ -153,9 +153,7 @@ async def put_chain(
 
 
 @router.post("/preferences/escalate/move")
-async def move_step(
-    request: Request, visitor: Visiting, house: House, at: Place, by: Step = 0, view: Text = "", scope: Text = ANY_TYPE
-) -> Response:
+async def move_step(request: Request, visitor: Visiting, house: House, at: Place, by: Step = 0, view: Text = "", scope: Text = ANY_TYPE) -> Response:
     """One step up or down; by 0 it goes."""
     try:
         version = await _chained(house, visitor, scope, {}, lambda old: moved(old, at, by))
