@@ -115,7 +115,13 @@ def in_api():
     """`METHOD path` of all that the API does."""
     rooms = [import_module(f"angelia.web.{found.name}") for found in pkgutil.iter_modules(angelia.web.__path__)]
     routers = [room.router for room in (*rooms, *ROOMS) if hasattr(room, "router")]
-    return {f"{method} {route.path}" for router in routers for route in _routes(router) for method in route.methods or () if route.path.startswith("/api/")}
+    return {
+        f"{method} {route.path}"
+        for router in routers
+        for route in _routes(router)
+        for method in route.methods or ()
+        if route.path.startswith("/api/")
+    }
 
 
 def like():
