@@ -16,7 +16,8 @@ from angelia.settings import HouseSettings, Settings, load
 from angelia.stores.sql import upgrade
 
 
-def _settings(reach: Reach, data_dir: str, host: str, port: int | None) -> Settings:
+def settings_of(reach: Reach, data_dir: str, host: str, port: int | None) -> Settings:
+    """The settings of a hub that is started with these options."""
     overrides = reach.overrides(house={"data_dir": data_dir}, web={"host": host, "port": port})
     settings = load(reach.config, overrides=overrides)
     if not port or settings.house.base_url != HouseSettings().base_url:
@@ -61,7 +62,7 @@ _port = click.option("--port", type=int, default=None, help="Port to listen on."
 @click.pass_obj
 def serve_command(reach: Reach, data_dir: str, host: str, port: int | None, sample: bool) -> None:
     """Run everything in one process: HTTP and all stages."""
-    _run(_settings(reach, data_dir, host, port), ("web", "work"), is_sample=sample)
+    _run(settings_of(reach, data_dir, host, port), ("web", "work"), is_sample=sample)
 
 
 @click.command("web")
@@ -71,7 +72,7 @@ def serve_command(reach: Reach, data_dir: str, host: str, port: int | None, samp
 @click.pass_obj
 def web_command(reach: Reach, data_dir: str, host: str, port: int | None) -> None:
     """Run the HTTP side; stages run elsewhere on the same database."""
-    _run(_settings(reach, data_dir, host, port), ("web",))
+    _run(settings_of(reach, data_dir, host, port), ("web",))
 
 
 @click.command("work")
@@ -79,7 +80,7 @@ def web_command(reach: Reach, data_dir: str, host: str, port: int | None) -> Non
 @click.pass_obj
 def work_command(reach: Reach, data_dir: str) -> None:
     """Run the stages; as many of these as you like share one PostgreSQL database."""
-    _run(_settings(reach, data_dir, "", None), ("work",))
+    _run(settings_of(reach, data_dir, "", None), ("work",))
 
 
 commands = {"serve": serve_command, "web": web_command, "work": work_command}
