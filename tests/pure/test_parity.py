@@ -17,6 +17,7 @@ LIKE = """
 /jobs/{job_id}/cancel                    POST /api/v1/jobs/{job_id}/cancel
 /jobs/{job_id}/retry                     POST /api/v1/jobs/{job_id}/retry
 /instruments/{name}/{product}            POST /api/v1/jobs
+/write                                   POST /api/v1/messages
 /job-news                                PUT me/job-news/{agent}
 /rules/order                             POST me/rules/order
 /rules/restore                           POST me/rules
@@ -115,7 +116,8 @@ def in_api():
     """`METHOD path` of all that the API does."""
     rooms = [import_module(f"angelia.web.{found.name}") for found in pkgutil.iter_modules(angelia.web.__path__)]
     routers = [room.router for room in (*rooms, *ROOMS) if hasattr(room, "router")]
-    return {
+    posting = "POST /api/v1/messages"  # stands before the framework's routes, since it is hot
+    return {posting} | {
         f"{method} {route.path}"
         for router in routers
         for route in _routes(router)

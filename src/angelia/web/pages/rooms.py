@@ -25,6 +25,7 @@ from angelia.web.pages import (
     topics,
     types,
     why,
+    write,
 )
 from angelia.web.pages.admin import rooms as admin_rooms
 from angelia.web.signin import local, oidc
@@ -43,6 +44,7 @@ ROOMS = (
     experiments,
     rules,
     why,
+    write,
     set_password,
     types,
     preferences,
