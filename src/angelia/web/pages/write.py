@@ -23,7 +23,10 @@ Text = Annotated[str, Form(max_length=2_100)]
 
 @router.get("/write")
 async def write(
-    request: Request, visitor: Visiting, sent: Annotated[str, Query(max_length=40)] = "", to: Annotated[str, Query(max_length=300)] = ""
+    request: Request,
+    visitor: Visiting,
+    sent: Annotated[str, Query(pattern="^(msg_[0-9a-z]{1,20})?$")] = "",
+    to: Annotated[str, Query(max_length=300)] = "",
 ) -> Response:
     """An empty form; `to` fills in who it is for."""
     return _form(request, visitor, _EMPTY | {"to": to}, sent=sent)
