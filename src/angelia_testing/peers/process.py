@@ -52,8 +52,12 @@ class Server:
         self._log = folder / f"{name}.log"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=folder, env=env)
-        for port in ports:
-            self.wait_for(port)
+        try:
+            for port in ports:
+                self.wait_for(port)
+        except BaseException:
+            self.stop()  # nobody else knows of it yet
+            raise
 
     def wait_for(self, port: int) -> None:
         """Until the port accepts."""
