@@ -1,6 +1,7 @@
 """The pages in Chromium. All tests here share one event loop, that of the browser; those of one file share a hub, so they run in one process."""
 
 import inspect
+import time
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,9 @@ def tours(shown_hub):
     asked = {"instrument": "smoothing", "product": "image", "parameters": {"size": 32}}
     place = f"/api/v1/jobs/{shown_hub.call('POST', '/api/v1/jobs', asked, as_whom='alice')['id']}"
     wait_until(lambda: shown_hub.call("GET", place, as_whom="alice")["ended_at"], 30, 0.1, "the end of the job")
-    return {login: tour(shown_hub, login) for login in ("alice", "root", None)}
+    told = {"objectType": "experiment", "eventType": "create", "objectId": "/experiments/7", "userId": "alice", "timestamp": time.time()}
+    shown_hub.call("POST", "/api/v1/transitions", told)
+    return {login: tour(shown_hub, login, 2) for login in ("alice", "root", None)}
 
 
 SHIFTS = """

@@ -148,3 +148,18 @@ async def test_one_type_is_settled_in_the_tree(page, hub):
     await when.select_option("weekly")
     await expect(page.locator("#saved")).to_contain_text("Saved.")
     wait_until(lambda: "weekly" in str(hub.call("GET", "/api/v1/people/alice/preferences")["preferences"]), 60)
+
+
+async def test_the_order_of_ways_is_made_by_keyboard(page, hub):
+    """Focus stays with the entry that she moves; the step is taken back like any other wish."""
+    wants = hub.call("GET", "/api/v1/people/alice/preferences")
+    hub.call("PUT", "/api/v1/people/alice/preferences", wants | {"fallback": ["mail", "web"]})
+    await page.goto("/preferences")
+    names = page.get_by_role("list", name="If a way fails").locator(".name")
+    await expect(names).to_have_text(["Mail", "Inbox"])
+    await page.get_by_role("button", name="Move up: Inbox").press("Enter")
+    await expect(names).to_have_text(["Inbox", "Mail"])
+    assert await page.evaluate("document.activeElement.getAttribute('aria-label')") == "Move up: Inbox"
+    assert hub.call("GET", "/api/v1/people/alice/preferences")["fallback"] == ["web", "mail"]
+    await page.locator("#saved").get_by_role("button", name="Undo").click()
+    await expect(names).to_have_text(["Mail", "Inbox"])

@@ -46,14 +46,50 @@ async def test_several_are_acknowledged_in_the_inbox(bench, alice):
     assert "did=nothing" in await alice.post("/inbox/mark", change="acknowledge", whole="1")
 
 
+async def order(bench):
+    return (await bench.call("GET", "/api/v1/people/alice/preferences")).get("fallback")
+
+
 async def test_the_order_of_ways_is_kept_and_goes_again(bench, alice):
-    await alice.post("/preferences/fallback", order=" mail, web ")
-    assert (await bench.call("GET", "/api/v1/people/alice/preferences"))["fallback"] == ["mail", "web"]
-    assert 'value="mail, web"' in await alice.get("/preferences")
+    await alice.post("/preferences/fallback", order='["mail", "web"]')
+    assert await order(bench) == ["mail", "web"]
+    shown = await alice.get("/preferences")
+    assert shown.index('data-id="mail"') < shown.index('data-id="web"')
     await alice.post("/preferences/fallback", order="")
-    assert "fallback" not in await bench.call("GET", "/api/v1/people/alice/preferences")
+    assert await order(bench) is None
     assert "no such agent" in await alice.post("/preferences/fallback", 422, order="pigeon")
     assert "each once" in await alice.post("/preferences/fallback", 422, order="mail, mail")
+    for broken in ("[", "[1", "[" * 1_000, '{"a": 1}'):
+        await alice.post("/preferences/fallback", 422, order=broken)
+    assert await order(bench) is None
+
+
+async def test_the_order_of_ways_is_made_by_moving(bench, alice):
+    """Without a script and by keyboard: each button is a form of its own."""
+    await alice.post("/preferences/fallback", add="mail")
+    await alice.post("/preferences/fallback", add="web")
+    assert await order(bench) == ["mail", "web"]
+    await alice.post("/preferences/fallback/move", at=1, by=-1)
+    assert await order(bench) == ["web", "mail"]
+    await alice.post("/preferences/fallback/move", at=0, by=-1)  # there is no place above the first
+    await alice.post("/preferences/fallback/move", at=1, by=1)
+    assert await order(bench) == ["web", "mail"]
+    await alice.post("/preferences/fallback/move", at=0, by=1)
+    assert await order(bench) == ["mail", "web"]
+    await alice.post("/preferences/fallback/move", at=0, by=0)
+    await alice.post("/preferences/fallback/move", at=0, by=0)
+    assert await order(bench) == []  # that nothing is tried is a wish too
+    assert "look at the order again" in await alice.post("/preferences/fallback/move", 422, at=0, by=0)
+    assert "Nothing is tried instead" in await alice.get("/preferences")
+
+
+async def test_the_order_of_the_site_is_where_hers_begins(bench, alice):
+    site = await bench.call("GET", "/api/v1/site")
+    await bench.call("PUT", "/api/v1/site", site | {"fallback": ["mail", "web"]}, 200)
+    assert "This is what the site says" in await alice.get("/preferences")
+    await alice.post("/preferences/fallback/move", at=0, by=1)
+    assert await order(bench) == ["web", "mail"]
+    assert "As the site says" in await alice.get("/preferences")
 
 
 async def test_the_steps_are_kept_and_what_the_document_says_beside_stays(bench, alice):
@@ -64,7 +100,13 @@ async def test_the_steps_are_kept_and_what_the_document_says_beside_stays(bench,
     assert kept["*"] == {"to": ["mail", "person:bob"], "by_anybody": False, "severity": "high", "after": "2h", "until": "seen"}
     assert kept["a"] == {"to": []}
     shown = await alice.get("/preferences")
-    assert 'value="mail, person:bob"' in shown and 'value="2h"' in shown
+    assert shown.index('name="to" value="mail"') < shown.index('name="to" value="person:bob"') and 'value="2h"' in shown
+    await alice.post("/preferences/escalate/move", at=1, by=-1)
+    assert (await bench.call("GET", "/api/v1/people/alice/preferences"))["escalate"]["*"] == kept["*"] | {"to": ["person:bob", "mail"]}
+    await alice.post("/preferences/escalate", severity="high", after="2h", until="seen", to=["person:bob", "mail", "group:qa"])
+    await alice.post("/preferences/escalate/move", at=1, by=0)
+    assert (await bench.call("GET", "/api/v1/people/alice/preferences"))["escalate"]["*"] == kept["*"] | {"to": ["person:bob", "group:qa"]}
+    assert "look at the order again" in await alice.post("/preferences/escalate/move", 422, at=9, by=0)
     assert "from 1m to 7d" in await alice.post("/preferences/escalate", 422, after="soon", to="mail")
     await alice.post("/preferences/escalate", to="")
     assert (await bench.call("GET", "/api/v1/people/alice/preferences"))["escalate"] == {"a": {"to": []}}

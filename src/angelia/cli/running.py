@@ -12,14 +12,18 @@ from angelia.house import House
 from angelia.model.errors import AngeliaError, SchemaMismatch
 from angelia.sample import fill, hello, with_analyses
 from angelia.serving import serve
-from angelia.settings import Settings, load
+from angelia.settings import HouseSettings, Settings, load
 from angelia.stores.sql import upgrade
 
 
-def _settings(reach: Reach, data_dir: str, host: str, port: int | None) -> Settings:
+def settings_of(reach: Reach, data_dir: str, host: str, port: int | None) -> Settings:
+    """The settings of a hub that is started with these options."""
     overrides = reach.overrides(house={"data_dir": data_dir}, web={"host": host, "port": port})
-    if port and not any(table.get("base_url") for table in overrides.values()):
-        overrides.setdefault("house", {}).setdefault("base_url", f"http://127.0.0.1:{port}")
+    settings = load(reach.config, overrides=overrides)
+    if not port or settings.house.base_url != HouseSettings().base_url:
+        return settings
+    # Nobody has said how people reach it: then by the port that it is given here.
+    overrides.setdefault("house", {})["base_url"] = f"http://127.0.0.1:{port}"
     return load(reach.config, overrides=overrides)
 
 
@@ -58,7 +62,7 @@ _port = click.option("--port", type=int, default=None, help="Port to listen on."
 @click.pass_obj
 def serve_command(reach: Reach, data_dir: str, host: str, port: int | None, sample: bool) -> None:
     """Run everything in one process: HTTP and all stages."""
-    _run(_settings(reach, data_dir, host, port), ("web", "work"), is_sample=sample)
+    _run(settings_of(reach, data_dir, host, port), ("web", "work"), is_sample=sample)
 
 
 @click.command("web")
@@ -68,7 +72,7 @@ def serve_command(reach: Reach, data_dir: str, host: str, port: int | None, samp
 @click.pass_obj
 def web_command(reach: Reach, data_dir: str, host: str, port: int | None) -> None:
     """Run the HTTP side; stages run elsewhere on the same database."""
-    _run(_settings(reach, data_dir, host, port), ("web",))
+    _run(settings_of(reach, data_dir, host, port), ("web",))
 
 
 @click.command("work")
@@ -76,7 +80,7 @@ def web_command(reach: Reach, data_dir: str, host: str, port: int | None) -> Non
 @click.pass_obj
 def work_command(reach: Reach, data_dir: str) -> None:
     """Run the stages; as many of these as you like share one PostgreSQL database."""
-    _run(_settings(reach, data_dir, "", None), ("work",))
+    _run(settings_of(reach, data_dir, "", None), ("work",))
 
 
 commands = {"serve": serve_command, "web": web_command, "work": work_command}

@@ -11,10 +11,11 @@ from angelia.model.errors import Conflict, InvalidInput, NotFound
 from angelia.model.message import Severity
 from angelia.model.moments import from_us, number_of, public_id, to_us
 from angelia.model.person import Person
-from angelia.store import InboxItem, InboxQuery
+from angelia.store import InboxGroup, InboxItem, InboxQuery
 from angelia.web.access import House, Reading, Writing
 from angelia.web.context import Context
 from angelia.web.forms import Acknowledging, Limit, Marking, Undoing, item_out, number
+from angelia.web.named import object_name
 
 router = APIRouter(prefix="/api/v1/people/{login}", tags=["person"])
 Body = dict[str, Any]
@@ -88,16 +89,25 @@ async def inbox(view: View, person: Reading, house: House, group: Literal["", "o
 
     `sort` is `received` or `severity`, with `-` falling; of equal severity the newest come first, or last in the rising order.
 
-    With `group` the page is of groups: each with its numbers and its first three entries. `next` is the cursor of the following page.
+    With `group` the page is of groups: each with its title, its numbers and its first three entries. `next` is the cursor of the following page.
     """
     seen = await seen_by(house, person, view)
     if group:
         found = await house.store.inbox_page(person.person_id, seen, group)
-        groups = [{"key": g.key, "total": g.total, "unread": g.unread, "items": [item_out(item) for item in g.items]} for g in found.groups]
+        groups = [
+            {"key": g.key, "title": title_of(house, g), "total": g.total, "unread": g.unread, "items": [item_out(item) for item in g.items]}
+            for g in found.groups
+        ]
         return {"groups": groups, "next": public_id("dlv", found.groups[-1].first_id) if found.has_more else None}
     items = await house.store.inbox(person.person_id, seen)
     following = public_id("dlv", items[-1].delivery_id) if len(items) == view.limit else None
     return {"items": [item_out(item) for item in items], "next": following}
+
+
+def title_of(house: Context, group: InboxGroup) -> str:
+    """What the object or thread of a group is called; its key where nobody knows better."""
+    newest = group.items[0].message if group.items else None
+    return object_name(newest, house.dispatcher.instruments) if newest is not None and newest.object == group.key else group.key
 
 
 @router.get("/inbox/counts")

@@ -169,8 +169,7 @@ class Callers:
             person = await self._store.person(name)
             if person is None or not person.is_active:
                 raise NotAuthenticated("the owner of this token is not active")
-            rate = 0.0 if person.is_admin or "post" not in token.scopes else self._post_rate
-            return Caller(person=person, scopes=token.scopes, bucket=self._bucket(token.owner, rate))
+            return self.sender(person, token.scopes)
         source = await self._store.source(name)
         if source is None:
             raise NotAuthenticated("the source of this token is gone")
@@ -189,6 +188,11 @@ class Callers:
                 await self._store.touch_tokens(some, self._now())
             except Exception as error:  # noqa: BLE001 - the next use is noted in its place
                 telemetry.log.warning("token_use_not_noted", count=len(some), error=str(error))
+
+    def sender(self, person: Person, scopes: frozenset[str]) -> Caller:
+        """A person with what she may do; all that she posts, by whatever token or page, counts against one rate."""
+        rate = 0.0 if person.is_admin or "post" not in scopes else self._post_rate
+        return Caller(person=person, scopes=scopes, bucket=self._bucket(f"person:{person.login}", rate))
 
     def _bucket(self, name: str, rate: float) -> Bucket | None:
         """One for all tokens of an owner; a person's name has `person:` before it."""

@@ -1,6 +1,6 @@
 """The inbox: where people live with their messages. The whole view is in the URL; what is marked can be taken back."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlencode
@@ -15,7 +15,7 @@ from angelia.model.person import Person
 from angelia.store import InboxGroup, InboxItem, InboxQuery
 from angelia.web.access import House
 from angelia.web.context import Context
-from angelia.web.inbox import View, mark, seen_by, undo
+from angelia.web.inbox import View, mark, seen_by, title_of, undo
 from angelia.web.pages.kit import page
 from angelia.web.signin.guard import Maybe, Visiting, sign_in_place
 
@@ -83,7 +83,7 @@ async def inbox(
         visitor,
         "inbox.html",
         found=found,
-        blocks=blocks_of(found.groups, group_by),
+        blocks=blocks_of(found.groups, group_by, lambda one: title_of(house, one)),
         place=place,
         view=view,
         group=group,
@@ -112,14 +112,15 @@ class Block:
 
     group: InboxGroup | None
     items: list[InboxItem]
+    title: str = ""
 
 
-def blocks_of(groups: tuple[InboxGroup, ...], group_by: str) -> list[Block]:
+def blocks_of(groups: tuple[InboxGroup, ...], group_by: str, named: Callable[[InboxGroup], str]) -> list[Block]:
     """Groups of several entries have a head; single ones that follow each other share a list."""
     blocks: list[Block] = []
     for group in groups:
         if group_by and group.total > 1:
-            blocks.append(Block(group, list(group.items)))
+            blocks.append(Block(group, list(group.items), named(group)))
         elif blocks and blocks[-1].group is None:
             blocks[-1].items.extend(group.items)
         else:

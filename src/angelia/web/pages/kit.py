@@ -20,6 +20,7 @@ from markupsafe import Markup
 from angelia.flow.profiles import zone_of
 from angelia.model.moments import public_id
 from angelia.rendering.text import as_html, linked, one_line
+from angelia.web.named import object_name
 from angelia.web.pages.faults import said
 from angelia.web.pages.languages import LANGUAGES, gettexts, language_of
 from angelia.web.pages.names import Titles, naming, titles_of
@@ -135,6 +136,7 @@ def page(request: Request, visitor: Visitor | None, template: str, status: int =
         "path": request.url.path,
         "query": request.query_params,
         "has_instruments": bool(house.dispatcher.instruments),
+        "object_name": lambda message: object_name(message, house.dispatcher.instruments),
         "is_part": "hx-request" in request.headers,
         "now": house.now(),
     }

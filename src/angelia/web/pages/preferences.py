@@ -1,9 +1,13 @@
 """Preferences: the simple grid first. Each change is saved at once and can be taken back."""
 
+import json
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request, Response
+from pydantic import StringConstraints
 
 from angelia.flow.wishes import Week, Wishes, undo_wants, wishes_of
 from angelia.model.errors import Conflict, InvalidInput, NotFound
@@ -21,6 +25,9 @@ from angelia.web.wishes import changed, pause, resume, scope_of
 
 router = APIRouter(include_in_schema=False)
 Text = Annotated[str, Form(max_length=1_024)]
+Steps = Annotated[list[Annotated[str, StringConstraints(max_length=2_000)]] | None, Form(max_length=100)]
+Place = Annotated[int, Form(ge=0, le=1_000)]
+Step = Annotated[int, Form(ge=-1, le=1)]
 
 
 @router.get("/preferences")
@@ -60,14 +67,14 @@ def _ways_on(house: Context, wishes: Wishes) -> dict[str, Any]:
     usual = Escalation(timedelta(minutes=10))
     chains = {ANY_TYPE: usual} | {scope: chain for scope, chain in sorted(own.escalate.items()) if chain.to}
     return {
-        "order": ", ".join(own.fallback or ()),
-        "usual": ", ".join(site.fallback),
+        "order": own.fallback if own.fallback is not None else site.fallback,
+        "is_own": own.fallback is not None,
         "known": [agent for agent in house.agents if agent not in site.pull],
         "chains": [_chain_form(scope, chain) for scope, chain in (*chains.items(), ("", usual))],
     }
 
 
-def _chain_form(scope: str, chain: Escalation) -> dict[str, str]:
+def _chain_form(scope: str, chain: Escalation) -> dict[str, Any]:
     minutes = int(chain.after.total_seconds()) // 60
     unit, size = next((unit, size) for unit, size in (("d", 1_440), ("h", 60), ("m", 1)) if minutes % size == 0)
     return {
@@ -75,7 +82,7 @@ def _chain_form(scope: str, chain: Escalation) -> dict[str, str]:
         "severity": chain.min_severity.label,
         "after": f"{minutes // size}{unit}",
         "until": chain.until.value,
-        "to": ", ".join(chain.to),
+        "to": chain.to,
     }
 
 
@@ -84,30 +91,87 @@ def _names(text: str) -> list[str]:
 
 
 @router.post("/preferences/fallback")
-async def put_fallback(request: Request, visitor: Visiting, house: House, order: Text = "", view: Text = "") -> Response:
-    """The order in which ways stand in for one that failed; empty for the site's."""
+async def put_fallback(request: Request, visitor: Visiting, house: House, order: Text = "", add: Text = "", view: Text = "") -> Response:
+    """The order in which ways stand in for one that failed, as a list that was dragged; with `add` one more at its end; empty for the site's."""
     try:
-        agents = [known_agent(house, agent) for agent in _names(order)]
-        version = await changed(house, visitor.person, lambda document: editing.put_fallback(document, agents or None))
+        version = await _ordered(house, visitor, lambda old: [*old, *_names(add)] if add.strip() else _dragged(order))
     except InvalidInput as error:
         return await _grid(request, visitor, house, wrong_of(error))
     return back(view, "/preferences", version)
+
+
+@router.post("/preferences/fallback/move")
+async def move_fallback(request: Request, visitor: Visiting, house: House, at: Place, by: Step = 0, view: Text = "") -> Response:
+    """One way up or down; by 0 it leaves the order. What is empty then is her wish too: no other way is tried."""
+    try:
+        version = await _ordered(house, visitor, lambda old: moved(old, at, by), is_own=True)
+    except InvalidInput as error:
+        return await _grid(request, visitor, house, wrong_of(error))
+    return back(view, "/preferences", version)
+
+
+async def _ordered(house: Context, visitor: Visitor, change: Callable[[list[str]], list[str]], *, is_own: bool = False) -> int:
+    """Change the order, which begins as the site's. The version of her document."""
+
+    def put(document: dict[str, Any]) -> None:
+        old = document.get("fallback")
+        agents = [known_agent(house, agent) for agent in change([str(agent) for agent in (house.site().fallback if old is None else old)])]
+        editing.put_fallback(document, agents if agents or is_own else None)
+
+    return await changed(house, visitor.person, put)
+
+
+def moved(names: list[str], at: int, by: int) -> list[str]:
+    """One entry of an order a place up or down, or out of it where `by` is 0; nothing moves beyond the ends. InvalidInput where none stands there."""
+    if at >= len(names):
+        raise InvalidInput("this entry is gone: look at the order again", "order")
+    rest = [name for place, name in enumerate(names) if place != at]
+    return rest if by == 0 else [*rest[: max(0, at + by)], names[at], *rest[max(0, at + by) :]]
+
+
+def _dragged(text: str) -> list[str]:
+    """The order as a form gives it: a JSON list, or names with commas."""
+    if not text.startswith("["):
+        return _names(text)
+    with suppress(ValueError, RecursionError):
+        return [str(name) for name in json.loads(text)]
+    raise InvalidInput("this is no list of ways", "order")
 
 
 @router.post("/preferences/escalate")
 async def put_chain(
     request: Request, visitor: Visiting, house: House, severity: Text = "urgent", after: Text = "10m", until: Text = "acknowledged",
-    to: Annotated[str, Form(max_length=2_000)] = "", view: Text = "", scope: Text = ANY_TYPE,
+    to: Steps = None, view: Text = "", scope: Text = ANY_TYPE,
 ) -> Response:  # fmt: skip
-    """How what presses, or what is of one type, goes on while nobody answers; without steps as the site says."""
+    """How what presses, or what is of one type, goes on while nobody answers: `to` are the steps; without any as the site says."""
+    chain = {"severity": severity, "after": after.strip(), "until": until}
     try:
-        key = scope_of(scope.strip())
-        steps = [step if ":" in step else known_agent(house, step) for step in _names(to)]
-        chain = {"severity": severity, "after": after.strip(), "until": until, "to": steps}
-        version = await changed(house, visitor.person, lambda document: editing.put_chain(document, key, chain))
+        version = await _chained(house, visitor, scope, chain, lambda _: [step for text in to or () for step in _names(text)])
     except InvalidInput as error:
         return await _grid(request, visitor, house, wrong_of(error))
     return back(view, "/preferences", version)
+
+
+@router.post("/preferences/escalate/move")
+async def move_step(request: Request, visitor: Visiting, house: House, at: Place, by: Step = 0, view: Text = "", scope: Text = ANY_TYPE) -> Response:
+    """One step up or down; by 0 it goes."""
+    try:
+        version = await _chained(house, visitor, scope, {}, lambda old: moved(old, at, by))
+    except InvalidInput as error:
+        return await _grid(request, visitor, house, wrong_of(error))
+    return back(view, "/preferences", version)
+
+
+async def _chained(house: Context, visitor: Visitor, scope: str, chain: dict[str, Any], change: Callable[[list[str]], list[str]]) -> int:
+    """Change how messages of a scope go on. The version of her document."""
+    key = scope_of(scope.strip())
+
+    def put(document: dict[str, Any]) -> None:
+        old = document.get("escalate", {}).get(key, {})
+        steps = [step if ":" in step else known_agent(house, step) for step in change(list(old.get("to", ())))]
+        editing.put_chain(document, key, {**chain, "to": steps})
+
+    return await changed(house, visitor.person, put)
 
 
 @router.post("/preferences/cell")

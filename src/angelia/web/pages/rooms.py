@@ -4,6 +4,7 @@ from angelia.web.pages import (
     addresses,
     away,
     exchange,
+    experiments,
     feeds,
     follows,
     inbox,
@@ -24,6 +25,7 @@ from angelia.web.pages import (
     topics,
     types,
     why,
+    write,
 )
 from angelia.web.pages.admin import rooms as admin_rooms
 from angelia.web.signin import local, oidc
@@ -39,8 +41,10 @@ ROOMS = (
     jobs,
     job_news,
     instruments,
+    experiments,
     rules,
     why,
+    write,
     set_password,
     types,
     preferences,

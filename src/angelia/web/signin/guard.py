@@ -37,7 +37,8 @@ def refuse_foreign(request: Request, base_url: str) -> None:
     if request.method in _SAFE:
         return
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
-    own = (base_url, f"{request.url.scheme}://{request.headers.get('host', '')}")
+    # By the scheme that people use: behind a proxy that speaks TLS this request itself came without, and a page over plain HTTP is another origin.
+    own = (base_url, f"{base_url.partition(':')[0]}://{request.headers.get('host', '')}")
     if site is None and origin is None:
         raise Forbidden("your browser does not say from which page this comes; use a token and the API instead")
     if (origin not in own) if site is None else (site != "same-origin"):

@@ -35,7 +35,7 @@ class Sessions:
 
     async def open(self, request: Request, response: Response, person: Person, provider: str = "", provider_session: str = "") -> None:
         """Sign her in: a new secret each time, so that one planted before is worth nothing (session fixation)."""
-        await self.close(request, response)
+        await self._end(request)
         now, secret = self._now(), secrets.token_urlsafe(32)
         session = Session(
             person_id=person.person_id,
@@ -51,12 +51,15 @@ class Sessions:
 
     async def close(self, request: Request, response: Response) -> None:
         """End the session of this request, if there is one."""
+        await self._end(request)
+        response.delete_cookie(self.cookie, path="/", secure=self.is_secure, httponly=True, samesite="lax")
+
+    async def _end(self, request: Request) -> None:
         found = await self.find(request)
         if found is not None:
             session, person = found
             await self._store.end_sessions(person.person_id, [session.session_id])
             self._known.clear()
-        response.delete_cookie(self.cookie, path="/", secure=self.is_secure, httponly=True, samesite="lax")
 
     async def find(self, request: HTTPConnection) -> tuple[Session, Person] | None:
         """The session of a request and whose it is, None where there is none that is good."""
