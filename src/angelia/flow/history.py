@@ -32,6 +32,7 @@ async def recent(store: Store, profile: Profile, since: datetime, most: int = MO
     person_id = profile.person.person_id
     today = await store.roles_of(person_id)
     own = await _group_agents(store, profile.groups)
+    usual = Standing(group_agents=own)
     before_id: int | None = None
     done = 0
     while done < most:
@@ -40,7 +41,7 @@ async def recent(store: Store, profile: Profile, since: datetime, most: int = MO
             roles = today.get(message.object, frozenset())
             if because:
                 roles |= {reason[5:] for reason in because if reason.startswith("role:")}
-            yield message, standing_of(message, profile, roles, own)
+            yield message, standing_of(message, profile, roles, own) if roles or message.is_restricted else usual
             done += 1
             if done % _PAUSE == 0:
                 await asyncio.sleep(0)
