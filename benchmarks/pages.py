@@ -11,7 +11,7 @@ from angelia_testing.browser import ARGUMENTS, CHROMIUM, WIDE
 from angelia_testing.peers.hub import SampleHub
 from angelia_testing.places import tour
 
-MESSAGES, TIMES, ASKED = 200, 5, 100
+MESSAGES, TIMES, ASKED = 200, 2, 20
 WATCH = """
 window.shift = 0; window.painted = 0;
 new PerformanceObserver((list) => { for (const one of list.getEntries()) window.shift += one.value; }).observe({type: "layout-shift", buffered: true});

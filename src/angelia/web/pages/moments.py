@@ -39,9 +39,9 @@ def _of_hour(hour: datetime, zone: tzinfo | None, offset: timedelta | None, form
     hour = hour.replace(tzinfo=zone)
     fields = _Hour(hour, locale)
     if form == "time":
-        short = get_time_format("short", locale).format % fields
+        short = str(get_time_format("short", locale).format) % fields
     else:
         short = format_date(hour, "d MMM" if form == "day" else "short", locale=locale)
-    both = get_datetime_format("full", locale).replace("'", "")
-    whole = both.replace("{0}", get_time_format("full", locale).format % fields).replace("{1}", format_date(hour, "full", locale))
+    both = str(get_datetime_format("full", locale)).replace("'", "")
+    whole = both.replace("{0}", str(get_time_format("full", locale).format) % fields).replace("{1}", format_date(hour, "full", locale))
     return str(escape(short)), str(escape(whole))
