@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, event
 
 BIG = "messages|deliveries|ledger|repeat_marks|digests|follows|flood_marks|user_types|audit|template_versions|persons|relations"
-PARTIAL = "messages_unplanned|deliveries_due|deliveries_held|deliveries_sending|deliveries_failed|deliveries_digest|deliveries_inbox"
+PARTIAL = "messages_unplanned|messages_parked|deliveries_due|deliveries_held|deliveries_sending|deliveries_failed|deliveries_digest|deliveries_inbox"
 """Indexes that hold few rows of a big table: to go through one of them is no fault."""
 
 

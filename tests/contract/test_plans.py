@@ -81,6 +81,8 @@ async def hot(store, monkeypatch):
     await store.record_plans([Plan(plan.message, plan.fence, [ledger], [made])], [], [], NOW)
     await store.postpone_message(claimed[1].message.message_id, claimed[1].fence, NOW, "later")
     await store.next_due_at(["mail", "web"], NOW)
+    await store.parked_messages(50)
+    await store.unpark_messages([key])
     (sent, *_) = await store.claim_deliveries(["mail"], 10, LEASE, NOW)
     await store.settle([Settlement(sent.delivery_id, sent.fence, State.DELIVERED, Reason.CHOSEN)], NOW)
     await store.requeue_expired_leases(NOW)

@@ -170,7 +170,7 @@ def _pairs(connection: Connection, shelf: Shelf, person_id: int, rows: Sequence[
             shelf.clear()
             missing = set(ids)
         _fill(connection, shelf, person_id, missing, is_search=is_search)
-    return [pair for pair in zip(rows, map(shelf.entries.get, ids), strict=True) if pair[1] is not None]
+    return [(row, entry) for row, entry in zip(rows, map(shelf.entries.get, ids), strict=True) if entry is not None]
 
 
 def _fill(connection: Connection, shelf: Shelf, person_id: int, missing: Iterable[int], *, is_search: bool) -> None:
