@@ -26,7 +26,7 @@ def main() -> None:
     try:
         for number in range(MESSAGES):
             hub.post(
-                type=f"obs.build.{'fail' if number % 3 else 'success'}",
+                type="obs.build.fail",  # successes go to nobody's inbox there
                 subject=f"package {number} on x86_64",
                 object=f"KDE/p{number % 40}",
                 to=["alice", "root"],
