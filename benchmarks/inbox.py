@@ -31,7 +31,7 @@ from angelia_testing.plans import Watch, scans
 
 DELIVERIES, OWN, PEOPLE = 1_000_000, 5_000, 2_000
 EACH = DELIVERIES // OWN  # every so many are hers
-ROUNDS, COLD = 40, 8
+ROUNDS, COLD = 24, 4
 START = datetime.now(UTC) - timedelta(days=40)
 SPACING = timedelta(days=40) // DELIVERIES // timedelta(microseconds=1)
 FIRST, STEP = first_id(START), SPACING << 12
