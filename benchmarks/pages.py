@@ -11,7 +11,7 @@ from angelia_testing.browser import ARGUMENTS, CHROMIUM, WIDE
 from angelia_testing.peers.hub import SampleHub
 from angelia_testing.places import tour
 
-MESSAGES, TIMES, ASKED = 200, 5, 100
+MESSAGES, TIMES, ASKED = 200, 2, 20
 WATCH = """
 window.shift = 0; window.painted = 0;
 new PerformanceObserver((list) => { for (const one of list.getEntries()) window.shift += one.value; }).observe({type: "layout-shift", buffered: true});
@@ -26,7 +26,7 @@ def main() -> None:
     try:
         for number in range(MESSAGES):
             hub.post(
-                type=f"obs.build.{'fail' if number % 3 else 'success'}",
+                type="obs.build.fail",  # successes go to nobody's inbox there
                 subject=f"package {number} on x86_64",
                 object=f"KDE/p{number % 40}",
                 to=["alice", "root"],
@@ -47,7 +47,7 @@ async def measure(hub: SampleHub) -> None:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
         done: set[str] = set()
         for login in ("alice", "root"):
-            for pattern, places in sorted(tour(hub, login).pages.items()):
+            for pattern, places in sorted(tour(hub, login, 1).pages.items()):
                 if pattern not in done:
                     done.add(pattern)
                     print(await one(hub, browser, login, pattern, places[0]), flush=True)

@@ -4,7 +4,6 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import Engine, event
 
 from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.message import Message
@@ -13,14 +12,15 @@ from angelia.model.payload import payload_of
 from angelia.model.person import Person
 from angelia.planning.resolve import Decision, Verdict
 from angelia.store import InboxQuery, LedgerRow, Plan, RuleRow, Settlement
+from angelia.stores import entries
 from angelia_testing.fixtures import opened
+from angelia_testing.plans import Watch, scans
 
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
 START = NOW - timedelta(days=40)
 LEASE = timedelta(seconds=60)
 MESSAGES, PEOPLE = 30_000, 500
 SPACING_US = timedelta(days=40) // timedelta(microseconds=1) // MESSAGES
-PARTIAL = "messages_unplanned|deliveries_due|deliveries_held|deliveries_sending|deliveries_failed|deliveries_digest|deliveries_inbox"
 
 _payload = (
     payload_of(Message(message_id=1, source="ci", type="obs.build.fail", received_at=NOW, occurred_at=NOW, subject="hello"))
@@ -70,33 +70,7 @@ async def filled(request):
     await store.close()
 
 
-class Watch:
-    """The statements that a store runs, each once, with the parameters of its first time."""
-
-    def __enter__(self):
-        self.seen = {}
-        event.listen(Engine, "before_cursor_execute", self._note)
-        return self
-
-    def _note(self, connection, cursor, statement, parameters, context, executemany):
-        if re.match(r"\s*(SELECT|UPDATE|DELETE|WITH)", statement):
-            self.seen.setdefault(statement, parameters[0] if executemany else parameters)
-
-    def __exit__(self, *_):
-        event.remove(Engine, "before_cursor_execute", self._note)
-
-
-def scans(connection, statement, parameters):
-    """Lines of its plan that go through all of a big table."""
-    big = "messages|deliveries|ledger|repeat_marks|digests|follows|flood_marks|user_types|audit|template_versions|persons|relations"
-    if connection.dialect.name == "sqlite":
-        found = [row[-1] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
-        return [line for line in found if re.match(rf"SCAN ({big})\b(?! USING (COVERING )?INDEX ({PARTIAL})\b)", line)]
-    found = [row[0] for row in connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)]
-    return [line for line in found if re.search(rf"Seq Scan on ({big})\b", line)]
-
-
-async def hot(store):
+async def hot(store, monkeypatch):
     """A turn of every stage, and what a reader does."""
     claimed = await store.claim_messages(10, LEASE, NOW)
     plan = claimed[0]
@@ -107,6 +81,8 @@ async def hot(store):
     await store.record_plans([Plan(plan.message, plan.fence, [ledger], [made])], [], [], NOW)
     await store.postpone_message(claimed[1].message.message_id, claimed[1].fence, NOW, "later")
     await store.next_due_at(["mail", "web"], NOW)
+    await store.parked_messages(50)
+    await store.unpark_messages([key])
     (sent, *_) = await store.claim_deliveries(["mail"], 10, LEASE, NOW)
     await store.settle([Settlement(sent.delivery_id, sent.fence, State.DELIVERED, Reason.CHOSEN)], NOW)
     await store.requeue_expired_leases(NOW)
@@ -118,8 +94,11 @@ async def hot(store):
         await store.inbox(7, query)
         await store.inbox_counts(7, query)
         await store.inbox_page(7, query, "object")
-    for text in ("hello", "h\u00e9llo"):
-        await store.inbox_page(7, InboxQuery(text=text, reason="to"))
+    for most in (entries.MOST_LETTERS, 0):
+        monkeypatch.setattr(entries, "MOST_LETTERS", most)
+        store._shelves = entries.Shelves()
+        for text in ("hello", "h\u00e9llo"):
+            await store.inbox_page(7, InboxQuery(text=text, reason="to"))
     await store.inbox_entry(7, key)
     await store.inbox_stamp(7)
     await store.mark(7, InboxQuery(), None, "read", NOW)
@@ -155,9 +134,9 @@ async def hot(store):
     assert await store.forget(NOW, 100) == 100
 
 
-async def test_no_hot_query_reads_a_whole_table(filled):
+async def test_no_hot_query_reads_a_whole_table(filled, monkeypatch):
     with Watch() as watch:
-        await hot(filled)
+        await hot(filled, monkeypatch)
     assert len(watch.seen) > 40
     plans = {
         statement: await filled.engine.read(lambda connection, of=(statement, parameters): scans(connection, *of))

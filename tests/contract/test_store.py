@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from angelia.model.errors import SchemaMismatch, StoreUnavailable
-from angelia.stores import messages
+from angelia.stores import entries, messages
 from angelia.stores.sql import make_store
 from angelia_testing.fixtures import opened
 from angelia_testing.suites.store import StoreSuite, row
@@ -20,6 +20,16 @@ def _time_for_a_commit(monkeypatch):
 
 class TestStore(StoreSuite):
     """On each database: the fixture `store` has one of each kind."""
+
+
+class TestSearchInTheDatabase:
+    """Texts that are not kept in memory are looked up, and found alike."""
+
+    @pytest.fixture(autouse=True)
+    def _no_room(self, monkeypatch):
+        monkeypatch.setattr(entries, "MOST_LETTERS", 0)
+
+    test_it_finds_texts_as_readers_mean_them = StoreSuite.test_the_inbox_finds_texts_as_readers_mean_them
 
 
 async def test_a_backup_opens_as_a_store(store, tmp_path):

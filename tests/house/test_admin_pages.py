@@ -2,7 +2,7 @@
 
 import html
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import httpx2
 import pytest
@@ -10,7 +10,9 @@ import pytest
 from angelia.front import app_of
 from angelia.model.delivery import Reason, State
 from angelia.planning.retry import Breaker
-from angelia.store import Settlement
+from angelia.store import Settlement, Traffic
+from angelia.web import statistics
+from angelia.web.pages.admin import types
 
 OWN = {"Sec-Fetch-Site": "same-origin"}
 PASSWORD = "a long password"
@@ -108,6 +110,26 @@ async def test_every_page_shows_what_there_is(root, bench):
         assert "<script>alert" not in answer.text and "<b>root" not in answer.text and "<i>CI" not in answer.text, path
         assert " style=" not in answer.text or "preview" in path, path
         assert answer.headers["cache-control"] == "private, no-store", path
+
+
+async def test_the_registry_goes_on_where_a_page_ends(root, bench, monkeypatch):
+    monkeypatch.setattr(types, "PAGE", 2)
+    for key in ("obs.c", "obs.a", "obs.e", "obs.b", "obs.d"):
+        await bench.post(key, to=["alice"])
+    shown, place = [], "/admin/types?text=obs."
+    while place:
+        page = await root.get(place)
+        shown.append(re.findall(r'<a href="/admin/types/(obs\.[a-e])">', page))
+        following = re.search(r'rel="next" href="([^"]+)"', page)
+        place = following and following[1]
+    assert shown == [["obs.a", "obs.b"], ["obs.c", "obs.d"], ["obs.e"]]
+
+
+def test_the_last_hour_of_a_source_is_its_newest():
+    hour = datetime(2026, 11, 24, 9, tzinfo=UTC)
+    said = Traffic({("a.b", "ci"): 2}, {}, frozenset())
+    hours = {hour - timedelta(hours=2): said, hour - timedelta(hours=1): said, hour: Traffic({("a.b", "other"): 1}, {}, frozenset())}
+    assert statistics.last_hours(hours) == {"ci": hour - timedelta(hours=1), "other": hour}
 
 
 async def test_a_type_is_curated_and_locked(root, bench):

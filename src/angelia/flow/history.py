@@ -32,6 +32,7 @@ async def recent(store: Store, profile: Profile, since: datetime, most: int = MO
     person_id = profile.person.person_id
     today = await store.roles_of(person_id)
     own = await _group_agents(store, profile.groups)
+    usual = Standing(group_agents=own)
     before_id: int | None = None
     done = 0
     while done < most:
@@ -40,7 +41,7 @@ async def recent(store: Store, profile: Profile, since: datetime, most: int = MO
             roles = today.get(message.object, frozenset())
             if because:
                 roles |= {reason[5:] for reason in because if reason.startswith("role:")}
-            yield message, standing_of(message, profile, roles, own)
+            yield message, standing_of(message, profile, roles, own) if roles or message.is_restricted else usual
             done += 1
             if done % _PAUSE == 0:
                 await asyncio.sleep(0)
@@ -98,6 +99,8 @@ async def reach_on_history(store: Store, site: Site, login: str, rules: Sequence
 
 
 _Outcomes = dict[str, tuple[str, str, datetime | None]]
+_Speaking = list[tuple[Rule, list[tuple[str, str]]]]
+"""Rules that may speak for one type, each with the values of its condition on a parameter, if it has one."""
 
 
 @dataclass(slots=True)
@@ -135,6 +138,7 @@ class _Trial:
         self._literals = {pair for rule in (*old.wants.rules, *new.wants.rules) for pair in _literals(rule)}
         self._asked = frozenset(name for name, _ in self._literals)
         self._narrowed: dict[tuple[str, frozenset[tuple[str, str]]], tuple[Profile, Profile]] = {}
+        self._speaking: dict[str, tuple[_Speaking, _Speaking]] = {}
         self._before, self._after = _Tally(), _Tally()
         self._samples: list[dict[str, object]] = []
         self._messages = self._differing = self._matches = self._stopped = 0
@@ -167,8 +171,14 @@ class _Trial:
         if key not in self._narrowed:
             if len(self._narrowed) == _MOST_NARROWED:
                 self._narrowed.clear()
-            self._narrowed[key] = _narrowed(self._old, *key), _narrowed(self._new, *key)
+            old, new = self._of_type(message.type)
+            self._narrowed[key] = _narrowed(self._old, old, key[1]), _narrowed(self._new, new, key[1])
         return self._narrowed[key]
+
+    def _of_type(self, key: str) -> tuple[_Speaking, _Speaking]:
+        if key not in self._speaking:
+            self._speaking[key] = _speaking(self._old.wants.rules, key), _speaking(self._new.wants.rules, key)
+        return self._speaking[key]
 
     def _may_differ(self, message: Message, standing: Standing) -> bool:
         """Where only rules were changed, what none of those speaks for stays as it was: most messages, and half of the work."""
@@ -214,9 +224,12 @@ def _pairs(message: Message, name: str) -> Iterable[tuple[str, str]]:
     return ((name, found),) if isinstance(found, str) else [(name, value) for value in found]
 
 
-def _narrowed(profile: Profile, key: str, pairs: frozenset[tuple[str, str]]) -> Profile:
-    rules = [rule for rule in profile.wants.rules if may_match(rule, key)]
-    kept = tuple(rule for rule in rules if not (literals := _literals(rule)) or not pairs.isdisjoint(literals))
+def _speaking(rules: Iterable[Rule], key: str) -> _Speaking:
+    return [(rule, _literals(rule)) for rule in rules if may_match(rule, key)]
+
+
+def _narrowed(profile: Profile, rules: _Speaking, pairs: frozenset[tuple[str, str]]) -> Profile:
+    kept = tuple(rule for rule, literals in rules if not literals or not pairs.isdisjoint(literals))
     return replace(profile, wants=replace(profile.wants, rules=kept))
 
 

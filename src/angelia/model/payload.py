@@ -1,14 +1,13 @@
 """A message as the JSON text that the store keeps: one form for all inlets, written once and read by the planner."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
 from angelia.model.message import Attachment, Message, Recipient, RecipientKind, Sender, Severity, Wish
 from angelia.model.moments import from_us, to_text
 
-_NOBODY = Sender()
 _PLAIN = ("subject", "body", "body_format", "actor", "object", "object_url", "thread", "collapse_key", "supersedes", "language")
 
 
@@ -16,29 +15,17 @@ def message_of(message_id: int, source: str, received_us: int, payload: str) -> 
     """The message of a stored row. Keys left out have their defaults; the payload is ours, so it is not checked again."""
     fields: dict[str, Any] = json.loads(payload)
     received_at = from_us(received_us)
-    sender = fields.get("sender")
-    wish, attachment = fields.get("wish"), fields.get("attachment")
-    return Message(
-        message_id=message_id,
-        source=source,
-        type=fields["type"],
-        received_at=received_at,
-        occurred_at=_moment(fields.get("occurred_at")) or received_at,
-        sender=Sender(sender.get("id", ""), sender.get("name", "")) if sender else _NOBODY,
-        recipients=tuple(_recipients(fields)) if "to" in fields or "cc" in fields else (),
-        severity=Severity.named(fields.get("severity", "normal")),
-        has_own_severity="severity" in fields,
-        tags=tuple((name, value) for name, value in fields.get("tags", ())),
-        params={name: value if isinstance(value, str) else tuple(value) for name, value in fields.get("params", {}).items()},
-        expires_at=_moment(fields.get("expires_at")),
-        not_before=_moment(fields.get("not_before")),
-        wish=Wish(wish) if wish else None,
-        is_test=fields.get("test", False),
-        is_restricted=fields.get("restricted", False),
-        access=tuple(fields.get("access", ())),
-        attachment=Attachment(attachment["name"], attachment["text"]) if attachment else None,
-        **{name: fields[name] for name in _PLAIN if name in fields},
-    )
+    given: dict[str, Any] = {"message_id": message_id, "source": source, "received_at": received_at, "occurred_at": received_at}
+    # Most messages have few of all fields: only those that are there cost something, where thousands are read.
+    for name, value in fields.items():
+        if name in _AS_THEY_ARE:
+            given[_AS_THEY_ARE[name]] = value
+        elif name in _READ:
+            given[name] = _READ[name](value)
+    if "to" in fields or "cc" in fields:
+        given["recipients"] = tuple(_recipients(fields))
+    given["has_own_severity"] = "severity" in fields
+    return Message(**given)
 
 
 def _recipients(fields: Mapping[str, Any]) -> list[Recipient]:
@@ -49,8 +36,24 @@ def _recipients(fields: Mapping[str, Any]) -> list[Recipient]:
     ]
 
 
-def _moment(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
+def _params(value: Mapping[str, Any]) -> dict[str, str | tuple[str, ...]]:
+    return {name: one if isinstance(one, str) else tuple(one) for name, one in value.items()}
+
+
+_AS_THEY_ARE: Mapping[str, str] = {name: name for name in ("type", *_PLAIN)} | {"test": "is_test", "restricted": "is_restricted"}
+"""Key of the payload -> field of the message that holds the same."""
+_READ: Mapping[str, Callable[[Any], Any]] = {
+    "occurred_at": datetime.fromisoformat,
+    "sender": lambda value: Sender(value.get("id", ""), value.get("name", "")),
+    "severity": Severity.named,
+    "tags": lambda value: tuple(map(tuple, value)),
+    "params": _params,
+    "expires_at": datetime.fromisoformat,
+    "not_before": datetime.fromisoformat,
+    "wish": Wish,
+    "access": tuple,
+    "attachment": lambda value: Attachment(value["name"], value["text"]),
+}
 
 
 def payload_fields(message: Message) -> dict[str, object]:

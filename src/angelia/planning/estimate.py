@@ -1,6 +1,7 @@
 """About how many a week: a person's own last days, counted by type and reason, against a scope or a rule."""
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from angelia.model.message import Message, Severity
@@ -41,11 +42,12 @@ def is_countable(rule: Rule) -> bool:
 
 def matched_counts(rule: Rule, counts: Iterable[Count]) -> int:
     """How many of them a countable rule matches."""
-    return sum(count.messages for count in counts if _is_of(rule, count.type) and (not rule.role or rule.role in roles_in(count.because)))
+    return sum(count.messages for count in counts if _is_of(rule.type, count.type) and (not rule.role or rule.role in roles_in(count.because)))
 
 
-def _is_of(rule: Rule, key: str) -> bool:
-    pattern = rule.type
+@lru_cache(maxsize=20_000)
+def _is_of(pattern: str, key: str) -> bool:
+    """Asked for each preset and each of her types; the types of a site are the same for many."""
     if set(pattern) & {"*", "#"} and pattern != ANY_TYPE:
         return matches(pattern, key)
     return pattern in (ANY_TYPE, key) or key.startswith(f"{pattern}.")

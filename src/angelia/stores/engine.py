@@ -92,6 +92,14 @@ def run(connection: Connection, sql: str, parameters: Any = ()) -> Any:
     return connection.exec_driver_sql(statement, parameters or None)
 
 
+def fetched(connection: Connection, sql: str, parameters: Any = ()) -> list[Any]:
+    """Rows of our SQL as the driver gives them, by number: where there are thousands, SQLAlchemy's own cost as much again as reading them."""
+    result = run(connection, sql, parameters)
+    rows: list[Any] = result.cursor.fetchall()
+    result.close()
+    return rows
+
+
 def as_one(connection: Connection, values: Collection[Any]) -> object:
     """Many values as one parameter, for `unnest` on PostgreSQL, for `json_each` on SQLite: the text stays the same however many they are, and
     SQLAlchemy, which makes and compares an expression for each, is not asked.

@@ -1,6 +1,8 @@
 """The inbox in SQL: what was delivered to a pull medium, as the person sees it."""
 
 import json
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -15,7 +17,7 @@ from angelia.model.moments import from_us, to_us
 from angelia.store import InboxGroup, InboxItem, InboxPage, InboxQuery
 from angelia.stores import rows as shape
 from angelia.stores.changes import next_number
-from angelia.stores.engine import SqlEngine, run
+from angelia.stores.engine import SqlEngine, fetched, run
 from angelia.stores.entries import ARCHIVED, DELIVERY, ENDED, FACETS, MESSAGE, READ, Pair, Row, Shelves, Sifted, bodies, counted, listed, sifted
 
 # Word by word the condition of the partial index: with a parameter in its place, neither database would know that the index holds all.
@@ -91,7 +93,7 @@ class InboxMixin:
                 bundles, has_more, has_fewer = _bundles(far, query, group_by, cursors)
             items = {item.delivery_id: item for item in _items(connection, [one for bundle in bundles for one in bundle[:shown]])}
             groups = tuple(_group(bundle, group_by, [items[row[DELIVERY]] for row, _ in bundle[:shown]]) for bundle in bundles)
-            unread = sum(row[READ] is None for row, _ in fitting)
+            unread = [row[READ] for row, _ in fitting].count(None)
             return InboxPage(groups, len(fitting), unread, _facets(found), has_more, has_fewer)
 
         return await self.engine.read(work)
@@ -211,7 +213,7 @@ def _rows(
         return [row for some in shape.chunks(ids) for row in listed(connection, sql, tuple(bound), some)]
     order = "DESC" if query.is_newest_first or query.is_by_severity else "ASC"
     sql = _ROWS.format(conditions=f"{conditions} ORDER BY id {order} LIMIT ?")
-    return list(run(connection, sql, (*bound, limit)).all())
+    return fetched(connection, sql, (*bound, limit))
 
 
 def _in_pages(connection: Connection, person_id: int, query: InboxQuery) -> Iterator[list[Row]]:
@@ -248,27 +250,36 @@ def _items(connection: Connection, found: Sequence[Pair]) -> list[InboxItem]:
 
 def _bundles(found: Sequence[Pair], query: InboxQuery, group_by: str, cursors: Cursors) -> tuple[list[list[Pair]], bool, bool]:
     """The page's groups, in the order of their first entries, and whether there are groups after and before them."""
-    bundles = _grouped(found, group_by)
+    bundles = _grouped(found, group_by) if group_by else []
+    firsts = [bundle[0] for bundle in bundles] if group_by else found
     forward, backward = cursors if query.is_newest_first else cursors[::-1]
-    places = [_place(bundle[0], query) for bundle in bundles]
-    start, end = 0, len(bundles)
+    sign = -1 if query.is_newest_first else 1
+
+    def rank(pair: Pair) -> Place:
+        """What rises along the view."""
+        return _turned(_place(pair, query), sign)
+
+    start, end = 0, len(firsts)
     if forward is not None:
-        start = sum(place >= forward if query.is_newest_first else place <= forward for place in places)
+        start = bisect_right(firsts, _turned(forward, sign), key=rank)
     if backward is not None:
-        end = sum(place > backward if query.is_newest_first else place < backward for place in places)
+        end = bisect_left(firsts, _turned(backward, sign), key=rank)
     if backward is not None and forward is None:
         start = max(0, end - query.limit)
     end = min(end, start + query.limit)
-    return bundles[start:end], end < len(bundles), start > 0
+    page = bundles[start:end] if group_by else [[pair] for pair in found[start:end]]
+    return page, end < len(firsts), start > 0
+
+
+def _turned(place: Place, sign: int) -> Place:
+    return (place[0] * sign, place[1] * sign)
 
 
 def _grouped(found: Sequence[Pair], group_by: str) -> list[list[Pair]]:
-    if not group_by:
-        return [[pair] for pair in found]
-    grouped: dict[object, list[Pair]] = {}
+    grouped: defaultdict[object, list[Pair]] = defaultdict(list)
     key = attrgetter(group_by)
     for pair in found:
-        grouped.setdefault(key(pair[1]) or pair[0][DELIVERY], []).append(pair)
+        grouped[key(pair[1]) or pair[0][DELIVERY]].append(pair)
     return list(grouped.values())
 
 

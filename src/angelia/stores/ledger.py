@@ -15,13 +15,17 @@ from angelia.model.moments import first_id, from_us
 from angelia.planning.estimate import Count
 from angelia.store import LedgerRow, RuleHits
 from angelia.stores import rows as shape
-from angelia.stores.engine import PAIRS, SqlEngine, as_columns, read_rows, run
+from angelia.stores.engine import PAIRS, SqlEngine, as_columns, fetched, read_rows, run
 from angelia.stores.messages import below
 from angelia.stores.tables import deliveries, ledger, messages
 
 _OF_PAIRS = (
     "SELECT l.message_id, l.person_id, l.because, l.decisions, l.decided_us "
     "FROM {pairs} CROSS JOIN ledger AS l WHERE l.message_id = w.message_id AND l.person_id = w.person_id"
+)
+_RECENT = (
+    "SELECT m.id, m.source, m.received_us, m.payload, l.because FROM messages AS m "
+    "LEFT JOIN ledger AS l ON l.message_id = m.id AND l.person_id = ? WHERE m.id >= ?{before} ORDER BY m.id DESC LIMIT ?"
 )
 _decisions = lru_cache(maxsize=1_000)(shape.decisions_from)
 """Most decisions of a day are the same text."""
@@ -78,16 +82,9 @@ class LedgerMixin:
 
     async def recent(self, person_id: int, since: datetime, limit: int, before_id: int | None = None) -> list[tuple[Message, tuple[str, ...] | None]]:
         """See LedgerStore."""
-        statement = (
-            select(*shape.MESSAGE_COLUMNS, ledger.c.because)
-            .outerjoin(ledger, and_(ledger.c.message_id == messages.c.id, ledger.c.person_id == person_id))
-            .where(messages.c.id >= first_id(since))
-            .order_by(messages.c.id.desc())
-            .limit(limit)
-        )
-        if before_id is not None:
-            statement = statement.where(messages.c.id < before_id)
-        found = await self.engine.read(lambda connection: connection.execute(statement).all())
+        bound = (person_id, first_id(since), *(() if before_id is None else (before_id,)), limit)
+        sql = _RECENT.format(before="" if before_id is None else " AND m.id < ?")
+        found = await self.engine.read(lambda connection: fetched(connection, sql, bound))
         return [(shape.message_from(row), None if row[4] is None else _reasons(row[4])) for row in found]
 
     async def rule_hits(self, person_id: int, since: datetime, counted_from: datetime, limit: int) -> dict[str, RuleHits]:

@@ -49,6 +49,7 @@ messages = Table(
 Index("messages_key", messages.c.source, messages.c.idem_key, unique=True, sqlite_where=text("idem_key IS NOT NULL"),
       postgresql_where=text("idem_key IS NOT NULL"))  # fmt: skip
 Index("messages_unplanned", messages.c.id, sqlite_where=text("plan_state = 0"), postgresql_where=text("plan_state = 0"))
+Index("messages_parked", messages.c.id, sqlite_where=text("plan_state = 2"), postgresql_where=text("plan_state = 2"))
 
 ledger = Table(
     "ledger",

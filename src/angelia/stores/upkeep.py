@@ -247,7 +247,7 @@ class UpkeepMixin:
         return count
 
 
-HEAD = "0014"
+HEAD = "0015"
 
 
 def mismatch(found: str) -> SchemaMismatch:

@@ -72,6 +72,11 @@ def sources_of(hours: Mapping[datetime, Traffic], since: datetime) -> Counter[st
     return counts
 
 
+def last_hours(hours: Mapping[datetime, Traffic]) -> dict[str, datetime]:
+    """By source, the newest hour in which it spoke."""
+    return {name: hour for hour in sorted(hours) for _, name in hours[hour].messages}
+
+
 def types_of(hours: Mapping[datetime, Traffic]) -> Counter[str]:
     """Messages by type."""
     counts: Counter[str] = Counter()
@@ -119,6 +124,7 @@ async def health(house: Context) -> list[Body]:
     """As above, with times as times."""
     hours = await hourly(house)
     day, week = sources_of(hours, house.now() - timedelta(days=1)), sources_of(hours, min(hours))
+    last = last_hours(hours)
     used: dict[str, datetime] = {}
     long_ago = datetime.min.replace(tzinfo=UTC)
     for token in await house.store.list_tokens():
@@ -129,7 +135,7 @@ async def health(house: Context) -> list[Body]:
             "name": source.name,
             "messages_24h": day[source.name],
             "messages_7d": week[source.name],
-            "last_hour": max((hour for hour, traffic in hours.items() if any(name == source.name for _, name in traffic.messages)), default=None),
+            "last_hour": last.get(source.name),
             "last_used_at": used.get(f"source:{source.name}"),
             "is_in_use": used.get(f"source:{source.name}", long_ago) >= house.now() - timedelta(days=1),
         }

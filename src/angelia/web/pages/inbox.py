@@ -78,6 +78,7 @@ async def inbox(
     group_by = "" if group == "none" else group
     query = replace(await seen_by(house, visitor.person, view), limit=min(view.limit, GROUPS_A_PAGE) if group_by else view.limit)
     found = await house.store.inbox_page(visitor.person.person_id, query, group_by)
+    chosen = [name for name in FILTERS if name in place.fields]
     return page(
         request,
         visitor,
@@ -90,13 +91,13 @@ async def inbox(
         facets=facets_of(found.facets, view),
         newer=_cursor(found.groups[:1], view, is_next=False) if found.has_fewer else None,
         older=_cursor(found.groups[-1:], view, is_next=True) if found.has_more else None,
-        chosen=[name for name in FILTERS if name in place.fields],
+        chosen=chosen,
         did=did if did in (*CHANGES, "undo", "nothing", "acknowledge") else "",
         count=count,
         undo=undo,
         has_pressing=any(item.message.severity >= Severity.HIGH for one in found.groups for item in one.items),
         seen=seen,
-        unread=await _unread(house, visitor.person, seen),
+        unread=await _unread(house, visitor.person, seen, None if chosen or view.state else found.unread),
         here={name: request.query_params[name] for name in _HERE if name in request.query_params},
     )
 
@@ -210,10 +211,12 @@ async def live(request: Request, visitor: Visiting, house: House, seen: str = ""
     return answer
 
 
-async def _unread(house: Context, person: Person, stamp: str) -> int:
-    """How many are unread, counted once a change of the inbox."""
+async def _unread(house: Context, person: Person, stamp: str, known: int | None = None) -> int:
+    """How many are unread, counted once a change of the inbox; `known` is what a look at all of it has told already."""
 
     async def count() -> int:
+        if known is not None:
+            return known
         view = await seen_by(house, person, InboxQuery(state="unread"))
         return (await house.store.inbox_counts(person.person_id, view))["total"]
 

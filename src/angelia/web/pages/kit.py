@@ -9,7 +9,7 @@ from typing import Any
 
 from babel import Locale
 from babel.core import UnknownLocaleError
-from babel.dates import format_date, format_datetime, format_time, format_timedelta
+from babel.dates import format_date, format_datetime, format_timedelta
 from babel.numbers import format_decimal
 from babel.support import NullTranslations, Translations
 from fastapi import Request, Response
@@ -23,6 +23,7 @@ from angelia.rendering.text import as_html, linked, one_line
 from angelia.web.named import object_name
 from angelia.web.pages.faults import said
 from angelia.web.pages.languages import LANGUAGES, gettexts, language_of
+from angelia.web.pages.moments import words_of
 from angelia.web.pages.names import Titles, naming, titles_of
 from angelia.web.pages.packing import may_pack, pack
 from angelia.web.signin.guard import Visitor
@@ -59,16 +60,17 @@ def environment(language: str, titles: Titles = ()) -> Environment:
         "body_html": _body_html,
         "linked": lambda text: Markup(linked(text)),  # noqa: S704
         "one_line": one_line,
-        "kind_of": _kind_of,
+        "kinds": _kinds,
         "said": lambda text: said(text, translations),
         "agent_name": naming(translations.gettext, titles),
     }
     return made
 
 
-def _kind_of(reason: str) -> str:
-    """`role` of `role:maintainer`."""
-    return reason.partition(":")[0]
+@lru_cache(maxsize=1_000)
+def _kinds(because: tuple[str, ...]) -> tuple[str, ...]:
+    """The kinds of reasons, each once: `role` of `role:maintainer`."""
+    return tuple(dict.fromkeys(reason.partition(":")[0] for reason in because))
 
 
 def _body_html(body: str, body_format: str) -> Markup:
@@ -85,19 +87,16 @@ def _times(person_zone: str, language: str, now: datetime) -> dict[str, Callable
     except (UnknownLocaleError, ValueError):
         locale = Locale("en")
 
+    today = now.astimezone(zone).date()
+
     def when(moment: datetime | None) -> Markup:
         """A time as a <time> element: short for today, with the whole of it as its title."""
         if moment is None:
             return Markup("")
-        local, today = moment.astimezone(zone), now.astimezone(zone).date()
-        if local.date() == today:
-            text = format_time(local, "short", locale=locale)
-        elif local.year == today.year:
-            text = format_date(local, "d MMM", locale=locale)
-        else:
-            text = format_date(local, "short", locale=locale)
-        whole = format_datetime(local, "full", locale=locale)
-        return Markup('<time datetime="{}" title="{}">{}</time>').format(moment.astimezone(UTC).isoformat(), whole, text)
+        local = moment.astimezone(zone)
+        form = "time" if local.date() == today else "day" if local.year == today.year else "date"
+        text, whole = words_of(local, form, locale)
+        return Markup('<time datetime="' + moment.astimezone(UTC).isoformat() + '" title="' + whole + '">' + text + "</time>")  # noqa: S704 - escaped
 
     def ago(moment: datetime | None) -> str:
         """As in 3 hours ago, in the language of the reader."""

@@ -23,7 +23,9 @@ router = APIRouter(include_in_schema=False)
 PAGE = 50
 RETRIES = 20
 COUNTED = 30.0  # seconds; to count all deliveries takes a second where there are millions, and the board asks every five
+SHARE = 50  # ... and where it takes longer they are counted less often: at most a fiftieth of the time goes into it
 _counted: WeakKeyDictionary[Store, tuple[float, dict[State, int]]] = WeakKeyDictionary()
+"""Until when they hold, and the counts."""
 
 
 async def _view(house: House, state: str = "dead,bounced", agent: str = "", login: str = "") -> tuple[DeliveryView, str]:
@@ -79,8 +81,10 @@ async def _words(house: Context, deliveries: list[Delivery]) -> tuple[dict[int, 
 
 async def _counts(house: Context) -> dict[State, int]:
     known = _counted.get(house.store)
-    if known is None or monotonic() - known[0] > COUNTED:
-        known = _counted[house.store] = monotonic(), await house.store.conservation()
+    if known is None or monotonic() > known[0]:
+        began = monotonic()
+        counts = await house.store.conservation()
+        known = _counted[house.store] = monotonic() + max(COUNTED, SHARE * (monotonic() - began)), counts
     return known[1]
 
 

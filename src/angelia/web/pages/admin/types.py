@@ -1,8 +1,12 @@
 """The type registry: all types as a tree, and what the operator says of each."""
 
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
@@ -22,25 +26,39 @@ from angelia.web.site import put_site, put_type
 from angelia.web.statistics import hourly
 
 router = APIRouter(include_in_schema=False)
-MOST_SHOWN = 1_000
+PAGE = 200
 SEVERITIES = ("low", "normal", "high", "urgent")
 STATES = ("auto", "curated", "retired")
 
 
 @router.get("/admin/types")
-async def list_types(request: Request, visitor: Administering, house: House, text: str = "", state: str = "", key: str = "") -> Response:
-    """The tree, or what of it holds a text; with `key` to the page of that type, seen or not."""
+async def list_types(
+    request: Request, visitor: Administering, house: House, text: str = "", state: str = "", key: str = "", after: str = ""
+) -> Response:
+    """The tree, or what of it holds a text, from the type `after` on; with `key` to the page of that type, seen or not."""
     if key:
         return RedirectResponse(f"/admin/types/{checked_type(key.strip())}", 303)
     hours = await hourly(house)
     document, _ = await house.store.site()
     sources, counts = _seen(hours)
-    found = [entry for entry in await house.store.types() if _holds(entry, text.strip().lower()) and state in ("", entry.state)]
+    known = sorted(await house.store.types(), key=attrgetter("key"))
+    found = [entry for entry in known if _holds(entry, text.strip().lower()) and state in ("", entry.state)]
+    start = bisect_right(found, after, key=attrgetter("key"))
+    listed = found[start : start + PAGE]
     shown = [
         {"entry": entry, "depth": min(entry.key.count("."), 4), "sources": sorted(sources.get(entry.key, ())), "count": counts.get(entry.key, 0)}
-        for entry in found[:MOST_SHOWN]
+        for entry in listed
     ]
-    values: dict[str, Any] = {"shown": shown, "total": len(found), "text": text, "state": state, "states": STATES, "locks": document.get("locks", {})}
+    following = urlencode({"text": text, "state": state, "after": listed[-1].key}) if start + PAGE < len(found) else ""
+    values: dict[str, Any] = {
+        "shown": shown,
+        "total": len(found),
+        "following": following,
+        "text": text,
+        "state": state,
+        "states": STATES,
+        "locks": document.get("locks", {}),
+    }
     return page(request, visitor, "admin/types.html", **values)
 
 
@@ -50,13 +68,15 @@ def _holds(entry: MessageType, text: str) -> bool:
 
 def _seen(hours: Mapping[datetime, Traffic]) -> tuple[dict[str, set[str]], dict[str, int]]:
     """Of the last 7 days, for each type with all below it: its sources, and how many messages."""
-    sources: dict[str, set[str]] = {}
-    counts: dict[str, int] = {}
+    week: Counter[tuple[str, str]] = Counter()
     for traffic in hours.values():
-        for (key, source), count in traffic.messages.items():
-            for scope in ancestry(key):
-                sources.setdefault(scope, set()).add(source)
-                counts[scope] = counts.get(scope, 0) + count
+        week.update(traffic.messages)
+    sources: dict[str, set[str]] = {}
+    counts: Counter[str] = Counter()
+    for (key, source), count in week.items():
+        for scope in ancestry(key):
+            sources.setdefault(scope, set()).add(source)
+            counts[scope] += count
     return sources, counts
 
 
