@@ -1,5 +1,6 @@
 """`send_message(text)`: never raises, never waits longer than its limit, never loses what it could write into its folder."""
 
+import atexit
 import os
 import threading
 import time
@@ -11,6 +12,8 @@ LIMIT = 2.0
 """Seconds that a script waits at most for a message."""
 _TRY = 10.0
 _AT_ONCE = 50
+_END = 10.0  # seconds in which the end of a script waits for a slow disk: what nobody has written down is lost
+_writers = set()
 
 
 def send_message(text, limit=LIMIT, type="instrument.message"):
@@ -27,6 +30,7 @@ def send_message(text, limit=LIMIT, type="instrument.message"):
         outcome = []
         writer = threading.Thread(target=_keep, args=(folder, ways(tables), message, outcome))
         writer.daemon = True
+        _writers.add(writer)
         writer.start()
         writer.join(max(0.0, until - time.time()))
         threads = start_sending(tables, folder)
@@ -63,6 +67,15 @@ def _keep(folder, names, message, outcome):
         outcome.append(True)
     except Exception:  # noqa: BLE001
         outcome.append(False)
+    finally:
+        _writers.discard(threading.current_thread())
+
+
+@atexit.register
+def _wait_for_writers():
+    until = time.time() + _END
+    for writer in list(_writers):
+        writer.join(max(0.0, until - time.time()))
 
 
 def _drain(table, way, folder):

@@ -118,6 +118,15 @@ def test_a_script_that_ends_at_once_loses_nothing_and_the_hub_gets_each_once(tmp
         hub.stop()
 
 
+def test_the_end_of_a_script_waits_for_a_slow_disk(tmp_path):
+    configure(tmp_path, hub={"url": f"http://127.0.0.1:{free_port()}", "name": "yumo"})
+    environment = ENVIRONMENT | {"BOT_CONFIG": str(tmp_path / "config.json"), "PYTHONPATH": str(PACKAGE)}
+    slow = "import os, time\nflush = os.fsync\nos.fsync = lambda number: (time.sleep(1), flush(number))\n"
+    script = f"{slow}from bot import messangers\nassert messangers.send_message('text', limit=0.05) is False"
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True, timeout=60)
+    assert waiting(tmp_path) == ["hub"]
+
+
 def test_many_at_once_are_sent_once(bot, tmp_path, api):
     configure(tmp_path, telegram={"bot-id": TOKEN, "channel-id": CHANNEL, "api": f"http://127.0.0.1:{free_port()}"})
     threads = [threading.Thread(target=bot.send_message, args=(f"text {number}",), kwargs={"limit": 0.5}) for number in range(10)]

@@ -43,6 +43,11 @@ _HEAD = (_CONTENT_TYPE | _DELIVERY_MODE | _MESSAGE_ID | _TYPE | _APP_ID).to_byte
 _FROM = short("angelia")
 
 
+def properties_of(message_id: str, kind: str) -> bytes:
+    """The five that are there, in the order of their flags (AMQP 0-9-1, 4.2.6.1): the library looks through all fourteen for each letter."""
+    return b"".join((_HEAD, short(message_id), short(kind), _FROM))
+
+
 @dataclass(frozen=True, slots=True)
 class AmqpSettings:
     """`url` of the broker (`amqp://` or `amqps://`). `prefix` is how names of queues and exchanges must start, so that nobody writes into what is not
@@ -147,8 +152,7 @@ class AmqpAgent:
 
     async def _publish(self, channel: Channel, exchange: str, key: str, letter: Letter) -> None:
         message_id, kind = public_id("dlv", letter.delivery.delivery_id), letter.message.type if letter.message is not None else "digest"
-        # The five that are there, in the order of their flags (AMQP 0-9-1, 4.2.6.1): the library looks through all fourteen for each letter.
-        properties, body, seconds = b"".join((_HEAD, short(message_id), short(kind), _FROM)), self._body(letter), self._settings.timeout
+        properties, body, seconds = properties_of(message_id, kind), self._body(letter), self._settings.timeout
         if self._is_held_up:
             named = _Properties(message_id, properties)
             await channel.basic_publish(body, exchange=exchange, routing_key=key, properties=named, mandatory=True, timeout=seconds)
