@@ -6,10 +6,12 @@ import os
 import zlib
 
 import pytest
+import uvicorn
 from tests.house.open_exchange import port, settings
 
 from angelia.model.event import Event
 from angelia.wire import socket as wire
+from angelia.wire.server import Server
 from angelia_testing.live import following
 
 __all__ = ["port", "settings"]
@@ -163,3 +165,18 @@ def test_frames_of_all_sizes_can_be_read(size):
     head = 2 if size < 126 else 4 if size < 65_536 else 10
     assert len(framed) == head + size and framed[0] == 0x81
     assert framed[1] == size if size < 126 else int.from_bytes(framed[2:head], "big") == size
+
+
+async def test_what_holds_the_hub_up_is_no_debt_of_its_clients(monkeypatch):
+    """A look that comes a minute late, while what was sent in time is unread, counts as two seconds."""
+    looks, times = [], iter([100.0, 100.0, 101.0, 161.0])
+    made = Server(uvicorn.Config(None))
+
+    def look(connections, now, patience):
+        looks.append((now, patience))
+        made.should_exit = len(looks) == 3
+
+    monkeypatch.setattr("angelia.wire.server.monotonic", lambda: next(times))
+    monkeypatch.setattr("angelia.wire.server.check_all", look)
+    await made.main_loop()
+    assert looks == [(100.0, 100.0), (101.0, 101.0), (161.0, 103.0)]

@@ -68,12 +68,18 @@ class Returning(asyncio.Protocol):
     def data_received(self, data):
         self.seen += data
         if not self.is_open and (end := self.seen.find(b"\r\n\r\n")) >= 0:
-            assert self.seen.startswith(b"HTTP/1.1 101"), self.seen
-            self.is_open = True
+            self.is_open = self.seen.startswith(b"HTTP/1.1 101")
+            if not self.is_open:
+                self.transport.close()
+                return
             del self.seen[: end + 4]
             self.transport.write(self.binding)
         elif self.is_open and not self.is_complete and self.last in self.seen[-1_000:]:
             self.is_complete = True
+            self.crowd.release()
+
+    def connection_lost(self, error):
+        if not self.is_complete:
             self.crowd.release()
 
 
@@ -101,6 +107,8 @@ async def wave(port, count, head, binding, last):
             await asyncio.gather(*(loop.create_connection(lambda one=one: one, "127.0.0.1", port) for one in clients))
             for _ in clients:
                 await ready.acquire()
+        refused = [bytes(one.seen[:300]) for one in clients if not one.is_complete]
+        assert not refused, (len(refused), refused[0])
         return {bytes(one.seen).replace(PING, b"") for one in clients}, time.monotonic() - began
     finally:
         for one in clients:

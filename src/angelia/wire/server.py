@@ -31,6 +31,7 @@ MOST_URL = 16_384
 MOST_HEADERS = 100
 LINGER = 2.0  # seconds in which what is left of a refused body is read away, so that the refusal reaches its client
 LEAST_BODY = 16_384  # bytes that a body must bring in each `body` seconds, or else its end
+MOST_BETWEEN = 2.0  # seconds between two looks that count against clients
 _LARGE_READ = 16_384
 _MOST_REMEMBERED = 100
 _BODY = frozenset({b"content-length", b"transfer-encoding"})
@@ -221,7 +222,7 @@ class WatchedProtocol(HttpToolsProtocol):
         self.transport.write(b"".join([*lines, b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body), body]))
 
     def check(self, now: float) -> None:
-        """Close it if it owes us something for too long; called about once a second. `now` is on the monotonic clock."""
+        """Close it if it owes us something for too long; called about once a second. `now` is on the clock of `patience`."""
         word, of, mark = self._owes()
         debt = self._debt
         if debt is None or debt.word != word or debt.of is not of or (word == "answer" and mark != debt.mark):
@@ -293,10 +294,12 @@ def protocol(limits: Limits) -> Any:
     return functools.partial(WatchedProtocol, limits=limits, good_hosts=set())
 
 
-def check_all(connections: Iterable[Any], now: float) -> None:
-    """One look over all connections."""
+def check_all(connections: Iterable[Any], now: float, patience: float) -> None:
+    """One look over all connections, at `now` on the monotonic clock, and at `patience` on the one by which clients owe us something."""
     for connection in list(connections):
-        if isinstance(connection, WatchedProtocol | Socket):
+        if isinstance(connection, WatchedProtocol):
+            connection.check(patience)
+        elif isinstance(connection, Socket):
             connection.check(now)
 
 
@@ -345,9 +348,16 @@ class Server(uvicorn.Server):
             self._end.clear()
 
     async def main_loop(self) -> None:
-        """Once a second, and not ten times as uvicorn does, for a date that our answers do not have."""
+        """Once a second, and not ten times as uvicorn does, for a date that our answers do not have.
+
+        Where thousands come at once a look may be late by many seconds, and what clients sent in time is unread: our delay is no debt of theirs.
+        """
+        seen = patience = monotonic()
         while not self.should_exit:
-            check_all(self.server_state.connections, monotonic())
+            now = monotonic()
+            patience += min(now - seen, MOST_BETWEEN)
+            seen = now
+            check_all(self.server_state.connections, now, patience)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1.0):
                     await self._end.wait()
