@@ -20,6 +20,7 @@ from angelia.instruments.skeleton import DECLARATION as SKELETON
 from angelia.instruments.skeleton import SkeletonInstrument, SkeletonSettings
 from angelia.model.declaration import Declaration, DeclaredProduct, Limits
 from angelia.model.errors import BadSettings
+from angelia.sandbox import runs
 from angelia.sandbox.runs import run_folder
 from angelia_testing.suites.instrument import Bed, InstrumentSuite, outcome_of
 
@@ -239,3 +240,15 @@ def test_a_value_is_no_option_of_a_command():  # E6.71
 def test_a_command_that_can_not_work_is_told_at_the_start(argv):
     with pytest.raises(BadSettings):
         CommandSettings(argv)
+
+
+async def test_a_run_that_begins_while_it_is_looked_for_is_not_lost(bed, monkeypatch):
+    work, look = bed.work(asked(bed.folder)), runs._is_held
+
+    def begun_meanwhile(run):
+        was_held = look(run)
+        run.mkdir(parents=True, exist_ok=True)
+        return was_held
+
+    monkeypatch.setattr(runs, "_is_held", begun_meanwhile)
+    assert await bed.instrument.poll(work, work.key) == Progress(None, "", is_running=False)

@@ -110,14 +110,16 @@ class Runs:
         run = run_folder(work)
         if (ended := _ended(run)) is not None:
             return _outcome(ended, run)
+        # Looked at before the lock: one that begins between the two looks has lost nobody.
+        was_there = run.is_dir()
         if _is_held(run):
             fraction, message = read_progress(work.folder)
             return Progress(fraction, message)
         if (ended := _ended(run)) is not None:
             return _outcome(ended, run)
-        if not run.is_dir():
+        if not was_there:
             # Its request is on the way to the forker; where that died, nobody will begin it.
-            if self._forker is not None and self._forker.returncode is None:
+            if run.is_dir() or (self._forker is not None and self._forker.returncode is None):
                 return Progress(None, "", is_running=False)
             return Gone("it was never begun")
         return Failed("its keeper was killed: the machine went down, or somebody did it", is_crash=True)
