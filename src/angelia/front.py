@@ -1,5 +1,6 @@
 """The HTTP side of a house: what comes in passes streams, inlets and dialects, and comes to the framework last. Each is read when it is needed."""
 
+import secrets
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ from angelia.wire.asgi import App, Receive, Scope, Send
 from angelia.wire.callers import Callers
 from angelia.wire.circles import NoCircles, mark_of
 from angelia.wire.late import LateRoom
+from angelia.wire.local import LocalDoor
 from angelia.wire.site_tokens import SiteTokens
 from angelia.wire.traced import traced_accept, traced_app
 
@@ -33,8 +35,9 @@ class Front:
     def __init__(self, house: House, *, trusts_caller: bool = False) -> None:
         self._house, self._settings = house, house.settings
         web = self._settings.web
+        self.door = LocalDoor(self._settings.local_socket, secrets.token_urlsafe(32).encode())
         self._callers = Callers(
-            house.store, house.now, open_posting=web.open_posting, trusts_caller=trusts_caller, post_rate=web.post_rate, key=house.local_key
+            house.store, house.now, open_posting=web.open_posting, trusts_caller=trusts_caller, post_rate=web.post_rate, key=self.door.key
         )
         self._accept: Accept = traced_accept(house.intake.accept) if tracing.is_on() else house.intake.accept
         self._context = self._make_context()

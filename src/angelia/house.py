@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import fcntl
-import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -74,7 +73,6 @@ class House:
         self.agents = agents
         self.secret, self.outbound = lent.secret, lent.outbound
         self.now = now
-        self.local_key = secrets.token_urlsafe(32).encode()
         self._templates = templates
         self._stop = asyncio.Event()
         self._is_only_worker = False

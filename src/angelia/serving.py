@@ -13,7 +13,6 @@ from angelia.house import House
 from angelia.model.errors import BadSettings
 from angelia.settings import Settings
 from angelia.wire.asgi import App
-from angelia.wire.local import LocalDoor
 from angelia.wire.server import Limits, Server, protocol
 from angelia.wire.socket import Socket
 
@@ -37,7 +36,7 @@ async def serve(settings: Settings, *, roles: Iterable[str] = ("web", "work"), r
         loop = asyncio.get_running_loop()
         tasks: list[asyncio.Task[None]] = []
         front = Front(house) if "web" in roles else None
-        servers = _servers(front, house, settings) if front is not None else []
+        servers = _servers(front, settings) if front is not None else []
 
         def stop() -> None:
             house.stop()
@@ -56,8 +55,7 @@ async def serve(settings: Settings, *, roles: Iterable[str] = ("web", "work"), r
         if ready is not None:
             ready(house)
         telemetry.log.info("started", roles=list(roles), port=web.port)
-        later = (lambda: tasks.append(asyncio.create_task(_load(front)))) if front is not None else sweep_seldom
-        soon = loop.call_later(FRAMEWORK_AFTER, later)
+        soon = loop.call_later(FRAMEWORK_AFTER, lambda: tasks.append(asyncio.create_task(_load_framework(front))))
         try:
             await asyncio.gather(*tasks)
         finally:
@@ -73,14 +71,15 @@ def sweep_seldom() -> None:
     gc.set_threshold(*SWEEPS)
 
 
-async def _load(front: Front) -> None:
-    await front.load()
+async def _load_framework(front: Front | None) -> None:
+    if front is not None:
+        await front.load()
     sweep_seldom()
 
 
-def _servers(front: Front, house: House, settings: Settings) -> list[Server]:
+def _servers(front: Front, settings: Settings) -> list[Server]:
     """One for everything, with the operator's door, and one for the analysis service where it has a port of its own."""
-    main = Server(_uvicorn(front.app(), settings.web.port, settings), LocalDoor(settings.local_socket, house.local_key))
+    main = Server(_uvicorn(front.app(), settings.web.port, settings), front.door)
     if not settings.oda.port:
         return [main]
     return [main, Server(_uvicorn(front.analyses(), settings.oda.port, settings))]

@@ -1,7 +1,6 @@
 """Pytest fixtures: stores on both databases, a house in a folder, real servers."""
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 from angelia.house import House
 from angelia.settings import Settings, load
 from angelia.stores.sql import SqlStore, make_store, upgrade
+from angelia_testing.databases import empty_database
 from angelia_testing.peers.mail import MailServer
 from angelia_testing.peers.postgresql import PostgreSQL
 from angelia_testing.peers.provider import OpenidProvider
@@ -108,17 +108,9 @@ def settings(tmp_path: Path) -> Settings:
     return load(environment={}, overrides={"house": {"data_dir": str(tmp_path)}})
 
 
-@pytest.fixture(scope="session")
-def _new_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An SQLite file with the schema and nothing else, made once."""
-    path = tmp_path_factory.mktemp("new") / "angelia.db"
-    upgrade(f"sqlite:///{path}")
-    return path
-
-
 @pytest.fixture
-async def house(settings: Settings, _new_database: Path) -> AsyncIterator[House]:
+async def house(settings: Settings) -> AsyncIterator[House]:
     """A house on SQLite, its stages not running."""
-    shutil.copy(_new_database, settings.database.removeprefix("sqlite:///"))
+    Path(settings.database.removeprefix("sqlite:///")).write_bytes(await asyncio.to_thread(empty_database))
     async with House.open(settings) as made:
         yield made

@@ -4,9 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -23,21 +21,13 @@ from angelia.model.payload import payload_of
 from angelia.model.person import Address, AddressState, Person
 from angelia.settings import load
 from angelia.store import Settlement
-from angelia.stores.sql import upgrade
-
-
-@cache
-def _empty_database() -> bytes:
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "angelia.db"
-        upgrade(f"sqlite:///{path}")
-        return path.read_bytes()
+from angelia_testing.databases import empty_database
 
 
 @asynccontextmanager
 async def house_of(agent: Agent, folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
     """A house in `folder` with this agent alone, its stages not running."""
-    (folder / "angelia.db").write_bytes(await asyncio.to_thread(_empty_database))
+    (folder / "angelia.db").write_bytes(await asyncio.to_thread(empty_database))
     monkeypatch.setattr(composition, "make_agents", lambda *_: {agent.name: agent})
     async with House.open(load(environment={}, overrides={"house": {"data_dir": str(folder)}, "delivery": {"seen_wait": 0}})) as house:
         yield house

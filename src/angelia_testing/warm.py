@@ -36,9 +36,8 @@ class Copy:
     """One running copy: the part of `subprocess.Popen` that tests ask for."""
 
     def __init__(self, press: "_Press", pid: int) -> None:
-        self._press, self.pid, self.returncode = press, pid, None
-
-    returncode: int | None
+        self._press, self.pid = press, pid
+        self.returncode: int | None = None
 
     def poll(self) -> int | None:
         """Its exit code, negative where a signal ended it; None while it runs."""
@@ -109,22 +108,24 @@ def _press() -> _Press:
 
 def start(argv: Sequence[str], env: Mapping[str, str], folder: Path, log: IO[bytes]) -> Copy:
     """`angelia ARGV` in a session of its own, which prints both to `log`."""
-    with Path(os.devnull).open("rb") as nothing:
-        return _press().start(argv, env, folder, (nothing.fileno(), log.fileno(), log.fileno()))
+    return _started(argv, env, folder, log, log)
 
 
-def run(argv: Sequence[str], env: Mapping[str, str], *, stdin: str = "", timeout: float = 120) -> subprocess.CompletedProcess[str]:
+def run(argv: Sequence[str], env: Mapping[str, str], timeout: float = 120) -> subprocess.CompletedProcess[str]:
     """`angelia ARGV` to its end, as `subprocess.run` would with its output captured. It is killed where it takes longer than `timeout` seconds."""
-    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as complaints:
-        given.write(stdin.encode())
-        given.seek(0)
-        copy = _press().start(argv, env, Path.cwd(), (given.fileno(), out.fileno(), complaints.fileno()))
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as complaints:
+        copy = _started(argv, env, Path.cwd(), out, complaints)
         try:
             code = copy.wait(timeout)
         except subprocess.TimeoutExpired:
             os.killpg(copy.pid, signal.SIGKILL)
             raise
         return subprocess.CompletedProcess(list(argv), code, *(_text(file) for file in (out, complaints)))
+
+
+def _started(argv: Sequence[str], env: Mapping[str, str], folder: Path, out: IO[bytes], complaints: IO[bytes]) -> Copy:
+    with Path(os.devnull).open("rb") as nothing:
+        return _press().start(argv, env, folder, (nothing.fileno(), out.fileno(), complaints.fileno()))
 
 
 def _text(file: IO[bytes]) -> str:

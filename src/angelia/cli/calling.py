@@ -8,7 +8,7 @@ import httpx2
 
 from angelia.cli.reach import Answer, Failure, Reach, Unreachable
 from angelia.model.errors import AngeliaError
-from angelia.settings import load
+from angelia.settings import Settings, load
 
 
 def over_http(url: str, token: str, method: str, path: str, arguments: Mapping[str, Any]) -> Answer:
@@ -23,17 +23,18 @@ def over_http(url: str, token: str, method: str, path: str, arguments: Mapping[s
     return answer.status_code, answer.headers, answer.text
 
 
-def local_socket(reach: Reach) -> Path | None:
-    """Where a hub that runs on the same data folder and database listens; None where none has left word."""
+def settings_of(reach: Reach) -> Settings:
+    """Of the hub that a command is for; Failure where they can't be used."""
     try:
-        path = load(reach.config, overrides=reach.overrides()).local_socket
+        return load(reach.config, overrides=reach.overrides())
     except AngeliaError as error:
         raise Failure(str(error)) from None
-    return path if path.is_socket() else None
 
 
 def through_door(door: Path, method: str, path: str, arguments: Mapping[str, Any]) -> Answer | None:
-    """As its operator; None where nobody is behind the door any more, so that nothing was done."""
+    """As its operator; None where there is no door, or nobody behind it any more: then nothing was done."""
+    if not door.is_socket():
+        return None
     try:
         with httpx2.Client(transport=httpx2.HTTPTransport(uds=str(door)), base_url="http://localhost", timeout=60) as client:
             answer = client.request(method, path, **arguments)

@@ -6,19 +6,18 @@ from typing import Any
 import httpx2
 
 from angelia import telemetry
-from angelia.cli.reach import Answer, Failure, Reach, Unreachable
+from angelia.cli.reach import Answer, Failure, Unreachable
 from angelia.front import Front
 from angelia.house import House
 from angelia.model.errors import AngeliaError, SchemaMismatch, StoreUnavailable
-from angelia.settings import load
+from angelia.settings import Settings
 from angelia.stores.sql import is_there
 
 
-async def in_process(reach: Reach, method: str, path: str, arguments: Mapping[str, Any]) -> Answer:
+async def in_process(settings: Settings, method: str, path: str, arguments: Mapping[str, Any]) -> Answer:
     """On the store in the data folder, as its operator."""
     telemetry.configure_logs("text", "error")
     try:
-        settings = load(reach.config, overrides=reach.overrides())
         if not settings.house.database and not is_there(settings.database):
             raise Unreachable(f"no hub has run in {settings.data_dir} yet: `angelia serve` starts one, `angelia db upgrade` makes its database")
         async with House.open(settings) as house:

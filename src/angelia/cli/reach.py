@@ -55,13 +55,14 @@ class Reach:
     def raw(self, method: str, path: str, **arguments: Any) -> Answer:
         """Status, headers and body of one call."""
         calling = importlib.import_module("angelia.cli.calling")
-        answer: Answer | None = None
+        answer: Answer | None
         if self.url:
             answer = calling.over_http(self.url, self.token(), method, path, arguments)
-        elif (door := calling.local_socket(self)) is not None:
-            answer = calling.through_door(door, method, path, arguments)
-        if answer is None:
-            answer = asyncio.run(importlib.import_module("angelia.cli.inside").in_process(self, method, path, arguments))
+        else:
+            settings = calling.settings_of(self)
+            answer = calling.through_door(settings.local_socket, method, path, arguments)
+            if answer is None:
+                answer = asyncio.run(importlib.import_module("angelia.cli.inside").in_process(settings, method, path, arguments))
         assert answer is not None
         return answer
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from dataclasses import replace
 
 import click
 import uvloop
@@ -18,13 +19,11 @@ from angelia.stores.sql import upgrade
 
 def settings_of(reach: Reach, data_dir: str, host: str, port: int | None) -> Settings:
     """The settings of a hub that is started with these options."""
-    overrides = reach.overrides(house={"data_dir": data_dir}, web={"host": host, "port": port})
-    settings = load(reach.config, overrides=overrides)
+    settings = load(reach.config, overrides=reach.overrides(house={"data_dir": data_dir}, web={"host": host, "port": port}))
     if not port or settings.house.base_url != HouseSettings().base_url:
         return settings
     # Nobody has said how people reach it: then by the port that it is given here.
-    overrides.setdefault("house", {})["base_url"] = f"http://127.0.0.1:{port}"
-    return load(reach.config, overrides=overrides)
+    return replace(settings, house=replace(settings.house, base_url=f"http://127.0.0.1:{port}"))
 
 
 def _run(settings: Settings, roles: tuple[str, ...], *, is_sample: bool = False) -> None:

@@ -2,16 +2,16 @@
 
 from angelia.model.message import Message
 from angelia.planning.resolve import Profile
-from angelia.store import Store
+from angelia.store import ProfileRow, Store
 
 
 async def principals(store: Store, person_id: int) -> frozenset[str]:
     """Her login and her groups, as `group:<name>`, as they are at this moment."""
     rows = await store.profiles([person_id])
-    return frozenset(name for row in rows for name in (row.person.login, *(f"group:{group}" for group in row.groups)))
+    return frozenset().union(*map(names_of, rows))
 
 
-def names_of(profile: Profile) -> frozenset[str]:
+def names_of(profile: Profile | ProfileRow) -> frozenset[str]:
     """The same of somebody whose profile was read just now."""
     return frozenset((profile.person.login, *(f"group:{group}" for group in profile.groups)))
 

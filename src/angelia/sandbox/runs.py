@@ -134,8 +134,9 @@ class Runs:
         if _is_held(run):
             with contextlib.suppress(OSError, ValueError):
                 os.kill(int((run / LOCK).read_text(encoding="ascii")), signal.SIGTERM)
-        else:
-            bar(work)
+        elif not run.exists():
+            with contextlib.suppress(OSError):
+                bar(work)
         self._waiting.pop(work.key, None)
 
     async def close(self) -> None:

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from angelia.model.errors import BadSettings
 from angelia.model.setting import say
+from angelia.watch.lines import bom_of
 from angelia.watch.rules import BadPattern, Rule, Rules, compiled
 
 _LENGTHS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -167,9 +168,8 @@ def load(path: Path, logs: tuple[str, ...] = (), environment: Mapping[str, str] 
 
 def _text_of(data: bytes) -> str:
     """UTF-8, or what editors on Windows write where they are asked for Unicode."""
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return data.decode("utf-16").replace("\r\n", "\n")
-    return data.decode("utf-8-sig").replace("\r\n", "\n")
+    encoding, length = bom_of(data)
+    return data[length:].decode(encoding or "utf-8").replace("\r\n", "\n")
 
 
 def name_of(log: Path) -> str:

@@ -47,7 +47,7 @@ async def send(
     """Post it as her; the answer leads to an empty form that says so."""
     typed = dict(zip(FIELDS, (to, type.strip(), subject, body, body_format, severity, object.strip(), object_url.strip()), strict=True))
     try:
-        people = [name for name in to.replace(",", " ").split() if name]
+        people = to.replace(",", " ").split()
         if not people:
             raise InvalidInput("name at least one person or group", "to")
         fields = parse_fields({name: value for name, value in typed.items() if value and name != "to"} | {"to": people})

@@ -1,0 +1,16 @@
+"""An SQLite file with the schema and nothing else, made once a process."""
+
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from angelia.stores.sql import upgrade
+
+
+@cache
+def empty_database() -> bytes:
+    """What is in such a file. It runs an event loop of its own."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "angelia.db"
+        upgrade(f"sqlite:///{path}")
+        return path.read_bytes()
