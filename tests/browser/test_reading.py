@@ -1,6 +1,8 @@
 """The inbox as people live in it: read, archive many and take it back, by keyboard, and what comes by itself."""
 
 import asyncio
+import email
+import email.policy
 import re
 
 from playwright.async_api import expect
@@ -29,6 +31,20 @@ async def test_a_message_is_read_and_says_why_it_came(page, hub):
     wait_until(lambda: unread(hub, "reading.one") == 0, 60)
     await page.get_by_role("link", name="Change how I get this").click()
     await expect(page).to_have_url(re.compile(r"/types\?type=reading\.one"))
+
+
+async def test_the_links_of_a_mail_and_of_a_feed_open_the_message(page, hub):
+    hub.post(type="reading.mail", subject="Open me from the mail", to=["alice"])
+    parts = lambda text: email.message_from_string(text, policy=email.policy.default)  # noqa: E731
+    wait_until(lambda: any(parts(mail)["Subject"] == "Open me from the mail" for mail in hub.mails("alice@example.org")), 60)
+    mail = next(parts(mail) for mail in hub.mails("alice@example.org") if parts(mail)["Subject"] == "Open me from the mail")
+    told(hub, "reading.mail", 1)
+    text = mail.get_body(("plain",)).get_content()
+    feed = hub.call("GET", "/feeds/" + (hub.data / "alice.feed").read_text().strip().rpartition("/")[2].replace(".atom", ".json"))
+    entry = next(item for item in feed["items"] if item["title"] == "Open me from the mail")
+    for link in (re.search(r"Open in Angelia: (\S+)", text)[1], entry["url"]):
+        await page.goto(link.replace("http://127.0.0.1:8080", hub.url))
+        await expect(page.get_by_role("heading", name="Open me from the mail")).to_be_visible()
 
 
 async def test_many_are_archived_and_taken_back(page, hub):

@@ -161,7 +161,7 @@ class Letters:
             address=address,
             digest=digest.content,
             decided_by=f"schedule:{delivery.schedule}",
-            web_url=f"{self._links.base_url}/api/v1/people/me/inbox",
+            web_url=f"{self._links.base_url}/inbox",
             slot_at=digest.slot.slot_at,
             attempt=delivery.attempts,
         )
@@ -198,7 +198,7 @@ class Letters:
             decided_by=decided_by,
             # One reader of a mailing list must not end it for all the others.
             unsubscribe_url=self._unsubscribe_url(delivery, message, decided_by) if profile.person.group is None else "",
-            web_url=f"{self._links.base_url}/api/v1/messages/{public_id('msg', message.message_id)}",
+            web_url=f"{self._links.base_url}/inbox/{public_id('msg', message.message_id)}",
             attempt=delivery.attempts,
         )
 

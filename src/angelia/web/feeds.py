@@ -49,7 +49,7 @@ async def feed(name: str, request: Request, house: House, before: str = "") -> R
     items = await house.store.inbox(found.person_id, replace(feed_view(found.query, before, PAGE), seen_by=seen_by))
 
     def link(item: InboxItem) -> str:
-        return f"{house.base_url}/api/v1/messages/{public_id('msg', item.message.message_id)}"
+        return f"{house.base_url}/inbox/{public_id('msg', item.message.message_id)}"
 
     made = answer(request, found, items, f"{house.base_url}/feeds/{name}", link, _PRIVATE)
     if found.last_read_at is None or found.last_read_at < house.now() - READ_EVERY:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import EntryPoint
 from typing import Any
+from urllib.parse import urlsplit
 
 from angelia.agent import Letter, Surroundings
 from angelia.model.delivery import Later, Outcome, Refused, Sent
 from angelia.model.errors import BadSettings
 from angelia.model.message import Severity
-from angelia.model.moments import public_id
 from angelia.model.person import Address
 from angelia.outbound import Answer, NoAnswer, Request, host_of, outcome_of, retry_after_of
 from angelia.rendering.render import plain_content
@@ -145,10 +145,8 @@ class WebpushAgent:
 
 
 def _place(letter: Letter) -> str:
-    """Which of our pages a click opens. What has no place of its own is the code of an address."""
-    if not letter.web_url:
-        return "/addresses"
-    return "/inbox" if letter.message is None else f"/inbox/{public_id('msg', letter.message.message_id)}"
+    """Which of our pages a click opens, without the host: the browser has us by the name it knows. What has no place of its own is a code."""
+    return urlsplit(letter.web_url).path if letter.web_url else "/addresses"
 
 
 def _outcome(answer: Answer | NoAnswer) -> Outcome:
