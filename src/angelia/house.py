@@ -58,21 +58,24 @@ STAGES = ("planner", "digester", "relay", "escalator", "janitor", "crier", "hera
 """The life of a message, in order; then what is done with reported transitions, and jobs."""
 
 
-now = SteadyClock()
-"""The only clock of the house."""
-
-
 class House:
     """Everything put together; `async with House.open(settings) as house`."""
 
     def __init__(
-        self, settings: Settings, store: SqlStore, agents: Mapping[str, Agent], node: int, lent: Surroundings, templates: dict[str, str]
+        self,
+        settings: Settings,
+        store: SqlStore,
+        agents: Mapping[str, Agent],
+        node: int,
+        lent: Surroundings,
+        templates: dict[str, str],
+        clock: SteadyClock,
     ) -> None:
         self.settings = settings
+        self.now = clock
         self.store = store
         self.agents = agents
         self.secret, self.outbound = lent.secret, lent.outbound
-        self.now = now
         self._templates = templates
         self._stop = asyncio.Event()
         self._is_only_worker = False
@@ -81,29 +84,29 @@ class House:
         self.people = People(store, editing, frozenset(name for name, agent in agents.items() if agent.is_interruptive))
         self.directory = make_directory(settings, store, self.outbound)
         self.providers = make_providers(settings)
-        self.broker = make_broker(settings, store, now)
-        self.inlets = make_inlets(settings, store, self.broker, self.wake_transitions, now)
+        self.broker = make_broker(settings, store, self.now)
+        self.inlets = make_inlets(settings, store, self.broker, self.wake_transitions, self.now)
         outgoing = settings.broker.outgoing
-        self.announcer = Announcer(self.broker, outgoing, now) if outgoing else None
-        self.intake = Intake(store, now.us, node, self._wake("planner", "messages"), self.announcer)
+        self.announcer = Announcer(self.broker, outgoing, self.now) if outgoing else None
+        self.intake = Intake(store, self.now.us, node, self._wake("planner", "messages"), self.announcer)
         self.fallbacks = Fallbacks(store, self.people, self.intake.new_id)
         self.dispatcher = self._dispatcher()
         self.live = Live(store)
-        self.answers = Answers(store, now, self.live.forget, self.announcer)
-        self.ears = Heard(store, self.answers, now, self.secret, self.changed)
-        self.mail_inlets = make_mail_inlets(settings, store, self._door, now)
+        self.answers = Answers(store, self.now, self.live.forget, self.announcer)
+        self.ears = Heard(store, self.answers, self.now, self.secret, self.changed)
+        self.mail_inlets = make_mail_inlets(settings, store, self._door, self.now)
         self.sources = WithInboxes(self.broker, store, shown, self.live.forget)
         self.streams = Streams(self.sources)
         store.hear(lambda topic: self.sources.look() if topic == "inboxes" else None)
         self.task_watch = self._task_watch()
         self._stale = Hint()
-        self.look_out = LookOut(store, list(agents), self._ring, now)
+        self.look_out = LookOut(store, list(agents), self._ring, self.now)
         self.stages = self._stages()
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, settings: Settings) -> AsyncIterator["House"]:
-        """Open the store and the agents; close them at the end."""
+    async def open(cls, settings: Settings, clock: SteadyClock | None = None) -> AsyncIterator["House"]:
+        """Open the store and the agents; close them at the end. `clock`: another time than the machine's, for what is played through."""
         store = await open_store(settings.database)
         templates: dict[str, str] = {}
         secret = secret_of(settings)
@@ -112,7 +115,7 @@ class House:
         agents = make_agents(settings, lent)
         house: House | None = None
         try:
-            house = cls(settings, store, agents, await store.new_node(), lent, templates)
+            house = cls(settings, store, agents, await store.new_node(), lent, templates, clock or SteadyClock())
             await house.refresh()
             yield house
         finally:
@@ -164,7 +167,9 @@ class House:
         return (
             Planner(self.store, self.people, self.directory, self.intake, wake_relay, patience, self._look_at_inboxes),
             Digester(self.store, self.people, self.intake, wake_relay, seen_once=seen_once),
-            Relay(self.store, self.agents, letters, Voice(self.intake.accept), now, lifetimes, self._wake_senders, self.announcer, self.fallbacks),
+            Relay(
+                self.store, self.agents, letters, Voice(self.intake.accept), self.now, lifetimes, self._wake_senders, self.announcer, self.fallbacks
+            ),
             Escalator(self.store, self.people, self.intake, self._wake_senders, self._look_at_inboxes),
             Janitor(self.store, retention, chores),
             Crier(self.store, self.broker, outlets),
@@ -191,7 +196,7 @@ class House:
             make_instruments(self.settings, self.outbound),
             self.intake.accept,
             self.intake.new_id,
-            now,
+            self.now,
             folder=folder / "jobs",
             base_url=self.settings.house.base_url,
             products_url=self.settings.oda.products_url.rstrip("/"),
@@ -211,9 +216,9 @@ class House:
 
     def _door(self) -> Any:
         """Where mail that comes back goes."""
-        bounces = Bounces(self.store, Voice(self.intake.accept), now, self._bounced)
-        replies = Replies(self.store, self.answers, lambda: self.people.site, now, self.changed)
-        return part("angelia.inlets.mail.door:Door")(self.store, self.secret, bounces, replies, now)
+        bounces = Bounces(self.store, Voice(self.intake.accept), self.now, self._bounced)
+        replies = Replies(self.store, self.answers, lambda: self.people.site, self.now, self.changed)
+        return part("angelia.inlets.mail.door:Door")(self.store, self.secret, bounces, replies, self.now)
 
     async def _forget_states(self, at: datetime) -> None:
         """What inlets saw last, and not for long."""
@@ -226,7 +231,7 @@ class House:
         if not self.settings.streams.public_key or wanted.exchange not in self.broker.exchanges:
             return None
         kind = part("angelia.dialects.brainlife_requests:TaskWatch")
-        return kind(wanted, self.store, self.broker, self.intake.accept, self.outbound, now, lambda: self.changed("people"))
+        return kind(wanted, self.store, self.broker, self.intake.accept, self.outbound, self.now, lambda: self.changed("people"))
 
     def wake_transitions(self) -> None:
         """A transition was reported."""
@@ -270,7 +275,7 @@ class House:
     async def verify(self, address: Address, person: Person, code: str) -> None:
         """A code goes straight to its agent: the planner sends nothing to an address that is not verified."""
         link = verification_link(self.settings.house.base_url, self.secret, address.address_id, code)
-        letter = code_letter(self.settings.house.title, person, address, code, link, self.intake.new_id, now())
+        letter = code_letter(self.settings.house.title, person, address, code, link, self.intake.new_id, self.now())
         outcome, _ = await attempt(self.agents[address.agent], letter, Deadlines())
         if not isinstance(outcome, Sent):
             raise StoreUnavailable(f"the code could not be sent: {getattr(outcome, 'why', 'try again later')}", retry_after=60)
@@ -297,9 +302,9 @@ class House:
     async def _work(self) -> None:
         if self._is_only_worker:
             await self.store.release_leases()
-        if back := await self.store.forget_future(now()):
+        if back := await self.store.forget_future(self.now()):
             telemetry.log.warning("clock_went_back", due_now=back)
-        jobs = [asyncio.create_task(run(stage, self.hints[stage.name], now, self._stop, LONG_REST), name=stage.name) for stage in self.stages]
+        jobs = [asyncio.create_task(run(stage, self.hints[stage.name], self.now, self._stop, LONG_REST), name=stage.name) for stage in self.stages]
         jobs += [asyncio.create_task(self._keep_fresh()), asyncio.create_task(self.look_out.run(self._stop), name="look-out")]
         listening = asyncio.create_task(self._listen())
         taking = [asyncio.create_task(inlet.run(self.intake.accept), name=f"inlet {inlet.name}") for inlet in (*self.inlets, *self.mail_inlets)]

@@ -13,7 +13,7 @@ from angelia.agent import Agent
 from angelia.flow.letters import Letters, Links
 from angelia.flow.relay import Lifetimes, Relay
 from angelia.flow.voice import Voice
-from angelia.house import House, now
+from angelia.house import House
 from angelia.inlet import Draft
 from angelia.model.delivery import Delivery, State
 from angelia.model.message import Message, Recipient
@@ -45,17 +45,19 @@ async def planned(house: House, agent: str, addresses: Mapping[str, str]) -> Non
         await store.add_address(address)
     await house.refresh()
     to = tuple(map(Recipient, addresses))
-    message = Message(message_id=0, source="ci", type="obs.build.fail", received_at=now(), occurred_at=now(), subject="failed", recipients=to)
+    message = Message(
+        message_id=0, source="ci", type="obs.build.fail", received_at=house.now(), occurred_at=house.now(), subject="failed", recipients=to
+    )
     await house.intake.accept(message.source, [Draft(message.type, payload_of(message))])
     planner = next(stage for stage in house.stages if stage.name == "planner")
-    while await planner.turn(now()):
+    while await planner.turn(house.now()):
         pass
 
 
 def worker(house: House, agent: Agent) -> Relay:
     """Somebody who sends what is due there."""
     letters = Letters(house.store, house.people, Links("http://hub", house.secret))
-    return Relay(house.store, {agent.name: agent}, letters, Voice(house.intake.accept), now, Lifetimes())
+    return Relay(house.store, {agent.name: agent}, letters, Voice(house.intake.accept), house.now, Lifetimes())
 
 
 async def sent_by_two_workers(agent: Agent, address: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Delivery:
@@ -65,7 +67,7 @@ async def sent_by_two_workers(agent: Agent, address: str, folder: Path, monkeypa
         await _lost_before_it_is_written(house, worker(house, agent))
         await house.store.release_leases()  # as a start does
         second = worker(house, agent)
-        assert await second.turn(now()) == 1
+        assert await second.turn(house.now()) == 1
         await second.drain()
         (delivery,) = await house.store.list_deliveries(states=list(State), agent=agent.name)
         return delivery
@@ -81,7 +83,7 @@ async def _lost_before_it_is_written(house: House, first: Relay) -> None:
         return await waiting
 
     house.store.settle = never  # type: ignore[method-assign]
-    assert await first.turn(now()) == 1
+    assert await first.turn(house.now()) == 1
     async with asyncio.timeout(60):
         await tried.wait()
     tasks = [task for task in (*first._tries, first._flusher) if task is not None]

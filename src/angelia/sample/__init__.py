@@ -1,6 +1,5 @@
 """A sample site to play with: people, defaults, a source with history."""
 
-import asyncio
 import secrets
 import time
 from dataclasses import replace
@@ -13,8 +12,8 @@ import httpx2
 from angelia.front import app_of
 from angelia.house import House
 from angelia.instruments.samples import sample_tables
+from angelia.sample.history import LASTS, Played, play
 from angelia.settings import Settings
-from angelia.store import Store
 from angelia.wire.site_tokens import SiteTokens
 
 SITE: dict[str, Any] = {
@@ -46,23 +45,11 @@ PEOPLE = (
     {"login": "carol", "name": "Carol", "time_zone": "Asia/Kolkata", "language": "en"},
     {"login": "root", "name": "Administrator", "time_zone": "UTC", "language": "en", "is_admin": True},
 )
+SOURCES = {"build service": "The build service", "yumo": "The instrument YuMO", "data portal": "The data portal"}
 PASSWORD = "sample-{}"  # noqa: S105 - to play with, on this machine
 """What signs a person of the sample site in; the site listens on this machine only."""
 TOKEN_LASTS = timedelta(days=30)
 """How long a token for the sample's instruments is good, from each start on."""
-HISTORY: tuple[dict[str, Any], ...] = (
-    {"type": "obs.build.fail", "object": "KDE/okular", "subject": "okular failed to build on x86_64", "severity": "high",
-     "params": {"project": "KDE", "package": "okular", "arch": "x86_64"}, "collapse_key": "KDE/okular/x86_64",
-     "body": "ld: cannot find -lpoppler-qt6\nSee https://build.example.org/KDE/okular"},
-    {"type": "obs.build.fail", "object": "KDE/kate", "subject": "kate failed to build on s390x",
-     "params": {"project": "KDE", "package": "kate", "arch": "s390x"}, "collapse_key": "KDE/kate/s390x"},
-    {"type": "obs.build.success", "object": "KDE/kate", "subject": "kate builds again",
-     "params": {"project": "KDE", "package": "kate", "arch": "s390x"}},
-    {"type": "obs.request.review", "object": "request/1024", "subject": "Please review request 1024", "to": ["carol"], "actor": "bob",
-     "thread": "request/1024", "body": "Update okular to 26.08"},
-    {"type": "instrument.measurement.end", "object": "yumo/2211", "subject": "Measurement 2211 has ended", "to": ["alice", "bob"],
-     "tags": [["instrument", "yumo"]], "body": "12 hours, 48 files."},
-)  # fmt: skip
 
 
 def with_analyses(settings: Settings) -> Settings:
@@ -83,15 +70,16 @@ def _kept_secret(path: Path) -> str:
 
 
 async def fill(settings: Settings) -> None:
-    """Make the sample site, if nobody is there yet."""
-    async with House.open(settings) as house:
+    """Make the sample site, if nobody is there yet: as if it had begun two weeks ago."""
+    time_of_play = Played(datetime.now(UTC) - LASTS)
+    async with House.open(settings, time_of_play.clock) as house:
         if await house.store.list_people(limit=1):
             return
         transport = httpx2.ASGITransport(app_of(house, trusts_caller=True))
         async with httpx2.AsyncClient(transport=transport, base_url="http://hub") as client:
             await _people(client)
-            secret = await _source(client)
-            _note(settings.data_dir, "build-service.token", secret)
+            tokens = {source: await _source(client, source, title) for source, title in SOURCES.items()}
+            _note(settings.data_dir, "build-service.token", tokens["build service"])
             for login in ("alice", "bob", "root"):
                 scopes = ["read", "write", "admin"] if login == "root" else ["read", "write"]
                 made = await _call(client, "POST", f"/api/v1/people/{login}/tokens", {"title": "sample", "scopes": scopes})
@@ -100,7 +88,7 @@ async def fill(settings: Settings) -> None:
                 await _call(client, "PUT", f"/api/v1/people/{person['login']}/password", {"password": PASSWORD.format(person["login"])})
             feed = await _call(client, "POST", "/api/v1/people/alice/feeds", {"title": "Everything for Alice"})
             _note(settings.data_dir, "alice.feed", feed["atom"])
-            await _history(secret, house)
+        await play(house, time_of_play, tokens)
 
 
 async def _call(client: httpx2.AsyncClient, method: str, path: str, body: Any) -> Any:
@@ -126,29 +114,10 @@ async def _people(client: httpx2.AsyncClient) -> None:
     await _call(client, "PUT", "/api/v1/types/obs.build.fail", {"labels": {"en": "A build failed"}, "aliases": ["OBS_BUILD_FAIL"]})
 
 
-async def _source(client: httpx2.AsyncClient) -> str:
-    await _call(client, "PUT", "/api/v1/sources/build service", {"title": "The build service"})
-    made = await _call(client, "POST", "/api/v1/sources/build service/tokens", {"title": "sample"})
+async def _source(client: httpx2.AsyncClient, name: str, title: str) -> str:
+    await _call(client, "PUT", f"/api/v1/sources/{name}", {"title": title})
+    made = await _call(client, "POST", f"/api/v1/sources/{name}/tokens", {"title": "sample"})
     return str(made["secret"])
-
-
-async def _history(secret: str, house: House) -> None:
-    """History comes in as everything does, and is worked off before the hub opens."""
-    transport = httpx2.ASGITransport(app_of(house))
-    async with httpx2.AsyncClient(transport=transport, base_url="http://hub", headers={"Authorization": f"Bearer {secret}"}) as source:
-        await _call(source, "POST", "/api/v1/messages", [dict(message) for message in HISTORY])
-    working = asyncio.create_task(house.work())
-    async with asyncio.timeout(20):
-        while await _is_waiting(house.store):
-            await asyncio.sleep(0.02)
-    house.stop()
-    await working
-
-
-async def _is_waiting(store: Store) -> bool:
-    planned = await store.list_messages(person_id=None, limit=len(HISTORY))
-    rows = [await store.ledger_rows(message.message_id, limit=1) for message in planned if message.type != "obs.build.success"]
-    return not all(rows) or any(item.due or item.sending for item in await store.backlog())
 
 
 def _note(folder: Path, name: str, text: str) -> None:
