@@ -47,11 +47,11 @@ def items(*, is_full):
         name: getattr(each, name) for name in ("collapse_key", "severity", "object", "object_url")}) for each in made]  # fmt: skip
 
 
-def mail(digest):
-    delivery = Delivery(delivery_id=4711, person_id=1, agent="mail", address_id=1, state=State.SENDING, due_at=NOW, schedule="daily")
+def mail(digest, schedule="daily", language="en"):
+    delivery = Delivery(delivery_id=4711, person_id=1, agent="mail", address_id=1, state=State.SENDING, due_at=NOW, schedule=schedule)
     letter = Letter(
         delivery=delivery,
-        person=Person(person_id=1, login="alice", time_zone="Europe/Berlin"),
+        person=Person(person_id=1, login="alice", time_zone="Europe/Berlin", language=language),
         address=Address(address_id=1, person_id=1, agent="mail", value="alice@example.org", state=AddressState.OK),
         digest=digest,
         decided_by="schedule:daily",
@@ -75,7 +75,7 @@ def test_golden(form):
 
 def test_what_a_reader_sees_of_bodies():
     content, raw = mail(assemble(items(is_full=True), NOW + timedelta(hours=1)).digest)
-    assert "  - okular failed on x86_64 again (2 times" in content.text
+    assert "  - okular failed on x86_64 again (high, 2 times, last 5 Mar 14:02)" in content.text
     assert "    ld: cannot find -lpoppler\n\n    See https://example.org/log?a=1&b=2.\n" in content.text
     assert "word…\n" in content.text and "word…" in content.html
     assert "<script" not in content.html and "<img" not in content.html
@@ -84,6 +84,13 @@ def test_what_a_reader_sees_of_bodies():
     assert "no space left" in parsed.get_body(("plain",)).get_content()
     short, _ = mail(assemble(items(is_full=False), NOW + timedelta(hours=1)).digest)
     assert "poppler" not in short.text + short.html
+
+
+def test_a_digest_of_one_message_and_of_a_schedule_of_hers():
+    one = assemble([item(1, "okular failed")], NOW + timedelta(hours=1)).digest
+    assert (mail(one)[0].subject, mail(one)[0].text.split("\n")[0]) == ("Daily digest: okular failed", "One message, 5 Mar 2024 14:01 +0100")
+    assert mail(one, schedule="lunch")[0].subject == "Digest “lunch”: okular failed"
+    assert mail(one, language="de")[0].subject == "Tägliche Sammelnachricht: okular failed"
 
 
 def test_bodies_are_bounded_one_by_one_and_together():

@@ -2,14 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from babel import Locale, UnknownLocaleError
-from babel.dates import format_datetime
 from jinja2 import BaseLoader, FileSystemLoader, Template, TemplateError, nodes, pass_eval_context
 from jinja2.exceptions import SecurityError
 from jinja2.filters import sync_do_join
@@ -21,10 +17,11 @@ from markupsafe import Markup
 from angelia import telemetry
 from angelia.agent import Letter, Templates
 from angelia.model.message import Message, ancestry
-from angelia.planning.digest import Digest, Line
 from angelia.rendering.built_in import HTMLS, TEXTS
+from angelia.rendering.digests import digest_values
 from angelia.rendering.text import as_html, as_text, one_line, plain
-from angelia.rendering.words import decided_text, filled, reasons_text, words
+from angelia.rendering.times import moment_text
+from angelia.rendering.words import decided_text, reasons_text, words
 
 MOST_OUTPUT = 1_000_000  # characters of one part; a template that makes more is not used
 MOST_TEMPLATE = 64_000
@@ -223,7 +220,7 @@ def _message_values(message: Message, language: str, zone: str, *, has_html: boo
     sender = one_line(message.sender.name or message.sender.sender_id or message.source, 400)
     facts = [
         (said["object"], _kept_line(message.object, 400)), (said["sender"], sender), (said["time"], _kept_line(time)),
-        (said["severity"], message.severity.label), (said["type"], message.type),
+        (said["severity"], said[message.severity.label]), (said["type"], message.type),
     ]  # fmt: skip
     facts += [
         (_kept_line(name, 64), _kept_line(value if isinstance(value, str) else ", ".join(value), 400)) for name, value in message.params.items()
@@ -255,54 +252,11 @@ def render_digest(letter: Letter, agent: str, templates: Templates, *, has_html:
     """The content of a letter with a digest."""
     digest = letter.digest
     assert digest is not None
-    language, zone = letter.person.language, letter.person.time_zone
-    values = _digest_values(digest, letter.delivery.schedule, language, zone)
-    parts = _parts("digest", agent, "digest", language, templates(), values)
+    values = digest_values(digest, letter)
+    parts = _parts("digest", agent, "digest", letter.person.language, templates(), values)
     text = parts.get("text") or _built_in[False].get_template("digest.text.j2").render(values)
     markup = (parts.get("html") or _built_in[True].get_template("digest.html.j2").render(values)) if has_html else ""
     return Content(one_line(parts.get("subject", "")) or values["subject"], text.strip() + "\n", markup)
-
-
-def _digest_values(digest: Digest, schedule: str, language: str, zone: str) -> dict[str, Any]:
-    said = words(language)
-    first = digest.groups[0].lines[0] if digest.groups else None
-    if digest.messages == 1 and first is not None:
-        subject = filled(said["digest_subject_one"], schedule=schedule, subject=first.subject)
-    else:
-        subject = filled(said["digest_subject"], schedule=schedule, messages=digest.messages)
-    since, until = (moment_text(moment, language, zone) for moment in (digest.since, digest.until))
-    return {
-        "subject": one_line(subject),
-        "lead": filled(said["digest_lead"], messages=digest.messages, since=since, until=until),
-        "groups": [
-            {"title": one_line(group.title), "url": _https(group.url), "lines": [_line(line, language, zone) for line in group.lines]}
-            for group in digest.groups
-        ],
-        "more": filled(said["more"], more=digest.more) if digest.more else "",
-    }
-
-
-def _line(line: Line, language: str, zone: str) -> dict[str, Any]:
-    said = words(language)
-    notes = []
-    if line.count > 1:
-        notes.append(filled(said["times"], count=line.count, last=moment_text(line.last_at, language, zone)))
-    if line.mended:
-        notes.append(said["mended"])
-    return {"subject": one_line(line.subject) or line.type, "url": _https(line.url), "note": ", ".join(notes)} | _body(line)
-
-
-def _body(line: Line) -> dict[str, Any]:
-    """What stands below a line in the full form, as text lines and as HTML; both empty in the short form. A cut is shown by an ellipsis."""
-    more = "…" if line.is_cut else ""
-    text = as_text(line.body, line.body_format).strip()
-    is_markup = line.body_format == "html"  # a cut may fall into a tag, which would swallow what follows
-    markup = as_html(line.body if is_markup else line.body + more, line.body_format) + (more if is_markup else "") if line.body else ""
-    return {"body": [*(text + more).split("\n")] if text else [], "body_html": Markup(markup)}  # noqa: S704 - cleaned
-
-
-def _https(url: str) -> str:
-    return url if url.startswith("https://") else ""
 
 
 def footer_of(letter: Letter) -> Footer:
@@ -321,33 +275,9 @@ def footer_of(letter: Letter) -> Footer:
     )
 
 
-def moment_text(moment: datetime, language: str, zone: str) -> str:
-    """A time as her language writes it, in her zone, with the zone's name."""
-    return _minute_text(moment.replace(second=0, microsecond=0), language, zone)
-
-
-@lru_cache(maxsize=2_000)
-def _minute_text(minute: datetime, language: str, zone: str) -> str:
-    """Kept, since what happened within a minute is written for many."""
-    return format_datetime(minute.astimezone(_zone(zone)), "d MMM yyyy HH:mm z", locale=_locale(language))
-
-
 def _kept_line(text: str, length: int = 255) -> str:
     """As `one_line`; the short ones are kept, since names and values of parameters, objects and times are the same in many messages."""
     return _short_line(text, length) if len(text) <= 100 else one_line(text, length)
 
 
 _short_line = lru_cache(maxsize=5_000)(one_line)
-
-
-@lru_cache(maxsize=256)
-def _locale(language: str) -> Locale:
-    try:
-        return Locale.parse(language, sep="-")
-    except (UnknownLocaleError, ValueError):
-        return Locale("en")
-
-
-@lru_cache(maxsize=600)
-def _zone(name: str) -> ZoneInfo:
-    return ZoneInfo(name)
