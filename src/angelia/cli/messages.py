@@ -87,8 +87,9 @@ def explain(reach: Reach, message: str, login: str) -> None:
         due = f", due {decision['due_at']}" if decision["due_at"] else ""
         click.echo(f"  {agent}: {decision['outcome']} ({decision['text']}; {decision['decided_by_text']}{due})")
     for delivery in answer["deliveries"]:
+        tries = {0: "", 1: ", 1 try"}.get(delivery["attempts"], f", {delivery['attempts']} tries")
         error = f": {delivery['last_error']}" if delivery["last_error"] else ""
-        click.echo(f"  {delivery['id']} by {delivery['agent']} is {delivery['state']}, {delivery['attempts']} tries{error}")
+        click.echo(f"  {delivery['id']} by {delivery['agent']} is {delivery['state']}{tries}{error}")
     for told in answer["answers"]:
         said = f"acknowledged it ({told['acknowledged_by']})" if told["acknowledged_at"] else f"saw it ({told['seen_by']})"
         click.echo(f"  {told['login']} {said} at {told['acknowledged_at'] or told['seen_at']}")
