@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 import uvicorn
 
-from angelia import telemetry, tracing
+from angelia import supervised, telemetry, tracing
 from angelia.front import Front
 from angelia.house import House
 from angelia.model.errors import BadSettings
@@ -55,11 +55,15 @@ async def serve(settings: Settings, *, roles: Iterable[str] = ("web", "work"), r
         if ready is not None:
             ready(house)
         telemetry.log.info("started", roles=list(roles), port=web.port)
+        supervised.tell(supervised.READY)
+        alive = asyncio.create_task(supervised.keep_telling())
         soon = loop.call_later(FRAMEWORK_AFTER, lambda: tasks.append(asyncio.create_task(_load_framework(front))))
         try:
             await asyncio.gather(*tasks)
         finally:
+            supervised.tell(supervised.STOPPING)
             soon.cancel()
+            alive.cancel()
             stop()
             tracing.stop()
         telemetry.log.info("stopped")
