@@ -24,7 +24,7 @@ def tell(state: str) -> None:
 
 
 async def keep_telling() -> None:
-    """That we live, twice in each interval that `WATCHDOG_USEC` gives: from the loop itself, so that one that hangs is noticed, and the hub begun anew."""
+    """That we live, twice in each interval of `WATCHDOG_USEC`: from the loop itself, so that one that hangs is noticed, and the hub begun anew."""
     interval = os.environ.get("WATCHDOG_USEC", "")
     if not interval.isdecimal() or int(interval) == 0 or os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return
