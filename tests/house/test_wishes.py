@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -31,7 +31,7 @@ ROOMS = ("/preferences", "/types", "/schedules", "/away", "/follows", "/preferen
 def _frozen(monkeypatch):
     """The whole house stands at NOW: what comes next is said on pages."""
     standing = SteadyClock(wall=lambda: int(NOW.timestamp() * 1e9), elapsed=lambda: 0)
-    monkeypatch.setattr("angelia.house.now", standing)
+    monkeypatch.setattr("angelia.house.SteadyClock", lambda: standing)
 
 
 @pytest.fixture
@@ -417,6 +417,19 @@ class TestFollows:
         _, version = await bench.store.wants("alice")
         await post(alice, "/preferences/undo", version=str(version), view="/follows")
         assert (await document(bench))["follows"] == ["KDE/okular"]
+
+    async def test_a_mute_for_a_time(self, alice, bench):
+        before = bench.house.now()
+        page = await read(alice, await post(alice, "/follows/mute", object="request/7", lasts="7"))
+        said = (await document(bench))["mutes"]["request/7"]
+        assert said["level"] == "normal" and timedelta(days=7) <= datetime.fromisoformat(said["until"]) - before < timedelta(days=7, minutes=5)
+        assert "until " in page
+        await post(alice, "/follows/mute", object="request/7", level="full", until=said["until"])
+        changed = (await document(bench))["mutes"]["request/7"]
+        assert (changed["level"], datetime.fromisoformat(changed["until"])) == ("full", datetime.fromisoformat(said["until"]))
+        await bench.call("PUT", "/api/v1/people/alice/mutes?object=request/7&level=full&until=2024-01-01T00:00:00Z", status=200)
+        assert "over" in await read(alice, "/follows")
+        assert "mutes.request/7.until" in await post(alice, "/follows/mute", 422, object="request/7", until="soon")
 
     async def test_nothing_and_too_much(self, alice, bench):
         assert "name an object" in await post(alice, "/follows/add", 422, object="  ")

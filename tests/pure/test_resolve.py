@@ -66,6 +66,11 @@ CASES = {
     "A18": ({"rules": [OWN | {"do": {"mail": "now"}, "include_own": True}]}, FAIL | {"actor": "kim"}, MINE, WEB | MAIL),
     "A19": ({}, {"type": "report.done", "to": ["kim"], "actor": "kim"}, NOBODY, WEB | DAILY),
     "A20": ({"mutes": {"req/1": "normal"}}, COMMENT, ["watcher"], {}),
+    "a mute that lasts": ({"mutes": {"req/1": {"level": "normal", "until": "2024-03-05T14:00:01+01:00"}}}, COMMENT, ["watcher"], {}),
+    "a mute that is over": ({"mutes": {"req/1": {"level": "full", "until": "2024-03-05T14:00:00+01:00"}}}, COMMENT, ["watcher"], WEB | MAIL),
+    "a mute that is over does not hide a wider one": (
+        {"mutes": {"req/1": {"until": "2024-03-01T00:00:00Z"}, "req/": "full"}}, COMMENT | {"to": ["kim"]}, NOBODY, {},
+    ),
     "A21": ({"mutes": {"req/1": "normal"}}, COMMENT | {"to": ["kim"]}, NOBODY, WEB | MAIL),
     "A22": ({"mutes": {"req/1": "normal"}}, COMMENT | {"cc": ["kim"]}, NOBODY, {}),
     "A23": ({"mutes": {"req/1": "full"}}, COMMENT | {"to": ["kim"]}, NOBODY, {}),

@@ -132,14 +132,16 @@ def _agent(name: str) -> str:
 
 def _end_object(document: _Document, target: Target) -> object:
     before = _table(document, "mutes").get(target.value)
-    if before is None:
+    if before not in ("normal", "full"):  # not muted, or for a time only
         _table(document, "mutes")[target.value] = "normal"
-    return before if before == "full" else None
+    return None if before == "normal" else before
 
 
 def _begin_object(document: _Document, target: Target, before: object) -> None:
     if before is None:
         _table(document, "mutes").pop(target.value, None)
+    elif before != "full":
+        _table(document, "mutes")[target.value] = before
 
 
 _ENDS: dict[str, Callable[[_Document, Target], object]] = {"type": _end_type, "rule": _end_rule, "object": _end_object}

@@ -32,8 +32,8 @@ async def save_wants(store: Store, login: str, document: Document, expected_vers
     version = await store.put_wants(login, document, follows=wants.follows, rules=rule_rows(wants.rules), expected_version=expected_version)
     for agent in wants.paused:
         await store.cancel_waiting(person.person_id, agent=agent, reason=Reason.PAUSED, now=now)
-    for ref in wants.mutes:
-        if not ref.endswith("/"):
+    for ref, mute in wants.mutes.items():
+        if not ref.endswith("/") and (mute.until is None or now < mute.until):
             await store.cancel_waiting(person.person_id, object_ref=ref, reason=Reason.MUTED, now=now)
     return version
 

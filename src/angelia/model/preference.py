@@ -118,6 +118,14 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
+class Mute:
+    """She does not want to hear of it: for good, or until then."""
+
+    level: MuteLevel
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Escalation:
     """How a message of at least this severity goes on while nobody answers: every `after` one step of `to`, an agent of hers, `person:<login>` or
     `group:<name>`. `by_anybody`: an answer of any person whom the message concerns ends it, else only hers. Without steps it does not go on.
@@ -139,7 +147,7 @@ class Wants:
     preferences: Mapping[str, Statements] = field(default_factory=dict)
     unknown: Statements = field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
-    mutes: Mapping[str, MuteLevel] = field(default_factory=dict)
+    mutes: Mapping[str, Mute] = field(default_factory=dict)
     follows: frozenset[str] = frozenset()
     paused: frozenset[str] = frozenset()
     accepts: Mapping[str, frozenset[str]] = field(default_factory=dict)

@@ -19,6 +19,7 @@ from angelia.model.preference import (
     Escalation,
     Hold,
     HoldPolicy,
+    Mute,
     MuteLevel,
     Preset,
     Rule,
@@ -59,7 +60,7 @@ def parse_wants(document: Document, *, known_schedules: Iterable[str] | None = (
         preferences=_scopes(document.get("preferences", {}), "preferences", names),
         unknown=_statements(document.get("unknown", {}), "unknown", names),
         rules=_rules(document.get("rules", []), "rules", names),
-        mutes={_text(key, "mutes"): _enum(MuteLevel, value, f"mutes.{key}") for key, value in mutes.items()},
+        mutes={_text(key, "mutes"): _mute(value, f"mutes.{key}") for key, value in mutes.items()},
         follows=frozenset(_texts(document.get("follows", []), "follows")),
         paused=frozenset(_texts(document.get("paused", []), "paused")),
         accepts={group: frozenset(_texts(agents, f"groups.{group}")) for group, agents in accepts.items()},
@@ -437,6 +438,15 @@ def _moment(value: object, path: str) -> datetime:
     if not 1970 <= moment.year <= 2200:
         raise InvalidInput("a time lies between 1970 and 2200", path)
     return moment
+
+
+def _mute(value: object, path: str) -> Mute:
+    """`normal`, `full`, or a table that has one of them as its `level` and says `until` when."""
+    if not isinstance(value, Mapping):
+        return Mute(_enum(MuteLevel, value, path))
+    table = _table(value, path)
+    _only(table, frozenset({"level", "until"}), path)
+    return Mute(_enum(MuteLevel, table.get("level", "normal"), f"{path}.level"), _optional(table.get("until"), f"{path}.until", _moment))
 
 
 def _optional(value: object, path: str, parse: Callable[[object, str], T]) -> T | None:

@@ -22,6 +22,7 @@ from angelia.model.preference import (
     Condition,
     ConditionKind,
     HoldPolicy,
+    Mute,
     MuteLevel,
     Rule,
     Site,
@@ -335,7 +336,7 @@ def _locked(case: _Case) -> dict[str, Decision]:
 def _dropped(case: _Case) -> tuple[Reason, str] | None:
     """R4: her own action, or what she muted, goes nowhere."""
     message, wants = case.message, case.profile.wants
-    muted = _mute(message.object, wants.mutes) if message.object and wants.mutes else None
+    muted = _mute(message.object, wants.mutes, case.now) if message.object and wants.mutes else None
     if muted is not None:
         level, entry = muted
         if level is MuteLevel.FULL:
@@ -349,14 +350,17 @@ def _dropped(case: _Case) -> tuple[Reason, str] | None:
     return None
 
 
-def _mute(ref: str, mutes: Mapping[str, MuteLevel]) -> tuple[MuteLevel, str] | None:
-    if ref in mutes:
-        return mutes[ref], ref
-    while (cut := ref.rfind("/")) > 0:
+def _mute(ref: str, mutes: Mapping[str, Mute], now: datetime) -> tuple[MuteLevel, str] | None:
+    """The nearest mute that is not over, and its entry."""
+    entry = ref
+    while True:
+        found = mutes.get(entry)
+        if found is not None and (found.until is None or now < found.until):
+            return found.level, entry
+        if (cut := ref.rfind("/")) <= 0:
+            return None
         ref = ref[:cut]
-        if ref + "/" in mutes:
-            return mutes[ref + "/"], ref + "/"
-    return None
+        entry = f"{ref}/"
 
 
 def _stated(case: _Case) -> _Stated:

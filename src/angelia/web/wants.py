@@ -2,7 +2,8 @@
 
 import copy
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
@@ -15,8 +16,9 @@ from angelia.model.errors import InvalidInput, NotFound
 from angelia.model.message import checked_type
 from angelia.model.moments import to_text
 from angelia.model.person import Person
+from angelia.model.preference import Mute
 from angelia.planning import editing
-from angelia.planning.document import MAX_RULES
+from angelia.planning.document import MAX_RULES, parse_wants
 from angelia.web.access import House, Reading, Writing
 from angelia.web.context import Context
 from angelia.web.forms import documents_differ
@@ -178,12 +180,18 @@ async def unfollow(object: str, person: Writing, house: House) -> None:
     await _change(house, person, change)
 
 
+def mute_of(document: Mapping[str, Any], object_ref: str, now: datetime) -> Mute | None:
+    """Whether she has muted just this object, and it is not over."""
+    muted = parse_wants({"mutes": document.get("mutes", {})}).mutes.get(object_ref)
+    return muted if muted is not None and (muted.until is None or now < muted.until) else None
+
+
 @router.put("/mutes")
-async def mute(object: str, person: Writing, house: House, level: str = "normal") -> Body:
-    """Mute an object (normal: what names her comes through; full: nothing but what is locked)."""
+async def mute(object: str, person: Writing, house: House, level: str = "normal", until: str = "") -> Body:
+    """Mute an object (normal: what names her comes through; full: nothing but what is locked), for good or `until` a time with its zone."""
 
     def change(document: Body) -> None:
-        document.setdefault("mutes", {})[object] = level
+        document.setdefault("mutes", {})[object] = {"level": level, "until": until} if until else level
 
     return await _change(house, person, change)
 

@@ -1,10 +1,12 @@
 """Follows and mutes: what she wants to hear of, and what she does not."""
 
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request, Response
 
 from angelia.model.errors import InvalidInput
+from angelia.model.moments import to_text
 from angelia.model.preference import MuteLevel
 from angelia.web.access import House
 from angelia.web.context import Context
@@ -14,6 +16,8 @@ from angelia.web.wants import follow, mute, unfollow, unmute
 
 router = APIRouter(include_in_schema=False)
 Text = Annotated[str, Form(max_length=1_100)]
+LASTS = frozenset({"1", "7", "30"})
+"""Days that the page offers; else a mute is for good."""
 
 
 @router.get("/follows")
@@ -34,6 +38,7 @@ async def _page(
         typed={"object": ""} | (typed or {}),
         form=form,
         levels=[str(level) for level in MuteLevel],
+        now=house.now(),
     )
 
 
@@ -70,13 +75,16 @@ async def remove_follow(visitor: Visiting, house: House, object: Text) -> Respon
 
 
 @router.post("/follows/mute")
-async def add_mute(request: Request, visitor: Visiting, house: House, object: Text = "", level: Text = "normal", below: Text = "") -> Response:
-    """Mute an object, or with `below` all whose name begins with it and a slash; or change how far."""
+async def add_mute(
+    request: Request, visitor: Visiting, house: House, object: Text = "", level: Text = "normal", below: Text = "", lasts: Text = "", until: Text = ""
+) -> Response:
+    """Mute an object, or with `below` all whose name begins with it and a slash; or change how far. `lasts` is in days, from now on."""
     try:
         ref = _ref(object)
-        await mute(f"{ref.rstrip('/')}/" if below else ref, visitor.person, house, level)
+        end = to_text(house.now() + timedelta(days=int(lasts))) if lasts in LASTS else until
+        await mute(f"{ref.rstrip('/')}/" if below else ref, visitor.person, house, level, end)
     except InvalidInput as error:
-        return await _page(request, visitor, house, wrong_of(error), {"object": object, "level": level, "below": below}, "mute")
+        return await _page(request, visitor, house, wrong_of(error), {"object": object, "level": level, "below": below, "lasts": lasts}, "mute")
     return await _back(visitor, house)
 
 

@@ -1,6 +1,7 @@
 """One message: what it says, why it came, by which ways, and what to do about the like of it."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request, Response
@@ -10,7 +11,7 @@ from angelia.flow.explain import answers_of, explain
 from angelia.model.delivery import State
 from angelia.model.errors import InvalidInput, NotFound
 from angelia.model.message import Severity
-from angelia.model.moments import number_of, public_id
+from angelia.model.moments import number_of, public_id, to_text
 from angelia.store import InboxItem, InboxQuery
 from angelia.web.access import House
 from angelia.web.context import Context
@@ -18,11 +19,12 @@ from angelia.web.inbox import entry_of, mark, seen_by
 from angelia.web.pages.inbox import CHANGES
 from angelia.web.pages.kit import page
 from angelia.web.signin.guard import Visiting, Visitor
-from angelia.web.wants import follow, mute, unfollow, unmute, with_ids
+from angelia.web.wants import follow, mute, mute_of, unfollow, unmute, with_ids
 
 router = APIRouter(include_in_schema=False)
-ACTS = {"mute": "unmute", "mute-fully": "unmute", "unmute": "mute", "follow": "unfollow", "unfollow": "follow"}
+ACTS = {"mute": "unmute", "mute-week": "unmute", "mute-fully": "unmute", "unmute": "mute", "follow": "unfollow", "unfollow": "follow"}
 """What can be done with an object, and what takes it back."""
+WEEK = timedelta(days=7)
 
 
 @router.get("/inbox/{delivery_id}")
@@ -32,7 +34,7 @@ async def message(request: Request, visitor: Visiting, house: House, delivery_id
         return RedirectResponse(await _place_of(house, visitor, message_id), 303)
     item = await entry_of(house, visitor.person, delivery_id)
     document, _ = await house.store.wants(visitor.person.login)
-    mutes: Any = document.get("mutes", {})
+    muted = mute_of(document, item.message.object, house.now())
     follows: Any = document.get("follows", ())
     around = await _around(house, visitor, item)
     answers = await answers_of(house.store, item.message.message_id, visitor.person)
@@ -48,7 +50,7 @@ async def message(request: Request, visitor: Visiting, house: House, delivery_id
         escalated=await house.store.escalation(item.message.message_id, visitor.person.person_id),
         is_pressing=item.message.severity >= Severity.HIGH,
         is_acknowledged=any(one.person_id == visitor.person.person_id and one.acknowledged_at for _, one in answers),
-        muted=mutes.get(item.message.object, ""),
+        muted=muted,
         names={rule["id"]: str(rule.get("name") or rule["id"]) for rule in with_ids(dict(document))},
         is_followed=item.message.object in follows,
         here=f"/inbox/{delivery_id}",
@@ -108,6 +110,8 @@ async def treat_object(visitor: Visiting, house: House, delivery_id: str, act: A
     match act:
         case "mute":
             await mute(about, visitor.person, house)
+        case "mute-week":
+            await mute(about, visitor.person, house, until=to_text(house.now() + WEEK))
         case "mute-fully":
             await mute(about, visitor.person, house, "full")
         case "unmute":
