@@ -158,7 +158,13 @@ class House:
         letters = Letters(self.store, self.people, links, seen_once=seen_once, editing=self.people.editing)
         wake_relay = self._wake("relay", "deliveries")
         retention = timedelta(days=self.settings.delivery.retention_days)
-        chores: list[Chore] = [self._forget_states, ForgetExperiments(self.store, retention), self.dispatcher.forget_old, self.dispatcher.count]
+        chores: list[Chore] = [
+            self._wake_snoozed,
+            self._forget_states,
+            ForgetExperiments(self.store, retention),
+            self.dispatcher.forget_old,
+            self.dispatcher.count,
+        ]
         if isinstance(self.broker, EmbeddedBroker):
             chores.append(self.broker.prune)
         outlets = make_outlets(self.settings)
@@ -219,6 +225,12 @@ class House:
         bounces = Bounces(self.store, Voice(self.intake.accept), self.now, self._bounced)
         replies = Replies(self.store, self.answers, lambda: self.people.site, self.now, self.changed)
         return part("angelia.inlets.mail.door:Door")(self.store, self.secret, bounces, replies, self.now)
+
+    async def _wake_snoozed(self, at: datetime) -> None:
+        if awake := await self.store.wake_snoozed(at):
+            for person_id in awake:
+                self.live.forget(person_id)
+            self._look_at_inboxes()
 
     async def _forget_states(self, at: datetime) -> None:
         """What inlets saw last, and not for long."""

@@ -23,7 +23,7 @@ _login = click.option("--login", default="me", show_default=True, help="Whose.")
 
 @inbox.command("list")
 @_login
-@click.option("--state", default="", help="unread, read or archived.")
+@click.option("--state", default="", help="unread, read, archived or snoozed.")
 @click.option("--type", "subtree", default="", help="A type with all below it.")
 @click.option("--text", default="", help="Text in subject or body.")
 @click.option("--tag", default="", help="name=value.")
@@ -47,13 +47,14 @@ def count(reach: Reach, login: str, by: str) -> None:
 
 @inbox.command()
 @_login
-@click.argument("change", type=click.Choice(["read", "unread", "archive", "unarchive"]))
+@click.argument("change", type=click.Choice(["read", "unread", "archive", "unarchive", "snooze", "unsnooze"]))
 @click.argument("ids", nargs=-1)
 @click.option("--type", "subtree", default="", help="Instead of ids: a type with all below it.")
+@click.option("--until", default=None, help="For snooze: when they come back, as 2026-03-20T08:00:00+01:00.")
 @click.pass_obj
-def mark(reach: Reach, login: str, change: str, ids: tuple[str, ...], subtree: str) -> None:
+def mark(reach: Reach, login: str, change: str, ids: tuple[str, ...], subtree: str, until: str | None) -> None:
     """Mark entries by their IDS, or all of a type, or all."""
-    body = {"change": change, "ids": list(ids) or None}
+    body = {"change": change, "ids": list(ids) or None, "until": until}
     reach.show(reach.call("POST", _path(login, "inbox/mark"), json=body, params={"type": subtree}))
 
 

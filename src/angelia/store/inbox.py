@@ -11,7 +11,8 @@ from angelia.model.message import Message
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InboxQuery:
     """A view of one inbox. Empty fields do not filter. `tag` is `name=value`. `reason` is `role`, `rule`, `follow`, `to`, `cc` or `group`, or one
-    of them with its value (`role:maintainer`). `state`: unread, read, archived, all, or "" for all but archived. `seen_by`: the principals of
+    of them with its value (`role:maintainer`). `state`: unread, read, archived, snoozed (put off), back (was put off, and she has not looked since),
+    all, or "" for all but archived and snoozed. `seen_by`: the principals of
     the reader as they are now (her login, `group:<name>`): restricted messages for others are left out (promise P14); None looks at no rights.
     `is_by_severity`: what presses most comes first, and of equals the newest; where `is_newest_first` is False it is the other way round. Only
     the newest 20,000 entries are ordered so. In each order `before_id` asks for what stands below that entry, `after_id` for what stands above.
@@ -45,6 +46,7 @@ class InboxItem:
     delivered_at: datetime
     read_at: datetime | None = None
     archived_at: datetime | None = None
+    snoozed_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,8 @@ class InboxGroup:
 @dataclass(frozen=True, slots=True)
 class InboxPage:
     """One page of a view with its numbers. `facets`: by `type`, `source`, `severity` and `reason`, how many there would be with that filter
-    instead of the view's own of that name. `has_more` and `has_fewer`: is there a page after and before it in the order of the view?
+    instead of the view's own of that name. `has_more` and `has_fewer`: is there a page after and before it in the order of the view? `back` is how
+    many of all her entries were put off and have come back.
     """
 
     groups: tuple[InboxGroup, ...]
@@ -70,6 +73,7 @@ class InboxPage:
     facets: Mapping[str, Mapping[str, int]]
     has_more: bool = False
     has_fewer: bool = False
+    back: int = 0
 
 
 class InboxStore(Protocol):
@@ -94,11 +98,22 @@ class InboxStore(Protocol):
         """Another text once something newer is in her web inbox, or she marked something; cheap to ask."""
 
     async def mark(
-        self, person_id: int, query: InboxQuery, delivery_ids: Collection[int] | None, change: str, now: datetime, *, is_undoable: bool = True
+        self,
+        person_id: int,
+        query: InboxQuery,
+        delivery_ids: Collection[int] | None,
+        change: str,
+        now: datetime,
+        *,
+        is_undoable: bool = True,
+        until: datetime | None = None,
     ) -> int:
-        """Bulk `read`, `unread`, `archive`, `unarchive` of the listed ids that fall in the view, or of the whole view; how many changed.
-        The last one that `is_undoable` can be taken back, by its time.
+        """Bulk `read`, `unread`, `archive`, `unarchive`, `snooze` (needs `until`), `unsnooze` of the listed ids that fall in the view, or of the
+        whole view; how many changed. The last one that `is_undoable` can be taken back, by its time; `unsnooze` can't.
         """
+
+    async def wake_snoozed(self, now: datetime) -> frozenset[int]:
+        """What was put off until now or earlier is unread and in the inbox again; whose it is."""
 
     async def undo_mark(self, person_id: int, marked_at: datetime, now: datetime) -> int | None:
         """Take back her change of that time; how many entries changed, None where it is not the last one."""

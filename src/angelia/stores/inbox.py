@@ -16,6 +16,7 @@ from angelia.model.errors import InvalidInput
 from angelia.model.moments import from_us, to_us
 from angelia.store import InboxGroup, InboxItem, InboxPage, InboxQuery
 from angelia.stores import rows as shape
+from angelia.stores import snoozes
 from angelia.stores.changes import next_number
 from angelia.stores.engine import SqlEngine, fetched, run
 from angelia.stores.entries import ARCHIVED, DELIVERY, ENDED, FACETS, MESSAGE, READ, Pair, Row, Shelves, Sifted, bodies, counted, listed, sifted
@@ -28,11 +29,14 @@ _ROWS = (
     + " AND message_id IS NOT NULL{conditions}"
 )
 _NEWEST = "SELECT max(id) FROM deliveries WHERE person_id = ? AND agent = 'web' AND " + _READABLE
+_HERE = " AND archived_us IS NULL AND id NOT IN " + snoozes.PENDING
 _STATES = {
-    "": " AND archived_us IS NULL",
-    "unread": " AND read_us IS NULL AND archived_us IS NULL",
-    "read": " AND read_us IS NOT NULL AND archived_us IS NULL",
+    "": _HERE,
+    "unread": " AND read_us IS NULL" + _HERE,
+    "read": " AND read_us IS NOT NULL" + _HERE,
     "archived": " AND archived_us IS NOT NULL",
+    "snoozed": " AND archived_us IS NULL AND id IN " + snoozes.PENDING,
+    "back": " AND archived_us IS NULL AND id IN " + snoozes.BACK,
     "all": "",
 }
 _MARK = "UPDATE deliveries SET {column} = ? WHERE person_id = ? AND id {{ids}} AND {column} IS {old} RETURNING id"
@@ -42,7 +46,7 @@ _MARKS = {
     "archive": _MARK.format(column="archived_us", old="NULL"),
     "unarchive": _MARK.format(column="archived_us", old="NOT NULL"),
 }
-_BACK = {"read": "unread", "unread": "read", "archive": "unarchive", "unarchive": "archive"}
+_BACK = {"read": "unread", "unread": "read", "archive": "unarchive", "unarchive": "archive", "snooze": "unsnooze"}
 _KEEP = (
     "INSERT INTO documents (name, document, version) VALUES (?, ?, ?) "
     "ON CONFLICT (name) DO UPDATE SET document = excluded.document, version = excluded.version"
@@ -75,7 +79,7 @@ class InboxMixin:
                 found += self._fitting(connection, person_id, query, rows)
                 if len(found) >= query.limit:
                     break
-            return _items(connection, found[: query.limit])
+            return _items(connection, person_id, found[: query.limit])
 
         return await self.engine.read(work)
 
@@ -91,10 +95,10 @@ class InboxMixin:
             if not bundles and len(rows) == MOST_SCANNED and not query.is_by_severity:  # beyond what one look goes over
                 far = self._fitting(connection, person_id, query, _rows(connection, person_id, query, limit=MOST_SCANNED))
                 bundles, has_more, has_fewer = _bundles(far, query, group_by, cursors)
-            items = {item.delivery_id: item for item in _items(connection, [one for bundle in bundles for one in bundle[:shown]])}
+            items = {item.delivery_id: item for item in _items(connection, person_id, [one for bundle in bundles for one in bundle[:shown]])}
             groups = tuple(_group(bundle, group_by, [items[row[DELIVERY]] for row, _ in bundle[:shown]]) for bundle in bundles)
             unread = [row[READ] for row, _ in fitting].count(None)
-            return InboxPage(groups, len(fitting), unread, _facets(found), has_more, has_fewer)
+            return InboxPage(groups, len(fitting), unread, _facets(found), has_more, has_fewer, snoozes.back(connection, person_id))
 
         return await self.engine.read(work)
 
@@ -105,7 +109,7 @@ class InboxMixin:
         def work(connection: Connection) -> InboxItem | None:
             rows = _rows(connection, person_id, query, [delivery_id])
             found = self._fitting(connection, person_id, query, rows)
-            return _items(connection, found)[0] if found else None
+            return _items(connection, person_id, found)[0] if found else None
 
         return await self.engine.read(work)
 
@@ -132,17 +136,36 @@ class InboxMixin:
         return await self.engine.read(work)
 
     async def mark(
-        self, person_id: int, query: InboxQuery, delivery_ids: Collection[int] | None, change: str, now: datetime, *, is_undoable: bool = True
+        self,
+        person_id: int,
+        query: InboxQuery,
+        delivery_ids: Collection[int] | None,
+        change: str,
+        now: datetime,
+        *,
+        is_undoable: bool = True,
+        until: datetime | None = None,
     ) -> int:
         """See InboxStore."""
 
         def work(connection: Connection) -> int:
             rows = _rows(connection, person_id, query, delivery_ids, limit=MOST_SCANNED)
             found = self._fitting(connection, person_id, query, rows)
-            changed = _mark(connection, person_id, change, [row[DELIVERY] for row, _ in found], now)
-            if changed and is_undoable:
+            changed = _mark(connection, person_id, change, [row[DELIVERY] for row, _ in found], now, until)
+            if changed and is_undoable and change in _BACK:
                 run(connection, _KEEP, (_name(person_id), json.dumps({"change": change, "ids": changed}), to_us(now)))
             return len(changed)
+
+        return await self.engine.write(work)
+
+    async def wake_snoozed(self, now: datetime) -> frozenset[int]:
+        """See InboxStore."""
+
+        def work(connection: Connection) -> frozenset[int]:
+            awake = snoozes.wake(connection, now)
+            for person_id in awake:
+                next_number(connection, _name(person_id))
+            return awake
 
         return await self.engine.write(work)
 
@@ -204,6 +227,7 @@ def _rows(
     """
     is_whole = is_whole or query.is_by_severity
     conditions, bound = _STATES[query.state], [person_id, query.agent]
+    bound += [person_id] * conditions.count("?")
     for condition, cursor in ((" AND id < ?", query.before_id), (" AND id > ?", query.after_id)):
         if cursor is not None and not is_whole:
             conditions += condition
@@ -232,7 +256,8 @@ def _in_pages(connection: Connection, person_id: int, query: InboxQuery) -> Iter
         start = replace(start, before_id=last) if query.is_newest_first else replace(start, after_id=last)
 
 
-def _items(connection: Connection, found: Sequence[Pair]) -> list[InboxItem]:
+def _items(connection: Connection, person_id: int, found: Sequence[Pair]) -> list[InboxItem]:
+    until = snoozes.pending(connection, person_id)
     messages = bodies(connection, {row[MESSAGE] for row, _ in found})
     return [
         InboxItem(
@@ -242,6 +267,7 @@ def _items(connection: Connection, found: Sequence[Pair]) -> list[InboxItem]:
             messages[row[MESSAGE]].received_at if row[ENDED] is None else from_us(row[ENDED]),
             shape.moment(row[READ]),
             shape.moment(row[ARCHIVED]),
+            shape.moment(until.get(row[DELIVERY])),
         )
         for row, entry in found
         if row[MESSAGE] in messages
@@ -293,11 +319,18 @@ def _facets(found: Sifted) -> dict[str, dict[str, int]]:
     return {name: counted(chain(found.fitting, found.nearly.get(name, ())), name) for name in FACETS}
 
 
-def _mark(connection: Connection, person_id: int, change: str, ids: Sequence[int], now: datetime) -> list[int]:
-    if change not in _MARKS:
+def _mark(connection: Connection, person_id: int, change: str, ids: Sequence[int], now: datetime, until: datetime | None = None) -> list[int]:
+    if change == "snooze" and until is not None:
+        changed = snoozes.put_off(connection, person_id, sorted(ids), until)
+    elif change == "unsnooze":
+        changed = snoozes.take_back(connection, person_id, sorted(ids))
+    elif change in _MARKS:
+        value = to_us(now) if change in ("read", "archive") else None
+        changed = [row[0] for some in shape.chunks(sorted(ids)) for row in listed(connection, _MARKS[change], (value, person_id), some)]
+        if change in ("read", "archive"):
+            snoozes.take_back(connection, person_id, changed, only_back=change == "read")
+    else:
         raise ValueError(change)
-    value = to_us(now) if change in ("read", "archive") else None
-    changed = [row[0] for some in shape.chunks(sorted(ids)) for row in listed(connection, _MARKS[change], (value, person_id), some)]
     if changed:
         next_number(connection, _name(person_id))
     return changed

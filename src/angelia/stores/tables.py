@@ -138,6 +138,17 @@ flood_marks = Table(
     _big("sent"),
 )
 
+snoozes = Table(
+    "snoozes",
+    metadata,
+    Column("delivery_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("person_id", BigInteger, nullable=False),
+    Column("until_us", BigInteger, nullable=False),
+    Column("is_back", SmallInteger, nullable=False),
+)
+Index("snoozes_of", snoozes.c.person_id, snoozes.c.is_back)
+Index("snoozes_due", snoozes.c.is_back, snoozes.c.until_us)
+
 repeat_marks = Table(
     "repeat_marks",
     metadata,

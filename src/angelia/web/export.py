@@ -54,7 +54,7 @@ async def _parts(house: Context, person: Person, head: str) -> AsyncIterator[str
     """Page by page, so that a large inbox is never in memory as a whole."""
     yield head[:-1] + ', "inbox": ['
     separator = ""
-    for state in ("", "archived"):
+    for state in ("", "snoozed", "archived"):
         view = await seen_by(house, person, InboxQuery(state=state, limit=_PAGE))
         before: int | None = None
         while items := await house.store.inbox(person.person_id, replace(view, before_id=before)):

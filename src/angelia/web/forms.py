@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints
 
 from angelia.model.delivery import Delivery
 from angelia.model.errors import InvalidInput
@@ -95,9 +95,10 @@ class Code(Strict):
 
 
 class Marking(Strict):
-    """A bulk change of an inbox; without ids it goes over the whole view."""
+    """A bulk change of an inbox; without ids it goes over the whole view. What is put off (`snooze`) comes back `until` then, with its zone."""
 
-    change: Literal["read", "unread", "archive", "unarchive"]
+    change: Literal["read", "unread", "archive", "unarchive", "snooze", "unsnooze"]
+    until: Annotated[AwareDatetime, Field(strict=False)] | None = None
     ids: list[Word] | None = Field(default=None, max_length=10_000)
 
 
@@ -299,6 +300,7 @@ def item_out(item: InboxItem) -> dict[str, Any]:
         "delivered_at": to_text(item.delivered_at),
         "read_at": _time(item.read_at),
         "archived_at": _time(item.archived_at),
+        "snoozed_until": _time(item.snoozed_until),
     }
 
 

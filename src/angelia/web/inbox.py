@@ -1,6 +1,7 @@
 """One person's inbox: pages, groups, counts and marks of a view, one entry with its reasons."""
 
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query
@@ -19,13 +20,14 @@ from angelia.web.named import object_name
 
 router = APIRouter(prefix="/api/v1/people/{login}", tags=["person"])
 Body = dict[str, Any]
-STATES = ("", "unread", "read", "archived", "all")
+STATES = ("", "unread", "read", "archived", "snoozed", "back", "all")
+LONGEST_SNOOZE = timedelta(days=366)
 COUNTED = ("", "type", "source", "object", "thread", "severity", "reason")
 
 
 def _query(filters: dict[str, Any]) -> InboxQuery:
     if filters["state"] not in STATES:
-        raise InvalidInput("state is unread, read, archived or all", "state")
+        raise InvalidInput("state is unread, read, archived, snoozed, back or all", "state")
     severity = Severity.named(filters.pop("severity") or "low")
     cursors = {name: number("dlv", filters.pop(name)) if filters[name] else filters.pop(name) or None for name in ("before", "after")}
     return InboxQuery(min_severity=severity, before_id=cursors["before"], after_id=cursors["after"], **filters)
@@ -118,10 +120,22 @@ async def inbox_counts(view: View, person: Reading, house: House, by: str = "") 
     return await house.store.inbox_counts(person.person_id, await seen_by(house, person, view), by)
 
 
-async def mark(house: Context, person: Person, view: InboxQuery, ids: list[int] | None, change: str, *, is_undoable: bool = True) -> Marked:
-    """Mark the listed entries of the view, or all of it."""
+async def mark(
+    house: Context,
+    person: Person,
+    view: InboxQuery,
+    ids: list[int] | None,
+    change: str,
+    *,
+    is_undoable: bool = True,
+    until: datetime | None = None,
+) -> Marked:
+    """Mark the listed entries of the view, or all of it; `snooze` needs its end."""
     now = house.now()
-    changed = await house.store.mark(person.person_id, await seen_by(house, person, view), ids, change, now, is_undoable=is_undoable)
+    if change == "snooze" and (until is None or not now < until <= now + LONGEST_SNOOZE):
+        raise InvalidInput("say until when: a time to come, within a year", "until")
+    seen = await seen_by(house, person, view)
+    changed = await house.store.mark(person.person_id, seen, ids, change, now, is_undoable=is_undoable, until=until)
     house.live.forget(person.person_id)
     house.marked(person.login, change, changed, ids)
     return Marked(changed, f"{to_us(now):x}")
@@ -139,9 +153,9 @@ async def undo(house: Context, person: Person, made: str) -> int:
 
 @router.post("/inbox/mark")
 async def mark_inbox(form: Marking, view: View, person: Writing, house: House) -> Body:
-    """Read, unread, archive or unarchive the listed entries, or the whole view: bulk acts respect the filter (need N-18)."""
+    """Read, unread, archive, unarchive, put off or bring back the listed entries, or the whole view: bulk acts respect the filter (need N-18)."""
     ids = None if form.ids is None else [number("dlv", text) for text in form.ids]
-    marked = await mark(house, person, view, ids, form.change)
+    marked = await mark(house, person, view, ids, form.change, until=form.until)
     return {"changed": marked.changed, "undo": marked.undo}
 
 

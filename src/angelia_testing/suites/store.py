@@ -694,6 +694,29 @@ class StoreSuite:
         assert await ids(state="archived") == [12]
         assert (await store.inbox_counts(1, InboxQuery()))["unread"] == 1
 
+    async def test_entries_are_snoozed_and_come_back_unread(self, store: Store) -> None:
+        web: dict[str, Any] = {"agent": "web", "state": State.DELIVERED, "ended_at": NOW}
+        for number in (1, 2, 3):
+            await planned(store, number, [delivery(10 + number, number, **web)])
+
+        async def ids(state: str = "") -> list[int]:
+            return [item.delivery_id for item in await store.inbox(1, InboxQuery(state=state))]
+
+        await store.mark(1, InboxQuery(), [11], "read", NOW)
+        assert await store.mark(1, InboxQuery(), [11, 12], "snooze", NOW, until=NOW + MINUTE) == 2
+        assert await store.mark(2, InboxQuery(), [13], "snooze", NOW, until=NOW + MINUTE) == 0
+        assert (await ids(), await ids("unread"), await ids("snoozed"), await ids("all")) == ([13], [13], [12, 11], [13, 12, 11])
+        assert await store.mark(1, InboxQuery(state="snoozed"), [12], "snooze", NOW, until=NOW + 2 * MINUTE) == 1
+        assert [item.snoozed_until for item in await store.inbox(1, InboxQuery(state="snoozed"))] == [NOW + 2 * MINUTE, NOW + MINUTE]
+        assert await store.wake_snoozed(NOW) == frozenset()
+        assert await store.wake_snoozed(NOW + MINUTE) == {1} and await store.wake_snoozed(NOW + MINUTE) == frozenset()
+        assert (await ids(), await ids("unread"), await ids("back")) == ([13, 11], [13, 11], [11])
+        assert (await store.inbox_page(1, InboxQuery())).back == 1
+        await store.mark(1, InboxQuery(), [11], "read", NOW)
+        assert (await ids("back"), (await store.inbox_page(1, InboxQuery())).back) == ([], 0)
+        await store.mark(1, InboxQuery(state="all"), [12], "archive", NOW)
+        assert await store.wake_snoozed(NOW + 3 * MINUTE) == frozenset() and await ids("archived") == [12]
+
     async def test_what_was_read_by_one_agent_is_seen(self, store: Store) -> None:
         web: dict[str, Any] = {"agent": "web", "state": State.DELIVERED, "ended_at": NOW}
         for number in (1, 2):

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime, time, timedelta
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlencode
+from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
@@ -25,8 +27,9 @@ KEPT = ("state", *FILTERS, "sort", "group")
 GROUPS_A_PAGE = 25
 DEFAULT_GROUP = "object"
 _HERE = ("before", "after", "did", "count", "undo")
-CHANGES = ("read", "unread", "archive", "unarchive")
+CHANGES = ("read", "unread", "archive", "unarchive", "snooze", "unsnooze")
 MOST_IN_FACET = 12
+MORNING = time(8)
 Group = Annotated[str, Query(pattern="^(object|thread|none)$")]
 
 
@@ -181,8 +184,18 @@ async def mark_some(
         return RedirectResponse(place(did=change, count=await house.answers.acknowledge(person_id, taken, "web")), 303)
     # Selected entries are marked whatever their state became meanwhile in another tab; the whole view is the view.
     scope = view if ids is None else replace(view, state="all")
-    marked = await mark(house, visitor.person, replace(scope, before_id=None, after_id=None), ids, change)
+    until = later(str(form.get("later", "")), house.now(), visitor.person.time_zone) if change == "snooze" else None
+    marked = await mark(house, visitor.person, replace(scope, before_id=None, after_id=None), ids, change, until=until)
     return RedirectResponse(place(did=change, count=marked.changed, undo=marked.undo if marked.changed else ""), 303)
+
+
+def later(choice: str, now: datetime, zone: str) -> datetime:
+    """When what is put off comes back: in an hour, or in the morning of tomorrow or of Monday where she is."""
+    local = now.astimezone(ZoneInfo(zone))
+    days = {"tomorrow": 1, "monday": 7 - local.weekday()}.get(choice)
+    if days is None:
+        return now + timedelta(hours=1)
+    return datetime.combine(local.date() + timedelta(days=days), MORNING, local.tzinfo)
 
 
 @router.post("/inbox/undo")

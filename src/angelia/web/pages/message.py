@@ -16,7 +16,7 @@ from angelia.store import InboxItem, InboxQuery
 from angelia.web.access import House
 from angelia.web.context import Context
 from angelia.web.inbox import entry_of, mark, seen_by
-from angelia.web.pages.inbox import CHANGES
+from angelia.web.pages.inbox import CHANGES, later
 from angelia.web.pages.kit import page
 from angelia.web.signin.guard import Visiting, Visitor
 from angelia.web.wants import follow, mute, mute_of, unfollow, unmute, with_ids
@@ -83,7 +83,14 @@ async def _around(house: Context, visitor: Visitor, item: InboxItem) -> dict[str
 
 
 @router.post("/inbox/{delivery_id}/mark")
-async def mark_it(request: Request, visitor: Visiting, house: House, delivery_id: str, change: Annotated[str, Form()] = "") -> Response:
+async def mark_it(
+    request: Request,
+    visitor: Visiting,
+    house: House,
+    delivery_id: str,
+    change: Annotated[str, Form()] = "",
+    until: Annotated[str, Form(alias="later")] = "",
+) -> Response:
     """Read (the open page says so by itself), unread, archive, unarchive."""
     if change not in (*CHANGES, "acknowledge"):
         raise InvalidInput("this is no way to mark a message", "change")
@@ -92,10 +99,11 @@ async def mark_it(request: Request, visitor: Visiting, house: House, delivery_id
         await house.answers.acknowledge(visitor.person.person_id, [item.message.message_id], "web")
         return RedirectResponse(f"/inbox/{delivery_id}", 303)
     is_by_itself = change == "read" and "hx-request" in request.headers
-    marked = await mark(house, visitor.person, InboxQuery(state="all"), [item.delivery_id], change, is_undoable=not is_by_itself)
+    end = later(until, house.now(), visitor.person.time_zone) if change == "snooze" else None
+    marked = await mark(house, visitor.person, InboxQuery(state="all"), [item.delivery_id], change, is_undoable=not is_by_itself, until=end)
     if is_by_itself:
         return Response(status_code=204)
-    if change in ("read", "unarchive"):
+    if change in ("read", "unarchive", "unsnooze"):
         return RedirectResponse(f"/inbox/{delivery_id}", 303)
     return RedirectResponse(f"/inbox?did={change}&count={marked.changed}" + (f"&undo={marked.undo}" if marked.changed else ""), 303)
 
