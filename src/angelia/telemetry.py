@@ -34,6 +34,7 @@ csp_reports = Counter("angelia_csp_reports_total", "Reports of browsers that a p
 broker_published = Counter(
     "angelia_broker_published_total", "Events that were published, by what came of it.", ["exchange", "result"], registry=registry
 )
+announcements_waiting = Gauge("angelia_announcements_waiting", "Events of the hub's own doings that its broker does not have yet.", registry=registry)
 broker_followed = Counter("angelia_broker_followed_total", "Events that came from an exchange.", ["exchange"], registry=registry)
 broker_gaps = Counter("angelia_broker_gaps_total", "Times that events were lost to a follower, and it was told.", ["exchange"], registry=registry)
 stream_clients = Gauge("angelia_stream_clients", "Clients that follow live streams.", ["way"], registry=registry)

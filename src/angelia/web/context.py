@@ -1,6 +1,6 @@
 """What the web is given by the house."""
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -26,7 +26,7 @@ from angelia.wire.callers import Callers
 @dataclass(frozen=True, slots=True)
 class Context:
     """One for each app. `site` is the site's wants as last read; `changed` hurries those who keep copies, `refresh` reads ours again;
-    `marked` is told what somebody read or archived. `recipes` give the code of foreign clients that asks for the same as a job, by the client's name.
+    `recipes` give the code of foreign clients that asks for the same as a job, by the client's name.
     `renew` makes a token of the site's anew (of her token, her login, her wishes by agent); None where it signs none.
     """
 
@@ -44,7 +44,6 @@ class Context:
     answers: Answers
     dispatcher: Dispatcher
     broker: Broker
-    marked: Callable[[str, str, int, Collection[int] | None], None]
     providers: Mapping[str, Provider]
     has_passwords: bool
     proxies: frozenset[str]

@@ -123,7 +123,6 @@ async def mark(house: Context, person: Person, view: InboxQuery, ids: list[int] 
     now = house.now()
     changed = await house.store.mark(person.person_id, await seen_by(house, person, view), ids, change, now, is_undoable=is_undoable)
     house.live.forget(person.person_id)
-    house.marked(person.login, change, changed, ids)
     return Marked(changed, f"{to_us(now):x}")
 
 
