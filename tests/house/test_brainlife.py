@@ -162,6 +162,7 @@ async def test_properties_come_in_the_original_order(port, house, publish):
         ("application/json", '{"u":"привет"}'.encode(), {"u": "привет"}, {}),
         ("application/json", b"{broken", None, {"parseError": {}, "rawData": "{broken"}),
         ("application/json", b"", None, {"parseError": {}, "rawData": ""}),
+        ("application/json", b"[1e999, 1.5]", [None, 1.5], {}),
         ("text/plain", b"plain", {"data": {"type": "Buffer", "data": list(b"plain")}, "contentType": "text/plain"}, {}),
         (
             "application/json; charset=utf-8",

@@ -7,6 +7,7 @@ readers cost what their sockets hold and no queue, and those who come back after
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from time import monotonic
 from urllib.parse import quote, unquote
 
@@ -29,7 +30,15 @@ Cursor = Mapping[str, Position]
 
 def cursor_text(positions: Cursor) -> str:
     """One cursor over all exchanges of a client: opaque to it, the same on every way."""
-    return ",".join(f"{quote(name, safe='')}@{position}" for name, position in sorted(positions.items()))
+    if len(positions) == 1:
+        ((name, position),) = positions.items()
+        return f"{_quoted(name)}@{position.epoch}-{position.sequence}"
+    return ",".join(f"{_quoted(name)}@{position}" for name, position in sorted(positions.items()))
+
+
+@lru_cache(maxsize=1_024)
+def _quoted(name: str) -> str:
+    return quote(name, safe="")
 
 
 def parse_cursor(text: str) -> dict[str, Position] | None:
@@ -299,6 +308,10 @@ class Streams:
                 return
             except BrokerUnavailable as error:
                 telemetry.log.warning("follow_failed", exchange=trunk.exchange, error=str(error))
+                await asyncio.sleep(1)
+            except Exception:  # noqa: BLE001 - one event that a form has no words for must not silence an exchange for ever
+                telemetry.log.exception("follow_failed", exchange=trunk.exchange)
+                self._lose(trunk, trunk.head)
                 await asyncio.sleep(1)
 
     def _lose(self, trunk: Trunk, at: Position) -> None:

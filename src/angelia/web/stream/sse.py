@@ -147,7 +147,7 @@ async def events(room: Room, broker: Broker, scope: Scope, send: Send) -> None:
         patterns.setdefault(name, []).append(pattern)
     since = parse_cursor(rest["since"]) if "since" in rest else {}
     positions: dict[str, Position] = {}
-    items: list[dict[str, Any]] = []
+    items: list[bytes] = []
     lost: list[str] = []
     has_more = False
     for name in sorted(patterns):
@@ -160,9 +160,10 @@ async def events(room: Room, broker: Broker, scope: Scope, send: Send) -> None:
         has_more |= not is_all
         if not is_complete:
             lost.append(outer_name(name))
-    body = {"items": items, "cursor": cursor_text(positions), "gaps": lost, "has_more": has_more}
+    rest_of_it = dumped({"cursor": cursor_text(positions), "gaps": lost, "has_more": has_more})
+    body = b'{"items":[%s],%s' % (b",".join(items), rest_of_it[1:])
     headers = [(b"content-type", b"application/json"), (b"cache-control", b"private, no-store"), (b"x-content-type-options", b"nosniff")]
-    await respond(send, 200, dumped(body), headers)
+    await respond(send, 200, body, headers)
 
 
 async def _after(broker: Broker, name: str, since: Position, patterns: list[str], limit: int) -> tuple[list[Event], Position, bool, bool]:
