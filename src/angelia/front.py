@@ -87,6 +87,7 @@ class Front:
             answers=house.answers,
             dispatcher=house.dispatcher,
             broker=house.broker,
+            streams=house.streams,
             providers=house.providers,
             has_passwords=settings.web.passwords,
             proxies=settings.proxies,

@@ -97,6 +97,19 @@ def test_an_event_for_an_exchange_that_is_not_there(folder):
     assert refused.returncode == 3 and "exchanges" in refused.stderr
 
 
+def test_an_operator_looks_at_exchanges(folder):
+    listed = angelia(folder, "exchange", "list")
+    assert [line.split() for line in listed.stdout.splitlines()] == [
+        ["events", "topic", "signed-in", "0"],
+        ["experiments", "direct", "admin", "0"],
+        ["resourceUsage", "topic", "admin", "0"],
+    ], listed.stderr
+    shown = angelia(folder, "exchange", "show", "events")
+    assert "access: signed-in" in shown.stdout and "followers: 0" in shown.stdout, shown.stderr
+    assert json.loads(angelia(folder, "--json", "exchange", "show", "events").stdout)["items"] == []
+    assert angelia(folder, "exchange", "show", "nowhere").returncode == 3
+
+
 def test_settings_that_can_not_work(folder):
     for text, word in (
         ('[exchanges.x]\nkind = "fanout"', "topic or direct"),

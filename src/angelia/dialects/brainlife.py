@@ -130,7 +130,7 @@ class BrainlifeClient:
         self._admission = admission
         self._socket = socket
         self._guest = guest
-        self._listener = streams.join(FORM, socket.write, self._too_slow)
+        self._listener = streams.join(FORM, socket.write, self._too_slow, guest.name)
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_gone = False
         self._looked_at = 0.0

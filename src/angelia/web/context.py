@@ -8,6 +8,7 @@ from angelia.agent import Agent
 from angelia.broker import Broker
 from angelia.flow.answers import Answers
 from angelia.flow.dispatcher import Dispatcher
+from angelia.flow.streams import Streams
 from angelia.inlet import Accept
 from angelia.model.claims import NewsWish
 from angelia.model.experiment import CleanUp
@@ -44,6 +45,7 @@ class Context:
     answers: Answers
     dispatcher: Dispatcher
     broker: Broker
+    streams: Streams
     providers: Mapping[str, Provider]
     has_passwords: bool
     proxies: frozenset[str]

@@ -33,13 +33,13 @@ _HEADERS = [
 class _Pipe:
     """What waits to be sent to one client."""
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: Room, name: str) -> None:
         self._room = room
         self._parts: list[bytes] = []
         self._size = 0
         self.changed = asyncio.Event()
         self.ends_with = b""
-        self.listener = room.streams.join(FORM, self._write, self._too_slow)
+        self.listener = room.streams.join(FORM, self._write, self._too_slow, name)
 
     def _write(self, data: bytes) -> None:
         self._parts.append(data)
@@ -73,7 +73,7 @@ async def stream(room: Room, scope: Scope, receive: Receive, send: Send) -> None
     pairs = [await room.entry.bindable(guest, exchange, key) for exchange, key in wanted]
     last = headers_of(scope).get(b"last-event-id")
     since = last.decode("latin-1") if last else rest.get("since")
-    pipe = _Pipe(room)
+    pipe = _Pipe(room, guest.name if guest.is_somebody else "")
     jobs: list[asyncio.Task[None]] = []
     telemetry.stream_clients.labels("sse").inc()
     try:
