@@ -37,7 +37,7 @@ _PROPERTIES = (
     ("expiration", "expiration"),
     ("message_id", "messageId"),
     ("timestamp", "timestamp"),
-    ("type", "type"),
+    ("message_type", "type"),
     ("user_id", "userId"),
     ("app_id", "appId"),
     ("cluster_id", "reserved"),
