@@ -63,10 +63,10 @@ class AnnouncementSuite:
         await told(store)
         for _ in range(2):
             await store.mark(alice.person_id, InboxQuery(agent="web"), [11, 12], "archive", NOW)
-            await store.answer(alice.person_id, [1, 2], "telegram", NOW, is_acknowledged=True)
+            await store.answer(alice.person_id, [1, 2], "chat", NOW, is_acknowledged=True)
         assert [(key, body["login"], body["count"]) for key, body in await told(store)] == [
             ("inbox.archive", "alice", 1),
-            ("message.acknowledged.telegram", "alice", 1),
+            ("message.acknowledged.chat", "alice", 1),
         ]
 
     async def test_states_of_jobs_are_told(self, store: Store) -> None:
