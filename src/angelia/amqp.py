@@ -132,7 +132,8 @@ _NAMES = (
     "content_encoding", "delivery_mode", "priority", "correlation_id", "reply_to", "expiration", "message_id", "timestamp", "message_type",
     "user_id", "app_id",
 )  # fmt: skip
-_OURS = frozenset({"x-stream-offset"})
+_KNOWN = frozenset(_NAMES)
+_OFFSET = "x-stream-offset"
 
 
 def properties_of(event: Event, key_for_all: str = "") -> spec.Basic.Properties:
@@ -148,7 +149,7 @@ def properties_of(event: Event, key_for_all: str = "") -> spec.Basic.Properties:
 
 def offset_of(delivery: Delivery) -> int:
     """Where it is in its stream."""
-    return int(delivery.headers["x-stream-offset"])
+    return int(delivery.headers[_OFFSET])
 
 
 def event_of(delivery: Delivery, exchange: str, epoch: str = "") -> Event | None:
@@ -161,8 +162,8 @@ def event_of(delivery: Delivery, exchange: str, epoch: str = "") -> Event | None
         delivery.routing_key,
         delivery.body,
         properties.get("content_type", ""),
-        {name: plain(value) for name, value in headers.items() if name not in _OURS},
-        {name: properties[name] for name in _NAMES if name in properties},
+        {name: plain(value) for name, value in headers.items() if name != _OFFSET},
+        {name: value for name, value in properties.items() if name in _KNOWN},
         Position(epoch, offset_of(delivery)) if epoch else None,
         delivery.is_redelivered,
     )

@@ -87,7 +87,7 @@ class Front:
             answers=house.answers,
             dispatcher=house.dispatcher,
             broker=house.broker,
-            marked=house.announcer.marked if house.announcer is not None else lambda *_: None,
+            streams=house.streams,
             providers=house.providers,
             has_passwords=settings.web.passwords,
             proxies=settings.proxies,

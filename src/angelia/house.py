@@ -54,8 +54,8 @@ from angelia.wire.circles import mark_of
 
 STATES_KEPT = timedelta(days=90)
 FRESH_FOR = 2.0  # seconds in which what was read of people and site is not read again
-STAGES = ("planner", "digester", "relay", "escalator", "janitor", "crier", "herald", "dispatcher")
-"""The life of a message, in order; then what is done with reported transitions, and jobs."""
+STAGES = ("planner", "digester", "relay", "escalator", "janitor", "crier", "herald", "dispatcher", "announcer")
+"""The life of a message, in order; then what is done with reported transitions, and jobs; then what is told of all that."""
 
 
 class House:
@@ -87,12 +87,13 @@ class House:
         self.broker = make_broker(settings, store, self.now)
         self.inlets = make_inlets(settings, store, self.broker, self.wake_transitions, self.now)
         outgoing = settings.broker.outgoing
-        self.announcer = Announcer(self.broker, outgoing, self.now) if outgoing else None
-        self.intake = Intake(store, self.now.us, node, self._wake("planner", "messages"), self.announcer)
+        if outgoing:
+            store.announce(self.hints["announcer"])
+        self.intake = Intake(store, self.now.us, node, self._wake("planner", "messages"))
         self.fallbacks = Fallbacks(store, self.people, self.intake.new_id)
         self.dispatcher = self._dispatcher()
         self.live = Live(store)
-        self.answers = Answers(store, self.now, self.live.forget, self.announcer)
+        self.answers = Answers(store, self.now, self.live.forget)
         self.ears = Heard(store, self.answers, self.now, self.secret, self.changed)
         self.mail_inlets = make_mail_inlets(settings, store, self._door, self.now)
         self.sources = WithInboxes(self.broker, store, shown, self.live.forget)
@@ -121,8 +122,6 @@ class House:
         finally:
             if house is not None:
                 await house.streams.close()
-                if house.announcer is not None:
-                    await house.announcer.close()
                 await house.broker.close()
                 await house.directory.close()
                 await house.dispatcher.close()
@@ -173,15 +172,18 @@ class House:
         return (
             Planner(self.store, self.people, self.directory, self.intake, wake_relay, patience, self._look_at_inboxes),
             Digester(self.store, self.people, self.intake, wake_relay, seen_once=seen_once),
-            Relay(
-                self.store, self.agents, letters, Voice(self.intake.accept), self.now, lifetimes, self._wake_senders, self.announcer, self.fallbacks
-            ),
+            Relay(self.store, self.agents, letters, Voice(self.intake.accept), self.now, lifetimes, self._wake_senders, self.fallbacks),
             Escalator(self.store, self.people, self.intake, self._wake_senders, self._look_at_inboxes),
             Janitor(self.store, retention, chores),
             Crier(self.store, self.broker, outlets),
             Herald(self.store, self.intake.accept, outlets),
             self.dispatcher,
+            *self._announcers(),
         )
+
+    def _announcers(self) -> tuple[Announcer, ...]:
+        told = self.settings.broker
+        return (Announcer(self.store, self.broker, told.outgoing, told.outgoing_kept),) if told.outgoing else ()
 
     async def _bounced(self, delivery: Delivery, why: str, at: datetime) -> bool:
         is_news = await self.fallbacks.bounced(delivery, why, at)
@@ -210,7 +212,6 @@ class House:
             secret=self.secret,
             wake=self._wake("dispatcher", "jobs"),
             tell_others=lambda: self.store.wake("reports"),
-            announce=self.announcer.job if self.announcer is not None else lambda _: None,
             policy=JobPolicy(
                 most_waiting=told.most_waiting,
                 most_bytes=told.most_bytes,
@@ -314,6 +315,8 @@ class House:
     async def _work(self) -> None:
         if self._is_only_worker:
             await self.store.release_leases()
+        if not self.settings.broker.outgoing:
+            await self.store.trim_announcements(0)  # of a time when they were asked for
         if back := await self.store.forget_future(self.now()):
             telemetry.log.warning("clock_went_back", due_now=back)
         jobs = [asyncio.create_task(run(stage, self.hints[stage.name], self.now, self._stop, LONG_REST), name=stage.name) for stage in self.stages]

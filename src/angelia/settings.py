@@ -101,6 +101,7 @@ class BrokerSettings:
 
     url: str = say("", "RabbitMQ: amqp://user:password@host:5672/vhost, or amqps://; empty means that events stay in the hub's own store")
     outgoing: str = say("", "exchange on which the hub tells what it does with messages, deliveries and jobs; empty means none")
+    outgoing_kept: int = say(100_000, "how many of these events wait in the store while the broker is away; the oldest go first")
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,6 +388,8 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _check_broker(settings: Settings) -> None:
+    if settings.broker.outgoing_kept < 1:
+        raise BadSettings("broker.outgoing_kept is 1 or more")
     if settings.broker.outgoing and settings.broker.outgoing not in settings.exchanges:
         raise BadSettings('broker.outgoing names an exchange that has a table [exchanges."<name>"]')
     for name, entry in settings.amqp_inlets.items():

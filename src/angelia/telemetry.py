@@ -34,9 +34,12 @@ csp_reports = Counter("angelia_csp_reports_total", "Reports of browsers that a p
 broker_published = Counter(
     "angelia_broker_published_total", "Events that were published, by what came of it.", ["exchange", "result"], registry=registry
 )
+announcements_waiting = Gauge("angelia_announcements_waiting", "Events of the hub's own doings that its broker does not have yet.", registry=registry)
 broker_followed = Counter("angelia_broker_followed_total", "Events that came from an exchange.", ["exchange"], registry=registry)
 broker_gaps = Counter("angelia_broker_gaps_total", "Times that events were lost to a follower, and it was told.", ["exchange"], registry=registry)
 stream_clients = Gauge("angelia_stream_clients", "Clients that follow live streams.", ["way"], registry=registry)
+stream_followers = Gauge("angelia_stream_followers", "Clients that follow an exchange.", ["exchange"], registry=registry)
+stream_written = Counter("angelia_stream_events_total", "Events that were written to live clients.", ["exchange"], registry=registry)
 stream_cut = Counter("angelia_stream_cut_total", "Live clients that were cut because they were too slow.", registry=registry)
 inlet_events = Counter(
     "angelia_inlet_events_total", "Events that an inlet took from an exchange, by what became of them.", ["inlet", "result"], registry=registry

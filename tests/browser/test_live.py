@@ -1,6 +1,7 @@
 """Live events in the browser: the hub's own page, and a page made for brainlife/event that is used unchanged."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,26 @@ async def test_the_live_page_shows_events_as_they_come(page, hub):
     assert hub.cli("event", "events", "build.done", '{"job": "<b>2</b>"}') == {"published": 1}
     rows = page.locator("#live-events li")
     await expect(rows).to_have_count(1)
-    await expect(rows.first).to_have_text('build.done {"job":"<b>2</b>"}')
+    await expect(rows.first).to_have_text(re.compile(r'^\d.* build\.done \{"job":"<b>2</b>"\}$'))
+
+
+async def test_a_live_page_that_is_paused_loses_nothing(page, hub):
+    await page.goto("/live?exchange=events&key=paused.%23")
+    await expect(page.get_by_text("You see what happens from now on.")).to_be_visible()
+    rows = page.locator("#live-events strong")
+
+    def tell(*keys):
+        for key in keys:
+            hub.call("POST", "/api/v1/events/events", {"key": key, "body": 1})
+
+    tell("paused.a")
+    await expect(rows).to_have_text(["paused.a"])
+    await page.get_by_role("button", name="Pause").click()
+    tell("paused.b", "paused.c")
+    await page.get_by_role("button", name="Resume (2)").click()
+    await expect(rows).to_have_text(["paused.c", "paused.b", "paused.a"])
+    tell("paused.d")
+    await expect(rows).to_have_count(4)
 
 
 async def test_her_own_messages_come_to_the_live_page(page, hub):

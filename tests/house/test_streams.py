@@ -15,7 +15,7 @@ from angelia.brokers.embedded import EmbeddedBroker
 from angelia.flow import streams as streams_room
 from angelia.front import app_of
 from angelia.model.event import Event
-from angelia.web.stream import native, sse
+from angelia.web.stream import forms, native, sse
 from angelia_testing.live import following, served
 from angelia_testing.waiting import eventually
 
@@ -93,6 +93,52 @@ async def test_an_event_looks_as_documented(port, house):
             "base64": "/wA=",
         }  # fmt: skip
         assert second["text"] == "tänk\n" and third["text"] == "{broken"
+
+
+@pytest.mark.parametrize(
+    "body, shown",
+    [
+        (b'{ "a" : [1.50, "\\u00e4"],\r\n\t"b": null }\n', b'"body":{ "a" : [1.50, "\\u00e4"], "b": null } }'),
+        (b"[1e999, -1e999]", b'"body":[1e999, -1e999]}'),
+        (b"123456789012345678901234567890", b'"body":123456789012345678901234567890}'),
+        ('"ä"'.encode("utf-16"), b'"body":"\xc3\xa4"}'),
+        (b'{"a": NaN}', b'"text":"{\\"a\\": NaN}"}'),
+        (b'"\xff"', b'"base64":"Iv8i"}'),
+        (b'{"a": "x\ny"}', b'"text":"{\\"a\\": \\"x\\ny\\"}"}'),
+        (b"", b'"text":""}'),
+    ],
+)
+def test_json_goes_through_as_it_stands_on_one_line(body, shown):
+    document = forms.event_document(Event("e", "k", body, "application/json"))
+    assert document == b'{"exchange":"e","key":"k","content_type":"application/json","headers":{},"properties":{},' + shown
+    json.loads(document)
+
+
+@pytest.mark.parametrize("body", [b"1e999", b"[" * 100_000, b'"\\ud800"'])
+async def test_no_body_silences_an_exchange(port, house, publish, body):
+    async with following(port) as client:
+        await bound(client)
+        await house.broker.publish([Event("open", "k", body, "application/json")])
+        await publish(1)
+        await client.next()
+        assert await client.bodies(1) == [1]
+
+
+async def test_an_event_that_a_form_has_no_words_for_is_told_as_a_gap(port, publish, monkeypatch):
+    tell = native.FORM.event
+
+    def event(self, event, cursor):
+        if event.body == b"13":
+            raise ValueError("no words")
+        return tell(event, cursor)
+
+    async with following(port) as client:
+        await bound(client)
+        monkeypatch.setattr(type(native.FORM), "event", event)
+        await publish(13)
+        assert (await client.next())["gap"] == {"exchange": "open"}
+        await publish(1)
+        assert await client.bodies(1) == [1]
 
 
 async def test_after_an_unbind_nothing_comes(port, publish):

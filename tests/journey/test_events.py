@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from angelia.cli.amqp_setup import Place
 from angelia_testing import warm
 from angelia_testing.peers.process import ENVIRONMENT
 from angelia_testing.peers.rabbitmq import Wire
@@ -70,9 +71,43 @@ async def test_learning_from_a_broker_keeps_nothing(folder, vhost):
     await wire.close()
 
 
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        ((), "no hub has run in"),
+        (("--amqp", "http://broker.example/x"), "amqp://user:password@host"),
+        (("--amqp", "amqp://u:secret@127.0.0.1:1/x"), "away: Connect call failed"),
+        (("--count", "0"), "is not in the range"),
+    ],
+)
+def test_learning_says_once_what_is_in_its_way(tmp_path, arguments, said):
+    done = angelia(tmp_path / "new", "amqp", "learn", "events", *arguments)
+    assert done.returncode and said in done.stderr and "secret" not in done.stderr
+    assert "level=error" not in done.stderr and not done.stdout
+
+
+def test_the_management_api_is_on_the_host_of_the_broker():
+    assert Place.parse("amqp://u@broker.example/x").management == "http://broker.example:15672"
+    assert Place.parse("amqps://u@[::1]/x").management == "https://[::1]:15671"
+    assert Place.parse("amqp://u@broker.example/x", "https://other:1/").management == "https://other:1"
+
+
 def test_an_event_for_an_exchange_that_is_not_there(folder):
     refused = angelia(folder, "event", "nowhere", "k")
     assert refused.returncode == 3 and "exchanges" in refused.stderr
+
+
+def test_an_operator_looks_at_exchanges(folder):
+    listed = angelia(folder, "exchange", "list")
+    assert [line.split() for line in listed.stdout.splitlines()] == [
+        ["events", "topic", "signed-in", "0"],
+        ["experiments", "direct", "admin", "0"],
+        ["resourceUsage", "topic", "admin", "0"],
+    ], listed.stderr
+    shown = angelia(folder, "exchange", "show", "events")
+    assert "access: signed-in" in shown.stdout and "followers: 0" in shown.stdout, shown.stderr
+    assert json.loads(angelia(folder, "--json", "exchange", "show", "events").stdout)["items"] == []
+    assert angelia(folder, "exchange", "show", "nowhere").returncode == 3
 
 
 def test_settings_that_can_not_work(folder):

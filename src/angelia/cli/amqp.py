@@ -19,8 +19,10 @@ def amqp() -> None:
 
 
 @amqp.command()
-@click.option("--amqp", "url", envvar="ANGELIA_AMQP_URL", default="", help="amqp://administrator:password@host:5672/vhost; else broker.url.")
-@click.option("--management", default="http://127.0.0.1:15672", show_default=True, help="URL of its management API.")
+@click.option(
+    "--amqp", "url", envvar="ANGELIA_AMQP_URL", default="", help=f"amqp://administrator:password@host:5672/vhost; else broker.url, else {_LOCAL}."
+)
+@click.option("--management", default="", help="URL of its management API; else port 15672 of the same host, with amqps 15671.")
 @click.option("--reader", default="eventReader", show_default=True, help="Account that all readers share.")
 @click.option("--reader-password", envvar="ANGELIA_READER_PASSWORD", default="", help="Its password; one is made where none is given.")
 @click.option("--verify-only", is_flag=True, help="Change nothing; only try what the account can do.")

@@ -35,14 +35,18 @@ class Place:
     is_tls: bool = False
 
     @classmethod
-    def parse(cls, url: str, management: str) -> "Place":
-        """From `amqp://user:password@host:5672/vhost`; Failure where it is none."""
+    def parse(cls, url: str, management: str = "") -> "Place":
+        """From `amqp://user:password@host:5672/vhost`; Failure where it is none. Without `management` its API is on the same host."""
         parts = urlsplit(url)
         if parts.scheme not in ("amqp", "amqps") or not parts.hostname:
             raise Failure("--amqp is a URL: amqp://user:password@host:5672/vhost", 2)
+        if management and not management.startswith(("http://", "https://")):
+            raise Failure("--management is a URL: http://host:15672", 2)
         is_tls = parts.scheme == "amqps"
         user, password = unquote(parts.username or "guest"), unquote(parts.password or "guest")
         vhost = unquote(parts.path[1:]) or "/"
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        management = management or (f"https://{host}:15671" if is_tls else f"http://{host}:15672")
         return cls(parts.hostname, parts.port or (5671 if is_tls else 5672), vhost, user, password, management.rstrip("/"), is_tls)
 
     def url(self, user: str, password: str) -> str:

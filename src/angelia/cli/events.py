@@ -1,4 +1,4 @@
-"""event: publish on an exchange."""
+"""event: publish on an exchange. exchange: which there are, and who follows them."""
 
 import json
 from typing import Any
@@ -25,4 +25,28 @@ def event(reach: Reach, exchange: str, key: str, body: str) -> None:
     reach.show(reach.call("POST", f"/api/v1/events/{quote(exchange, safe='')}", json=form))
 
 
-commands = {"event": event}
+@click.group()
+def exchange() -> None:
+    """Exchanges, and who follows them live."""
+
+
+@exchange.command(name="list")
+@click.pass_obj
+def list_(reach: Reach) -> None:
+    """All, with how many follow each in the process that answers, and what is wrong with it."""
+    reach.show(reach.call("GET", "/api/v1/exchanges"), "name", "kind", "access", "followers", "fault")
+
+
+@exchange.command()
+@click.argument("name")
+@click.pass_obj
+def show(reach: Reach, name: str) -> None:
+    """One, with its newest position and who follows it: name, keys, and whether it lags behind."""
+    found = reach.call("GET", f"/api/v1/exchanges/{quote(name, safe='')}")
+    if not reach.as_json:
+        reach.show({name: value for name, value in found.items() if name != "items"})
+        click.echo("")
+    reach.show(found, "name", "keys", "is_behind")
+
+
+commands = {"event": event, "exchange": exchange}

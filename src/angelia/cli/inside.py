@@ -14,12 +14,17 @@ from angelia.settings import Settings
 from angelia.stores.sql import is_there
 
 
+def must_be_there(settings: Settings) -> None:
+    """Unreachable, with what to do, where no hub has made the database yet."""
+    if not settings.house.database and not is_there(settings.database):
+        raise Unreachable(f"no hub has run in {settings.data_dir} yet: `angelia serve` starts one, `angelia db upgrade` makes its database")
+
+
 async def in_process(settings: Settings, method: str, path: str, arguments: Mapping[str, Any]) -> Answer:
     """On the store in the data folder, as its operator."""
     telemetry.configure_logs("text", "error")
     try:
-        if not settings.house.database and not is_there(settings.database):
-            raise Unreachable(f"no hub has run in {settings.data_dir} yet: `angelia serve` starts one, `angelia db upgrade` makes its database")
+        must_be_there(settings)
         async with House.open(settings) as house:
             transport = httpx2.ASGITransport(Front(house, trusts_caller=True).narrow(path))
             async with httpx2.AsyncClient(transport=transport, base_url="http://hub") as client:

@@ -17,6 +17,7 @@ COMMANDS = {
     "work": ("running", "Run only the stages."),
     "send": ("messages", "Send a message."),
     "event": ("events", "Publish an event on an exchange."),
+    "exchange": ("events", "Exchanges: list, and who follows one."),
     "job": ("jobs", "Jobs of instruments: submit, list, show, cancel, retry."),
     "amqp": ("amqp", "Exchanges and accounts on a broker."),
     "messages": ("messages", "Show messages."),

@@ -37,7 +37,7 @@ _PROPERTIES = (
     ("expiration", "expiration"),
     ("message_id", "messageId"),
     ("timestamp", "timestamp"),
-    ("type", "type"),
+    ("message_type", "type"),
     ("user_id", "userId"),
     ("app_id", "appId"),
     ("cluster_id", "reserved"),
@@ -73,7 +73,7 @@ def _body(event: Event) -> tuple[Any, str | None]:
     if event.content_type in _JSON:
         text = event.body.decode("utf-8", "replace")
         try:
-            return json.loads(text, parse_constant=_refuse), None
+            return json.loads(text, parse_constant=_refuse, parse_float=_finite), None
         except (ValueError, RecursionError):
             return None, text
     raw: dict[str, Any] = {"data": {"type": "Buffer", "data": list(event.body)}}
@@ -82,6 +82,12 @@ def _body(event: Event) -> tuple[Any, str | None]:
 
 def _refuse(word: str) -> Any:
     raise ValueError(word)
+
+
+def _finite(digits: str) -> float | None:
+    """As JavaScript wrote it on: what is above all its numbers became null."""
+    value = float(digits)
+    return value if abs(value) < float("inf") else None
 
 
 def _plain(value: object) -> object:
@@ -124,7 +130,7 @@ class BrainlifeClient:
         self._admission = admission
         self._socket = socket
         self._guest = guest
-        self._listener = streams.join(FORM, socket.write, self._too_slow)
+        self._listener = streams.join(FORM, socket.write, self._too_slow, guest.name)
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_gone = False
         self._looked_at = 0.0

@@ -4,18 +4,14 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from angelia import telemetry
-from angelia.flow.announcer import Announcer
 from angelia.store import Store
 
 
 class Answers:
     """Where every inlet and page brings what people answer. `forget` is told whose inbox changed."""
 
-    def __init__(
-        self, store: Store, clock: Callable[[], datetime], forget: Callable[[int], None] = lambda _: None, announcer: Announcer | None = None
-    ) -> None:
+    def __init__(self, store: Store, clock: Callable[[], datetime], forget: Callable[[int], None] = lambda _: None) -> None:
         self._store = store
-        self._announcer = announcer
         self._clock = clock
         self._forget = forget
 
@@ -33,7 +29,4 @@ class Answers:
             answer = "acknowledged" if is_acknowledged else "seen"
             telemetry.answers.labels(answer, by).inc(len(changed))
             self._forget(person_id)
-            if self._announcer is not None:
-                for row in await self._store.profiles([person_id]):
-                    self._announcer.answered(row.person.login, answer, changed, by)
         return len(changed)

@@ -105,12 +105,11 @@ class Dispatcher:
         secret: bytes,
         wake: Callable[[], None],
         tell_others: Callable[[], None] = lambda: None,
-        announce: Callable[[Job], None] = lambda _: None,
         policy: JobPolicy | None = None,
     ) -> None:
         self._store, self.instruments, self._new_id, self._now = store, instruments, new_id, now
         self._base_url, self._secret, self._wake = base_url, secret, wake
-        self._tell_others, self._is_told, self._announce = tell_others, False, announce
+        self._tell_others, self._is_told = tell_others, False
         self._policy, self._code_of = policy or JobPolicy(), code_of
         self.files = JobFiles(folder)
         self._reads = JobReads(store)
@@ -168,8 +167,6 @@ class Dispatcher:
         with self._coming(instrument if has_room else ""):
             added = await self._store.add_job(job, now, is_fresh=options.is_fresh, most_waiting=most, lease=LEASE if has_room else None)
         telemetry.jobs_submitted.labels(instrument, added.joined.value).inc()
-        if added.joined is Joined.NEW:
-            self._announce(added.job)
         if added.taken is not None:
             await self._begin_at_once(added.taken)
         elif added.joined is not Joined.JOINED:
@@ -464,8 +461,7 @@ class Dispatcher:
             self._wake()
 
     def _noted(self, job: Job) -> None:
-        """Its state is written down: told and counted."""
-        self._announce(job)
+        """Its state is written down: counted."""
         if job.state.is_final:
             _count_end(job)
 

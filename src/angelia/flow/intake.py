@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from itertools import repeat
 
 from angelia import telemetry
-from angelia.flow.announcer import Announcer
 from angelia.inlet import Draft, Receipt, Taken
 from angelia.model.errors import StoreUnavailable
 from angelia.model.moments import ID_STEP, next_id
@@ -19,14 +18,11 @@ MOST_WAITING = 50_000
 class Intake:
     """`Accept` for every inlet. Returns when the store has made the drafts durable (promise P1)."""
 
-    def __init__(
-        self, store: MessageStore, clock_us: Callable[[], int], node: int, wake: Callable[[], None], announcer: Announcer | None = None
-    ) -> None:
+    def __init__(self, store: MessageStore, clock_us: Callable[[], int], node: int, wake: Callable[[], None]) -> None:
         self._store = store
         self._clock_us = clock_us
         self._node = node
         self._wake = wake
-        self._announcer = announcer
         self._last_id = 0
         self._waiting = 0
         self._is_closed = False
@@ -73,8 +69,6 @@ class Intake:
         taken = [receipt.taken for receipt in receipts]
         for kind in Taken:
             self._taken[kind] += taken.count(kind)
-        if self._announcer is not None:
-            self._announcer.accepted(source, drafts, receipts)
         return receipts
 
     def _told(self) -> None:

@@ -13,7 +13,6 @@ from prometheus_client import Counter, Histogram
 from angelia import telemetry, tracing
 from angelia.agent import Agent, Letter, edits_in_place, hears, shown_by
 from angelia.deadlines import Deadlines
-from angelia.flow.announcer import Announcer
 from angelia.flow.conversation import Conversation, trace_of
 from angelia.flow.fallbacks import Fallbacks
 from angelia.flow.lane import Lane
@@ -59,7 +58,6 @@ class Relay:
         clock: Callable[[], datetime],
         lifetimes: Lifetimes,
         wake: Callable[[], None] = lambda: None,
-        announcer: Announcer | None = None,
         fallbacks: Fallbacks | None = None,
     ) -> None:
         self._store = store
@@ -68,8 +66,6 @@ class Relay:
         self._clock = clock
         self._lifetimes = lifetimes
         self._wake = wake
-        self._announcer = announcer
-        self._to_announce: dict[int, Delivery] = {}
         self._fallbacks = fallbacks
         self._failed: dict[int, Delivery] = {}
         self._tries: set[asyncio.Task[None]] = set()
@@ -235,8 +231,6 @@ class Relay:
         if lane.has_more and lane.room:
             self._wake()
         self._settled.append(settlement)
-        if self._announcer is not None and settlement.state.is_final:
-            self._to_announce[delivery.delivery_id] = delivery
         if self._fallbacks is not None and is_failure(settlement.state, settlement.reason):
             self._failed[delivery.delivery_id] = delivery
         if self._flusher is None or self._flusher.done():
@@ -254,7 +248,6 @@ class Relay:
             try:
                 batch = [await self._with_ways_on(entry) for entry in batch]
                 await self._store.settle(batch, self._clock())
-                self._announce(batch)
                 self._follow(batch)
             except AngeliaError as error:
                 telemetry.log.warning("settle_failed", error=str(error), waiting=len(batch))
@@ -279,11 +272,6 @@ class Relay:
             self._failed.pop(entry.delivery_id, None)
         if any(entry.successors for entry in batch):
             self._wake()
-
-    def _announce(self, batch: Sequence[Settlement]) -> None:
-        if self._announcer is not None:
-            known = [(self._to_announce.pop(entry.delivery_id, None), entry.state) for entry in batch]
-            self._announcer.settled([(delivery, state) for delivery, state in known if delivery is not None])
 
     async def _address_refused(self, letter: Letter, outcome: Refused, now: datetime) -> None:
         if letter.address is None:

@@ -6,13 +6,15 @@ readers cost what their sockets hold and no queue, and those who come back after
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from time import monotonic
 from urllib.parse import quote, unquote
 
 from angelia import telemetry
 from angelia.broker import Broker, Gap
-from angelia.flow.trunk import Form, Listener, Route, Trunk, times
+from angelia.flow.trunk import Follower, Form, Listener, Route, Trunk, label_of, times
 from angelia.model.errors import BrokerUnavailable, InvalidInput
 from angelia.model.event import Event, Position
 
@@ -29,7 +31,15 @@ Cursor = Mapping[str, Position]
 
 def cursor_text(positions: Cursor) -> str:
     """One cursor over all exchanges of a client: opaque to it, the same on every way."""
-    return ",".join(f"{quote(name, safe='')}@{position}" for name, position in sorted(positions.items()))
+    if len(positions) == 1:
+        ((name, position),) = positions.items()
+        return f"{_quoted(name)}@{position.epoch}-{position.sequence}"
+    return ",".join(f"{_quoted(name)}@{position}" for name, position in sorted(positions.items()))
+
+
+@lru_cache(maxsize=1_024)
+def _quoted(name: str) -> str:
+    return quote(name, safe="")
 
 
 def parse_cursor(text: str) -> dict[str, Position] | None:
@@ -71,11 +81,12 @@ class Streams:
         self._paused: set[Listener] = set()
         self._catching: set[asyncio.Task[None]] = set()
         self._last = 0
+        self._gauged: set[str] = set()
         self._looker: asyncio.Task[None] | None = None
 
-    def join(self, form: Form, write: Callable[[bytes], None], cut: Callable[[], None]) -> Listener:
-        """A new client, without bindings. `cut` is called once it has been too slow."""
-        listener = Listener(form, write, cut)
+    def join(self, form: Form, write: Callable[[bytes], None], cut: Callable[[], None], name: str = "") -> Listener:
+        """A new client, without bindings. `cut` is called once it has been too slow; `name` is for operators."""
+        listener = Listener(form, write, cut, name)
         self._last += 1
         listener.number = self._last
         self._listeners[listener.number] = listener
@@ -300,6 +311,10 @@ class Streams:
             except BrokerUnavailable as error:
                 telemetry.log.warning("follow_failed", exchange=trunk.exchange, error=str(error))
                 await asyncio.sleep(1)
+            except Exception:  # noqa: BLE001 - one event that a form has no words for must not silence an exchange for ever
+                telemetry.log.exception("follow_failed", exchange=trunk.exchange)
+                self._lose(trunk, trunk.head)
+                await asyncio.sleep(1)
 
     def _lose(self, trunk: Trunk, at: Position) -> None:
         """Tell everybody who follows the exchange, also those who are behind."""
@@ -339,6 +354,7 @@ class Streams:
             data = b"".join(frames)
             for write in group.writes:
                 write(data)
+            trunk.written.inc(len(frames) * len(group.writes))
 
     async def _look_around(self) -> None:
         while True:
@@ -352,8 +368,10 @@ class Streams:
             if now - listener.paused_at >= SLOW or not self._is_within_memory(listener):
                 self.leave(listener)
                 listener.cut()
+        followed = self.counts()
+        self._gauge(followed)
         for name, trunk in list(self._trunks.items()):
-            if len(trunk.index) or any(name in listener.trunks for listener in self._listeners.values()):
+            if len(trunk.index) or name in followed:
                 trunk.used_at = now
             elif now - trunk.used_at > IDLE:
                 self._followers.pop(name).cancel()
@@ -362,6 +380,26 @@ class Streams:
     def _is_within_memory(self, listener: Listener) -> bool:
         positions = listener.positions or {}
         return all(self._trunks[name].reaches(position) or self._trunks[name].is_lost(position) for name, position in positions.items())
+
+    def _gauge(self, followed: Mapping[str, int]) -> None:
+        found: Counter[str] = Counter()
+        for name, count in followed.items():
+            found[label_of(name)] += count
+        for label in self._gauged | found.keys():
+            telemetry.stream_followers.labels(label).set(found[label])
+        self._gauged = set(found)
+
+    def followers(self, exchange: str) -> list[Follower]:
+        """Who follows an exchange in this process."""
+        return [
+            Follower(listener.name, tuple(listener.patterns(exchange)), listener.positions is not None)
+            for listener in self._listeners.values()
+            if exchange in listener.trunks
+        ]
+
+    def counts(self) -> dict[str, int]:
+        """How many clients follow which exchange in this process."""
+        return Counter(name for listener in self._listeners.values() for name in listener.trunks)
 
     @property
     def listeners(self) -> int:

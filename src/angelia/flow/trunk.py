@@ -3,8 +3,9 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from angelia import telemetry
 from angelia.broker import Replay
 from angelia.model.event import Event, Position
 from angelia.planning.topic import PatternIndex, matches
@@ -31,10 +32,11 @@ class Form(Protocol):
 class Listener:
     """One live client. It gets what is published on its bindings while it is live; else `positions` say how far it is."""
 
-    __slots__ = ("bindings", "cut", "form", "is_catching_up", "is_paused", "number", "paused_at", "positions", "trunks", "write")
+    __slots__ = ("bindings", "cut", "form", "is_catching_up", "is_paused", "name", "number", "paused_at", "positions", "trunks", "write")
 
-    def __init__(self, form: Form, write: Write, cut: Callable[[], None]) -> None:
+    def __init__(self, form: Form, write: Write, cut: Callable[[], None], name: str = "") -> None:
         self.form = form
+        self.name = name
         self.write = write
         self.cut = cut
         self.bindings: dict[tuple[str, str], int] = {}
@@ -48,6 +50,14 @@ class Listener:
     def patterns(self, exchange: str) -> list[str]:
         """Its patterns on one exchange, one for each binding."""
         return [pattern for (name, pattern), count in self.bindings.items() if name == exchange for _ in range(count)]
+
+
+class Follower(NamedTuple):
+    """Who follows one exchange, as operators see it. `is_behind`: it takes less than comes, or is just being caught up."""
+
+    name: str
+    keys: tuple[str, ...]
+    is_behind: bool
 
 
 @dataclass(slots=True)
@@ -71,6 +81,7 @@ class Trunk:
         self.head = head
         self.start = head
         self.index = PatternIndex()
+        self.written = telemetry.stream_written.labels(label_of(exchange))
         self.used_at = 0.0
         self._most = most
         self._most_bytes = most_bytes
@@ -174,6 +185,11 @@ def _grouped(numbers: Sequence[int], listeners: dict[int, Listener]) -> Route:
             group = groups[mark] = Group(listener.form, listener.trunks, times)
         group.writes.append(listener.write)
     return list(groups.values())
+
+
+def label_of(exchange: str) -> str:
+    """What metrics call it. Those of persons count as one: there are as many as people."""
+    return "me" if exchange.startswith("me/") else exchange
 
 
 def times(listener: Listener, patterns: Sequence[str], key: str) -> int:

@@ -11,6 +11,7 @@ Times are aware datetimes in UTC; ids are the 63-bit numbers of `model.moments`;
 
 from typing import Protocol
 
+from angelia.store.announcements import Announcement, AnnouncementStore
 from angelia.store.answers import Answer, AnswerStore
 from angelia.store.deliveries import Backlog, DeliveryStore, NewDigest, Settlement, Slot, Successor, Trace
 from angelia.store.document import Document
@@ -32,6 +33,8 @@ from angelia.store.upkeep import Upkeep
 __all__ = [
     "AddedJob",
     "AdministrationStore",
+    "Announcement",
+    "AnnouncementStore",
     "Answer",
     "AnswerStore",
     "Backlog",
@@ -111,6 +114,7 @@ class Store(
     EarStore,
     ExperimentStore,
     JobStore,
+    AnnouncementStore,
     Upkeep,
     Protocol,
 ):

@@ -6,10 +6,11 @@ from datetime import datetime
 from sqlalchemy import Connection, select
 
 from angelia.model.moments import from_us, to_us
+from angelia.planning.announcing import answered
 from angelia.store.answers import Answer
 from angelia.stores import rows as shape
+from angelia.stores.announcements import AnnouncementsMixin, login_of, tell
 from angelia.stores.changes import next_number
-from angelia.stores.engine import SqlEngine
 from angelia.stores.entries import listed
 from angelia.stores.tables import answers
 
@@ -27,19 +28,23 @@ _READ = "UPDATE deliveries SET read_us = ? WHERE person_id = ? AND message_id {i
 _a = answers.c
 
 
-class AnswersMixin:
+class AnswersMixin(AnnouncementsMixin):
     """AnswerStore in SQL."""
-
-    engine: SqlEngine
 
     async def answer(self, person_id: int, message_ids: Sequence[int], by: str, now: datetime, *, is_acknowledged: bool) -> list[int]:
         """See AnswerStore."""
         wanted = sorted(set(message_ids))
 
         def work(connection: Connection) -> list[int]:
-            return [key for some in shape.chunks(wanted) for key in _answer(connection, person_id, some, by, to_us(now), is_acknowledged)]
+            changed = [key for some in shape.chunks(wanted) for key in _answer(connection, person_id, some, by, to_us(now), is_acknowledged)]
+            if self.is_announcing and changed:
+                word = "acknowledged" if is_acknowledged else "seen"
+                tell(connection, [answered(login, word, changed, by, now) for login in login_of(connection, person_id)], now)
+            return changed
 
-        return await self.engine.write(work) if wanted else []
+        found = await self.engine.write(work) if wanted else []
+        self.announced()
+        return found
 
     async def answers(self, message_ids: Collection[int]) -> dict[int, list[Answer]]:
         """See AnswerStore."""

@@ -9,11 +9,13 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, literal_column, 
 
 from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.moments import from_us, to_us
+from angelia.planning.announcing import ended
 from angelia.planning.retry import Breaker
 from angelia.store import Backlog, Settlement, Successor, Trace
 from angelia.stores import rows as shape
+from angelia.stores.announcements import AnnouncementsMixin, tell
 from angelia.stores.ear_tables import receipts
-from angelia.stores.engine import PAIRS, SqlEngine, as_columns, as_one, read_rows, run
+from angelia.stores.engine import PAIRS, as_columns, as_one, read_rows, run
 from angelia.stores.messages import below
 from angelia.stores.successors import succeed
 from angelia.stores.tables import breakers, deliveries, messages, pauses
@@ -33,7 +35,7 @@ _SETTLE = (
     "UPDATE deliveries SET state = s.state, reason = s.reason, due_us = COALESCE(s.due_us, deliveries.due_us), "
     "attempts = attempts - s.back, last_error = s.error, ended_us = s.ended_us FROM {outcomes} "
     "WHERE deliveries.id = s.id AND deliveries.fence = s.fence AND deliveries.state = 3 "
-    "RETURNING deliveries.id, deliveries.fence, digest_id, message_id, deliveries.state, deliveries.reason, deliveries.ended_us"
+    "RETURNING deliveries.id, deliveries.fence, digest_id, message_id, deliveries.state, deliveries.reason, deliveries.ended_us, agent"
 )
 # The items of a digest end with it. PostgreSQL does that in the same statement, which is a way to the server and back for all.
 _SETTLE_WITH_ITEMS = (
@@ -67,7 +69,7 @@ _END_ITEMS = "UPDATE deliveries SET state = ?, reason = ?, ended_us = ? WHERE di
 # The fence is raised: a worker that has it in hand says no other end later.
 _BOUNCE = (
     f"UPDATE deliveries SET state = {State.BOUNCED:d}, reason = 'came_back', last_error = ?, ended_us = ?, fence = fence + 1 "
-    f"WHERE id = ? AND state IN ({State.SENDING:d}, {State.DELIVERED:d}) RETURNING digest_id, message_id"
+    f"WHERE id = ? AND state IN ({State.SENDING:d}, {State.DELIVERED:d}) RETURNING digest_id, message_id, agent"
 )
 _BOUNCE_ITEMS = (
     f"UPDATE deliveries SET state = {State.BOUNCED:d}, reason = 'came_back', ended_us = ? "
@@ -106,10 +108,8 @@ def claim_text(dialect: str, urgent: str = "") -> str:
     return _CLAIM.format(lock=" FOR UPDATE SKIP LOCKED" if dialect == "postgresql" else "", urgent=urgent)
 
 
-class DeliveriesMixin:
+class DeliveriesMixin(AnnouncementsMixin):
     """DeliveryStore in SQL, digests aside."""
-
-    engine: SqlEngine
 
     async def due_agents(self, agents: Collection[str], now: datetime) -> frozenset[str]:
         """See DeliveryStore."""
@@ -150,13 +150,32 @@ class DeliveriesMixin:
 
     async def settle(self, settlements: Sequence[Settlement], now: datetime) -> int:
         """See DeliveryStore."""
-        is_one_statement = not any(one.successors or one.trace for one in settlements)
+        is_one_statement = not (self.is_announcing or any(one.successors or one.trace for one in settlements))
         write = self.engine.write_once if is_one_statement else self.engine.write
-        return await write(lambda connection: _settle(connection, settlements, to_us(now)))
+
+        def work(connection: Connection) -> int:
+            applied = _settle(connection, settlements, to_us(now))
+            if self.is_announcing:
+                over = [(row[0], row[7], State(row[4]), row[3]) for row in applied if row[6] is not None]
+                tell(connection, [ended(*row, now) for row in over], now)
+            return len(applied)
+
+        count = await write(work)
+        self.announced()
+        return count
 
     async def bounce(self, delivery_id: int, why: str, successors: Sequence[Successor], now: datetime) -> bool:
         """See DeliveryStore."""
-        return await self.engine.write(lambda connection: _bounce(connection, delivery_id, why, successors, to_us(now)))
+
+        def work(connection: Connection) -> bool:
+            row = _bounce(connection, delivery_id, why, successors, to_us(now))
+            if self.is_announcing and row is not None:
+                tell(connection, [ended(delivery_id, row[2], State.BOUNCED, row[1], now)], now)
+            return row is not None
+
+        is_news = await self.engine.write(work)
+        self.announced()
+        return is_news
 
     async def digest_items(self, digest_id: int) -> list[Delivery]:
         """See DeliveryStore."""
@@ -367,31 +386,31 @@ def _in_order(claimed: list[Delivery]) -> list[Delivery]:
     return sorted(claimed, key=lambda delivery: (not delivery.is_urgent, delivery.due_at, delivery.delivery_id))
 
 
-def _settle(connection: Connection, settlements: Sequence[Settlement], now_us: int) -> int:
-    """One statement for all, in the order of ids: where two workers meet, they wait for each other in one direction only."""
+def _settle(connection: Connection, settlements: Sequence[Settlement], now_us: int) -> Sequence[Any]:
+    """The rows that were changed. One statement for all, in the order of ids: where two workers meet, they wait in one direction only."""
     values = [_settlement_values(settlement, now_us) for settlement in sorted(settlements, key=lambda one: one.delivery_id)]
     if not values:
-        return 0
+        return ()
     is_apart = connection.dialect.name == "sqlite"
     statement = (_SETTLE if is_apart else _SETTLE_WITH_ITEMS).format(outcomes=_OUTCOMES[connection.dialect.name])
-    applied = run(connection, statement, as_columns(connection, values)).all()
-    ended = [(row[4], row[5], row[6], row[2]) for row in applied if row[2] is not None and row[3] is None and row[4] >= State.DELIVERED]
-    if ended and is_apart:
-        run(connection, _END_ITEMS, ended)
+    applied: Sequence[Any] = run(connection, statement, as_columns(connection, values)).all()
+    digests = [(row[4], row[5], row[6], row[2]) for row in applied if row[2] is not None and row[3] is None and row[4] >= State.DELIVERED]
+    if digests and is_apart:
+        run(connection, _END_ITEMS, digests)
     settled = {(row[0], row[1]) for row in applied}
     succeed(connection, [one for s in settlements if s.successors and (s.delivery_id, s.fence) in settled for one in s.successors])
     _keep_traces(connection, settlements, settled)
-    return len(applied)
+    return applied
 
 
-def _bounce(connection: Connection, delivery_id: int, why: str, successors: Sequence[Successor], now_us: int) -> bool:
+def _bounce(connection: Connection, delivery_id: int, why: str, successors: Sequence[Successor], now_us: int) -> Any:
     row = run(connection, _BOUNCE, (_told(why), now_us, delivery_id)).first()
     if row is None:
-        return False
+        return None
     if row[1] is None:
         run(connection, _BOUNCE_ITEMS, (now_us, row[0])).close()
     succeed(connection, successors)
-    return True
+    return row
 
 
 def _keep_traces(connection: Connection, settlements: Sequence[Settlement], applied: Collection[tuple[int, int]]) -> None:

@@ -14,6 +14,7 @@ from angelia.model.experiment import Experiment, ExperimentState, IllegalTransit
 from angelia.model.moments import from_us, to_us
 from angelia.store import Chore, TakenTransition
 from angelia.stores import rows as shape
+from angelia.stores.changes import end_turn, take_turn
 from angelia.stores.engine import Insert, SqlEngine, run
 from angelia.stores.tables import experiment_resources, experiments, transitions
 
@@ -55,12 +56,6 @@ _DONE = {
     Chore.PUBLISH: "UPDATE transitions SET to_publish = 0 WHERE id = ?",
     Chore.TELL: "UPDATE transitions SET to_tell = 0 WHERE id = ?",
 }
-# A lease that lies further ahead than any was given under a clock that went back.
-_LEASE = (
-    "INSERT INTO counters (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value "
-    "WHERE counters.value <= ? OR counters.value > ? RETURNING value"
-)
-_FREE = "UPDATE counters SET value = 0 WHERE name = ?"
 SILENT_FOR = 4
 """So many times longer than ended ones are those kept that never said their end."""
 
@@ -93,7 +88,7 @@ class ExperimentsMixin:
         until_us = to_us(now + lease)
 
         def work(connection: Connection) -> list[StoredTransition]:
-            if run(connection, _LEASE, (chore.lease, until_us, to_us(now), until_us)).first() is None:
+            if not take_turn(connection, chore.lease, until_us, to_us(now)):
                 return []
             return _stored(connection, run(connection, _PENDING[chore], (limit,)).all())
 
@@ -105,7 +100,7 @@ class ExperimentsMixin:
         def work(connection: Connection) -> None:
             if numbers:
                 run(connection, _DONE[chore], [(number,) for number in sorted(numbers)]).close()
-            run(connection, _FREE, (chore.lease,)).close()
+            end_turn(connection, chore.lease)
 
         await self.engine.write(work)
 

@@ -14,11 +14,13 @@ from sqlalchemy import Connection
 from angelia.model.delivery import State
 from angelia.model.errors import InvalidInput
 from angelia.model.moments import from_us, to_us
+from angelia.planning.announcing import marked
 from angelia.store import InboxGroup, InboxItem, InboxPage, InboxQuery
 from angelia.stores import rows as shape
 from angelia.stores import snoozes
+from angelia.stores.announcements import AnnouncementsMixin, login_of, tell
 from angelia.stores.changes import next_number
-from angelia.stores.engine import SqlEngine, fetched, run
+from angelia.stores.engine import fetched, run
 from angelia.stores.entries import ARCHIVED, DELIVERY, ENDED, FACETS, MESSAGE, READ, Pair, Row, Shelves, Sifted, bodies, counted, listed, sifted
 
 # Word by word the condition of the partial index: with a parameter in its place, neither database would know that the index holds all.
@@ -62,10 +64,8 @@ Cursors = tuple[Place | None, Place | None]
 """Of the view's `before_id` and `after_id`."""
 
 
-class InboxMixin:
+class InboxMixin(AnnouncementsMixin):
     """InboxStore in SQL."""
-
-    engine: SqlEngine
 
     def __init__(self) -> None:
         self._shelves = Shelves()
@@ -152,11 +152,14 @@ class InboxMixin:
             rows = _rows(connection, person_id, query, delivery_ids, limit=MOST_SCANNED)
             found = self._fitting(connection, person_id, query, rows)
             changed = _mark(connection, person_id, change, [row[DELIVERY] for row, _ in found], now, until)
+            self._tell_marks(connection, person_id, change, changed, now)
             if changed and is_undoable and change in _BACK:
                 run(connection, _KEEP, (_name(person_id), json.dumps({"change": change, "ids": changed}), to_us(now)))
             return len(changed)
 
-        return await self.engine.write(work)
+        count = await self.engine.write(work)
+        self.announced()
+        return count
 
     async def wake_snoozed(self, now: datetime) -> frozenset[int]:
         """See InboxStore."""
@@ -177,9 +180,17 @@ class InboxMixin:
             if kept is None:
                 return None
             made = json.loads(kept)
-            return len(_mark(connection, person_id, _BACK[made["change"]], made["ids"], now))
+            changed = _mark(connection, person_id, _BACK[made["change"]], made["ids"], now)
+            self._tell_marks(connection, person_id, _BACK[made["change"]], changed, now)
+            return len(changed)
 
-        return await self.engine.write(work)
+        count = await self.engine.write(work)
+        self.announced()
+        return count
+
+    def _tell_marks(self, connection: Connection, person_id: int, change: str, changed: Sequence[int], now: datetime) -> None:
+        if self.is_announcing and changed:
+            tell(connection, [marked(login, change, changed, now) for login in login_of(connection, person_id)], now)
 
     def _fitting(self, connection: Connection, person_id: int, query: InboxQuery, rows: Sequence[Row]) -> list[Pair]:
         found = _in_order(sifted(connection, self._shelves.of(person_id), person_id, query, rows).fitting, query)

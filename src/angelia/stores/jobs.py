@@ -12,8 +12,10 @@ from angelia.model.declaration import ProductKind
 from angelia.model.errors import RateLimited
 from angelia.model.job import HistoryRow, Job, JobChange, JobState, Product, after, canonical
 from angelia.model.moments import to_us
+from angelia.planning.announcing import job_entered
 from angelia.store.jobs import MOST_HISTORY, AddedJob, ClaimedJob, JobQuery, Joined
 from angelia.stores import rows as shape
+from angelia.stores.announcements import AnnouncementsMixin, tell
 from angelia.stores.campaigns import CampaignsMixin, forget_empty, look_at
 from angelia.stores.engine import SqlEngine, run, run_among
 from angelia.stores.job_rows import COLUMNS, NAMES, SELECT, all_of, history_row, job_of, one_of, row_of
@@ -71,7 +73,7 @@ _COUNTS = (
 )
 
 
-class JobsMixin(CampaignsMixin):
+class JobsMixin(CampaignsMixin, AnnouncementsMixin):
     """JobStore in SQL."""
 
     engine: SqlEngine
@@ -92,14 +94,23 @@ class JobsMixin(CampaignsMixin):
                 if is_fresh and there.state is JobState.DONE:
                     run(connection, _RETIRE, (there.job_id,)).close()
                     continue
-                return _join(connection, there, job, now, most_waiting)
+                joined = _join(connection, there, job, now, most_waiting)
+                self._tell_job(connection, joined.job if joined.joined is Joined.RETRIED else None, now)
+                return joined
             _check_room(connection, job.owner, most_waiting)
             _write_history(connection, job, job.owner, now, is_to_tell=True)
             run(connection, _JOIN, _asking(job.job_id, taken.state if is_taken else job.state, job, now)).close()
             look_at(connection, job.owner, job.campaign, now)
+            self._tell_job(connection, job, now)
             return AddedJob(job, Joined.NEW, taken if is_taken else None)
 
-        return await self.engine.write(work)
+        added = await self.engine.write(work)
+        self.announced()
+        return added
+
+    def _tell_job(self, connection: Connection, job: Job | None, now: datetime) -> None:
+        if self.is_announcing and job is not None:
+            tell(connection, [job_entered(job, now)], now)
 
     async def job(self, job_id: int) -> Job | None:
         """See JobStore."""
@@ -200,9 +211,12 @@ class JobsMixin(CampaignsMixin):
             if job is None or changed is None:
                 return None
             _write(connection, job, changed, change, now)
+            self._tell_job(connection, changed if changed.state is not job.state else None, now)
             return changed
 
-        return await self.engine.write(work)
+        changed = await self.engine.write(work)
+        self.announced()
+        return changed
 
     async def leave_job(self, job_id: int, login: str, now: datetime) -> bool:
         """See JobStore."""

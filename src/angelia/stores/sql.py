@@ -12,6 +12,7 @@ from sqlalchemy.pool import NullPool
 
 from angelia.model.errors import BadSettings, StoreUnavailable
 from angelia.stores.addresses import AddressesMixin
+from angelia.stores.announcements import AnnouncementsMixin
 from angelia.stores.answers import AnswersMixin
 from angelia.stores.deliveries import DeliveriesMixin
 from angelia.stores.digests import DigestsMixin
@@ -58,10 +59,12 @@ class SqlStore(
     EarsMixin,
     JobsMixin,
     UpkeepMixin,
+    AnnouncementsMixin,
 ):
     """`Store` on SQLite or PostgreSQL."""
 
     def __init__(self, engine: SqlEngine, url: str) -> None:
+        AnnouncementsMixin.__init__(self)
         MessagesMixin.__init__(self)
         InboxMixin.__init__(self)
         UpkeepMixin.__init__(self)

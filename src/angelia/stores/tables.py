@@ -448,3 +448,5 @@ escalations = Table(
 )
 """Messages that go on until somebody answers: `plan` as it stood when the message came, `step` the one that is next at `due_us`."""
 _partial("escalations_due", "ended_us IS NULL", escalations.c.due_us)
+announcements = Table("announcements", metadata, _serial(), _text("routing_key"), _text("body"), _big("at_us"), sqlite_autoincrement=True)
+"""What the hub tells of its own doings, until its broker has it. A number is never given twice: readers know repeats by it."""

@@ -135,7 +135,7 @@ class UpkeepMixin:
             claimed = "UPDATE messages SET plan_due_us = 0 WHERE plan_state = 0 AND plan_error IS NULL AND plan_due_us > 0"
             sending = "UPDATE deliveries SET state = 2, fence = fence + 1 WHERE state = 3"
             run(connection, "UPDATE jobs SET due_us = 0 WHERE state > 1 AND state < 10").close()
-            run(connection, "UPDATE counters SET value = 0 WHERE name IN ('transitions.publish', 'transitions.tell')").close()
+            run(connection, "UPDATE counters SET value = 0 WHERE name IN ('transitions.publish', 'transitions.tell', 'announcements')").close()
             run(connection, "UPDATE ears SET lease_us = 0").close()
             return int(run(connection, claimed).rowcount) + int(run(connection, sending).rowcount)
 
@@ -247,7 +247,7 @@ class UpkeepMixin:
         return count
 
 
-HEAD = "0019"
+HEAD = "0018"
 
 
 def mismatch(found: str) -> SchemaMismatch:

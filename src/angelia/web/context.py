@@ -1,6 +1,6 @@
 """What the web is given by the house."""
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -8,6 +8,7 @@ from angelia.agent import Agent
 from angelia.broker import Broker
 from angelia.flow.answers import Answers
 from angelia.flow.dispatcher import Dispatcher
+from angelia.flow.streams import Streams
 from angelia.inlet import Accept
 from angelia.model.claims import NewsWish
 from angelia.model.experiment import CleanUp
@@ -26,7 +27,7 @@ from angelia.wire.callers import Callers
 @dataclass(frozen=True, slots=True)
 class Context:
     """One for each app. `site` is the site's wants as last read; `changed` hurries those who keep copies, `refresh` reads ours again;
-    `marked` is told what somebody read or archived. `recipes` give the code of foreign clients that asks for the same as a job, by the client's name.
+    `recipes` give the code of foreign clients that asks for the same as a job, by the client's name.
     `renew` makes a token of the site's anew (of her token, her login, her wishes by agent); None where it signs none.
     """
 
@@ -44,7 +45,7 @@ class Context:
     answers: Answers
     dispatcher: Dispatcher
     broker: Broker
-    marked: Callable[[str, str, int, Collection[int] | None], None]
+    streams: Streams
     providers: Mapping[str, Provider]
     has_passwords: bool
     proxies: frozenset[str]

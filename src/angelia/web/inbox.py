@@ -137,7 +137,6 @@ async def mark(
     seen = await seen_by(house, person, view)
     changed = await house.store.mark(person.person_id, seen, ids, change, now, is_undoable=is_undoable, until=until)
     house.live.forget(person.person_id)
-    house.marked(person.login, change, changed, ids)
     return Marked(changed, f"{to_us(now):x}")
 
 

@@ -33,6 +33,7 @@ ROOMS = {
     "statistics": ("statistics",),
     "experiments": ("experiments",),
     "events": ("events",),
+    "exchanges": ("exchanges",),
     "jobs": ("plots", "jobs"),
     "instruments": ("jobs",),
 }

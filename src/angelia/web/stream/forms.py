@@ -1,7 +1,10 @@
 """How events look on the hub's own streams: one JSON text for all three ways, framed for two of them."""
 
 import json
+import re
 from base64 import b64encode
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from angelia.model.event import Event
@@ -11,47 +14,71 @@ MOST_REMEMBERED = 4_096
 MOST_REMEMBERED_BODY = 16_384
 
 
-def dumped(value: Any) -> bytes:
-    """Compact JSON; what it has no form for becomes text. Never a line break, so that it fits into one line of an event stream."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_as_text, allow_nan=False).encode("utf-8", "replace")
-
-
 def _as_text(value: Any) -> Any:
     if isinstance(value, bytes | bytearray):
         return {"base64": b64encode(value).decode()}
     return str(value)
 
 
-def content_of(event: Event) -> dict[str, Any]:
-    """The body: a JSON value as `body`, else `text`, else `base64`."""
-    kind = event.content_type.partition(";")[0].strip().lower()
-    if kind in ("application/json", "text/json") or kind.endswith("+json"):
-        try:
-            return {"body": json.loads(event.body, parse_constant=_refuse)}
-        except (ValueError, RecursionError):
-            pass
-    if kind.startswith("text/") or kind.endswith(("json", "xml")):
-        try:
-            return {"text": event.body.decode()}
-        except UnicodeDecodeError:
-            pass
-    return {"base64": b64encode(event.body).decode()}
-
-
 def _refuse(word: str) -> Any:
     raise ValueError(word)
 
 
-def event_document(event: Event) -> dict[str, Any]:
+# Made once: `json.dumps` and `json.loads` make one for each call that wants anything of its own.
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_as_text, allow_nan=False).encode
+_decode = json.JSONDecoder(parse_constant=_refuse).decode
+_BREAKS = re.compile(rb"[\r\n]\s*")
+
+
+def dumped(value: Any) -> bytes:
+    """Compact JSON; what it has no form for becomes text. Never a line break, so that it fits into one line of an event stream."""
+    return _encode(value).encode("utf-8", "replace")
+
+
+def content_of(event: Event) -> bytes:
+    """The body as the last member of an object: a JSON value as `body`, else `text`, else `base64`."""
+    kind = _kind(event.content_type)
+    if kind in ("application/json", "text/json") or kind.endswith("+json"):
+        try:
+            return b'"body":' + _as_it_stands(event.body)
+        except (ValueError, RecursionError):
+            pass
+    if kind.startswith("text/") or kind.endswith(("json", "xml")):
+        try:
+            return b'"text":' + dumped(event.body.decode())
+        except UnicodeDecodeError:
+            pass
+    return b'"base64":"%s"' % b64encode(event.body)
+
+
+@lru_cache(maxsize=256)
+def _kind(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
+
+
+def _as_it_stands(body: bytes) -> bytes:
+    """JSON, on one line; ValueError where it is none. To write it anew would cost more than to read it, and has no form for a number that
+    Python has none for, as 1e999. A line break can only stand between two words.
+    """
+    text = body.decode(json.detect_encoding(body))
+    _decode(text)
+    found = text.encode()
+    return _BREAKS.sub(b" ", found) if b"\n" in found or b"\r" in found else found
+
+
+@lru_cache(maxsize=4_096)
+def _beginning(exchange: str, key: str, content_type: str) -> bytes:
+    return dumped({"exchange": exchange, "key": key, "content_type": content_type})[:-1]
+
+
+def _table(values: Mapping[str, Any]) -> bytes:
+    return dumped(dict(values)) if values else b"{}"
+
+
+def event_document(event: Event) -> bytes:
     """An event as clients see it."""
-    return {
-        "exchange": event.exchange,
-        "key": event.routing_key,
-        "content_type": event.content_type,
-        "headers": dict(event.headers),
-        "properties": dict(event.properties),
-        **content_of(event),
-    }
+    beginning = _beginning(event.exchange, event.routing_key, event.content_type)
+    return b'%s,"headers":%s,"properties":%s,%s}' % (beginning, _table(event.headers), _table(event.properties), content_of(event))
 
 
 class _Texts:
@@ -67,7 +94,7 @@ class _Texts:
         # Personal streams have one exchange name for all people: their events are not shared, so they are not remembered.
         text = self._known.get(mark) if event.exchange != "me" else None
         if text is None:
-            text = dumped(event_document(event))
+            text = event_document(event)
             if event.exchange != "me" and len(event.body) <= MOST_REMEMBERED_BODY:
                 if len(self._known) >= MOST_REMEMBERED:
                     self._known.clear()

@@ -53,7 +53,7 @@ class Native:
         self._socket = socket
         self._guest = guest
         self._again = again
-        self._listener = room.streams.join(FORM, socket.write, self._too_slow)
+        self._listener = room.streams.join(FORM, socket.write, self._too_slow, guest.name if guest.is_somebody else "")
         self._todo: deque[str] = deque()
         self._worker: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -189,7 +189,7 @@ class Native:
         guest = await self._room.entry.admission.guest(token)
         for exchange, key in list(self._listener.bindings):
             await self._room.entry.bindable(guest, outer_name(exchange), key)
-        self._guest = guest
+        self._guest, self._listener.name = guest, guest.name
         admission = self._room.entry.admission
         self._again = lambda: admission.guest(token)
         return {"renewed": {"name": guest.name, "ends_at": guest.ends_at}}
