@@ -14,8 +14,9 @@ from pathlib import Path
 
 import asyncpg
 
+from angelia.flow.clock import now
 from angelia.flow.loop import run
-from angelia.house import House, now
+from angelia.house import House
 from angelia.instrument import Lent
 from angelia.instruments.function import FunctionInstrument, FunctionSettings
 from angelia.model.declaration import Declaration, DeclaredProduct, Limits, Parameter, ParameterKind

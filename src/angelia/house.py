@@ -15,7 +15,7 @@ from angelia.dialects.oda_recipe import CODE_FILE, MOST_CODE, recipe
 from angelia.flow.announcer import Announcer
 from angelia.flow.answers import Answers
 from angelia.flow.bounces import Bounces
-from angelia.flow.clock import SteadyClock
+from angelia.flow.clock import SteadyClock, now
 from angelia.flow.digester import Digester
 from angelia.flow.dispatcher import Dispatcher, JobPolicy
 from angelia.flow.ear import Heard
@@ -116,7 +116,7 @@ class House:
         agents = make_agents(settings, lent)
         house: House | None = None
         try:
-            house = cls(settings, store, agents, await store.new_node(), lent, templates, clock or SteadyClock())
+            house = cls(settings, store, agents, await store.new_node(), lent, templates, clock or now)
             await house.refresh()
             yield house
         finally:

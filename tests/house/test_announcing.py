@@ -10,13 +10,14 @@ from tests.house.conftest import NOW, SITE, Bench
 from angelia import telemetry
 from angelia.broker import ExchangeSettings
 from angelia.flow.announcer import AT_ONCE, Announcer
+from angelia.flow.clock import now
 from angelia.flow.job_runner import JobPatience
 from angelia.flow.letters import Letters, Links
 from angelia.flow.loop import run
 from angelia.flow.relay import Lifetimes, Relay
 from angelia.flow.voice import Voice
 from angelia.front import app_of
-from angelia.house import House, now
+from angelia.house import House
 from angelia.instrument import Failed, Progress
 from angelia.model.errors import BrokerUnavailable, InvalidInput, StoreUnavailable
 from angelia.model.job import Principal

@@ -5,8 +5,9 @@ import json
 import httpx2
 import pytest
 
+from angelia.flow.clock import now
 from angelia.front import app_of
-from angelia.house import House, now
+from angelia.house import House
 from angelia.settings import load
 from angelia.stores.sql import upgrade
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from tests.house.browsing import alice, browsers  # noqa: F401 - fixtures
 
-from angelia.house import now as real_now
+from angelia.flow.clock import now as real_now
 from angelia.settings import load
 from angelia.wire.site_tokens import SiteTokens
 

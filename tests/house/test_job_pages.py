@@ -7,10 +7,10 @@ import re
 import pytest
 from tests.house.browsing import alice, browsers  # noqa: F401 - fixtures
 
+from angelia.flow.clock import now as real_now
 from angelia.flow.dispatcher import JobPolicy
 from angelia.flow.job_runner import JobPatience
 from angelia.flow.loop import run
-from angelia.house import now as real_now
 from angelia.instrument import Done, Failed, Progress
 from angelia.model.declaration import Declaration, DeclaredProduct, Parameter, ParameterKind, RoleRange
 from angelia.products.output import Output

@@ -53,8 +53,8 @@ async def working(bench, house, scripted, outside):
 
 
 async def job_loop(stage, house, stop):
+    from angelia.flow.clock import now
     from angelia.flow.loop import run
-    from angelia.house import now
 
     await run(stage, house.hints["dispatcher"], now, stop)
 
@@ -473,7 +473,7 @@ async def test_one_that_came_while_the_stage_was_stopped_is_for_the_next(working
 
 
 async def test_old_ones_are_forgotten_with_their_files(working, house, scripted):
-    from angelia.house import now
+    from angelia.flow.clock import now
 
     job = await until(working, (await submitted(working))["id"])
     folder = scripted.works.popitem()[1].folder
@@ -549,7 +549,7 @@ async def test_what_computes_without_end_does_not_slow_the_hub(house, bench, tmp
 
 
 async def test_numbers_for_operators(working, house, scripted):
-    from angelia.house import now
+    from angelia.flow.clock import now
 
     scripted.is_done = False
     job = await submitted(working)

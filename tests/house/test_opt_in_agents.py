@@ -9,8 +9,9 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 from tests.house.browsing import FROM_OWN_PAGE, WORDS, Browser
 
+from angelia.flow.clock import now
 from angelia.front import app_of
-from angelia.house import House, now
+from angelia.house import House
 from angelia.model.person import Address, AddressState, Person
 from angelia.outbound import SENT_BY
 from angelia.settings import load

@@ -11,8 +11,8 @@ from angelia import telemetry
 from angelia.agent import Surroundings
 from angelia.agents.mail import MailAgent
 from angelia.agents.mail.settings import MailSettings
+from angelia.flow.clock import now
 from angelia.flow.lane import Lane
-from angelia.house import now
 from angelia.inlets.mail.door import MOST_BYTES
 from angelia.inlets.mail.reading import bounce_in, parsed
 from angelia.inlets.mail.settings import MailInletSettings

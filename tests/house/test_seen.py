@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 from tests.house.conftest import NOW
 
+from angelia.flow.clock import now
 from angelia.flow.outbox import Patience
 from angelia.flow.planner import Planner
-from angelia.house import now
 
 DIGEST = {"preferences": {"*": {"web": "now", "mail": "daily"}}}
 

@@ -8,8 +8,8 @@ from datetime import timedelta
 import httpx2
 import pytest
 
+from angelia.flow.clock import now
 from angelia.front import app_of
-from angelia.house import now
 from angelia.web.signin import local
 from angelia.web.signin.sessions import IDLE, LONGEST
 from angelia.web.signin.tries import Tries

@@ -11,8 +11,8 @@ import pytest
 from tests.house.test_sockets import Raw
 
 from angelia.broker import ExchangeSettings
+from angelia.flow.clock import now
 from angelia.front import app_of
-from angelia.house import now
 from angelia.model.errors import NotAuthenticated
 from angelia.model.event import Event
 from angelia.wire.callers import REMEMBERED, Callers

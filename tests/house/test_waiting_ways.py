@@ -6,7 +6,7 @@ import pytest
 from tests.house.conftest import NOW
 from tests.house.ways import reach, subjects, trail, with_three_agents
 
-from angelia.house import now
+from angelia.flow.clock import now
 from angelia.model.delivery import Later, Refused
 
 NEXT_DAY = NOW + timedelta(days=1)

@@ -31,7 +31,7 @@ ROOMS = ("/preferences", "/types", "/schedules", "/away", "/follows", "/preferen
 def _frozen(monkeypatch):
     """The whole house stands at NOW: what comes next is said on pages."""
     standing = SteadyClock(wall=lambda: int(NOW.timestamp() * 1e9), elapsed=lambda: 0)
-    monkeypatch.setattr("angelia.house.SteadyClock", lambda: standing)
+    monkeypatch.setattr("angelia.house.now", standing)
 
 
 @pytest.fixture

@@ -15,8 +15,9 @@ import pytest
 from joserfc.jwk import RSAKey
 from joserfc.jws import serialize_compact
 
+from angelia.flow.clock import now
 from angelia.front import app_of
-from angelia.house import House, now
+from angelia.house import House
 from angelia.model.person import Person
 from angelia.settings import load
 from angelia.stores.sql import upgrade

@@ -12,7 +12,7 @@ import pytest
 from angelia.agent import Letter
 from angelia.agents.mail import MailAgent
 from angelia.agents.mail.settings import MailSettings
-from angelia.house import now
+from angelia.flow.clock import now
 from angelia.model.delivery import Delivery, Later, Refused, Sent, State
 from angelia.model.message import Message, Sender
 from angelia.model.moments import public_id

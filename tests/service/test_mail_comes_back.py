@@ -11,7 +11,7 @@ import pytest
 from angelia.agent import Surroundings
 from angelia.agents.mail import MailAgent
 from angelia.agents.mail.settings import MailSettings
-from angelia.house import now as clock
+from angelia.flow.clock import now as clock
 from angelia.inlet import Draft
 from angelia.inlets.mail.door import MOST_BYTES
 from angelia.inlets.mail.mailbox import ImapMailbox, MailboxFailed

@@ -11,9 +11,10 @@ from joserfc import jws
 from joserfc.jwk import RSAKey
 from sqlalchemy import text
 
+from angelia.flow.clock import now
 from angelia.flow.loop import run
 from angelia.front import app_of
-from angelia.house import House, now
+from angelia.house import House
 from angelia.model.errors import BrokerUnavailable
 from angelia.model.event import Event
 from angelia.model.job import JobState, Principal

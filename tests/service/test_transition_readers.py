@@ -13,8 +13,9 @@ import httpx2
 import pytest
 
 from angelia.cli.amqp_setup import Management, Place, Wanted, set_up
+from angelia.flow.clock import now
 from angelia.front import app_of
-from angelia.house import House, now
+from angelia.house import House
 from angelia.settings import load
 from angelia.stores.sql import upgrade
 from angelia_testing.peers.process import ENVIRONMENT, Server, missing

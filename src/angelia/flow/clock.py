@@ -50,3 +50,7 @@ class SteadyClock:
         if is_far and not self._has_told:
             telemetry.log.warning("clock_jumped", seconds=round(gap / 1e9, 1), advice="followed slowly; a restart takes it over at once")
         self._has_told = is_far
+
+
+now = SteadyClock()
+"""The only clock of a house, unless it is given another."""
