@@ -31,6 +31,7 @@ TABLE = """
 * /unsubscribe/                         secret
 * /set-password/                        secret page
 POST /addresses/{address_id}/{change}$  signed page
+POST /admin/people/{whose}/addresses/{address_id}/{change}$  signed page
 GET /addresses/verify$                  signed page
 POST /addresses/verify$                 signed page
 GET /topics$                            door
@@ -193,7 +194,7 @@ async def world(bench, house):
     experiment = await bench.call("POST", "/api/v1/transitions", EXPERIMENT, 201)
     made.values = {
         "experiment_id": experiment["experiment"],
-        "login": "alice", "message_id": message, "address_id": address["id"], "feed_id": feed["id"], "delivery_id": item["id"], "rule_id": rule["id"],
+        "login": "alice", "whose": "alice", "message_id": message, "address_id": address["id"], "feed_id": feed["id"], "delivery_id": item["id"], "rule_id": rule["id"],
         "token_id": 999_999, "session_id": 999_999, "key": "a.b", "type": "a.b", "agent": "mail",
     }  # fmt: skip
     async with made.client() as client:

@@ -97,7 +97,7 @@ async def put_fallback(request: Request, visitor: Visiting, house: House, order:
         version = await _ordered(house, visitor, lambda old: [*old, *_names(add)] if add.strip() else _dragged(order))
     except InvalidInput as error:
         return await _grid(request, visitor, house, wrong_of(error))
-    return back(view, "/preferences", version)
+    return back(view, visitor.at("/preferences"), version)
 
 
 @router.post("/preferences/fallback/move")
@@ -107,7 +107,7 @@ async def move_fallback(request: Request, visitor: Visiting, house: House, at: P
         version = await _ordered(house, visitor, lambda old: moved(old, at, by), is_own=True)
     except InvalidInput as error:
         return await _grid(request, visitor, house, wrong_of(error))
-    return back(view, "/preferences", version)
+    return back(view, visitor.at("/preferences"), version)
 
 
 async def _ordered(house: Context, visitor: Visitor, change: Callable[[list[str]], list[str]], *, is_own: bool = False) -> int:
@@ -149,7 +149,7 @@ async def put_chain(
         version = await _chained(house, visitor, scope, chain, lambda _: [step for text in to or () for step in _names(text)])
     except InvalidInput as error:
         return await _grid(request, visitor, house, wrong_of(error))
-    return back(view, "/preferences", version)
+    return back(view, visitor.at("/preferences"), version)
 
 
 @router.post("/preferences/escalate/move")
@@ -159,7 +159,7 @@ async def move_step(request: Request, visitor: Visiting, house: House, at: Place
         version = await _chained(house, visitor, scope, {}, lambda old: moved(old, at, by))
     except InvalidInput as error:
         return await _grid(request, visitor, house, wrong_of(error))
-    return back(view, "/preferences", version)
+    return back(view, visitor.at("/preferences"), version)
 
 
 async def _chained(house: Context, visitor: Visitor, scope: str, chain: dict[str, Any], change: Callable[[list[str]], list[str]]) -> int:
@@ -185,7 +185,7 @@ async def put_cell(
         version = await changed(house, visitor.person, lambda document: editing.put_cell(document, key, target, when, form))
     except InvalidInput as error:
         return await _grid(request, visitor, house, wrong_of(error))
-    return back(view, "/preferences", version)
+    return back(view, visitor.at("/preferences"), version)
 
 
 @router.post("/preferences/preset")
@@ -207,7 +207,7 @@ async def put_preset(
 
 async def _back(visitor: Visitor, house: Context, view: str) -> Response:
     _, version = await house.store.wants(visitor.person.login)
-    return back(view, "/preferences", version)
+    return back(view, visitor.at("/preferences"), version)
 
 
 @router.post("/preferences/paused")
@@ -230,4 +230,4 @@ async def undo(request: Request, visitor: Visiting, house: House, version: Annot
     except (Conflict, InvalidInput) as error:
         return await _grid(request, visitor, house, Wrong("", str(error)))
     house.changed("people")
-    return back(view, "/preferences", made, is_undone=True)
+    return back(view, visitor.at("/preferences"), made, is_undone=True)
