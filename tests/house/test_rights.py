@@ -99,6 +99,8 @@ READS_BY_POST = ("/preferences/plan", "/rules/preview")
 QUERY = {"object": "x", "type": "a.b", "key": "a.b/mail/full/en/text", "login": ""}
 EXPERIMENT = {"objectType": "experiment", "eventType": "create", "objectId": "/experiments/1", "userId": "alice", "timestamp": 1_370_860_773}
 BLOCK = b'<h:message xmlns:h="http://xml.opensuse.org/hermes" type="a.b"><h:body>text</h:body></h:message>'
+HERS = "/api/v1/people/{login}"
+LOOKS = {f"{HERS}{place}" for place in ("/inbox", "/inbox/{delivery_id}", "/decisions", "/rules/{rule_id}/matches", "/export")}
 HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "same-origin", "cross-origin-opener-policy": "same-origin"}
 LINES = [re.fullmatch(r"(\S+)\s+(\S+)\s+(\S.*)", line).groups() for line in TABLE.strip().splitlines()]
 
@@ -307,7 +309,8 @@ async def test_get_never_changes_the_database(world):
         for method, path in world.routes:
             # The one writes a row to prove that it can; the others leave an entry in the audit log, which is what they are for.
             if method == "GET" and path != "/healthz/ready" and not path.endswith(("/audit.csv", "/audit/export", "/view")):
-                for role in ROLES:
+                # To look into somebody else's messages is noted too.
+                for role in [role for role in ROLES if role != "root" or path not in LOOKS]:
                     await world.ask(client, method, path, role)
                     client.cookies.clear()
                 assert contents(world.house) == before, path

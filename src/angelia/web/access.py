@@ -72,6 +72,14 @@ async def readable_person(login: str, caller: Known, house: House) -> Person:
     return await _mine(login, caller, house, frozenset({"read", "write", "admin"}))
 
 
+async def looked_into(request: Request, person: Annotated[Person, Depends(readable_person)], caller: Known, house: House) -> Person:
+    """A person whose messages the caller may read. That somebody else looked into them is noted before they are shown."""
+    if caller.person is None or caller.person.login != person.login:
+        places = {name: str(value)[:255] for name, value in (request.path_params | dict(request.query_params)).items() if name != "login"}
+        await house.store.audit(caller.name, f"look.{request.scope['route'].name}", person.login, {"at": places}, house.now())
+    return person
+
+
 async def writable_person(request: Request, login: str, caller: Known, house: House) -> AsyncIterator[Person]:
     """A person whose things the caller may change. What somebody else changes there is noted, with what it was and what it has become."""
     person = await _mine(login, caller, house, frozenset({"write", "admin"}))
@@ -109,5 +117,6 @@ async def note_change(
 
 
 Reading = Annotated[Person, Depends(readable_person)]
+Looking = Annotated[Person, Depends(looked_into)]
 # Noted before it is answered: what was acknowledged and not noted could not be found again.
 Writing = Annotated[Person, Depends(writable_person, scope="function")]
