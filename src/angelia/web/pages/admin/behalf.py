@@ -10,6 +10,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from angelia.flow.verification import PLACE
 from angelia.web.access import kept_of, note_change
+from angelia.web.context import Context
 from angelia.web.pages import addresses, away, exchange, follows, preferences, rules, schedules, types
 
 ROOMS = (preferences, exchange, types, rules, schedules, follows, away, addresses)
@@ -33,15 +34,16 @@ class Noted:
         self.routes = behind.routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        house = scope["app"].state.context
-        found = await house.sessions.find(Request(scope)) if scope["type"] == "http" and scope["method"] == "POST" else None
-        person = await house.store.person(scope["path_params"]["whose"]) if found is not None and found[1].is_admin else None
-        if person is None:
-            # Nobody who may change anything here: the pages say so.
+        """Answer a request; ASGI."""
+        house: Context = scope["app"].state.context
+        is_change = scope["type"] == "http" and scope["method"] == "POST"
+        actor = await _administrator(scope, house) if is_change else None
+        person = await house.store.person(scope["path_params"]["whose"]) if actor else None
+        if actor is None or person is None:
+            # Nothing is changed, or nobody may change it here: the pages say so.
             await self._behind(scope, receive, send)
             return
         before = await kept_of(house, person)
-        actor = f"person:{found[1].login}"
 
         async def noting(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] < 400:
@@ -51,6 +53,12 @@ class Noted:
             await send(message)
 
         await self._behind(scope, receive, noting)
+
+
+async def _administrator(scope: Scope, house: Context) -> str | None:
+    """The name, for the audit log, of the administrator who asks; None where somebody else does."""
+    found = await house.sessions.find(Request(scope))
+    return f"person:{found[1].login}" if found is not None and found[1].is_admin else None
 
 
 def _said(scope: Scope) -> tuple[str, dict[str, Any]]:
