@@ -67,11 +67,15 @@ async def serve(settings: Settings, *, roles: Iterable[str] = ("web", "work"), r
         finally:
             soon.cancel()
             stop()
-            for task in later:
-                task.cancel()
-            await asyncio.gather(*later, return_exceptions=True)
+            await _given_up(later)
             tracing.stop()
         telemetry.log.info("stopped")
+
+
+async def _given_up(tasks: Iterable[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def sweep_seldom() -> None:

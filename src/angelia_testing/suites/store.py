@@ -437,8 +437,8 @@ class StoreSuite:
         """Who has several sessions is named once, by the last that was used; sessions that are over do not count."""
         people = {login: await store.put_person(Person(person_id=0, login=login)) for login in ("alice", "bob", "carol")}
         for login, secret, seen, ends in (("alice", "a", 1, 9), ("alice", "b", 4, 9), ("bob", "c", 3, 9), ("carol", "d", 5, 5)):
-            times = {"created_at": NOW, "seen_at": NOW + seen * MINUTE, "ends_at": NOW + ends * MINUTE}
-            await store.open_session(Session(person_id=people[login].person_id, **times), secret)
+            person_id, seen_at, ends_at = people[login].person_id, NOW + seen * MINUTE, NOW + ends * MINUTE
+            await store.open_session(Session(person_id=person_id, created_at=NOW, seen_at=seen_at, ends_at=ends_at), secret)
         wanted = [people[login].person_id for login in ("alice", "bob")]
         assert await store.last_here(NOW + 6 * MINUTE, 10) == wanted
         assert await store.last_here(NOW + 6 * MINUTE, 1) == wanted[:1]
