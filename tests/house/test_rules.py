@@ -289,3 +289,13 @@ async def test_trying_takes_short_cuts_that_change_nothing(bench, house):
                     counts[f"{decision.agent} {decision.schedule or decision.verdict.value}"] += 1
         assert history[name] == counts, name
     assert history["before"] != history["after"]
+
+
+async def test_a_rule_that_says_nothing_yet_is_not_judged(alice, bench):
+    """Who just opened the editor is not told that all her mail would be gone."""
+    await bench.post("obs.build.fail", to=["alice"])
+    await bench.work()
+    shown = words(await alice.post("/rules/preview", data={"type": "obs", "final": "yes"}))
+    assert "Messages that it matches" in shown and "Choose under “Then” what shall happen" in shown
+    assert "with this rule" not in shown and "→" not in shown and "stop here" not in shown
+    assert "with this rule" in words(await alice.post("/rules/preview", data={"type": "obs", "final": "yes", "when:mail": "off"}))

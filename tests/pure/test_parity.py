@@ -37,6 +37,7 @@ LIKE = """
 /preferences/escalate                    PUT me/preferences
 /preferences/escalate/move               PUT me/preferences
 /preferences/cell                        PUT me/preferences/scopes/{scope}, PUT me/preferences/unknown, DELETE me/preferences/unknown
+/preferences/group                       PUT me/preferences/groups/{group}, DELETE me/preferences/groups/{group}
 /preferences/preset                      PUT me/presets/{preset_id}, PUT me/presets/{preset_id}/agents/{agent}, DELETE me/presets/{preset_id}
 /preferences/paused                      PUT me/paused/{agent}, DELETE me/paused/{agent}
 /preferences/undo                        POST me/preferences/undo

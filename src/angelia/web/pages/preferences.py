@@ -16,7 +16,7 @@ from angelia.planning import editing
 from angelia.web.access import House
 from angelia.web.context import Context
 from angelia.web.forms import RowId
-from angelia.web.pages.grid import beyond, main_types, preset_groups, scope_line, type_groups
+from angelia.web.pages.grid import ALWAYS, beyond, group_lines, main_types, preset_groups, scope_line, type_groups
 from angelia.web.pages.languages import language_of
 from angelia.web.pages.wishes import Wrong, back, columns_of, known_agent, ways_of, wish_page, wrong_of
 from angelia.web.signin.guard import Visiting, Visitor
@@ -58,6 +58,7 @@ async def _grid(request: Request, visitor: Visitor, house: Context, wrong: Wrong
         unknown=scope_line(editing.UNKNOWN, wishes, site, ways),
         ways_on=_ways_on(house, wishes),
         beyond=beyond(wishes, keys, site.presets),
+        groups=group_lines(wishes, ways),
     )
 
 
@@ -207,6 +208,24 @@ async def put_preset(
 
 async def _back(visitor: Visitor, house: Context, view: str) -> Response:
     _, version = await house.store.wants(visitor.person.login)
+    return back(view, visitor.at("/preferences"), version)
+
+
+@router.post("/preferences/group")
+async def put_group(request: Request, visitor: Visiting, house: House, group: Text, agent: Text, taken: Text = "", view: Text = "") -> Response:
+    """Take what comes through a group alone by one agent, or by it no more."""
+
+    def change(document: dict[str, Any]) -> None:
+        every = [name for name in house.agents if name != ALWAYS]
+        old = document.get("groups", {}).get(group, every)
+        agents = sorted(({*old, target} if taken else {*old} - {target}) & {*every, *old})
+        editing.put_group(document, group, None if set(agents) >= set(every) else agents)
+
+    try:
+        target = known_agent(house, agent)
+        version = await changed(house, visitor.person, change)
+    except InvalidInput as error:
+        return await _grid(request, visitor, house, wrong_of(error))
     return back(view, visitor.at("/preferences"), version)
 
 

@@ -204,10 +204,19 @@ async def preview(request: Request, visitor: Visiting, house: House) -> Response
 
 async def _preview(house: Context, visitor: Visitor, fields: RuleFields, rule_id: str) -> Body:
     """All that the panel shows: sentence, counts, samples, known values; or the fault that stands in the way."""
-    found: Body = {"fault": None, "trial": None, "sentence": None, "known": {}, "labels": await _labels(house, visitor), "names": {}}
+    found: Body = {
+        "fault": None,
+        "trial": None,
+        "is_idle": False,
+        "sentence": None,
+        "known": {},
+        "labels": await _labels(house, visitor),
+        "names": {},
+    }
     try:
         rule = fields.rule()
-        found["sentence"] = _sentence(rule, await _names(house, visitor))
+        found["is_idle"] = not rule["do"]
+        found["sentence"] = None if found["is_idle"] else _sentence(rule, await _names(house, visitor))
         form = RuleTrial(rule=rule, rule_id=rule_id, position=1 if fields.is_first else None)
         found["trial"] = await preview_rule(form, visitor.person, house)
         if visitor.is_for_another:
