@@ -159,6 +159,10 @@ async def test_a_new_rule_from_a_message(bench, alice):
     (rule,) = (await bench.store.wants("alice"))[0]["rules"]
     assert rule == {"id": rule["id"], "name": "mine", "type": "obs.build", "when": {"project": {"contains": ["KD", "GN"]}}, "min_severity": "high",
                     "final": False, "enabled": True, "do": {"mail": {"when": "daily", "form": "short"}}}  # fmt: skip
+    assert (await alice.post(f"/rules/{rule['id']}", data=made | {"note": " until the release "})).status_code == 303
+    assert (await bench.store.wants("alice"))[0]["rules"] == [rule | {"note": "until the release"}]
+    assert "until the release" in (await alice.get("/rules")).text and 'value="until the release"' in (await alice.get(f"/rules/{rule['id']}")).text
+    assert (await alice.post(f"/rules/{rule['id']}", data=made)).status_code == 303
     opened = await alice.get(f"/rules/{rule['id']}")
     assert 'value="mine"' in opened.text
     assert "KD\nGN</textarea>" in opened.text

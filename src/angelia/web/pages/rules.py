@@ -80,6 +80,7 @@ def _shown(entry: Body, parsed: Mapping[str, Any], faults: Mapping[str, InvalidI
         "id": rule_id,
         "fault": None,
         "name": rule.name,
+        "note": rule.note,
         "is_enabled": rule.is_enabled,
         "is_preset": rule.origin.startswith("preset:"),
         "sentence": sentence_of(rule),
