@@ -142,3 +142,11 @@ async def test_others_and_other_sites_change_nothing(bench, root, browsers):  # 
 
 def test_each_page_of_wishes_has_its_like():
     assert len(ROOMS) == 8 and len(routes_for_another()) > 50
+
+
+async def test_the_audit_log_says_what_was_and_what_became(bench, root):
+    for when in ("off", "daily"):
+        await root.post(f"{HOME}/preferences/cell", scope="obs", agent="mail", when=when)
+    shown = await root.get("/admin/audit?action=behalf.")
+    assert "<code>preferences.obs.mail</code> <del>off</del> → <ins>daily</ins>" in shown
+    assert "<ins>off</ins>" in shown and "&#34;changes&#34;" not in shown
