@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import signal
+import time
 from collections.abc import Callable, Iterable
 
 import uvicorn
@@ -12,12 +13,16 @@ from angelia.front import Front
 from angelia.house import House
 from angelia.model.errors import BadSettings
 from angelia.settings import Settings
+from angelia.store import InboxQuery
 from angelia.wire.asgi import App
 from angelia.wire.server import Limits, Server, protocol
 from angelia.wire.socket import Socket
 
 FRAMEWORK_AFTER = 5.0
 """Seconds after the start in which what came meanwhile has gone first."""
+MOST_INBOXES = 200
+LONGEST_READ = 3.0
+"""Seconds for which inboxes are read ahead after a start; the rest is read when somebody looks."""
 SWEEPS = 10_000, 10, 10
 """Objects made until rubbish is looked for among the youngest, and how many such looks until one at the older. Python's own 700 was found to
 take two fifths of the time of a batch: all that a batch makes is alive until it is stored, so each look finds nothing, and is paid for.
@@ -35,6 +40,7 @@ async def serve(settings: Settings, *, roles: Iterable[str] = ("web", "work"), r
     async with House.open(settings) as house:
         loop = asyncio.get_running_loop()
         tasks: list[asyncio.Task[None]] = []
+        later: list[asyncio.Task[None]] = []
         front = Front(house) if "web" in roles else None
         servers = _servers(front, settings) if front is not None else []
 
@@ -57,7 +63,7 @@ async def serve(settings: Settings, *, roles: Iterable[str] = ("web", "work"), r
         telemetry.log.info("started", roles=list(roles), port=web.port)
         supervised.tell(supervised.READY)
         alive = asyncio.create_task(supervised.keep_telling())
-        soon = loop.call_later(FRAMEWORK_AFTER, lambda: tasks.append(asyncio.create_task(_load_framework(front))))
+        soon = loop.call_later(FRAMEWORK_AFTER, lambda: later.append(asyncio.create_task(_make_ready(front, house))))
         try:
             await asyncio.gather(*tasks)
         finally:
@@ -65,8 +71,15 @@ async def serve(settings: Settings, *, roles: Iterable[str] = ("web", "work"), r
             soon.cancel()
             alive.cancel()
             stop()
+            await _given_up(later)
             tracing.stop()
         telemetry.log.info("stopped")
+
+
+async def _given_up(tasks: Iterable[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def sweep_seldom() -> None:
@@ -75,10 +88,21 @@ def sweep_seldom() -> None:
     gc.set_threshold(*SWEEPS)
 
 
-async def _load_framework(front: Front | None) -> None:
+async def _make_ready(front: Front | None, house: House) -> None:
+    """What the first who comes would otherwise wait for."""
     if front is not None:
         await front.load()
+        await read_inboxes(house)
     sweep_seldom()
+
+
+async def read_inboxes(house: House) -> None:
+    """Those of the people who were here last, one after the other, so that their first look after a start is as quick as the next."""
+    began = time.monotonic()
+    for person_id in await house.store.last_here(house.now(), MOST_INBOXES):
+        await house.store.inbox_counts(person_id, InboxQuery())
+        if time.monotonic() - began > LONGEST_READ:
+            return
 
 
 def _servers(front: Front, settings: Settings) -> list[Server]:

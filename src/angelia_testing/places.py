@@ -9,7 +9,7 @@ from urllib.parse import urldefrag, urljoin, urlsplit
 
 import httpx2
 from fastapi.routing import APIRoute
-from starlette.routing import Match
+from starlette.routing import Match, Mount
 
 from angelia.web.pages.rooms import ROOMS
 from angelia_testing.peers.hub import SampleHub
@@ -20,9 +20,10 @@ MOST = 400
 
 
 @lru_cache(maxsize=1)
-def routes() -> list[APIRoute]:
-    """The routes that somebody opens in a browser."""
-    found = [route for room in ROOMS for route in room.router.routes if isinstance(route, APIRoute) and "GET" in (route.methods or ())]
+def routes() -> list[APIRoute | Mount]:
+    """The routes that somebody opens in a browser; pages that are mounted a second time elsewhere count there as one."""
+    every = [route for room in ROOMS for route in room.router.routes]
+    found = [route for route in every if isinstance(route, Mount) or (isinstance(route, APIRoute) and "GET" in (route.methods or ()))]
     return [route for route in found if not route.path.startswith(_NOT_PAGES)]
 
 

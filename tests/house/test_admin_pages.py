@@ -507,3 +507,15 @@ async def test_the_audit_log_is_filtered_paged_and_exported_without_formulas(roo
     assert (await actions(bench, 1))[0][1] == "audit.export"
     over_api = await bench.call("GET", "/api/v1/audit?actor=person:alice&limit=5")
     assert len(over_api["items"]) == 5 and over_api["next"] == over_api["items"][-1]["id"]
+
+
+def test_a_small_curve_rises_with_the_messages():
+    assert types.spark([0, 0, 0]) == types.spark([]) == ""
+    assert types.spark([0, 1, 2]) == "0,13.0 8,7.0 16,1.0"
+
+
+def test_days_end_now_and_count_what_is_below():
+    now = datetime(2026, 3, 3, 15, tzinfo=UTC)
+    hours = {now - timedelta(hours=back): Traffic(messages={("obs.build.fail", "ci"): 1}, deliveries={}) for back in (0, 23, 24, 167)}
+    assert types._days(hours, {"obs", "obs.build.fail", "x"}) == {"obs": [1, 0, 0, 0, 0, 1, 2], "obs.build.fail": [1, 0, 0, 0, 0, 1, 2], "x": [0] * 7}
+    assert types._days({}, {"x"}) == {"x": [0] * 7}

@@ -31,6 +31,7 @@ TABLE = """
 * /unsubscribe/                         secret
 * /set-password/                        secret page
 POST /addresses/{address_id}/{change}$  signed page
+POST /admin/people/{whose}/addresses/{address_id}/{change}$  signed page
 GET /addresses/verify$                  signed page
 POST /addresses/verify$                 signed page
 GET /topics$                            door
@@ -98,6 +99,8 @@ READS_BY_POST = ("/preferences/plan", "/rules/preview")
 QUERY = {"object": "x", "type": "a.b", "key": "a.b/mail/full/en/text", "login": ""}
 EXPERIMENT = {"objectType": "experiment", "eventType": "create", "objectId": "/experiments/1", "userId": "alice", "timestamp": 1_370_860_773}
 BLOCK = b'<h:message xmlns:h="http://xml.opensuse.org/hermes" type="a.b"><h:body>text</h:body></h:message>'
+HERS = "/api/v1/people/{login}"
+LOOKS = {f"{HERS}{place}" for place in ("/inbox", "/inbox/{delivery_id}", "/decisions", "/rules/{rule_id}/matches", "/export")}
 HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "same-origin", "cross-origin-opener-policy": "same-origin"}
 LINES = [re.fullmatch(r"(\S+)\s+(\S+)\s+(\S.*)", line).groups() for line in TABLE.strip().splitlines()]
 
@@ -193,7 +196,7 @@ async def world(bench, house):
     experiment = await bench.call("POST", "/api/v1/transitions", EXPERIMENT, 201)
     made.values = {
         "experiment_id": experiment["experiment"],
-        "login": "alice", "message_id": message, "address_id": address["id"], "feed_id": feed["id"], "delivery_id": item["id"], "rule_id": rule["id"],
+        "login": "alice", "whose": "alice", "message_id": message, "address_id": address["id"], "feed_id": feed["id"], "delivery_id": item["id"], "rule_id": rule["id"],
         "token_id": 999_999, "session_id": 999_999, "key": "a.b", "type": "a.b", "agent": "mail",
     }  # fmt: skip
     async with made.client() as client:
@@ -306,7 +309,8 @@ async def test_get_never_changes_the_database(world):
         for method, path in world.routes:
             # The one writes a row to prove that it can; the others leave an entry in the audit log, which is what they are for.
             if method == "GET" and path != "/healthz/ready" and not path.endswith(("/audit.csv", "/audit/export", "/view")):
-                for role in ROLES:
+                # To look into somebody else's messages is noted too.
+                for role in [role for role in ROLES if role != "root" or path not in LOOKS]:
                     await world.ask(client, method, path, role)
                     client.cookies.clear()
                 assert contents(world.house) == before, path

@@ -159,6 +159,10 @@ async def test_a_new_rule_from_a_message(bench, alice):
     (rule,) = (await bench.store.wants("alice"))[0]["rules"]
     assert rule == {"id": rule["id"], "name": "mine", "type": "obs.build", "when": {"project": {"contains": ["KD", "GN"]}}, "min_severity": "high",
                     "final": False, "enabled": True, "do": {"mail": {"when": "daily", "form": "short"}}}  # fmt: skip
+    assert (await alice.post(f"/rules/{rule['id']}", data=made | {"note": " until the release "})).status_code == 303
+    assert (await bench.store.wants("alice"))[0]["rules"] == [rule | {"note": "until the release"}]
+    assert "until the release" in (await alice.get("/rules")).text and 'value="until the release"' in (await alice.get(f"/rules/{rule['id']}")).text
+    assert (await alice.post(f"/rules/{rule['id']}", data=made)).status_code == 303
     opened = await alice.get(f"/rules/{rule['id']}")
     assert 'value="mine"' in opened.text
     assert "KD\nGN</textarea>" in opened.text
@@ -289,3 +293,13 @@ async def test_trying_takes_short_cuts_that_change_nothing(bench, house):
                     counts[f"{decision.agent} {decision.schedule or decision.verdict.value}"] += 1
         assert history[name] == counts, name
     assert history["before"] != history["after"]
+
+
+async def test_a_rule_that_says_nothing_yet_is_not_judged(alice, bench):
+    """Who just opened the editor is not told that all her mail would be gone."""
+    await bench.post("obs.build.fail", to=["alice"])
+    await bench.work()
+    shown = words(await alice.post("/rules/preview", data={"type": "obs", "final": "yes"}))
+    assert "Messages that it matches" in shown and "Choose under “Then” what shall happen" in shown
+    assert "with this rule" not in shown and "→" not in shown and "stop here" not in shown
+    assert "with this rule" in words(await alice.post("/rules/preview", data={"type": "obs", "final": "yes", "when:mail": "off"}))

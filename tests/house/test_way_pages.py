@@ -122,3 +122,36 @@ async def test_one_type_may_have_steps_of_its_own(bench, alice):
     assert 'value="obs.build" readonly' in shown and 'value="person:bob"' in shown and 'value="5m"' in shown
     await alice.post("/preferences/escalate", scope="obs.build", to="")
     assert (await bench.call("GET", "/api/v1/people/alice/preferences"))["escalate"].keys() == {"*"}
+
+
+async def groups(bench):
+    return (await bench.call("GET", "/api/v1/people/alice/preferences")).get("groups")
+
+
+async def test_she_says_by_which_ways_she_takes_what_is_for_a_group(bench, alice):
+    assert "What comes to my groups" not in await alice.get("/preferences")
+    await bench.call("PUT", "/api/v1/groups/qa", {"members": ["alice"]}, 200)
+    await bench.call("POST", "/api/v1/people/alice/addresses", {"agent": "mail", "value": "alice@example.org", "is_verified": True}, 201)
+    assert 'id="group-qa-mail" aria-label="qa, by Mail" checked' in await alice.get("/preferences")
+    await alice.post("/preferences/group", group="qa", agent="mail")
+    assert "mail" not in (await groups(bench))["qa"] and "web" not in (await groups(bench))["qa"]
+    assert 'id="group-qa-mail" aria-label="qa, by Mail">' in await alice.get("/preferences")
+    message = await bench.post("a.b", to=["group:qa"])
+    await bench.work()
+    (item,) = (await bench.call("GET", "/api/v1/people/alice/decisions"))["items"]
+    assert {agent: told["reason"] for agent, told in item["agents"].items()} == {"web": "chosen", "feed": "chosen", "mail": "group_not_accepted"}
+    assert 'href="/preferences#groups"' in await alice.get(f"/why/{message}")
+    await alice.post("/preferences/group", group="qa", agent="mail", taken="1")
+    assert await groups(bench) is None
+    assert "no such agent" in await alice.post("/preferences/group", 422, group="qa", agent="pigeon")
+
+
+async def test_the_same_over_the_api(bench, alice):
+    place = "/api/v1/people/alice/preferences/groups/qa"
+    await bench.call("PUT", place, {"agents": ["mail", "mail"]}, 200)
+    assert await groups(bench) == {"qa": ["mail"]}
+    await bench.call("PUT", place, {"agents": []}, 200)
+    assert await groups(bench) == {"qa": []}
+    await bench.call("PUT", place, {"agents": ["pigeon"]}, 422)
+    await bench.call("DELETE", place, status=204)
+    assert await groups(bench) is None

@@ -139,7 +139,9 @@ async def test_a_feed_is_shown_once_rotated_and_revoked(bench, alice, browsers):
     assert "okular failed" in form and "a page" not in form
     made = await alice.post("/feeds", 200, title="Builds", type="OBS.build", text="")
     atom = re.search(r"http://\S+?\.atom", made)[0]
-    assert atom not in await alice.get("/feeds") and "OBS.build" in await alice.get("/feeds")
+    listed = await alice.get("/feeds")
+    assert atom not in listed and "OBS.build" in listed
+    assert 'data-label="Messages">1 <span class="quiet">(1 unread)</span>' in listed
     answer = await alice.api.get(urlsplit(atom).path)
     assert "okular failed" in answer.text and "a page" not in answer.text
     assert answer.headers["referrer-policy"] == "no-referrer"

@@ -192,6 +192,7 @@ async def test_errors_speak_her_language_on_pages_and_english_over_the_api(bench
     assert "keine Zeitzone wie Europe/Berlin" in await alice.post("/profile", 422, name="A", time_zone="Mars", language="de")
     page = await alice.get("/inbox/dlv_0000000000001", 404)
     assert "<h1>Nicht gefunden</h1>" in page and "es gibt keine solche Nachricht" in page
+    assert "Unter dieser Adresse gibt es nichts" in await alice.get("/no/such/page", 404)
     assert "höchstens 200 Zeichen" in await alice.get(f"/inbox?text={'x' * 201}", 422)
     answer = await bench.call("GET", "/api/v1/people/alice/inbox?severity=loud", status=422)
     assert answer["detail"] == "severity is one of low, normal, high, urgent"

@@ -72,3 +72,10 @@ def test_a_catalogue_is_spoken(language):
     assert texts.gettext("Sign in") != "Sign in"
     forms = {texts.ungettext("%(num)s of nothing", "%(num)s of nothing", count) for count in range(5)}
     assert forms
+
+
+def test_german_speaks_to_a_friend():
+    """One way to speak to her on all pages: `du`, never `Sie`."""
+    formal = re.compile(r"\b(Ihnen|Ihrem|Ihren)\b|(?<=[a-zäöüß,] )(Sie|Ihre?)\b")
+    strings = [text for one in catalogue("de") if one.id for text in (one.string if isinstance(one.string, tuple) else (one.string,))]
+    assert [text for text in strings if formal.search(text)] == []

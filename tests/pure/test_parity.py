@@ -6,6 +6,7 @@ from importlib import import_module
 from fastapi.routing import APIRoute
 
 import angelia.web
+from angelia.web.pages.admin.behalf import routes_for_another
 from angelia.web.pages.rooms import ROOMS
 
 # What a form of a page does -> what does the same over the API. `me` stands for /api/v1/people/{login}.
@@ -36,6 +37,7 @@ LIKE = """
 /preferences/escalate                    PUT me/preferences
 /preferences/escalate/move               PUT me/preferences
 /preferences/cell                        PUT me/preferences/scopes/{scope}, PUT me/preferences/unknown, DELETE me/preferences/unknown
+/preferences/group                       PUT me/preferences/groups/{group}, DELETE me/preferences/groups/{group}
 /preferences/preset                      PUT me/presets/{preset_id}, PUT me/presets/{preset_id}/agents/{agent}, DELETE me/presets/{preset_id}
 /preferences/paused                      PUT me/paused/{agent}, DELETE me/paused/{agent}
 /preferences/undo                        POST me/preferences/undo
@@ -100,6 +102,15 @@ LIKE = """
 ONLY_PAGES = {"/sign-in", "/sign-out", "/sign-in/{name}/logout", "/csp-reports", "/job-news/token"}
 # What programs say to the hub; people are told of it, and look at it under Live and Jobs.
 ONLY_API = {"POST /api/v1/events/{exchange}", "POST /api/v1/jobs/{job_id}/callback"}
+# What a token of an administrator may do for somebody else, and no page: what is in her inbox and what is secret of hers are hers; her name, her
+# password, her sessions and identities have their forms on the page of her account.
+ONLY_API_FOR_ANOTHER = """
+POST me/inbox/mark, POST me/inbox/acknowledge, POST me/inbox/undo
+POST me/feeds, POST me/feeds/{feed_id}/rotate, DELETE me/feeds/{feed_id}
+POST me/tokens, DELETE me/tokens/{token_id}
+PUT me/password, DELETE me/sessions, DELETE me/sessions/{session_id}
+PUT me/job-news/{agent}, PUT me/topics/{key}, DELETE me/topics/{key}
+"""
 
 
 def _routes(router):
@@ -126,10 +137,15 @@ def in_api():
     }
 
 
+def named(text):
+    """Routes of the API, with the place of a person in full."""
+    return {one.strip().replace(" me", " /api/v1/people/{login}") for line in text.strip().splitlines() for one in line.split(",")}
+
+
 def like():
     """Each page's route with those of the API."""
     lines = [line.split(maxsplit=1) for line in LIKE.strip().splitlines()]
-    return {page: {one.strip().replace(" me", " /api/v1/people/{login}") for one in others.split(",")} for page, others in lines}
+    return {page: named(others) for page, others in lines}
 
 
 def test_the_api_can_do_what_pages_can():
@@ -142,3 +158,11 @@ def test_pages_can_do_what_the_api_can():
     changes = {one for one in in_api() if one.partition(" ")[0] not in ("GET", "HEAD", "OPTIONS")}
     assert changes - {one for others in like().values() for one in others} - ONLY_API == set(), "which page does the same?"
     assert ONLY_API - in_api() == set()
+
+
+def test_an_administrator_changes_on_pages_what_the_api_lets_her_change_for_another():
+    pages = like()
+    forms = {route.path for route in routes_for_another() if "POST" in (route.methods or ())}
+    reached = {one for page in forms for one in pages[page]} | {one for page in pages if page.startswith("/admin/people/") for one in pages[page]}
+    hers = {one for one in in_api() if " /api/v1/people/{login}" in one and not one.startswith(("GET", "HEAD"))}
+    assert hers - reached == named(ONLY_API_FOR_ANOTHER), "which page does the same, or why does none?"

@@ -75,7 +75,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """An ordered matcher with actions. `type` is a subtree (`obs.build`), a topic pattern, or `*`; all tests must hold."""
+    """An ordered matcher with actions. `type` is a subtree (`obs.build`), a topic pattern, or `*`; all tests must hold. `note` is for herself."""
 
     rule_id: str
     name: str = ""
@@ -88,6 +88,7 @@ class Rule:
     is_enabled: bool = True
     statements: Statements = field(default_factory=dict)
     origin: str = "manual"
+    note: str = ""
 
     @property
     def makes_candidates(self) -> bool:

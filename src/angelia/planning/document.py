@@ -232,7 +232,7 @@ def _wish(value: object, path: str) -> tuple[str, str]:
     return _text(table.get("when", NOW), f"{path}.when"), form
 
 
-_RULE_KEYS = frozenset(["id", "name", "type", "when", "role", "min_severity", "include_own", "final", "enabled", "do", "origin"])
+_RULE_KEYS = frozenset(["id", "name", "type", "when", "role", "min_severity", "include_own", "final", "enabled", "do", "origin", "note"])
 
 
 def _rules(value: object, path: str, names: frozenset[str] | None) -> tuple[Rule, ...]:
@@ -266,6 +266,7 @@ def parse_rule(value: object, path: str, names: frozenset[str] | None, rule_id: 
         is_enabled=_flag(table.get("enabled", True), f"{path}.enabled"),
         statements=_statements(table.get("do", {}), f"{path}.do", names),
         origin=_text(table.get("origin", "manual"), f"{path}.origin"),
+        note=_text(table.get("note", ""), f"{path}.note"),
     )
 
 

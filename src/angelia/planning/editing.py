@@ -51,6 +51,14 @@ def put_chain(document: Body, scope: str, chain: Mapping[str, Any]) -> None:
     _put(document, "escalate", chains)
 
 
+def put_group(document: Body, group: str, agents: Sequence[str] | None) -> None:
+    """By which agents she takes what comes to her through a group alone; by none where the list is empty, by all for None."""
+    groups = {name: value for name, value in _table(document.get("groups")).items() if name != group}
+    if agents is not None:
+        groups[group] = list(agents)
+    _put(document, "groups", groups)
+
+
 def wish_of(when: str, form: str = "") -> str | Body:
     """A wish as a document holds it, as short as can be."""
     return {"when": when, "form": form} if when and form and when != OFF else when

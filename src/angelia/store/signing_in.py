@@ -53,6 +53,9 @@ class SignInStore(Protocol):
     async def touch_session(self, session_id: int, now: datetime) -> None:
         """It was used."""
 
+    async def last_here(self, now: datetime, limit: int) -> list[int]:
+        """Who has a session that is not over, the last to use one first: their ids."""
+
     async def list_sessions(self, person_id: int, now: datetime) -> list[Session]:
         """Hers that have not ended, last used first."""
 

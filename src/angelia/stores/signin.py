@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
 from angelia.model.errors import Conflict
 from angelia.model.moments import from_us, to_us
@@ -111,6 +111,11 @@ class SignInMixin:
         """See SignInStore."""
         statement = update(sessions).where(_s.id == session_id).values(seen_us=to_us(now))
         await self.engine.write(lambda connection: connection.execute(statement).close())
+
+    async def last_here(self, now: datetime, limit: int) -> list[int]:
+        """See SignInStore."""
+        statement = select(_s.person_id).where(_s.ends_us > to_us(now)).group_by(_s.person_id).order_by(func.max(_s.seen_us).desc()).limit(limit)
+        return list(await self.engine.read(lambda connection: connection.execute(statement).scalars().all()))
 
     async def list_sessions(self, person_id: int, now: datetime) -> list[Session]:
         """See SignInStore."""

@@ -1,7 +1,7 @@
 """Who may do what on the API: dependencies that give the caller, a person of hers, or refuse."""
 
-from collections.abc import AsyncIterator
-from typing import Annotated
+from collections.abc import AsyncIterator, Mapping
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
@@ -72,23 +72,51 @@ async def readable_person(login: str, caller: Known, house: House) -> Person:
     return await _mine(login, caller, house, frozenset({"read", "write", "admin"}))
 
 
+async def looked_into(request: Request, person: Annotated[Person, Depends(readable_person)], caller: Known, house: House) -> Person:
+    """A person whose messages the caller may read. That somebody else looked into them is noted before they are shown."""
+    if caller.person is None or caller.person.login != person.login:
+        places = {name: str(value)[:255] for name, value in (request.path_params | dict(request.query_params)).items() if name != "login"}
+        await house.store.audit(caller.name, f"look.{request.scope['route'].name}", person.login, {"at": places}, house.now())
+    return person
+
+
 async def writable_person(request: Request, login: str, caller: Known, house: House) -> AsyncIterator[Person]:
     """A person whose things the caller may change. What somebody else changes there is noted, with what it was and what it has become."""
     person = await _mine(login, caller, house, frozenset({"write", "admin"}))
     if caller.person is not None and caller.person.login == person.login:
         yield person
         return
-    before, _ = await house.store.wants(person.login)
+    before = await kept_of(house, person)
     yield person
     route = request.scope["route"]
     if route.name in NOTED_ELSEWHERE:
         return
-    after, _ = await house.store.wants(person.login)
     places = {name: value for name, value in request.path_params.items() if name != "login"} | dict(request.query_params)
-    said = {"at": {name: str(value)[:255] for name, value in places.items()}, "changes": documents_differ(before, after)[:MOST_CHANGES]}
-    await house.store.audit(caller.name, f"behalf.{route.name}", person.login, said, house.now())
+    await note_change(house, caller.name, f"behalf.{route.name}", person, places, before)
+
+
+async def kept_of(house: Context, person: Person) -> dict[str, Any]:
+    """What somebody else may change of hers: her document, and the states of her addresses by their ids."""
+    document, _ = await house.store.wants(person.login)
+    return dict(document) | {
+        "addresses": {
+            str(one.address_id): {"agent": one.agent, "state": one.state.value, "is_default": one.is_default}
+            for one in await house.store.addresses(person.person_id)
+        }
+    }
+
+
+async def note_change(
+    house: Context, actor: str, action: str, person: Person, places: Mapping[str, Any], before: dict[str, Any], *, is_noted_anyway: bool = True
+) -> None:
+    """Note what differs now from before: at most 50 values, each with what it was and what it has become."""
+    changes = documents_differ(before, await kept_of(house, person))[:MOST_CHANGES]
+    if changes or is_noted_anyway:
+        said = {"at": {name: str(value)[:255] for name, value in places.items()}, "changes": changes}
+        await house.store.audit(actor, action, person.login, said, house.now())
 
 
 Reading = Annotated[Person, Depends(readable_person)]
+Looking = Annotated[Person, Depends(looked_into)]
 # Noted before it is answered: what was acknowledged and not noted could not be found again.
 Writing = Annotated[Person, Depends(writable_person, scope="function")]

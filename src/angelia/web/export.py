@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 from angelia.model.moments import to_text
 from angelia.model.person import Person
 from angelia.store import InboxQuery
-from angelia.web.access import House, Reading
+from angelia.web.access import House, Looking
 from angelia.web.context import Context
 from angelia.web.forms import address_out, feed_out, item_out, person_out, token_out
 from angelia.web.identities import bound_to, identity_out
@@ -23,7 +23,7 @@ _PAGE = 500
 
 
 @router.get("/export")
-async def export(person: Reading, house: House) -> StreamingResponse:
+async def export(person: Looking, house: House) -> StreamingResponse:
     """Person, preferences, addresses, feeds, tokens, sessions, identities, seen types, and the whole inbox, archived messages included."""
     head = json.dumps(await _head(house, person), ensure_ascii=False)
     headers = {"Content-Disposition": f'attachment; filename="angelia-{person.person_id}.json"', "Cache-Control": "private, no-store"}

@@ -13,7 +13,7 @@ from angelia.model.message import Severity
 from angelia.model.moments import from_us, number_of, public_id, to_us
 from angelia.model.person import Person
 from angelia.store import InboxGroup, InboxItem, InboxQuery
-from angelia.web.access import House, Reading, Writing
+from angelia.web.access import House, Looking, Reading, Writing
 from angelia.web.context import Context
 from angelia.web.forms import Acknowledging, Limit, Marking, Undoing, item_out, number
 from angelia.web.named import object_name
@@ -86,7 +86,7 @@ class Marked:
 
 
 @router.get("/inbox")
-async def inbox(view: View, person: Reading, house: House, group: Literal["", "object", "thread"] = "") -> Body:
+async def inbox(view: View, person: Looking, house: House, group: Literal["", "object", "thread"] = "") -> Body:
     """A page of her inbox: filters by state, type subtree, source, tag (`name=value`), reason, object, thread, severity and text.
 
     `sort` is `received` or `severity`, with `-` falling; of equal severity the newest come first, or last in the rising order.
@@ -184,7 +184,7 @@ async def entry_of(house: Context, person: Person, name: str) -> InboxItem:
 
 
 @router.get("/inbox/{delivery_id}")
-async def inbox_entry(delivery_id: str, person: Reading, house: House) -> Body:
+async def inbox_entry(delivery_id: str, person: Looking, house: House) -> Body:
     """One entry, with why it came and by which ways."""
     item = await entry_of(house, person, delivery_id)
     return item_out(item) | {"why": await explain(house.store, item.message, person)}

@@ -19,7 +19,7 @@ from angelia.model.person import Person
 from angelia.model.preference import Rule
 from angelia.planning.document import MAX_RULES, parse_rule
 from angelia.store import LedgerRow
-from angelia.web.access import House, Reading, Writing
+from angelia.web.access import House, Looking, Reading, Writing
 from angelia.web.context import Context
 from angelia.web.forms import Limit, Strict, Word, message_out, number
 from angelia.web.wants import place_of, with_ids
@@ -85,7 +85,7 @@ async def clean_rules(person: Writing, house: House) -> Body:
 
 
 @router.post("/rules/preview")
-async def preview_rule(form: RuleTrial, person: Reading, house: House) -> Body:
+async def preview_rule(form: RuleTrial, person: Looking, house: House) -> Body:
     """What a rule would have changed in the last days, and which messages it matches (requirement: try before you save). Nothing is saved.
 
     Answers as `preferences/plan` does in its `history`, with `matches`, `stopped` (another rule ends the search before), and samples that match.
@@ -157,7 +157,7 @@ def readable_rules(house: Context, document: Mapping[str, Any]) -> tuple[list[Ru
 
 
 @router.get("/rules/{rule_id}/matches")
-async def rule_matches(rule_id: str, person: Reading, house: House, after: str = "", limit: Limit = 100) -> Body:
+async def rule_matches(rule_id: str, person: Looking, house: House, after: str = "", limit: Limit = 100) -> Body:
     """Messages for which this rule spoke, newest first, from the last 90 days. `after` is the last id of the page before."""
     document, _ = await house.store.wants(person.login)
     place_of(with_ids(copy.deepcopy(dict(document))), rule_id)
@@ -166,7 +166,7 @@ async def rule_matches(rule_id: str, person: Reading, house: House, after: str =
 
 @router.get("/decisions")
 async def decisions(
-    person: Reading, house: House, type: str = "", text: str = Query("", max_length=200), delivered: str = "", after: str = "", limit: Limit = 100
+    person: Looking, house: House, type: str = "", text: str = Query("", max_length=200), delivered: str = "", after: str = "", limit: Limit = 100
 ) -> Body:
     """What was decided for her in the last 90 days, newest first: every message of which she was a candidate, delivered or not.
 

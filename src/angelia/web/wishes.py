@@ -1,9 +1,10 @@
 """Parts of what a person wants, one by one: a scope, the unknown, schedules, quiet hours, paused agents; and undo."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Header, Path, Response
+from pydantic import Field
 
 from angelia.flow.wants import change_wants
 from angelia.flow.wishes import next_times, schedules_of, undo_wants, wishes_of
@@ -16,11 +17,19 @@ from angelia.model.schedule import WEEKDAYS, Schedule
 from angelia.planning import editing
 from angelia.web.access import House, Reading, Writing
 from angelia.web.context import Context
+from angelia.web.forms import Strict
 from angelia.web.wants import version_of
 
 router = APIRouter(prefix="/api/v1/people/{login}", tags=["person"])
 Body = dict[str, Any]
 IfMatch = Annotated[str | None, Header()]
+GroupName = Annotated[str, Path(max_length=128)]
+
+
+class Taken(Strict):
+    """The agents by which she takes something."""
+
+    agents: list[Annotated[str, Field(max_length=64)]] = Field(max_length=100)
 
 
 async def changed(house: Context, person: Person, change: Callable[[Body], None], if_match: str | None = None) -> int:
@@ -85,6 +94,25 @@ async def put_unknown(statements: Body, person: Writing, house: House, response:
 async def delete_unknown(person: Writing, house: House, if_match: IfMatch = None) -> None:
     """As the site has it."""
     await changed(house, person, lambda document: editing.put_statements(document, editing.UNKNOWN, {}), if_match)
+
+
+@router.put("/preferences/groups/{group}")
+async def put_group(group: GroupName, taken: Taken, person: Writing, house: House, response: Response, if_match: IfMatch = None) -> Body:
+    """By which agents she takes what comes through this group alone: `{"agents": ["mail"]}`. The inbox always has it."""
+    return await _answer(response, house, person, lambda document: editing.put_group(document, group, known_agents(house, taken.agents)), if_match)
+
+
+@router.delete("/preferences/groups/{group}", status_code=204)
+async def delete_group(group: GroupName, person: Writing, house: House, if_match: IfMatch = None) -> None:
+    """By all."""
+    await changed(house, person, lambda document: editing.put_group(document, group, None), if_match)
+
+
+def known_agents(house: Context, agents: Iterable[str]) -> list[str]:
+    """Agents of this hub, in order; InvalidInput for others."""
+    if unknown := sorted(set(agents) - house.agents.keys()):
+        raise InvalidInput("this hub has no such agent", unknown[0])
+    return sorted(set(agents))
 
 
 @router.put("/paused/{agent}")

@@ -433,6 +433,16 @@ class StoreSuite:
         assert await store.followers("a") == []
         assert [chunk async for chunk in store.rule_rows([alice.person_id])] == []
 
+    async def test_who_was_here_last_comes_first(self, store: Store) -> None:
+        """Who has several sessions is named once, by the last that was used; sessions that are over do not count."""
+        people = {login: await store.put_person(Person(person_id=0, login=login)) for login in ("alice", "bob", "carol")}
+        for login, secret, seen, ends in (("alice", "a", 1, 9), ("alice", "b", 4, 9), ("bob", "c", 3, 9), ("carol", "d", 5, 5)):
+            person_id, seen_at, ends_at = people[login].person_id, NOW + seen * MINUTE, NOW + ends * MINUTE
+            await store.open_session(Session(person_id=person_id, created_at=NOW, seen_at=seen_at, ends_at=ends_at), secret)
+        wanted = [people[login].person_id for login in ("alice", "bob")]
+        assert await store.last_here(NOW + 6 * MINUTE, 10) == wanted
+        assert await store.last_here(NOW + 6 * MINUTE, 1) == wanted[:1]
+
     async def test_identities_at_providers(self, store: Store) -> None:
         alice = await store.put_person(Person(person_id=0, login="alice"))
         bob = await store.put_person(Person(person_id=0, login="bob"))

@@ -18,7 +18,8 @@ from angelia.web.pages.kit import page
 from angelia.web.signin.guard import Visiting, Visitor
 
 router = APIRouter(include_in_schema=False)
-_DONE = frozenset({"added", "sent", "verified", "paused", "ok", "default", "tested", "deleted"})
+Typed = Annotated[str, Form()]
+_DONE = frozenset({"added", "vouched", "sent", "verified", "paused", "ok", "default", "tested", "deleted"})
 _CHANGES: dict[str, dict[str, Any]] = {"pause": {"state": "paused"}, "resume": {"state": "ok"}, "default": {"is_default": True}}
 
 
@@ -53,12 +54,16 @@ async def addresses(request: Request, visitor: Visiting, house: House, done: str
 
 
 @router.post("/addresses")
-async def add(request: Request, visitor: Visiting, house: House, agent: Annotated[str, Form()] = "", value: Annotated[str, Form()] = "") -> Response:
-    """A new one, and a code to it at once."""
+async def add(request: Request, visitor: Visiting, house: House, agent: Typed = "", value: Typed = "", vouched: Typed = "") -> Response:
+    """A new one, and a code to it at once; none where an administrator vouches for an address of somebody else."""
+    is_vouched = bool(vouched) and visitor.is_for_another
     try:
-        address = await add_address(made(NewAddress, agent=agent, value=value.strip()), visitor.person, visitor.caller, house)
+        form = made(NewAddress, agent=agent, value=value.strip(), is_verified=is_vouched)
+        address = await add_address(form, visitor.person, visitor.caller, house)
     except (InvalidInput, Conflict) as error:
         return await _shown(request, visitor, house, typed={"agent": agent, "value": value[:255]}, **told(error))
+    if is_vouched:
+        return _back(visitor, "vouched", address["id"])
     return await _with_code(request, visitor, house, address["id"], "added")
 
 
@@ -69,11 +74,11 @@ async def _with_code(request: Request, visitor: Visitor, house: Context, address
         raise
     except AngeliaError as error:
         return await _shown(request, visitor, house, at=address_id, **told(error))
-    return _back(done, address_id)
+    return _back(visitor, done, address_id)
 
 
-def _back(done: str, address_id: int) -> Response:
-    return RedirectResponse(f"/addresses?done={done}&at={address_id}#address-{address_id}", 303)
+def _back(visitor: Visitor, done: str, address_id: int) -> Response:
+    return RedirectResponse(visitor.at(f"/addresses?done={done}&at={address_id}#address-{address_id}"), 303)
 
 
 @router.post("/addresses/link")
@@ -139,7 +144,7 @@ async def _verified(request: Request, visitor: Visitor, house: Context, address_
         await verify_address(address_id, made(Code, code=code), visitor.person, house)
     except InvalidInput as error:
         return await _shown(request, visitor, house, at=address_id, **told(error))
-    return _back("verified", address_id)
+    return _back(visitor, "verified", address_id)
 
 
 @router.post("/addresses/{address_id}/test")
@@ -149,7 +154,7 @@ async def test(address_id: RowId, request: Request, visitor: Visiting, house: Ho
         await try_address(address_id, visitor.person, house)
     except (Conflict, RateLimited) as error:
         return await _shown(request, visitor, house, at=address_id, **told(error))
-    return _back("tested", address_id)
+    return _back(visitor, "tested", address_id)
 
 
 @router.get("/addresses/{address_id}/delete")
@@ -163,7 +168,7 @@ async def ask_to_delete(address_id: RowId, request: Request, visitor: Visiting, 
 async def delete(address_id: RowId, visitor: Visiting, house: House) -> Response:
     """Forget it."""
     await delete_address(address_id, visitor.person, visitor.caller, house)
-    return RedirectResponse("/addresses?done=deleted", 303)
+    return RedirectResponse(visitor.at("/addresses?done=deleted"), 303)
 
 
 @router.post("/addresses/{address_id}/{change}")
@@ -176,4 +181,4 @@ async def change(address_id: RowId, change: str, request: Request, visitor: Visi
         await change_address(address_id, wanted, visitor.person, house)
     except Conflict as error:
         return await _shown(request, visitor, house, at=address_id, **told(error))
-    return _back(wanted.state or "default", address_id)
+    return _back(visitor, wanted.state or "default", address_id)

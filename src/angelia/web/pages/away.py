@@ -110,7 +110,7 @@ async def put(request: Request, visitor: Visiting, house: House, fields: Annotat
         made = await hold(settled, visitor.person, house)
     except InvalidInput as error:
         return await _page(request, visitor, house, wrong_of(error), fields)
-    return back("", "/away", made["version"])
+    return back("", visitor.at("/away"), made["version"])
 
 
 @router.post("/away/end")
@@ -118,4 +118,4 @@ async def end(visitor: Visiting, house: House) -> Response:
     """She is back."""
     await end_hold(visitor.person, house)
     _, version = await house.store.wants(visitor.person.login)
-    return back("", "/away", version)
+    return back("", visitor.at("/away"), version)

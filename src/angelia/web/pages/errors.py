@@ -22,7 +22,7 @@ async def error_page(request: Request, status: int, detail: str) -> Response:
     visitor = None if found is None else Visitor(found[1], found[0])
     if "hx-request" in request.headers:
         return notice(request, visitor, detail, kind="danger", status=status)
-    return page(request, visitor, "error.html", status, heading=TITLES.get(status, "Error"), detail=detail)
+    return page(request, visitor, "error.html", status, heading=TITLES.get(status, "Error"), detail=detail, status_code=status)
 
 
 async def to_sign_in(request: Request, error: Exception) -> Response:

@@ -81,4 +81,4 @@ async def apply(request: Request, visitor: Visiting, house: House, version: Anno
     except Conflict:
         return await _page(request, visitor, house, document, Wrong("", "your preferences were changed meanwhile; look at the plan again"))
     house.changed("people")
-    return back("", "/preferences", made)
+    return back("", visitor.at("/preferences"), made)

@@ -53,7 +53,7 @@ def _ref(text: str) -> str:
 
 async def _back(visitor: Visitor, house: Context) -> Response:
     _, version = await house.store.wants(visitor.person.login)
-    return back("", "/follows", version)
+    return back("", visitor.at("/follows"), version)
 
 
 @router.post("/follows/add")

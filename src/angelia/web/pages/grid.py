@@ -11,6 +11,8 @@ from angelia.planning.editing import UNKNOWN, origin_of
 from angelia.web.pages.wishes import Way
 
 MOST_TYPES = 24
+ALWAYS = "web"
+"""The inbox keeps what comes through any group."""
 
 
 class Cell(NamedTuple):
@@ -40,6 +42,21 @@ class Group(NamedTuple):
 
     title: str
     lines: list[Line]
+
+
+class GroupLine(NamedTuple):
+    """A group of hers, and by which ways she takes what comes through it alone."""
+
+    name: str
+    cells: tuple[tuple[str, bool], ...]
+
+
+def group_lines(wishes: Wishes, ways: Sequence[Way]) -> list[GroupLine]:
+    """All her groups, and those that she speaks of without being in them; the inbox has what comes through any."""
+    accepts = wishes.profile.wants.accepts
+    agents = [way.agent for way in ways if way.agent != ALWAYS]
+    names = sorted({*wishes.row.groups, *accepts})
+    return [GroupLine(name, tuple((agent, name not in accepts or agent in accepts[name]) for agent in agents)) for name in names]
 
 
 def preset_groups(presets: Iterable[Preset], wishes: Wishes, ways: Sequence[Way], week: Week) -> list[Group]:

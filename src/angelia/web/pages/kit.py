@@ -126,10 +126,12 @@ def page(request: Request, visitor: Visitor | None, template: str, status: int =
     """A page or a part of one. `is_part` in the template is true where only a part was asked for (htmx)."""
     house = request.app.state.context
     language = language_of(request, visitor)
-    zone = visitor.person.time_zone if visitor is not None else "UTC"
+    zone = visitor.reader.time_zone if visitor is not None else "UTC"
     shared = _times(zone, language, house.now()) | {
         "visitor": visitor,
         "person": None if visitor is None else visitor.person,
+        "reader": None if visitor is None else visitor.reader,
+        "home": "" if visitor is None else visitor.home,
         "language": language,
         "title": house.title,
         "path": request.url.path,

@@ -43,7 +43,7 @@ def gettexts(language: str) -> Translations | NullTranslations:
 def language_of(request: Request, visitor: Visitor | None) -> str:
     """Hers; else the first of the browser's wishes that we speak; else English."""
     if visitor is not None:
-        return _spoken(visitor.person.language) or "en"
+        return _spoken(visitor.reader.language) or "en"
     for wish in request.headers.get("accept-language", "")[:200].split(","):
         spoken = _spoken(wish.partition(";")[0].strip())
         if spoken:

@@ -16,7 +16,7 @@ from angelia.planning import editing
 from angelia.web.access import House
 from angelia.web.context import Context
 from angelia.web.forms import RowId
-from angelia.web.pages.grid import beyond, main_types, preset_groups, scope_line, type_groups
+from angelia.web.pages.grid import ALWAYS, beyond, group_lines, main_types, preset_groups, scope_line, type_groups
 from angelia.web.pages.languages import language_of
 from angelia.web.pages.wishes import Wrong, back, columns_of, known_agent, ways_of, wish_page, wrong_of
 from angelia.web.signin.guard import Visiting, Visitor
@@ -58,6 +58,7 @@ async def _grid(request: Request, visitor: Visitor, house: Context, wrong: Wrong
         unknown=scope_line(editing.UNKNOWN, wishes, site, ways),
         ways_on=_ways_on(house, wishes),
         beyond=beyond(wishes, keys, site.presets),
+        groups=group_lines(wishes, ways),
     )
 
 
@@ -97,7 +98,7 @@ async def put_fallback(request: Request, visitor: Visiting, house: House, order:
         version = await _ordered(house, visitor, lambda old: [*old, *_names(add)] if add.strip() else _dragged(order))
     except InvalidInput as error:
         return await _grid(request, visitor, house, wrong_of(error))
-    return back(view, "/preferences", version)
+    return back(view, visitor.at("/preferences"), version)
 
 
 @router.post("/preferences/fallback/move")
@@ -107,7 +108,7 @@ async def move_fallback(request: Request, visitor: Visiting, house: House, at: P
         version = await _ordered(house, visitor, lambda old: moved(old, at, by), is_own=True)
     except InvalidInput as error:
         return await _grid(request, visitor, house, wrong_of(error))
-    return back(view, "/preferences", version)
+    return back(view, visitor.at("/preferences"), version)
 
 
 async def _ordered(house: Context, visitor: Visitor, change: Callable[[list[str]], list[str]], *, is_own: bool = False) -> int:
@@ -149,7 +150,7 @@ async def put_chain(
         version = await _chained(house, visitor, scope, chain, lambda _: [step for text in to or () for step in _names(text)])
     except InvalidInput as error:
         return await _grid(request, visitor, house, wrong_of(error))
-    return back(view, "/preferences", version)
+    return back(view, visitor.at("/preferences"), version)
 
 
 @router.post("/preferences/escalate/move")
@@ -159,7 +160,7 @@ async def move_step(request: Request, visitor: Visiting, house: House, at: Place
         version = await _chained(house, visitor, scope, {}, lambda old: moved(old, at, by))
     except InvalidInput as error:
         return await _grid(request, visitor, house, wrong_of(error))
-    return back(view, "/preferences", version)
+    return back(view, visitor.at("/preferences"), version)
 
 
 async def _chained(house: Context, visitor: Visitor, scope: str, chain: dict[str, Any], change: Callable[[list[str]], list[str]]) -> int:
@@ -185,7 +186,7 @@ async def put_cell(
         version = await changed(house, visitor.person, lambda document: editing.put_cell(document, key, target, when, form))
     except InvalidInput as error:
         return await _grid(request, visitor, house, wrong_of(error))
-    return back(view, "/preferences", version)
+    return back(view, visitor.at("/preferences"), version)
 
 
 @router.post("/preferences/preset")
@@ -207,7 +208,25 @@ async def put_preset(
 
 async def _back(visitor: Visitor, house: Context, view: str) -> Response:
     _, version = await house.store.wants(visitor.person.login)
-    return back(view, "/preferences", version)
+    return back(view, visitor.at("/preferences"), version)
+
+
+@router.post("/preferences/group")
+async def put_group(request: Request, visitor: Visiting, house: House, group: Text, agent: Text, taken: Text = "", view: Text = "") -> Response:
+    """Take what comes through a group alone by one agent, or by it no more."""
+
+    def change(document: dict[str, Any]) -> None:
+        every = [name for name in house.agents if name != ALWAYS]
+        old = document.get("groups", {}).get(group, every)
+        agents = sorted(({*old, target} if taken else {*old} - {target}) & {*every, *old})
+        editing.put_group(document, group, None if set(agents) >= set(every) else agents)
+
+    try:
+        target = known_agent(house, agent)
+        version = await changed(house, visitor.person, change)
+    except InvalidInput as error:
+        return await _grid(request, visitor, house, wrong_of(error))
+    return back(view, visitor.at("/preferences"), version)
 
 
 @router.post("/preferences/paused")
@@ -230,4 +249,4 @@ async def undo(request: Request, visitor: Visiting, house: House, version: Annot
     except (Conflict, InvalidInput) as error:
         return await _grid(request, visitor, house, Wrong("", str(error)))
     house.changed("people")
-    return back(view, "/preferences", made, is_undone=True)
+    return back(view, visitor.at("/preferences"), made, is_undone=True)

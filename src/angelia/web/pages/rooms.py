@@ -27,6 +27,7 @@ from angelia.web.pages import (
     why,
     write,
 )
+from angelia.web.pages.admin import behalf
 from angelia.web.pages.admin import rooms as admin_rooms
 from angelia.web.signin import local, oidc
 
@@ -59,4 +60,5 @@ ROOMS = (
     profile,
     topics,
     *admin_rooms.ROOMS,
+    behalf,  # last: it takes all below an account that no page before it has
 )

@@ -44,6 +44,7 @@ class RuleFields:
     is_enabled: bool = True
     is_first: bool = False
     origin: str = ""
+    note: str = ""
     conditions: list[ConditionRow] = field(default_factory=list)
     wishes: dict[str, tuple[str, str]] = field(default_factory=dict)
 
@@ -63,6 +64,8 @@ class RuleFields:
         said["do"] = {target: {"when": when, "form": form} if form else when for target, (when, form) in self.wishes.items() if when}
         if self.origin:
             said["origin"] = self.origin
+        if self.note.strip():
+            said["note"] = self.note.strip()
         return said
 
     @property
@@ -102,6 +105,7 @@ def fields_of_rule(rule: Mapping[str, Any]) -> RuleFields:
         is_final=rule.get("final") is not False,
         is_enabled=rule.get("enabled") is not False,
         origin=str(rule.get("origin", "")),
+        note=str(rule.get("note", "")),
         conditions=[_row(str(name), test) for name, test in when.items()] if isinstance(when, Mapping) else [],
         wishes={str(target): _wish(wish) for target, wish in wishes.items()} if isinstance(wishes, Mapping) else {},
     )
@@ -152,6 +156,7 @@ def fields_of_form(form: Mapping[str, Any]) -> RuleFields:
         is_enabled="enabled" in said,
         is_first=said.get("position") == "first",
         origin=said.get("origin", ""),
+        note=said.get("note", ""),
         conditions=rows,
         wishes={target: (said[f"when:{target}"], said.get(f"form:{target}", "")) for target in targets},
     )
@@ -184,7 +189,7 @@ def fault_of(error: InvalidInput) -> Fault:
     return Fault(head if head in _FIELDS else "", str(error))
 
 
-_FIELDS = frozenset({"name", "type", "role", "min_severity", "include_own", "final", "enabled"})
+_FIELDS = frozenset({"name", "type", "role", "min_severity", "include_own", "final", "enabled", "note"})
 
 
 def targets_for(agents: Iterable[str], addresses: Mapping[str, Sequence[str]], fields: RuleFields) -> list[str]:

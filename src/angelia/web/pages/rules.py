@@ -80,6 +80,7 @@ def _shown(entry: Body, parsed: Mapping[str, Any], faults: Mapping[str, InvalidI
         "id": rule_id,
         "fault": None,
         "name": rule.name,
+        "note": rule.note,
         "is_enabled": rule.is_enabled,
         "is_preset": rule.origin.startswith("preset:"),
         "sentence": sentence_of(rule),
@@ -101,13 +102,13 @@ async def _labels(house: Context, visitor: Visitor) -> dict[str, str]:
     return found
 
 
-def _back() -> Response:
-    return RedirectResponse("/rules", 303)
+def _back(visitor: Visitor) -> Response:
+    return RedirectResponse(visitor.at("/rules"), 303)
 
 
 async def _changed(request: Request, visitor: Visitor, house: Context) -> Response:
     """The list anew where only a part was asked for, else back to it."""
-    return await _list(request, visitor, house) if "hx-request" in request.headers else _back()
+    return await _list(request, visitor, house) if "hx-request" in request.headers else _back(visitor)
 
 
 @router.post("/rules/order")
@@ -145,7 +146,8 @@ async def clean(request: Request, visitor: Visiting, house: House) -> Response:
 @router.get("/rules/new")
 async def new(request: Request, visitor: Visiting, house: House) -> Response:
     """The editor, empty, or filled from a message that she got (`from`)."""
-    source = request.query_params.get("from", "")
+    # What is in her inbox is for her alone to read.
+    source = "" if visitor.is_for_another else request.query_params.get("from", "")
     message = await message_behind(house, visitor, source) if source else None
     fields = RuleFields() if message is None else fields_of_message(message)
     return await _editor(request, visitor, house, fields, origin=message)
@@ -175,7 +177,7 @@ async def make(request: Request, visitor: Visiting, house: House) -> Response:
         await add_rule(rule, visitor.person, house, 1 if fields.is_first else None)
     except InvalidInput as error:
         return await _editor(request, visitor, house, fields, fault=fault_of(error))
-    return _back()
+    return _back(visitor)
 
 
 async def _checked(house: Context, visitor: Visitor, fields: RuleFields) -> Body:
@@ -203,12 +205,23 @@ async def preview(request: Request, visitor: Visiting, house: House) -> Response
 
 async def _preview(house: Context, visitor: Visitor, fields: RuleFields, rule_id: str) -> Body:
     """All that the panel shows: sentence, counts, samples, known values; or the fault that stands in the way."""
-    found: Body = {"fault": None, "trial": None, "sentence": None, "known": {}, "labels": await _labels(house, visitor), "names": {}}
+    found: Body = {
+        "fault": None,
+        "trial": None,
+        "is_idle": False,
+        "sentence": None,
+        "known": {},
+        "labels": await _labels(house, visitor),
+        "names": {},
+    }
     try:
         rule = fields.rule()
-        found["sentence"] = _sentence(rule, await _names(house, visitor))
+        found["is_idle"] = not rule["do"]
+        found["sentence"] = None if found["is_idle"] else _sentence(rule, await _names(house, visitor))
         form = RuleTrial(rule=rule, rule_id=rule_id, position=1 if fields.is_first else None)
         found["trial"] = await preview_rule(form, visitor.person, house)
+        if visitor.is_for_another:
+            found["trial"]["samples"] = []
     except InvalidInput as error:
         found["fault"] = fault_of(error)
     readable, _ = readable_rules(house, await _stored(house, visitor))
@@ -246,7 +259,7 @@ async def save(request: Request, visitor: Visiting, house: House, rule_id: str) 
         await put_rule(rule_id, await _checked(house, visitor, fields), visitor.person, house)
     except InvalidInput as error:
         return await _editor(request, visitor, house, fields, rule_id, fault=fault_of(error))
-    return _back()
+    return _back(visitor)
 
 
 @router.post("/rules/{rule_id}/switch")
@@ -276,7 +289,7 @@ async def duplicate(visitor: Visiting, house: House, rule_id: str) -> Response:
     place = place_of(rules, rule_id)
     made = {name: value for name, value in rules[place].items() if name not in ("id", "origin")} | {"enabled": False}
     answer = await add_rule(made, visitor.person, house, place + 2)
-    return RedirectResponse(f"/rules/{answer['id']}", 303)
+    return RedirectResponse(visitor.at(f"/rules/{answer['id']}"), 303)
 
 
 @router.post("/rules/{rule_id}/delete")
@@ -286,7 +299,7 @@ async def delete(request: Request, visitor: Visiting, house: House, rule_id: str
     try:
         place = place_of(rules, rule_id)
     except NotFound:
-        return _back()
+        return _back(visitor)
     await delete_rule(rule_id, visitor.person, house)
     text = json.dumps(rules[place], ensure_ascii=False, default=str)
     return await _list(request, visitor, house, deleted={"name": str(rules[place].get("name", "")), "rule": text, "position": place + 1})
@@ -342,7 +355,8 @@ async def _editor(
 async def _learned(house: Context, visitor: Visitor) -> Body:
     """What the form suggests: her active types, the roles and the parameters, tags and their values of her recent messages."""
     types = [key for key, *_ in await house.store.user_types(visitor.person.person_id)]
-    recent = await house.store.history(visitor.person.person_id, house.now() - REMEMBERED, _LEARNED_FROM)
+    # To somebody else nothing of what stands in her messages is shown.
+    recent = [] if visitor.is_for_another else await house.store.history(visitor.person.person_id, house.now() - REMEMBERED, _LEARNED_FROM)
     known: dict[str, Counter[str]] = {}
     roles: set[str] = {role for audience in house.site().audience.values() for role in audience}
     for message, row in recent:

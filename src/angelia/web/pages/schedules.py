@@ -125,7 +125,7 @@ async def put(request: Request, visitor: Visiting, house: House, fields: Annotat
         version = await changed(house, visitor.person, lambda document: editing.put_entry(document, "schedules", name, fields.document()))
     except InvalidInput as error:
         return await _page(request, visitor, house, wrong=wrong_of(error), typed=fields)
-    return back("", "/schedules", version)
+    return back("", visitor.at("/schedules"), version)
 
 
 @router.post("/schedules/delete")
@@ -136,7 +136,7 @@ async def delete(request: Request, visitor: Visiting, house: House, name: Text) 
     except InvalidInput as error:
         return await _page(request, visitor, house, wrong=wrong_of(error))
     _, version = await house.store.wants(visitor.person.login)
-    return back("", "/schedules", version)
+    return back("", visitor.at("/schedules"), version)
 
 
 @router.post("/schedules/quiet")
@@ -146,7 +146,7 @@ async def put_quiet(request: Request, visitor: Visiting, house: House, fields: A
         version = await changed(house, visitor.person, lambda document: document.update(quiet=fields.document()))
     except InvalidInput as error:
         return await _page(request, visitor, house, wrong=wrong_of(error), quiet=fields)
-    return back("", "/schedules", version)
+    return back("", visitor.at("/schedules"), version)
 
 
 @router.post("/schedules/quiet/delete")
@@ -154,4 +154,4 @@ async def end_quiet(visitor: Visiting, house: House) -> Response:
     """No quiet hours."""
     await delete_quiet(visitor.person, house)
     _, version = await house.store.wants(visitor.person.login)
-    return back("", "/schedules", version)
+    return back("", visitor.at("/schedules"), version)

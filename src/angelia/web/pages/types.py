@@ -33,11 +33,13 @@ class View(NamedTuple):
     open: str = ""
     type: str = ""
     own: str = ""
+    room: str = "/types"
 
     def place(self, **changes: str) -> str:
         """The URL of this view with something changed."""
-        query = urlencode([(name, value) for name, value in self._replace(**changes)._asdict().items() if value])
-        return f"/types?{query}" if query else "/types"
+        said = self._replace(**changes)._asdict()
+        query = urlencode([(name, value) for name, value in said.items() if value and name != "room"])
+        return f"{self.room}?{query}" if query else self.room
 
 
 @router.get("/types")
@@ -55,7 +57,7 @@ async def types(
 
 
 async def _tree(request: Request, visitor: Visitor, house: Context, view: View, wrong: Wrong | None = None) -> Response:
-    site = house.site()
+    site, view = house.site(), view._replace(room=visitor.at("/types"))
     wishes = await wishes_of(house.store, visitor.person, site)
     at, wrong = _checked(view.type, wrong)
     week = await Week.of(house.store, wishes.profile, house.now())
@@ -117,7 +119,7 @@ async def put_cell(
         version = await changed(house, visitor.person, change)
     except InvalidInput as error:
         return await _tree(request, visitor, house, View(type=scope[:255].lower()), wrong_of(error))
-    return back(view, "/types", version)
+    return back(view, visitor.at("/types"), version)
 
 
 @router.post("/types/reset")
@@ -128,4 +130,4 @@ async def reset(request: Request, visitor: Visiting, house: House, scope: Text, 
     except InvalidInput as error:
         return await _tree(request, visitor, house, View(), wrong_of(error))
     version = await changed(house, visitor.person, lambda document: editing.put_statements(document, key, {}))
-    return back(view, "/types", version)
+    return back(view, visitor.at("/types"), version)

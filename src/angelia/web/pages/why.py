@@ -115,7 +115,7 @@ _BY_REASON = {
     "muted_fully": "/follows",
     "paused": "/addresses",
     "no_verified_address": "/addresses",
-    "group_not_accepted": "/preferences",
+    "group_not_accepted": "/preferences#groups",
     "test_traffic": "/preferences",
     "locked": "",
     "group_address": "",

@@ -1,6 +1,6 @@
 """Who is at the page: dependencies that give the visitor, or send her to sign in; and a check that a change comes from our own pages."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 from urllib.parse import quote
 
@@ -10,6 +10,7 @@ from angelia.model.errors import Forbidden, NotFound
 from angelia.model.person import Person
 from angelia.store import Session
 from angelia.web.access import House
+from angelia.web.context import Context
 from angelia.wire.callers import Caller
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -25,11 +26,30 @@ class SignInNeeded(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who is signed in, and as what she calls the functions of the API."""
+    """Who is signed in, and as what she calls the functions of the API.
+
+    `person` is she whose things a page shows: the same, but where an administrator is at the wishes of somebody else. Those pages lie below
+    `home`, which is empty for one's own.
+    """
 
     person: Person
     session: Session
     caller: Caller = field(default_factory=Caller)
+    home: str = ""
+
+    @property
+    def reader(self) -> Person:
+        """Who looks at the page."""
+        return self.person if self.caller.person is None else self.caller.person
+
+    @property
+    def is_for_another(self) -> bool:
+        """Are these the things of somebody else?"""
+        return bool(self.home)
+
+    def at(self, place: str) -> str:
+        """Where a page of hers lies for who looks at it."""
+        return self.home + place
 
 
 def refuse_foreign(request: Request, base_url: str) -> None:
@@ -53,7 +73,19 @@ async def maybe_visitor(request: Request, house: House) -> Visitor | None:
         return None
     session, person = found
     scopes = {"read", "write", "post"} | ({"admin"} if person.is_admin else set())
-    return Visitor(person, session, Caller(person=person, scopes=frozenset(scopes)))
+    visitor = Visitor(person, session, Caller(person=person, scopes=frozenset(scopes)))
+    whose = request.path_params.get("whose")
+    return visitor if whose is None else await _for_another(visitor, whose, house)
+
+
+async def _for_another(visitor: Visitor, login: str, house: Context) -> Visitor:
+    """An administrator at the wishes of somebody else; to others there is no such page."""
+    if not visitor.person.is_admin:
+        raise NotFound("there is no such page")
+    person = await house.store.person(login)
+    if person is None or person.group is not None:
+        raise NotFound("there is no such person")
+    return replace(visitor, person=person, home=f"/admin/people/{quote(person.login, safe='')}")
 
 
 Maybe = Annotated[Visitor | None, Depends(maybe_visitor)]

@@ -23,14 +23,23 @@ async def show_audit(
     """Newest first."""
     actor, action = actor.strip()[:200], action.strip()[:200]
     found = await house.store.audit_log(before, PAGE + 1, actor=actor, action=action)
-    items = [item | {"at": datetime.fromisoformat(str(item["at"])), "detail": _detail(item["detail"])} for item in found[:PAGE]]
+    items = [item | {"at": datetime.fromisoformat(str(item["at"]))} | _told(item["detail"]) for item in found[:PAGE]]
     following = items[-1]["id"] if len(found) > PAGE else ""
     view = urlencode({name: value for name, value in (("actor", actor), ("action", action)) if value})
     return page(request, visitor, "admin/audit.html", items=items, following=following, actor=actor, action=action, view=view)
 
 
-def _detail(detail: object) -> str:
-    return "" if not detail else json.dumps(detail, ensure_ascii=False)
+def _told(detail: object) -> dict[str, object]:
+    """What an entry says: its changes one by one, with what was and what has become, and the rest as it stands."""
+    rest, changes = detail, []
+    if isinstance(detail, dict) and isinstance(detail.get("changes"), list):
+        changes = [{name: _short(change.get(name)) for name in ("path", "before", "after")} for change in detail["changes"]]
+        rest = {name: value for name, value in detail.items() if name != "changes" and value}
+    return {"detail": _short(rest) if rest else "", "changes": changes}
+
+
+def _short(value: object) -> str:
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 @router.get("/admin/audit.csv")

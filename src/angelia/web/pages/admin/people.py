@@ -17,6 +17,7 @@ from angelia.web.context import Context
 from angelia.web.forms import NewPerson, PersonChange
 from angelia.web.identities import bound_to, remove_identity
 from angelia.web.pages.admin.asked import Asked, done, made, text, told
+from angelia.web.pages.devices import device_words
 from angelia.web.pages.kit import page
 from angelia.web.people import add_person, change_person
 from angelia.web.signin.guard import Administering
@@ -64,6 +65,7 @@ async def _person(login: str, house: Context) -> Person:
 
 async def _values(person: Person, house: Context) -> dict[str, Any]:
     (row,) = await house.store.profiles([person.person_id])
+    sessions = await house.store.list_sessions(person.person_id, house.now())
     return {
         "shown": person,
         "form": {"name": person.name, "time_zone": person.time_zone, "language": person.language},
@@ -71,7 +73,8 @@ async def _values(person: Person, house: Context) -> dict[str, Any]:
         "addresses": row.addresses,
         "places": {one.address_id: shown_by(house.agents.get(one.agent), one.value) for one in row.addresses},
         "groups": row.groups,
-        "sessions": await house.store.list_sessions(person.person_id, house.now()),
+        "sessions": sessions,
+        "devices": {one.session_id: [word for word in device_words(one.device) if word] for one in sessions},
         "tokens": [token for token in await house.store.list_tokens(f"person:{person.login}") if not token.is_revoked],
         "has_password": await house.store.password(person.person_id) is not None,
         "identities": await bound_to(house, person),

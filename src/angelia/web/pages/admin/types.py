@@ -2,8 +2,8 @@
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any
 from urllib.parse import urlencode
@@ -45,8 +45,15 @@ async def list_types(
     found = [entry for entry in known if _holds(entry, text.strip().lower()) and state in ("", entry.state)]
     start = bisect_right(found, after, key=attrgetter("key"))
     listed = found[start : start + PAGE]
+    days = _days(hours, {entry.key for entry in listed})
     shown = [
-        {"entry": entry, "depth": min(entry.key.count("."), 4), "sources": sorted(sources.get(entry.key, ())), "count": counts.get(entry.key, 0)}
+        {
+            "entry": entry,
+            "depth": min(entry.key.count("."), 4),
+            "sources": sorted(sources.get(entry.key, ())),
+            "count": counts.get(entry.key, 0),
+            "spark": spark(days[entry.key]),
+        }
         for entry in listed
     ]
     following = urlencode({"text": text, "state": state, "after": listed[-1].key}) if start + PAGE < len(found) else ""
@@ -64,6 +71,25 @@ async def list_types(
 
 def _holds(entry: MessageType, text: str) -> bool:
     return not text or text in entry.key or any(text in word.lower() for word in (*entry.labels.values(), *entry.aliases))
+
+
+def _days(hours: Mapping[datetime, Traffic], keys: Collection[str]) -> dict[str, list[int]]:
+    """Of the last 7 times 24 hours, the oldest first, how many messages came of each of these types with all below it."""
+    made = {key: [0] * 7 for key in keys}
+    newest = max(hours, default=None)
+    for hour, traffic in hours.items():
+        day = 6 - min((newest - hour) // timedelta(days=1), 6) if newest else 6
+        for (key, _), count in traffic.messages.items():
+            for scope in ancestry(key):
+                if scope in made:
+                    made[scope][day] += count
+    return made
+
+
+def spark(counts: Sequence[int]) -> str:
+    """The points of a small curve, 48 wide and 14 high; "" where there is nothing to draw."""
+    most = max(counts, default=0)
+    return " ".join(f"{8 * place},{13 - 12 * count / most:.1f}" for place, count in enumerate(counts)) if most else ""
 
 
 def _seen(hours: Mapping[datetime, Traffic]) -> tuple[dict[str, set[str]], dict[str, int]]:
