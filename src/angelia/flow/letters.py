@@ -73,14 +73,20 @@ class Letters:
         self._people = people
         self._links = links
 
-    async def write(self, deliveries: Sequence[Delivery], now: datetime) -> list[Letter | Withheld]:
-        """One letter a delivery, in order, or why there is none."""
+    async def write(
+        self, deliveries: Sequence[Delivery], now: datetime, fresh: Mapping[Pair, tuple[Message, LedgerRow]] | None = None
+    ) -> list[Letter | Withheld]:
+        """One letter a delivery, in order, or why there is none. What is `fresh` of message and person is not read again: it was just written."""
+        fresh = fresh or {}
         pairs: set[Pair] = {(d.message_id, d.person_id) for d in deliveries if d.message_id is not None}
+        unread = pairs - fresh.keys()
         digest_ids = {d.digest_id for d in deliveries if d.digest_id is not None and d.message_id is None}
         # All at once: each is a way to another thread or machine and back, and a letter waits for all of them.
         _, messages, ledger, digests = await asyncio.gather(
-            self._people.refresh(), self._messages(pairs), self._ledger(pairs), self._digests(digest_ids)
+            self._people.refresh(), self._messages(unread), self._ledger(unread), self._digests(digest_ids)
         )
+        messages = messages | {pair[0]: message for pair, (message, _) in fresh.items()}
+        ledger = ledger | {pair: row for pair, (_, row) in fresh.items()}
         seen = await self._seen(pairs, messages, now)
         profiles = await self._people.profiles({delivery.person_id for delivery in deliveries})
         trimmed = await self._trimmed(digests, profiles, now)

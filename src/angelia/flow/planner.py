@@ -4,11 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from time import monotonic
 from types import TracebackType
 from typing import Self, TypeVar
 
 from angelia import telemetry, tracing
 from angelia.directory import Directory, Failed, Members
+from angelia.flow.handover import LEASE as RELAY_LEASE
+from angelia.flow.handover import HandOver
 from angelia.flow.intake import Intake
 from angelia.flow.outbox import Candidacy, Chunk, Outbox, Patience
 from angelia.flow.profiles import People, group_agents
@@ -19,7 +22,7 @@ from angelia.model.person import Address, AddressState
 from angelia.planning.defaults import filled
 from angelia.planning.following import places_of
 from angelia.planning.resolve import Alike, Profile, Resolution, Standing
-from angelia.store import ClaimedMessage, Store
+from angelia.store import ClaimedMessage, Plan, Store
 
 T = TypeVar("T")
 BATCH = 500
@@ -55,7 +58,11 @@ class Planner:
         wake: Callable[[], None],
         patience: Patience | None = None,
         planned: Callable[[], None] = lambda: None,
+        hand_over: HandOver | None = None,
     ) -> None:
+        """`hand_over`: to the relay of this process, where there is one."""
+        self._hand_over = hand_over or HandOver(wake)
+        self._began = 0.0
         self._patience = patience
         self._planned = planned  # what is read in an inbox is delivered by that
         self._store = store
@@ -74,6 +81,7 @@ class Planner:
 
     async def turn(self, now: datetime) -> int:
         """Plan up to a batch of messages, oldest first."""
+        self._began = monotonic()
         claimed = await self._store.claim_messages(BATCH, LEASE, now)
         if not claimed:
             return 0
@@ -196,16 +204,26 @@ class Planner:
     async def _record(self, chunks: Sequence[Chunk], now: datetime) -> None:
         if not chunks:
             return
-        outbox = Outbox(self._people.site, self._new_ids, now, self._patience)
+        outbox = Outbox(self._people.site, self._new_ids, now, self._patience, self._hand_over.promise)
         flood, repeats = await self._store.flood_marks(*outbox.needs(chunks))
-        plans = outbox.plans(chunks, flood, repeats)
-        await self._store.record_plans(plans, outbox.flood_marks, outbox.repeat_marks, now)
+        try:
+            plans = outbox.plans(chunks, flood, repeats)
+            await self._write(plans, outbox, now)
+        finally:
+            self._hand_over.withdraw(outbox.promised)
         outbox.count()
         self._planned()
         if outbox.is_anything_due:
             self._wake()
         if outbox.notices:
             await self._speak(outbox.notices)
+
+    async def _write(self, plans: Sequence[Plan], outbox: Outbox, now: datetime) -> None:
+        if not outbox.born:
+            await self._store.record_plans(plans, outbox.flood_marks, outbox.repeat_marks, now)
+            return
+        ours = await self._store.record_and_claim(plans, outbox.flood_marks, outbox.repeat_marks, RELAY_LEASE, now)
+        self._hand_over.give([born for born in outbox.born if born.delivery.delivery_id in ours], self._began)
 
 
 async def _nothing(empty: T) -> T:

@@ -78,7 +78,8 @@ class Plan:
     """What a planner records for one claimed message. With `is_complete` False it is one chunk of several (many recipients).
 
     `is_filled`: its type said what the sender did not; the message is stored anew as it now is, so that all who read it see the same.
-    `shared` stands beside `ledger` and `deliveries`, and says of many persons at once what these say one by one.
+    `shared` stands beside `ledger` and `deliveries`, and says of many persons at once what these say one by one. `claimed` are deliveries that the
+    caller means to hold from the start: SENDING, with their first fence and attempt.
     """
 
     message: Message
@@ -89,6 +90,7 @@ class Plan:
     is_filled: bool = False
     escalations: Sequence[NewEscalation] = ()
     shared: Sequence[Shared] = ()
+    claimed: Sequence[Delivery] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,13 @@ class MessageStore(Protocol):
     async def record_plans(self, plans: Sequence[Plan], flood: Sequence[FloodMark], repeats: Sequence[RepeatMark], now: datetime) -> int:
         """All in one transaction: ledger, deliveries, the persons' lists of types, marks; the messages are planned. Returns how many plans
         still held their fence; the others change nothing.
+        """
+
+    async def record_and_claim(
+        self, plans: Sequence[Plan], flood: Sequence[FloodMark], repeats: Sequence[RepeatMark], lease: timedelta, now: datetime
+    ) -> frozenset[int]:
+        """As `record_plans`; the `claimed` ones are written as `claim_deliveries` would have left them. Returns the ids of those that are the
+        caller's now: not those whose plan had lost its fence, nor those that were there already, and may have been sent.
         """
 
     async def postpone_message(self, message_id: int, fence: int, until: datetime, why: str) -> None:

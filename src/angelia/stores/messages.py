@@ -16,7 +16,7 @@ from angelia.model.moments import from_us, to_us
 from angelia.model.payload import payload_of
 from angelia.store import ClaimedMessage, FloodMark, NewMessage, ParkedMessage, Plan, RepeatMark
 from angelia.stores import rows as shape
-from angelia.stores.engine import Insert, SqlEngine, read_rows, run, run_among
+from angelia.stores.engine import Insert, SqlEngine, fetched_among, read_rows, run, run_among
 from angelia.stores.entries import bodies
 from angelia.stores.escalations import begin
 from angelia.stores.tables import ACCEPTED, PARKED, PLANNED, ledger, messages, repeat_marks
@@ -150,7 +150,22 @@ class MessagesMixin:
 
     async def record_plans(self, plans: Sequence[Plan], flood: Sequence[FloodMark], repeats: Sequence[RepeatMark], now: datetime) -> int:
         """See MessageStore."""
-        return await self.engine.write(lambda connection: _record(connection, plans, flood, repeats, now))
+        return await self.engine.write(lambda connection: len(_record(connection, plans, flood, repeats, now)))
+
+    async def record_and_claim(
+        self, plans: Sequence[Plan], flood: Sequence[FloodMark], repeats: Sequence[RepeatMark], lease: timedelta, now: datetime
+    ) -> frozenset[int]:
+        """See MessageStore."""
+        lease_us = to_us(now + lease)
+        claimed = [shape.claimed_values(delivery, lease_us) for plan in plans for delivery in plan.claimed]
+
+        def work(connection: Connection) -> frozenset[int]:
+            valid = {plan.message.message_id for plan in _record(connection, plans, flood, repeats, now)}
+            shape.INSERT_CLAIMED(connection, [row for row in claimed if row[1] in valid])
+            ids = [row[0] for row in claimed]
+            return frozenset(row[0] for row in fetched_among(connection, "SELECT id FROM deliveries WHERE id {among}", ids, "bigint"))
+
+        return await self.engine.write(work)
 
     async def postpone_message(self, message_id: int, fence: int, until: datetime, why: str) -> None:
         """See MessageStore."""
@@ -252,7 +267,10 @@ def _recognise(connection: Connection, rows: Sequence[NewMessage]) -> tuple[list
     return new, receipts
 
 
-def _record(connection: Connection, plans: Sequence[Plan], flood: Sequence[FloodMark], repeats: Sequence[RepeatMark], now: datetime) -> int:
+def _record(
+    connection: Connection, plans: Sequence[Plan], flood: Sequence[FloodMark], repeats: Sequence[RepeatMark], now: datetime
+) -> Sequence[Plan]:
+    """The plans that still held their fence; what they claim is not written."""
     fences = _fences(connection, [plan.message.message_id for plan in plans])
     valid = [plan for plan in plans if fences.get(plan.message.message_id) == plan.fence]
     now_us = to_us(now)
@@ -273,7 +291,7 @@ def _record(connection: Connection, plans: Sequence[Plan], flood: Sequence[Flood
     done = [(PLANNED, plan.message.message_id) for plan in valid if plan.is_complete]
     if done:
         run(connection, "UPDATE messages SET plan_state = ?, plan_error = NULL WHERE id = ?", done)
-    return len(valid)
+    return valid
 
 
 def _ledger_values(plans: Sequence[Plan], now_us: int) -> list[tuple[object, ...]]:
