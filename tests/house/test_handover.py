@@ -137,11 +137,18 @@ async def test_what_was_written_as_claimed_before_a_pause_waits_for_its_end(benc
     assert bench.mail.letters == []
 
 
+@pytest.mark.parametrize(
+    ("path", "document"),
+    [
+        ("people/alice/preferences", {"preferences": {"*": {"mail": "off"}}}),
+        ("site", AT_ONCE | {"preferences": {"*": {"mail": "off"}}}),
+    ],
+)
 @pytest.mark.usefixtures("desk")
-async def test_wishes_are_asked_at_hand_over(bench):
+async def test_wishes_that_changed_are_asked_at_hand_over(bench, path, document):
     await post(bench)
     await bench.planner.turn(bench.now)
-    await bench.call("PUT", "/api/v1/people/alice/preferences", {"preferences": {"*": {"mail": "off"}}}, 200)
+    await bench.call("PUT", f"/api/v1/{path}", document, 200)
     await finish(bench)
     assert bench.mail.letters == []
     assert await counts(bench) == {State.SUPPRESSED: 1}

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 from angelia.model.delivery import Delivery
 from angelia.model.message import Message
+from angelia.model.preference import Site
+from angelia.planning.resolve import Profile
 from angelia.store import LedgerRow
 
 LEASE = timedelta(seconds=45)
@@ -20,11 +22,15 @@ LEASE = timedelta(seconds=45)
 
 
 class Born(NamedTuple):
-    """A delivery that was claimed at birth, with what its letter is written of."""
+    """A delivery that was claimed at birth, with what its letter is written of; `profile` and `site` are what was decided by, and while these
+    are still what is known nothing need be decided again.
+    """
 
     delivery: Delivery
     message: Message
     row: LedgerRow
+    profile: Profile
+    site: Site
 
 
 class HandOver:

@@ -20,6 +20,7 @@ from angelia.store import Copies, FloodMark, LedgerRow, NewEscalation, Plan, Rep
 OVERFLOW = "overflow"
 """The schedule of digests that take what is over the hourly cap."""
 
+HOUR = timedelta(hours=1)
 MANY = 20
 """Candidates of one message from which it is worth to look who is decided for alike."""
 
@@ -99,6 +100,7 @@ class Outbox:
         self._new_ids = new_ids
         self._ways: dict[int, tuple[Resolution, _Ways]] = {}  # by identity: those who are decided for alike have one resolution
         self._now = now
+        self._hour = now.replace(minute=0, second=0, microsecond=0)
         self._caps = Caps(per_hour=site.hourly_cap)
         self._flood: dict[Pair, FloodMark] = {}
         self._repeats: dict[Key, RepeatMark] = {}
@@ -153,7 +155,7 @@ class Outbox:
             row = LedgerRow(chunk.message.message_id, candidacy.person_id, resolution.because, decisions, self._now)
             ledger.append(row)
             if self._claimed:
-                self.born += [Born(one, chunk.message, row) for one in self._claimed]
+                self.born += [Born(one, chunk.message, row, candidacy.profile, self._site) for one in self._claimed]
                 claimed += self._claimed
                 self._claimed = []
             escalations += self._escalations(candidacy, decisions, [candidacy.person_id])
@@ -219,12 +221,14 @@ class Outbox:
         if state is None:
             return decision
         due_at = decision.due_at or self._now + self._wait(candidacy, decision)
+        # What goes at once is judged, and so settled one by one: what is settled for many together is never claimed.
+        is_claimed = state is State.DUE and decision.verdict is Verdict.NOW and due_at <= self._now and self._promise(decision.agent)
         delivery = Delivery(
             delivery_id=self._new_ids(1)[0],
             person_id=candidacy.person_id,
             agent=decision.agent,
             address_id=address_id or 0,
-            state=state,
+            state=State.SENDING if is_claimed else state,
             due_at=due_at,
             message_id=candidacy.message.message_id,
             schedule=decision.schedule if state is State.HELD else "",
@@ -233,11 +237,13 @@ class Outbox:
             is_locked=decision.is_locked,
             is_urgent=candidacy.message.severity >= Severity.URGENT,
             ended_at=self._now if state.is_final else None,
+            fence=int(is_claimed),
+            attempts=int(is_claimed),
+            first_tried_at=self._now if is_claimed else None,
         )
-        # What goes at once is judged, and so settled one by one: what is settled for many together is never claimed.
-        if state is State.DUE and decision.verdict is Verdict.NOW and due_at <= self._now and self._promise(decision.agent):
+        if is_claimed:
             self.promised.append(decision.agent)
-            self._claimed.append(replace(delivery, state=State.SENDING, fence=1, attempts=1, first_tried_at=self._now))
+            self._claimed.append(delivery)
         else:
             deliveries.append(delivery)
             self.is_anything_due = self.is_anything_due or state is State.DUE
@@ -293,10 +299,10 @@ class Outbox:
         return decision
 
     def _mark(self, pair: Pair, mark: FloodMark | None) -> None:
-        hour = self._now.replace(minute=0, second=0, microsecond=0)
-        if mark is None or mark.window_started_at + timedelta(hours=1) <= self._now:
-            mark = FloodMark(*pair, hour, 0)
-        self._flood[pair] = replace(mark, sent=mark.sent + 1)
+        if mark is None or mark.window_started_at + HOUR <= self._now:
+            self._flood[pair] = FloodMark(*pair, self._hour, 1)
+        else:
+            self._flood[pair] = FloodMark(*pair, mark.window_started_at, mark.sent + 1)
         self._touched.add(pair)
 
     def _count(self, decision: Decision, state: State | None) -> None:

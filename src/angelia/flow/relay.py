@@ -110,8 +110,7 @@ class Relay:
         """What the planner claimed for us."""
         for since, many in self._hand_over.take():
             deliveries = [born.delivery for born in many]
-            fresh = {(born.row.message_id, born.row.person_id): (born.message, born.row) for born in many}
-            written = await self._letters.write(deliveries, now, fresh)
+            written = await self._letters.write(deliveries, now, many)
             for lane in self._lanes.values():
                 self._begin(lane, since, [pair for pair in zip(deliveries, written, strict=True) if pair[0].agent == lane.agent.name])
 

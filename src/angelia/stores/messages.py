@@ -44,6 +44,7 @@ _LEDGER = Insert(
     {"message_id": "bigint", "person_id": "bigint", "because": "text", "decisions": "text", "decided_us": "bigint"},
     "ON CONFLICT DO NOTHING",
 )
+_FENCES = f"SELECT id, plan_fence FROM messages WHERE id {{among}} AND plan_state = {ACCEPTED:d} ORDER BY id"
 _FLOOD = (
     "INSERT INTO flood_marks (person_id, agent, window_us, sent) VALUES (?, ?, ?, ?) ON CONFLICT (person_id, agent) "
     "DO UPDATE SET window_us = excluded.window_us, sent = excluded.sent"
@@ -312,11 +313,8 @@ def _ledger_values(plans: Sequence[Plan], now_us: int) -> list[tuple[object, ...
 
 def _fences(connection: Connection, message_ids: Collection[int]) -> dict[int, int]:
     """The fences of messages still to be planned, their rows held until commit."""
-    found: dict[int, int] = {}
-    for ids in shape.chunks(message_ids):
-        statement = select(messages.c.id, messages.c.plan_fence).where(messages.c.id.in_(ids), messages.c.plan_state == ACCEPTED)
-        found.update({row[0]: row[1] for row in connection.execute(statement.order_by(messages.c.id).with_for_update())})
-    return found
+    statement = _FENCES + (" FOR UPDATE" if connection.dialect.name == "postgresql" else "")
+    return {row[0]: row[1] for row in fetched_among(connection, statement, message_ids, "bigint")}
 
 
 def _see(connection: Connection, plans: Sequence[Plan], now_us: int) -> None:
