@@ -21,7 +21,7 @@ from angelia.flow.dispatcher import Dispatcher, JobPolicy
 from angelia.flow.ear import Heard
 from angelia.flow.escalator import Escalator
 from angelia.flow.fallbacks import Fallbacks
-from angelia.flow.handover import HandOver
+from angelia.flow.handover import Born, HandOver
 from angelia.flow.inbox_feed import WithInboxes
 from angelia.flow.intake import Intake
 from angelia.flow.janitor import Chore, Janitor
@@ -155,7 +155,7 @@ class House:
         links = Links(self.settings.house.base_url, self.secret)
         letters = Letters(self.store, self.people, links, seen_once=seen_once, editing=self.people.editing)
         wake_relay = self._wake("relay", "deliveries")
-        hand_over = HandOver(self.hints["relay"])
+        hand_over: HandOver[Born] = HandOver(self.hints["relay"])
         retention = timedelta(days=self.settings.delivery.retention_days)
         chores: list[Chore] = [self._forget_states, ForgetExperiments(self.store, retention), self.dispatcher.forget_old, self.dispatcher.count]
         if isinstance(self.broker, EmbeddedBroker):

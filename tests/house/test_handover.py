@@ -1,15 +1,16 @@
-"""Claimed at birth: the planner writes what is due now as claimed by the relay beside it, as long as that has room and nothing waits."""
+"""Claimed at birth: intake writes for the planner beside it, and the planner for the relay, as long as these have room and nothing waits."""
 
 import asyncio
 from datetime import timedelta
 
 import pytest
 
-from angelia.flow import relay
-from angelia.flow.handover import LEASE, HandOver
+from angelia.flow import planner, relay
+from angelia.flow.handover import LEASE, PLANNING, HandOver
 from angelia.flow.lane import Lane
 from angelia.model.delivery import State
 from angelia.model.errors import StoreUnavailable
+from angelia.model.moments import to_us
 from angelia_testing.recording import RecordingAgent
 from angelia_testing.waiting import eventually
 
@@ -223,3 +224,102 @@ async def test_a_relay_that_stops_gives_back_what_it_was_given_last(bench, desk,
     await finish(bench)
     assert {letter.attempt for letter in bench.mail.letters} == {1}
     assert await counts(bench) == {State.DELIVERED: 2}
+
+
+@pytest.fixture
+async def door(bench, monkeypatch):
+    """Between intake and the bench's planner, which has looked once; all by one clock."""
+    monkeypatch.setattr(bench.house.intake, "_clock_us", lambda: to_us(bench.now))
+    await bench.call("PUT", "/api/v1/site", AT_ONCE, 200)
+    await bench.person("alice")
+    await bench.planner.turn(bench.now)
+    return bench.house.intake.hand_over
+
+
+@pytest.fixture
+def found(bench, monkeypatch):
+    """How many messages each claim in the store found."""
+    made, claim = [], bench.store.claim_messages
+
+    async def counted(*rest):
+        claimed = await claim(*rest)
+        made.append(len(claimed))
+        return claimed
+
+    monkeypatch.setattr(bench.store, "claim_messages", counted)
+    return made
+
+
+@pytest.mark.usefixtures("door")
+async def test_what_is_accepted_is_planned_without_a_claim_of_its_own(bench, found):
+    await post(bench, 3)
+    assert await bench.planner.turn(bench.now) == 3
+    assert found == [0]
+    assert await counts(bench) == {State.DUE: 3}
+    assert await bench.planner.turn(bench.now + PLANNING * 2) == 0
+    await finish(bench)
+    assert subjects(bench.mail) == ["0", "1", "2"]
+
+
+@pytest.mark.usefixtures("door")
+async def test_a_repeat_is_planned_once(bench, found):
+    for _ in range(2):
+        await bench.call("POST", "/api/v1/messages", {"type": "a.b", "to": ["alice"], "subject": "s", "idempotency_key": "k"})
+    await bench.planner.turn(bench.now)
+    assert await bench.planner.turn(bench.now + PLANNING * 2) == 0
+    assert found == [0, 0]
+    assert await counts(bench) == {State.DUE: 1}
+
+
+@pytest.mark.usefixtures("door")
+async def test_what_a_dead_process_had_accepted_is_planned_when_its_lease_ends(bench, found):
+    await post(bench)
+    bench.planner._accepted = HandOver(lambda: None)  # another process
+    assert await bench.planner.turn(bench.now) == 0
+    assert await bench.planner.turn(bench.now + PLANNING) == 1
+    assert found == [0, 1]
+    assert await counts(bench) == {State.DUE: 1}
+
+
+@pytest.mark.usefixtures("door")
+async def test_more_than_one_turn_takes_waits_in_the_store(bench, monkeypatch, found):
+    monkeypatch.setattr(planner, "BATCH", 4)
+    await bench.planner.turn(bench.now)
+    for _ in range(3):
+        await post(bench, 3)
+    assert await bench.planner.turn(bench.now) == 4  # three that were given, and as many as there is room for
+    await post(bench, 1)  # nobody goes before those that wait
+    assert not bench.house.intake.hand_over.has_given
+    while await bench.planner.turn(bench.now):
+        pass
+    assert sum(found) == 7
+    assert await counts(bench) == {State.DUE: 10}
+
+
+async def test_what_can_not_be_stored_keeps_no_room(bench, door, monkeypatch):
+    async def ill(_):
+        raise StoreUnavailable("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.store, "add_messages", ill)
+        await bench.call("POST", "/api/v1/messages", {"type": "a.b", "to": ["alice"]}, 503)
+    assert not door._promised
+    assert not door.has_given
+
+
+async def test_a_planner_that_stops_plans_what_it_was_given_last(bench, door):
+    await post(bench)
+    await bench.planner.drain()
+    assert await counts(bench) == {State.DUE: 1}
+    await post(bench)
+    assert not door.has_given
+    assert await bench.planner.turn(bench.now) == 1
+
+
+async def test_an_offer_ends(door):
+    door.offer({"messages": 5}, seconds=0.0)
+    assert not door.promise("messages")
+    door.offer({"messages": 5}, seconds=60.0)
+    assert not door.promise("messages", 6)
+    assert door.promise("messages", 5)
+    assert not door.promise("messages")

@@ -3,17 +3,23 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from itertools import repeat
 
 from angelia import telemetry
 from angelia.flow.announcer import Announcer
+from angelia.flow.handover import PLANNING, HandOver
 from angelia.inlet import Draft, Receipt, Taken
 from angelia.model.errors import StoreUnavailable
 from angelia.model.moments import ID_STEP, next_id
 from angelia.store import MessageStore, NewMessage
 
+MESSAGES = "messages"
+"""The name under which they are handed over."""
 MOST_WAITING = 50_000
 """Drafts that may wait for the writer at once: beyond, we refuse clearly rather than answer late (promise P2)."""
+
+_LEASE_US = PLANNING // timedelta(microseconds=1)
 
 
 class Intake:
@@ -31,6 +37,8 @@ class Intake:
         self._waiting = 0
         self._is_closed = False
         self._taken: Counter[Taken] = Counter()
+        self.hand_over: HandOver[NewMessage] = HandOver(wake)
+        """To the planner of this process, where there is one: as long as it says that it has room, what comes is claimed for it."""
 
     def new_id(self) -> int:
         """An id above all that this process gave before."""
@@ -61,12 +69,19 @@ class Intake:
         now_us = self._clock_us()
         ids = self._ids_from(now_us, len(drafts))
         types, payloads, keys, fingerprints = zip(*drafts, strict=True)  # by columns: half the time of row by row
-        rows = list(map(NewMessage._make, zip(ids, repeat(source), types, repeat(now_us), payloads, keys, fingerprints)))
+        is_claimed = self.hand_over.promise(MESSAGES, len(drafts))
+        claim = map(repeat, (now_us + _LEASE_US if is_claimed else 0, int(is_claimed), int(is_claimed)))
+        rows = list(map(NewMessage._make, zip(ids, repeat(source), types, repeat(now_us), payloads, keys, fingerprints, *claim)))
         self._waiting += len(rows)
         try:
             receipts = await self._store.add_messages(rows)
+            if is_claimed:
+                new = [row for row, receipt in zip(rows, receipts, strict=True) if receipt.taken is Taken.NEW]
+                self.hand_over.give(new, repeat(MESSAGES, len(new)))
         finally:
             self._waiting -= len(rows)
+            if is_claimed:
+                self.hand_over.withdraw(repeat(MESSAGES, len(rows)))
         if not self._taken:
             # Those whom one commit serves come here in one turn of the loop: they wake the planner, and count, together.
             asyncio.get_running_loop().call_soon(self._told)

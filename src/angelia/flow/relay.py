@@ -17,7 +17,7 @@ from angelia.deadlines import Deadlines
 from angelia.flow.announcer import Announcer
 from angelia.flow.conversation import Conversation, trace_of
 from angelia.flow.fallbacks import Fallbacks
-from angelia.flow.handover import LEASE, HandOver
+from angelia.flow.handover import LEASE, LONGEST_PROMISE, Born, HandOver
 from angelia.flow.lane import Lane
 from angelia.flow.letters import Letters, Withheld
 from angelia.flow.voice import Voice
@@ -30,7 +30,6 @@ from angelia.store import Settlement, Store
 
 LONGEST_TRY = 40.0  # seconds; an agent that takes longer is cut off before its lease ends
 LONGEST_WAIT = LEASE.total_seconds() - LONGEST_TRY  # seconds that a claimed letter may wait for its try, which must end within the lease
-LONGEST_PROMISE = 1.0  # seconds that a relay that stops waits for what the planner is about to give it
 MOST_CRASHES = 5
 GROUP = 0.005  # seconds that outcomes wait for company before they are recorded together
 
@@ -63,7 +62,7 @@ class Relay:
         wake: Callable[[], None] = lambda: None,
         announcer: Announcer | None = None,
         fallbacks: Fallbacks | None = None,
-        hand_over: HandOver | None = None,
+        hand_over: HandOver[Born] | None = None,
     ) -> None:
         """`hand_over`: from the planner of this process, where there is one."""
         self._hand_over = hand_over or HandOver(wake)
@@ -329,8 +328,7 @@ class Relay:
 
     async def drain(self) -> None:
         """Give back what waits, let running tries end (their own time limits hold), then record what came of them."""
-        with suppress(TimeoutError):
-            await self._hand_over.close(LONGEST_PROMISE)
+        await self._hand_over.close(LONGEST_PROMISE)
         for born in chain.from_iterable(many for _, many in self._hand_over.take()):
             self._lanes[born.delivery.agent].in_hand += 1
             self._give_back(born.delivery)

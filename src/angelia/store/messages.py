@@ -14,7 +14,10 @@ from angelia.store.ledger import LedgerRow
 
 
 class NewMessage(NamedTuple):
-    """A row on its way in; `payload` as in `model.payload`, `received_us` in microseconds since 1970."""
+    """A row on its way in; `payload` as in `model.payload`, `received_us` in microseconds since 1970.
+
+    One that is claimed from the start has the end of its lease, and its first fence and attempt.
+    """
 
     message_id: int
     source: str
@@ -23,6 +26,9 @@ class NewMessage(NamedTuple):
     payload: str
     idempotency_key: str | None = None
     fingerprint: bytes = b""
+    lease_us: int = 0
+    fence: int = 0
+    attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +112,9 @@ class MessageStore(Protocol):
     """Messages from acceptance to plan."""
 
     async def add_messages(self, rows: Sequence[NewMessage]) -> list[Receipt]:
-        """Make them durable together with whatever else waits (group commit); one receipt a row, in order. New types are registered."""
+        """Make them durable together with whatever else waits (group commit); one receipt a row, in order. New types are registered. One that
+        is claimed from the start is the caller's to plan if its receipt says that it is new.
+        """
 
     async def claim_messages(self, limit: int, lease: timedelta, now: datetime) -> list[ClaimedMessage]:
         """The oldest that nobody has planned, holds, or has postponed beyond now."""

@@ -27,6 +27,7 @@ _INSERT = Insert(
     "messages",
     {
         "id": "bigint", "source": "text", "type": "text", "received_us": "bigint", "payload": "text", "idem_key": "text", "fingerprint": "bytea",
+        "plan_due_us": "bigint", "plan_fence": "bigint", "plan_attempts": "smallint",
     },
 )  # fmt: skip
 """Its columns stand as the fields of a NewMessage do: one is a row as it is."""

@@ -301,6 +301,15 @@ class StoreSuite:
         counts = await store.conservation()
         assert sum(counts.values()) == 3
 
+    async def test_a_message_claimed_at_birth_is_as_after_a_claim(self, store: Store) -> None:
+        await store.add_messages([row(1)._replace(lease_us=to_us(NOW + LEASE), fence=1, attempts=1), row(2)])
+        assert [(one.message.message_id, one.fence) for one in await store.claim_messages(10, LEASE, NOW)] == [(2, 1)]
+        assert await store.claim_messages(10, LEASE, NOW) == []
+        assert await store.record_plans([Plan(message(1), 1, deliveries=[delivery(11, 1)], is_complete=False)], [], [], NOW) == 1
+        (again, _) = await store.claim_messages(10, LEASE, NOW + LEASE)
+        assert (again.message.message_id, again.fence, again.attempts) == (1, 2, 2)
+        assert await store.record_plans([Plan(message(1), 1)], [], [], NOW) == 0
+
     async def test_what_is_claimed_at_birth_is_as_after_a_claim(self, store: Store) -> None:
         await store.add_messages([row(1), row(2)])
         first, second = await store.claim_messages(10, LEASE, NOW)
