@@ -265,7 +265,7 @@ async def test_what_is_accepted_is_planned_without_a_claim_of_its_own(bench, fou
 async def test_a_repeat_is_planned_once(bench, found):
     for _ in range(2):
         await bench.call("POST", "/api/v1/messages", {"type": "a.b", "to": ["alice"], "subject": "s", "idempotency_key": "k"})
-    await bench.planner.turn(bench.now)
+    assert await bench.planner.turn(bench.now) == 1
     assert await bench.planner.turn(bench.now + PLANNING * 2) == 0
     assert found == [0, 0]
     assert await counts(bench) == {State.DUE: 1}
