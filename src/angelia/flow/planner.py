@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from math import inf
@@ -83,7 +84,8 @@ class Planner:
         """What intake claimed for us is planned: others would wait for its lease."""
         await self._accepted.close(LONGEST_PROMISE)
         if self._accepted.has_given and self._now is not None:
-            await self.turn(self._now)
+            with suppress(StoreUnavailable):  # then its lease brings it back
+                await self.turn(self._now)
 
     async def turn(self, now: datetime) -> int:
         """Plan up to a batch of messages, oldest first."""

@@ -463,6 +463,7 @@ class StoreSuite:
         with pytest.raises(NotFound):
             await store.put_wants("nobody", {}, follows=[], rules=[])
         assert (await store.people_changed_since(sequence))[1] == [alice.person_id]
+        assert (await store.versions())[1] > sequence
         assert await store.wants("alice") == ({"follows": ["a"]}, 1)
         assert await store.followers("b") == [alice.person_id]
         assert await store.followed(["a", "z"]) == {"a"}
@@ -665,7 +666,9 @@ class StoreSuite:
 
     async def test_the_site_its_sources_and_tokens(self, store: Store) -> None:
         assert await store.site() == ({}, 0)
+        assert await store.versions() == (0, (await store.people_changed_since(-1))[0])
         assert await store.put_site({"preferences": {}}) == 1
+        assert (await store.versions())[0] == 1
         with pytest.raises(Conflict):
             await store.put_site({}, expected_version=0)
         source = await store.put_source(Source(name="ci", subtrees=("obs",)))
