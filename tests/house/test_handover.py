@@ -307,6 +307,22 @@ async def test_what_can_not_be_stored_keeps_no_room(bench, door, monkeypatch):
     assert not door.has_given
 
 
+@pytest.mark.usefixtures("door")
+async def test_what_was_stored_though_nobody_could_say_so_waits_for_no_lease(bench, monkeypatch):
+    add = bench.store.add_messages
+
+    async def unsure(rows):
+        await add(rows)
+        raise StoreUnavailable("the database does not answer")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.store, "add_messages", unsure)
+        await bench.call("POST", "/api/v1/messages", {"type": "a.b", "to": ["alice"]}, 503)
+    await asyncio.gather(*bench.house.intake._letting_go)
+    assert await bench.planner.turn(bench.now) == 1
+    assert await counts(bench) == {State.DUE: 1}
+
+
 async def test_a_planner_that_stops_plans_what_it_was_given_last(bench, door):
     await post(bench)
     await bench.planner.drain()
