@@ -49,6 +49,17 @@ def test_once_somebody_waits_it_does_not_rest(modules: list[str], rests: list[fl
     assert len(rests) == 1
 
 
+def test_a_rest_that_the_system_refuses_fails_nothing(modules: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(seconds: float) -> None:
+        raise OSError(22, f"no rest of {seconds} s while the clock jumps")
+
+    monkeypatch.setattr(late, "sleep", refused)
+    with late.at_leisure(lambda: False):
+        for name in modules:
+            importlib.import_module(name)
+    assert set(modules) <= sys.modules.keys()
+
+
 def test_other_threads_do_not_rest(modules: list[str], rests: list[float]) -> None:
     def read() -> None:
         for name in modules:

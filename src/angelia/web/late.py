@@ -7,7 +7,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.abc import MetaPathFinder
 from threading import get_ident
 from time import monotonic, sleep
@@ -96,7 +96,8 @@ class _Pace(MetaPathFinder):
             return
         worked = monotonic() - self._began
         if worked > STRETCH and not self._is_pressing():
-            sleep(min(worked * REST, LONGEST_REST))
+            with suppress(OSError):  # where the clock jumps meanwhile, the system may refuse to wait
+                sleep(min(worked * REST, LONGEST_REST))
         self._began = monotonic()
 
 
