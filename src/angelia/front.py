@@ -68,7 +68,7 @@ class Front:
 
     async def load(self) -> None:
         """Read what the first page would wait for."""
-        await self._framework.load()
+        await self._framework.load_ahead()
 
     def _make_context(self) -> Context:
         house, settings = self._house, self._settings

@@ -21,6 +21,7 @@ from angelia.flow.dispatcher import Dispatcher, JobPolicy
 from angelia.flow.ear import Heard
 from angelia.flow.escalator import Escalator
 from angelia.flow.fallbacks import Fallbacks
+from angelia.flow.handover import Born, HandOver
 from angelia.flow.inbox_feed import WithInboxes
 from angelia.flow.intake import Intake
 from angelia.flow.janitor import Chore, Janitor
@@ -156,6 +157,7 @@ class House:
         links = Links(self.settings.house.base_url, self.secret)
         letters = Letters(self.store, self.people, links, seen_once=seen_once, editing=self.people.editing)
         wake_relay = self._wake("relay", "deliveries")
+        hand_over: HandOver[Born] = HandOver(self.hints["relay"])
         retention = timedelta(days=self.settings.delivery.retention_days)
         chores: list[Chore] = [
             self._wake_snoozed,
@@ -170,9 +172,19 @@ class House:
         if self.task_watch is not None:
             chores.append(self.task_watch.prune)
         return (
-            Planner(self.store, self.people, self.directory, self.intake, wake_relay, patience, self._look_at_inboxes),
+            Planner(self.store, self.people, self.directory, self.intake, wake_relay, patience, self._look_at_inboxes, hand_over),
             Digester(self.store, self.people, self.intake, wake_relay, seen_once=seen_once),
-            Relay(self.store, self.agents, letters, Voice(self.intake.accept), self.now, lifetimes, self._wake_senders, self.fallbacks),
+            Relay(
+                self.store,
+                self.agents,
+                letters,
+                Voice(self.intake.accept),
+                self.now,
+                lifetimes,
+                self._wake_senders,
+                self.fallbacks,
+                hand_over,
+            ),
             Escalator(self.store, self.people, self.intake, self._wake_senders, self._look_at_inboxes),
             Janitor(self.store, retention, chores),
             Crier(self.store, self.broker, outlets),

@@ -109,6 +109,9 @@ class Changing(FewPeople):
     async def site(self):
         return {}, 0
 
+    async def versions(self):
+        return 0, self.number
+
     async def people_changed_since(self, sequence):
         return self.number, [1] if sequence < self.number else []
 

@@ -3,16 +3,23 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import timedelta
 from itertools import repeat
 
 from angelia import telemetry
+from angelia.flow.handover import PLANNING, HandOver
 from angelia.inlet import Draft, Receipt, Taken
 from angelia.model.errors import StoreUnavailable
-from angelia.model.moments import ID_STEP, next_id
+from angelia.model.moments import ID_STEP, from_us, next_id
 from angelia.store import MessageStore, NewMessage
 
+MESSAGES = "messages"
+"""The name under which they are handed over."""
 MOST_WAITING = 50_000
 """Drafts that may wait for the writer at once: beyond, we refuse clearly rather than answer late (promise P2)."""
+
+_LEASE_US = PLANNING // timedelta(microseconds=1)
 
 
 class Intake:
@@ -27,6 +34,9 @@ class Intake:
         self._waiting = 0
         self._is_closed = False
         self._taken: Counter[Taken] = Counter()
+        self._letting_go: set[asyncio.Task[None]] = set()
+        self.hand_over: HandOver[NewMessage] = HandOver(wake)
+        """To the planner of this process, where there is one: as long as it says that it has room, what comes is claimed for it."""
 
     def new_id(self) -> int:
         """An id above all that this process gave before."""
@@ -57,12 +67,10 @@ class Intake:
         now_us = self._clock_us()
         ids = self._ids_from(now_us, len(drafts))
         types, payloads, keys, fingerprints = zip(*drafts, strict=True)  # by columns: half the time of row by row
-        rows = list(map(NewMessage._make, zip(ids, repeat(source), types, repeat(now_us), payloads, keys, fingerprints)))
-        self._waiting += len(rows)
-        try:
-            receipts = await self._store.add_messages(rows)
-        finally:
-            self._waiting -= len(rows)
+        is_claimed = self.hand_over.promise(MESSAGES, len(drafts))
+        claim = map(repeat, (now_us + _LEASE_US if is_claimed else 0, int(is_claimed), int(is_claimed)))
+        rows = list(map(NewMessage._make, zip(ids, repeat(source), types, repeat(now_us), payloads, keys, fingerprints, *claim)))
+        receipts = await self._stored(rows, is_claimed=is_claimed)
         if not self._taken:
             # Those whom one commit serves come here in one turn of the loop: they wake the planner, and count, together.
             asyncio.get_running_loop().call_soon(self._told)
@@ -70,6 +78,32 @@ class Intake:
         for kind in Taken:
             self._taken[kind] += taken.count(kind)
         return receipts
+
+    async def _stored(self, rows: Sequence[NewMessage], *, is_claimed: bool) -> list[Receipt]:
+        """Durable; what is claimed for the planner is given to it."""
+        self._waiting += len(rows)
+        try:
+            receipts = await self._store.add_messages(rows)
+            if is_claimed:
+                new = [row for row, receipt in zip(rows, receipts, strict=True) if receipt.taken is Taken.NEW]
+                self.hand_over.give(new, repeat(MESSAGES, len(new)))
+        except BaseException:
+            if is_claimed:
+                letting_go = asyncio.create_task(self._let_go(rows))
+                self._letting_go.add(letting_go)
+                letting_go.add_done_callback(self._letting_go.discard)
+            raise
+        finally:
+            self._waiting -= len(rows)
+            if is_claimed:
+                self.hand_over.withdraw(repeat(MESSAGES, len(rows)))
+        return receipts
+
+    async def _let_go(self, rows: Sequence[NewMessage]) -> None:
+        """It can't be said whether these are stored. If they are, they need not wait for the end of a lease; if not, nothing changes."""
+        with suppress(StoreUnavailable):
+            await asyncio.gather(*(self._store.postpone_message(row.message_id, row.fence, from_us(row.received_us), "") for row in rows))
+        self._wake()
 
     def _told(self) -> None:
         for taken, count in (+self._taken).items():

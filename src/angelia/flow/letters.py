@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from angelia.agent import Letter
 from angelia.flow.conversation import Roots, joined_from_store
 from angelia.flow.digester import digest_item
+from angelia.flow.handover import Born
 from angelia.flow.profiles import People
 from angelia.flow.rights import is_open_to, names_of
 from angelia.flow.unsubscribe import ended_by, make_token
@@ -56,6 +57,8 @@ class _Resolved:
     site: Site
     now: datetime
     shared: Mapping[int, Alike]
+    decided: Collection[Pair] = ()
+    """For these that was done a moment ago, by what is known now."""
 
     def of(self, message: Message, profile: Profile, standing: Standing) -> Resolution | None:
         """As `resolve`."""
@@ -73,18 +76,22 @@ class Letters:
         self._people = people
         self._links = links
 
-    async def write(self, deliveries: Sequence[Delivery], now: datetime) -> list[Letter | Withheld]:
-        """One letter a delivery, in order, or why there is none."""
+    async def write(self, deliveries: Sequence[Delivery], now: datetime, born: Sequence[Born] = ()) -> list[Letter | Withheld]:
+        """One letter a delivery, in order, or why there is none. What is told with those that were just `born` is not read again."""
+        fresh: dict[Pair, Born] = {(one.row.message_id, one.row.person_id): one for one in born}
         pairs: set[Pair] = {(d.message_id, d.person_id) for d in deliveries if d.message_id is not None}
+        unread = pairs - fresh.keys()
         digest_ids = {d.digest_id for d in deliveries if d.digest_id is not None and d.message_id is None}
         # All at once: each is a way to another thread or machine and back, and a letter waits for all of them.
         _, messages, ledger, digests = await asyncio.gather(
-            self._people.refresh(), self._messages(pairs), self._ledger(pairs), self._digests(digest_ids)
+            self._people.refresh(), self._messages(unread), self._ledger(unread), self._digests(digest_ids)
         )
+        messages = messages | {pair[0]: one.message for pair, one in fresh.items()}
+        ledger = ledger | {pair: one.row for pair, one in fresh.items()}
         seen = await self._seen(pairs, messages, now)
         profiles = await self._people.profiles({delivery.person_id for delivery in deliveries})
         trimmed = await self._trimmed(digests, profiles, now)
-        resolved = self._resolved(deliveries, messages, now)
+        resolved = self._resolved(deliveries, messages, now, self._still_decided(fresh, profiles))
         letters: list[Letter | Withheld] = []
         for delivery in deliveries:
             known = profiles.get(delivery.person_id)
@@ -183,7 +190,8 @@ class Letters:
             return Withheld(State.EXPIRED, Reason.EXPIRED)
         because = row.because if row is not None else ()
         decided_by = next((d.decided_by for d in row.decisions if d.agent == delivery.agent), "") if row is not None else ""
-        unwanted = None if delivery.is_locked else self._unwanted(delivery, profile, message, because, decided_by, resolved)
+        is_clear = delivery.is_locked or (message.message_id, delivery.person_id) in resolved.decided
+        unwanted = None if is_clear else self._unwanted(delivery, profile, message, because, decided_by, resolved)
         if unwanted is not None:
             return Withheld(State.SUPPRESSED, unwanted)
         address = _address(delivery, addresses)
@@ -219,10 +227,15 @@ class Letters:
                 return None if decision.reason in _STAYS else decision.reason
         return None
 
-    def _resolved(self, deliveries: Sequence[Delivery], messages: Mapping[int, Message], now: datetime) -> "_Resolved":
-        counts = Counter(delivery.message_id for delivery in deliveries)
+    def _still_decided(self, fresh: Mapping[Pair, Born], profiles: Profiles) -> set[Pair]:
+        """Those whose person and site are the ones that the planner decided by. They are other objects once anything of them changed."""
+        site = self._people.site
+        return {pair for pair, born in fresh.items() if born.site is site and profiles.get(pair[1], _NOBODY)[0] is born.profile}
+
+    def _resolved(self, deliveries: Sequence[Delivery], messages: Mapping[int, Message], now: datetime, decided: Collection[Pair]) -> "_Resolved":
+        counts = Counter(delivery.message_id for delivery in deliveries if (delivery.message_id, delivery.person_id) not in decided)
         shared = {key: Alike(message, self._people.site, now) for key, message in messages.items() if counts[key] > 1}
-        return _Resolved(self._people.site, now, shared)
+        return _Resolved(self._people.site, now, shared, decided)
 
     def _unsubscribe_url(self, delivery: Delivery, message: Message, decided_by: str) -> str:
         target = ended_by(delivery, message.type, decided_by)
@@ -230,6 +243,7 @@ class Letters:
         return f"{self._links.base_url}/unsubscribe/{token}"
 
 
+_NOBODY = (None, ())
 _STAYS = frozenset({Reason.HOLD_SILENT, Reason.HOLD_DROPPED, Reason.GROUP_NOT_ACCEPTED, Reason.GROUP_ADDRESS, Reason.TEST_TRAFFIC, Reason.OWN_ACTION})
 
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from angelia import telemetry
+from angelia.flow.handover import Born
 from angelia.flow.voice import OverflowNotice
 from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.message import HOUSE, Message, Severity
@@ -19,6 +20,7 @@ from angelia.store import Copies, FloodMark, LedgerRow, NewEscalation, Plan, Rep
 OVERFLOW = "overflow"
 """The schedule of digests that take what is over the hourly cap."""
 
+HOUR = timedelta(hours=1)
 MANY = 20
 """Candidates of one message from which it is worth to look who is decided for alike."""
 
@@ -79,12 +81,26 @@ class _Group:
 class Outbox:
     """Fills the plans of one turn. In memory only: what it counts is written with the plans, in the same transaction."""
 
-    def __init__(self, site: Site, new_ids: Callable[[int], Sequence[int]], now: datetime, patience: Patience | None = None) -> None:
+    def __init__(
+        self,
+        site: Site,
+        new_ids: Callable[[int], Sequence[int]],
+        now: datetime,
+        patience: Patience | None = None,
+        promise: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        """`promise` says whether one more of an agent's may be written as claimed, where it is due at once (see `handover`)."""
+        self._promise = promise
+        self.promised: list[str] = []
+        """An agent for each promise that was made."""
+        self.born: list[Born] = []
+        self._claimed: list[Delivery] = []
         self._patience = patience or Patience()
         self._site = site
         self._new_ids = new_ids
         self._ways: dict[int, tuple[Resolution, _Ways]] = {}  # by identity: those who are decided for alike have one resolution
         self._now = now
+        self._hour = now.replace(minute=0, second=0, microsecond=0)
         self._caps = Caps(per_hour=site.hourly_cap)
         self._flood: dict[Pair, FloodMark] = {}
         self._repeats: dict[Key, RepeatMark] = {}
@@ -129,16 +145,22 @@ class Outbox:
         ledger: list[LedgerRow] = []
         escalations: list[NewEscalation] = []
         deliveries: list[Delivery] = []
+        claimed: list[Delivery] = []
         if chunk.unknown:
             ledger.append(LedgerRow(chunk.message.message_id, 0, chunk.unknown, (), self._now))
         alone, groups = self._grouped(chunk.candidacies)
         for candidacy in alone:
             resolution = candidacy.resolution
             decisions = self._all_settled(candidacy, deliveries)
-            ledger.append(LedgerRow(chunk.message.message_id, candidacy.person_id, resolution.because, decisions, self._now))
+            row = LedgerRow(chunk.message.message_id, candidacy.person_id, resolution.because, decisions, self._now)
+            ledger.append(row)
+            if self._claimed:
+                self.born += [Born(one, chunk.message, row, candidacy.profile, self._site) for one in self._claimed]
+                claimed += self._claimed
+                self._claimed = []
             escalations += self._escalations(candidacy, decisions, [candidacy.person_id])
         shared = [self._shared(group, escalations) for group in groups]
-        return Plan(chunk.message, chunk.fence, ledger, deliveries, chunk.is_complete, chunk.is_filled, escalations, shared)
+        return Plan(chunk.message, chunk.fence, ledger, deliveries, chunk.is_complete, chunk.is_filled, escalations, shared, claimed)
 
     def _grouped(self, candidacies: Sequence[Candidacy]) -> tuple[Sequence[Candidacy], list[_Group]]:
         """Those to settle one by one, and those of a large audience who can be settled together."""
@@ -199,25 +221,32 @@ class Outbox:
         if state is None:
             return decision
         due_at = decision.due_at or self._now + self._wait(candidacy, decision)
-        is_over = state.is_final
-        deliveries.append(
-            Delivery(
-                delivery_id=self._new_ids(1)[0],
-                person_id=candidacy.person_id,
-                agent=decision.agent,
-                address_id=address_id or 0,
-                state=state,
-                due_at=due_at,
-                message_id=candidacy.message.message_id,
-                schedule=decision.schedule if state is State.HELD else "",
-                form=decision.form,
-                reason=Reason.EXPIRED if state is State.EXPIRED else decision.reason,
-                is_locked=decision.is_locked,
-                is_urgent=candidacy.message.severity >= Severity.URGENT,
-                ended_at=self._now if is_over else None,
-            )
+        # What goes at once is judged, and so settled one by one: what is settled for many together is never claimed.
+        is_claimed = state is State.DUE and decision.verdict is Verdict.NOW and due_at <= self._now and self._promise(decision.agent)
+        delivery = Delivery(
+            delivery_id=self._new_ids(1)[0],
+            person_id=candidacy.person_id,
+            agent=decision.agent,
+            address_id=address_id or 0,
+            state=State.SENDING if is_claimed else state,
+            due_at=due_at,
+            message_id=candidacy.message.message_id,
+            schedule=decision.schedule if state is State.HELD else "",
+            form=decision.form,
+            reason=Reason.EXPIRED if state is State.EXPIRED else decision.reason,
+            is_locked=decision.is_locked,
+            is_urgent=candidacy.message.severity >= Severity.URGENT,
+            ended_at=self._now if state.is_final else None,
+            fence=int(is_claimed),
+            attempts=int(is_claimed),
+            first_tried_at=self._now if is_claimed else None,
         )
-        self.is_anything_due = self.is_anything_due or state is State.DUE
+        if is_claimed:
+            self.promised.append(decision.agent)
+            self._claimed.append(delivery)
+        else:
+            deliveries.append(delivery)
+            self.is_anything_due = self.is_anything_due or state is State.DUE
         return decision
 
     def _wait(self, candidacy: Candidacy, decision: Decision) -> timedelta:
@@ -270,10 +299,10 @@ class Outbox:
         return decision
 
     def _mark(self, pair: Pair, mark: FloodMark | None) -> None:
-        hour = self._now.replace(minute=0, second=0, microsecond=0)
-        if mark is None or mark.window_started_at + timedelta(hours=1) <= self._now:
-            mark = FloodMark(*pair, hour, 0)
-        self._flood[pair] = replace(mark, sent=mark.sent + 1)
+        if mark is None or mark.window_started_at + HOUR <= self._now:
+            self._flood[pair] = FloodMark(*pair, self._hour, 1)
+        else:
+            self._flood[pair] = FloodMark(*pair, mark.window_started_at, mark.sent + 1)
         self._touched.add(pair)
 
     def _count(self, decision: Decision, state: State | None) -> None:

@@ -2,29 +2,34 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from math import inf
+from time import monotonic
 from types import TracebackType
 from typing import Self, TypeVar
 
 from angelia import telemetry, tracing
 from angelia.directory import Directory, Failed, Members
-from angelia.flow.intake import Intake
+from angelia.flow.handover import LEASE, LONGEST_PROMISE, PLANNING, Born, HandOver
+from angelia.flow.intake import MESSAGES, Intake
 from angelia.flow.outbox import Candidacy, Chunk, Outbox, Patience
 from angelia.flow.profiles import People, group_agents
 from angelia.flow.voice import Voice
 from angelia.model.errors import StoreUnavailable
 from angelia.model.message import Message
+from angelia.model.payload import message_of
 from angelia.model.person import Address, AddressState
 from angelia.planning.defaults import filled
 from angelia.planning.following import places_of
 from angelia.planning.resolve import Alike, Profile, Resolution, Standing
-from angelia.store import ClaimedMessage, Store
+from angelia.store import ClaimedMessage, Plan, Store
 
 T = TypeVar("T")
 BATCH = 500
-LEASE = timedelta(seconds=30)
 CHUNK = 1_000  # candidates in one transaction: bounds memory, the time that a write takes, and how long the loop decides without a pause
+MOST_AHEAD = 0.25  # seconds of one turn in which intake claims what comes for the next
 MOST_ATTEMPTS = 5
 ASK_AGAIN = timedelta(seconds=30)
 MOST_QUESTIONS = 120  # an hour of a relation source that does not answer, then an operator must look
@@ -55,7 +60,13 @@ class Planner:
         wake: Callable[[], None],
         patience: Patience | None = None,
         planned: Callable[[], None] = lambda: None,
+        hand_over: HandOver[Born] | None = None,
     ) -> None:
+        """`hand_over`: to the relay of this process, where there is one."""
+        self._hand_over = hand_over or HandOver(wake)
+        self._accepted = intake.hand_over
+        self._began = 0.0
+        self._now: datetime | None = None
         self._patience = patience
         self._planned = planned  # what is read in an inbox is delivered by that
         self._store = store
@@ -70,11 +81,16 @@ class Planner:
         return False
 
     async def drain(self) -> None:
-        """Nothing is in hand between turns."""
+        """What intake claimed for us is planned: others would wait for its lease."""
+        await self._accepted.close(LONGEST_PROMISE)
+        if self._accepted.has_given and self._now is not None:
+            with suppress(StoreUnavailable):  # then its lease brings it back
+                await self.turn(self._now)
 
     async def turn(self, now: datetime) -> int:
         """Plan up to a batch of messages, oldest first."""
-        claimed = await self._store.claim_messages(BATCH, LEASE, now)
+        self._began, self._now = monotonic(), now
+        claimed = await self._claimed(now)
         if not claimed:
             return 0
         await self._people.refresh()
@@ -93,6 +109,19 @@ class Planner:
                 chunks.append(last)
         await self._record(chunks, now)
         return len(claimed)
+
+    async def _claimed(self, now: datetime) -> list[ClaimedMessage]:
+        """What intake claimed for us, and what waits in the store. While we know of no more there, intake may go on to claim."""
+        given = [row for _, rows in self._accepted.take() for row in rows]
+        room = max(1, BATCH - len(given))
+        found = await self._store.claim_messages(room, PLANNING, now)
+        if len(found) < room:
+            # Who plans for long keeps nothing from the others meanwhile.
+            self._accepted.offer({MESSAGES: BATCH}, MOST_AHEAD if found or given else inf)
+        if not given:
+            return found
+        born = [ClaimedMessage(message_of(row.message_id, row.source, row.received_us, row.payload), row.fence, row.attempts) for row in given]
+        return sorted(found + born, key=lambda item: item.message.message_id)
 
     async def _fail(self, item: ClaimedMessage, error: Exception, now: datetime) -> None:
         telemetry.log.exception("planning_failed", message_id=item.message.message_id, attempts=item.attempts)
@@ -196,16 +225,27 @@ class Planner:
     async def _record(self, chunks: Sequence[Chunk], now: datetime) -> None:
         if not chunks:
             return
-        outbox = Outbox(self._people.site, self._new_ids, now, self._patience)
+        outbox = Outbox(self._people.site, self._new_ids, now, self._patience, self._hand_over.promise)
         flood, repeats = await self._store.flood_marks(*outbox.needs(chunks))
-        plans = outbox.plans(chunks, flood, repeats)
-        await self._store.record_plans(plans, outbox.flood_marks, outbox.repeat_marks, now)
+        try:
+            plans = outbox.plans(chunks, flood, repeats)
+            await self._write(plans, outbox, now)
+        finally:
+            self._hand_over.withdraw(outbox.promised)
         outbox.count()
         self._planned()
         if outbox.is_anything_due:
             self._wake()
         if outbox.notices:
             await self._speak(outbox.notices)
+
+    async def _write(self, plans: Sequence[Plan], outbox: Outbox, now: datetime) -> None:
+        if not outbox.born:
+            await self._store.record_plans(plans, outbox.flood_marks, outbox.repeat_marks, now)
+            return
+        ours = await self._store.record_and_claim(plans, outbox.flood_marks, outbox.repeat_marks, LEASE, now)
+        given = [born for born in outbox.born if born.delivery.delivery_id in ours]
+        self._hand_over.give(given, [born.delivery.agent for born in given], self._began)
 
 
 async def _nothing(empty: T) -> T:

@@ -1,6 +1,5 @@
 """What the planner knows of people between two reads: profiles, the site, and the index that finds whose rules may match."""
 
-import asyncio
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
@@ -45,10 +44,13 @@ class People:
 
     async def refresh(self) -> None:
         """Forget who changed; read the site again if it did."""
-        is_first = self._sequence < 0
-        (document, version), (sequence, changed) = await asyncio.gather(self._store.site(), self._store.people_changed_since(self._sequence))
+        is_first, changed = self._sequence < 0, list[int]()
+        version, sequence = await self._store.versions()
         if version != self._site_version:
+            document, version = await self._store.site()
             self._site, self._site_version = replace(site_of(document, self._interruptive), editing=self.editing), version
+        if not is_first and sequence != self._sequence:
+            sequence, changed = await self._store.people_changed_since(self._sequence)
         self._sequence = sequence
         if is_first:
             async for rows in self._store.rule_rows():

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
+from itertools import chain
 from time import monotonic
 
 from prometheus_client import Counter, Histogram
@@ -15,6 +16,7 @@ from angelia.agent import Agent, Letter, edits_in_place, hears, shown_by
 from angelia.deadlines import Deadlines
 from angelia.flow.conversation import Conversation, trace_of
 from angelia.flow.fallbacks import Fallbacks
+from angelia.flow.handover import LEASE, LONGEST_PROMISE, Born, HandOver
 from angelia.flow.lane import Lane
 from angelia.flow.letters import Letters, Withheld
 from angelia.flow.voice import Voice
@@ -25,7 +27,6 @@ from angelia.planning.fallback import is_failure
 from angelia.planning.retry import Breaker, after_failure, after_success, may_try, next_attempt
 from angelia.store import Settlement, Store
 
-LEASE = timedelta(seconds=45)
 LONGEST_TRY = 40.0  # seconds; an agent that takes longer is cut off before its lease ends
 LONGEST_WAIT = LEASE.total_seconds() - LONGEST_TRY  # seconds that a claimed letter may wait for its try, which must end within the lease
 MOST_CRASHES = 5
@@ -59,7 +60,10 @@ class Relay:
         lifetimes: Lifetimes,
         wake: Callable[[], None] = lambda: None,
         fallbacks: Fallbacks | None = None,
+        hand_over: HandOver[Born] | None = None,
     ) -> None:
+        """`hand_over`: from the planner of this process, where there is one."""
+        self._hand_over = hand_over or HandOver(wake)
         self._store = store
         self._letters = letters
         self._voice = voice
@@ -83,6 +87,7 @@ class Relay:
     async def turn(self, now: datetime) -> int:
         """Claim as many as there is room for, and start their tries; outcomes are recorded as they come, and wake us where more may wait."""
         await self._look()
+        await self._take_over(now)
         lanes = [lane for name, lane in self._lanes.items() if name not in self._paused]
         asked = {lane.agent.name: lane for lane in lanes if lane.room}
         due = await self._store.due_agents(asked, now) if asked else frozenset()
@@ -93,7 +98,16 @@ class Relay:
         for claim in claims:
             if isinstance(claim, BaseException):
                 raise claim
+        self._hand_over.offer({lane.agent.name: lane.room for lane in lanes if not lane.has_more})
         return sum(claim for claim in claims if isinstance(claim, int))
+
+    async def _take_over(self, now: datetime) -> None:
+        """What the planner claimed for us."""
+        for since, many in self._hand_over.take():
+            deliveries = [born.delivery for born in many]
+            written = await self._letters.write(deliveries, now, many)
+            for lane in self._lanes.values():
+                self._begin(lane, since, [pair for pair in zip(deliveries, written, strict=True) if pair[0].agent == lane.agent.name])
 
     async def _claim(self, lane: Lane, now: datetime) -> int:
         room, began = lane.room, monotonic()
@@ -102,8 +116,13 @@ class Relay:
         if not claimed:
             return 0
         written = await self._letters.write(claimed, now)
+        self._begin(lane, began, list(zip(claimed, written, strict=True)))
+        return len(claimed)
+
+    def _begin(self, lane: Lane, began: float, claimed: Sequence[tuple[Delivery, Letter | Withheld]]) -> None:
+        """Letters wait for their places, in order; what is withheld ends. `began`: when their lease did, on the monotonic clock."""
         lane.in_hand += len(claimed)
-        for delivery, letter in zip(claimed, written, strict=True):
+        for delivery, letter in claimed:
             if isinstance(letter, Withheld):
                 is_over = letter.due_at is None
                 self._done(delivery, Settlement(delivery.delivery_id, delivery.fence, letter.state, letter.reason, letter.due_at, is_attempt=is_over))
@@ -116,7 +135,6 @@ class Relay:
             task = asyncio.create_task(self._work_off(lane))
             self._tries.add(task)
             task.add_done_callback(self._tries.discard)
-        return len(claimed)
 
     async def _work_off(self, lane: Lane) -> None:
         """One of an agent's places: try after try while letters wait."""
@@ -141,13 +159,12 @@ class Relay:
 
     async def _try_in_time(self, agent: Agent, letter: Letter, claimed_at: float, destination: str) -> bool:
         if monotonic() - claimed_at > LONGEST_WAIT:
-            self._give_back(letter)
+            self._give_back(letter.delivery)
             return False
         return await self._try(agent, letter, destination)
 
-    def _give_back(self, letter: Letter) -> None:
+    def _give_back(self, delivery: Delivery) -> None:
         """Not tried: it is due as before, for whoever claims it next."""
-        delivery = letter.delivery
         self._done(delivery, Settlement(delivery.delivery_id, delivery.fence, State.DUE, delivery.reason, is_attempt=False))
 
     async def _look(self) -> None:
@@ -159,7 +176,7 @@ class Relay:
             self._paused = await self._store.paused_agents()
             for name, lane in self._lanes.items():
                 for letter in lane.stale(monotonic() - (0.0 if name in self._paused else LONGEST_WAIT)):
-                    self._give_back(letter)
+                    self._give_back(letter.delivery)
             telemetry.open_breakers.set(sum(breaker.is_open for breaker in self._breakers.values()))
             if self._changed_breakers:
                 changed, self._changed_breakers = self._changed_breakers, set()
@@ -299,9 +316,13 @@ class Relay:
 
     async def drain(self) -> None:
         """Give back what waits, let running tries end (their own time limits hold), then record what came of them."""
+        await self._hand_over.close(LONGEST_PROMISE)
+        for born in chain.from_iterable(many for _, many in self._hand_over.take()):
+            self._lanes[born.delivery.agent].in_hand += 1
+            self._give_back(born.delivery)
         for lane in self._lanes.values():
             for letter in lane.stale(monotonic() + 1.0):
-                self._give_back(letter)
+                self._give_back(letter.delivery)
         if self._tries:
             _, late = await asyncio.wait(self._tries, timeout=7)
             for task in late:

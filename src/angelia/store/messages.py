@@ -14,7 +14,10 @@ from angelia.store.ledger import LedgerRow
 
 
 class NewMessage(NamedTuple):
-    """A row on its way in; `payload` as in `model.payload`, `received_us` in microseconds since 1970."""
+    """A row on its way in; `payload` as in `model.payload`, `received_us` in microseconds since 1970.
+
+    One that is claimed from the start has the end of its lease, and its first fence and attempt.
+    """
 
     message_id: int
     source: str
@@ -23,6 +26,9 @@ class NewMessage(NamedTuple):
     payload: str
     idempotency_key: str | None = None
     fingerprint: bytes = b""
+    lease_us: int = 0
+    fence: int = 0
+    attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,8 @@ class Plan:
     """What a planner records for one claimed message. With `is_complete` False it is one chunk of several (many recipients).
 
     `is_filled`: its type said what the sender did not; the message is stored anew as it now is, so that all who read it see the same.
-    `shared` stands beside `ledger` and `deliveries`, and says of many persons at once what these say one by one.
+    `shared` stands beside `ledger` and `deliveries`, and says of many persons at once what these say one by one. `claimed` are deliveries that the
+    caller means to hold from the start: SENDING, with their first fence and attempt.
     """
 
     message: Message
@@ -89,6 +96,7 @@ class Plan:
     is_filled: bool = False
     escalations: Sequence[NewEscalation] = ()
     shared: Sequence[Shared] = ()
+    claimed: Sequence[Delivery] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +112,9 @@ class MessageStore(Protocol):
     """Messages from acceptance to plan."""
 
     async def add_messages(self, rows: Sequence[NewMessage]) -> list[Receipt]:
-        """Make them durable together with whatever else waits (group commit); one receipt a row, in order. New types are registered."""
+        """Make them durable together with whatever else waits (group commit); one receipt a row, in order. New types are registered. One that
+        is claimed from the start is the caller's to plan if its receipt says that it is new.
+        """
 
     async def claim_messages(self, limit: int, lease: timedelta, now: datetime) -> list[ClaimedMessage]:
         """The oldest that nobody has planned, holds, or has postponed beyond now."""
@@ -112,6 +122,13 @@ class MessageStore(Protocol):
     async def record_plans(self, plans: Sequence[Plan], flood: Sequence[FloodMark], repeats: Sequence[RepeatMark], now: datetime) -> int:
         """All in one transaction: ledger, deliveries, the persons' lists of types, marks; the messages are planned. Returns how many plans
         still held their fence; the others change nothing.
+        """
+
+    async def record_and_claim(
+        self, plans: Sequence[Plan], flood: Sequence[FloodMark], repeats: Sequence[RepeatMark], lease: timedelta, now: datetime
+    ) -> frozenset[int]:
+        """As `record_plans`; the `claimed` ones are written as `claim_deliveries` would have left them. Returns the ids of those that are the
+        caller's now: not those whose plan had lost its fence, nor those that were there already, and may have been sent.
         """
 
     async def postpone_message(self, message_id: int, fence: int, until: datetime, why: str) -> None:

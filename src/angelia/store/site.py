@@ -56,6 +56,9 @@ class SiteStore(Protocol):
     async def site(self) -> tuple[Document, int]:
         """The site's document and version; empty and 0 at first."""
 
+    async def versions(self) -> tuple[int, int]:
+        """The version of that document and the newest change number of people, in one look: it is asked all the time, and changes seldom."""
+
     async def put_site(self, document: Document, expected_version: int | None = None) -> int:
         """Replace it; Conflict if the version moved."""
 

@@ -129,6 +129,11 @@ def run_among(connection: Connection, sql: str, values: Collection[Any], kind: s
     return run(connection, sql.format(among=among(connection, kind)), (as_one(connection, values),))
 
 
+def fetched_among(connection: Connection, sql: str, values: Collection[Any], kind: str) -> list[Any]:
+    """The same, its rows as `fetched`."""
+    return fetched(connection, sql.format(among=among(connection, kind)), (as_one(connection, values),))
+
+
 @dataclass(frozen=True, slots=True)
 class Insert:
     """A hot insert of many rows into `table`: `columns` are its names with their PostgreSQL types, `then` what follows the rows."""

@@ -18,7 +18,7 @@ from angelia.planning.announcing import accepted
 from angelia.store import ClaimedMessage, FloodMark, NewMessage, ParkedMessage, Plan, RepeatMark
 from angelia.stores import rows as shape
 from angelia.stores.announcements import AnnouncementsMixin, tell
-from angelia.stores.engine import Insert, read_rows, run, run_among
+from angelia.stores.engine import Insert, fetched_among, read_rows, run, run_among
 from angelia.stores.entries import bodies
 from angelia.stores.escalations import begin
 from angelia.stores.tables import ACCEPTED, PARKED, PLANNED, ledger, messages, repeat_marks
@@ -29,6 +29,7 @@ _INSERT = Insert(
     "messages",
     {
         "id": "bigint", "source": "text", "type": "text", "received_us": "bigint", "payload": "text", "idem_key": "text", "fingerprint": "bytea",
+        "plan_due_us": "bigint", "plan_fence": "bigint", "plan_attempts": "smallint",
     },
 )  # fmt: skip
 """Its columns stand as the fields of a NewMessage do: one is a row as it is."""
@@ -46,6 +47,7 @@ _LEDGER = Insert(
     {"message_id": "bigint", "person_id": "bigint", "because": "text", "decisions": "text", "decided_us": "bigint"},
     "ON CONFLICT DO NOTHING",
 )
+_FENCES = f"SELECT id, plan_fence FROM messages WHERE id {{among}} AND plan_state = {ACCEPTED:d} ORDER BY id"
 _FLOOD = (
     "INSERT INTO flood_marks (person_id, agent, window_us, sent) VALUES (?, ?, ?, ?) ON CONFLICT (person_id, agent) "
     "DO UPDATE SET window_us = excluded.window_us, sent = excluded.sent"
@@ -155,7 +157,22 @@ class MessagesMixin(AnnouncementsMixin):
 
     async def record_plans(self, plans: Sequence[Plan], flood: Sequence[FloodMark], repeats: Sequence[RepeatMark], now: datetime) -> int:
         """See MessageStore."""
-        return await self.engine.write(lambda connection: _record(connection, plans, flood, repeats, now))
+        return await self.engine.write(lambda connection: len(_record(connection, plans, flood, repeats, now)))
+
+    async def record_and_claim(
+        self, plans: Sequence[Plan], flood: Sequence[FloodMark], repeats: Sequence[RepeatMark], lease: timedelta, now: datetime
+    ) -> frozenset[int]:
+        """See MessageStore."""
+        lease_us = to_us(now + lease)
+        claimed = [shape.claimed_values(delivery, lease_us) for plan in plans for delivery in plan.claimed]
+
+        def work(connection: Connection) -> frozenset[int]:
+            valid = {plan.message.message_id for plan in _record(connection, plans, flood, repeats, now)}
+            shape.INSERT_CLAIMED(connection, [row for row in claimed if row[1] in valid])
+            ids = [row[0] for row in claimed]
+            return frozenset(row[0] for row in fetched_among(connection, "SELECT id FROM deliveries WHERE id {among}", ids, "bigint"))
+
+        return await self.engine.write(work)
 
     async def postpone_message(self, message_id: int, fence: int, until: datetime, why: str) -> None:
         """See MessageStore."""
@@ -257,7 +274,10 @@ def _recognise(connection: Connection, rows: Sequence[NewMessage]) -> tuple[list
     return new, receipts
 
 
-def _record(connection: Connection, plans: Sequence[Plan], flood: Sequence[FloodMark], repeats: Sequence[RepeatMark], now: datetime) -> int:
+def _record(
+    connection: Connection, plans: Sequence[Plan], flood: Sequence[FloodMark], repeats: Sequence[RepeatMark], now: datetime
+) -> Sequence[Plan]:
+    """The plans that still held their fence; what they claim is not written."""
     fences = _fences(connection, [plan.message.message_id for plan in plans])
     valid = [plan for plan in plans if fences.get(plan.message.message_id) == plan.fence]
     now_us = to_us(now)
@@ -278,7 +298,7 @@ def _record(connection: Connection, plans: Sequence[Plan], flood: Sequence[Flood
     done = [(PLANNED, plan.message.message_id) for plan in valid if plan.is_complete]
     if done:
         run(connection, "UPDATE messages SET plan_state = ?, plan_error = NULL WHERE id = ?", done)
-    return len(valid)
+    return valid
 
 
 def _ledger_values(plans: Sequence[Plan], now_us: int) -> list[tuple[object, ...]]:
@@ -299,11 +319,8 @@ def _ledger_values(plans: Sequence[Plan], now_us: int) -> list[tuple[object, ...
 
 def _fences(connection: Connection, message_ids: Collection[int]) -> dict[int, int]:
     """The fences of messages still to be planned, their rows held until commit."""
-    found: dict[int, int] = {}
-    for ids in shape.chunks(message_ids):
-        statement = select(messages.c.id, messages.c.plan_fence).where(messages.c.id.in_(ids), messages.c.plan_state == ACCEPTED)
-        found.update({row[0]: row[1] for row in connection.execute(statement.order_by(messages.c.id).with_for_update())})
-    return found
+    statement = _FENCES + (" FOR UPDATE" if connection.dialect.name == "postgresql" else "")
+    return {row[0]: row[1] for row in fetched_among(connection, statement, message_ids, "bigint")}
 
 
 def _see(connection: Connection, plans: Sequence[Plan], now_us: int) -> None:

@@ -88,6 +88,13 @@ INSERT_DELIVERIES = Insert(
 )  # fmt: skip
 
 
+INSERT_CLAIMED = Insert(
+    "deliveries",
+    {**INSERT_DELIVERIES.columns, "fence": "integer", "attempts": "smallint", "first_tried_us": "bigint", "lease_us": "bigint"},
+    "ON CONFLICT DO NOTHING",
+)
+
+
 INSERT_USER_TYPES = Insert(
     "user_types",
     {"person_id": "bigint", "type": "text", "first_us": "bigint", "last_us": "bigint", "messages": "bigint"},
@@ -103,6 +110,11 @@ def delivery_values(delivery: Delivery) -> tuple[object, ...]:
         to_us(delivery.due_at), stamp(delivery.ended_at), delivery.digest_id, delivery.schedule, delivery.form,
         delivery.reason.value, int(delivery.is_locked), int(delivery.is_urgent),
     )  # fmt: skip
+
+
+def claimed_values(delivery: Delivery, lease_us: int) -> tuple[object, ...]:
+    """A row for INSERT_CLAIMED."""
+    return (*delivery_values(delivery), delivery.fence, delivery.attempts, stamp(delivery.first_tried_at), lease_us)
 
 
 def copied_values(copies: Copies, person_ids: Sequence[int]) -> Iterable[tuple[object, ...]]:

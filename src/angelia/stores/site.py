@@ -18,6 +18,7 @@ from angelia.stores.engine import SqlEngine, run
 from angelia.stores.tables import documents, feeds, persons, sources, tokens, type_aliases, types
 
 SITE = "site"
+_VERSIONS = "SELECT (SELECT version FROM documents WHERE name = ?), (SELECT value FROM counters WHERE name = 'people')"
 
 
 class SiteMixin:
@@ -30,6 +31,11 @@ class SiteMixin:
         statement = "SELECT document, version FROM documents WHERE name = ?"
         row = await self.engine.glance(lambda connection: run(connection, statement, (SITE,)).first())
         return (json.loads(row.document), row.version) if row is not None else ({}, 0)
+
+    async def versions(self) -> tuple[int, int]:
+        """See SiteStore."""
+        site, people = await self.engine.glance(lambda connection: run(connection, _VERSIONS, (SITE,)).one())
+        return site or 0, people or 0
 
     async def put_site(self, document: Document, expected_version: int | None = None) -> int:
         """See SiteStore."""

@@ -78,6 +78,11 @@ def delivery(
                     **fields)  # fmt: skip
 
 
+def claimed_at_birth(made: Delivery) -> Delivery:
+    """As a planner hands it to the store for a relay of its own process."""
+    return replace(made, state=State.SENDING, fence=1, attempts=1, first_tried_at=NOW)
+
+
 async def planned(store: Store, number: int, deliveries: Sequence[Delivery], person_id: int = 1, **fields: Any) -> ClaimedMessage:
     """A message with its plan recorded."""
     await store.add_messages([row(number, **fields)])
@@ -296,6 +301,39 @@ class StoreSuite:
         counts = await store.conservation()
         assert sum(counts.values()) == 3
 
+    async def test_a_message_claimed_at_birth_is_as_after_a_claim(self, store: Store) -> None:
+        await store.add_messages([row(1)._replace(lease_us=to_us(NOW + LEASE), fence=1, attempts=1), row(2)])
+        assert [(one.message.message_id, one.fence) for one in await store.claim_messages(10, LEASE, NOW)] == [(2, 1)]
+        assert await store.claim_messages(10, LEASE, NOW) == []
+        assert await store.record_plans([Plan(message(1), 1, deliveries=[delivery(11, 1)], is_complete=False)], [], [], NOW) == 1
+        (again, _) = await store.claim_messages(10, LEASE, NOW + LEASE)
+        assert (again.message.message_id, again.fence, again.attempts) == (1, 2, 2)
+        assert await store.record_plans([Plan(message(1), 1)], [], [], NOW) == 0
+
+    async def test_what_is_claimed_at_birth_is_as_after_a_claim(self, store: Store) -> None:
+        await store.add_messages([row(1), row(2)])
+        first, second = await store.claim_messages(10, LEASE, NOW)
+        born = [claimed_at_birth(delivery(10 + number, first.message.message_id, person_id=number)) for number in range(3)]
+        plan = Plan(first.message, first.fence, deliveries=[delivery(20, 1, "feed")], claimed=born)
+        assert await store.record_and_claim([plan], [], [], LEASE, NOW) == {10, 11, 12}
+        assert await store.conservation() == {State.SENDING: 3, State.DUE: 1}
+        assert await store.claim_deliveries(["mail"], 10, LEASE, NOW) == []
+        assert list((await store.deliveries([10])).values()) == [born[0]]
+        assert await store.settle([Settlement(10, 1, State.DELIVERED, Reason.CHOSEN)], NOW) == 1
+        assert await store.requeue_expired_leases(NOW + LEASE) == 0
+        assert await store.requeue_expired_leases(NOW + LEASE + MINUTE) == 2
+        assert await store.settle([Settlement(11, 1, State.DELIVERED, Reason.CHOSEN)], NOW) == 0
+        again = await store.claim_deliveries(["mail"], 10, LEASE, NOW + 2 * MINUTE)
+        assert [(one.delivery_id, one.attempts) for one in again] == [(11, 2), (12, 2)]
+        # What was there before may have been sent: whoever plans it again does not hold it. Nor does one who lost the message.
+        repeat = claimed_at_birth(delivery(30, second.message.message_id))
+        assert await store.record_and_claim([Plan(second.message, second.fence, claimed=[repeat], is_complete=False)], [], [], LEASE, NOW) == {30}
+        same = replace(repeat, delivery_id=31)
+        assert await store.record_and_claim([Plan(second.message, second.fence, claimed=[same], is_complete=False)], [], [], LEASE, NOW) == set()
+        stale = claimed_at_birth(delivery(32, 2, person_id=5))
+        assert await store.record_and_claim([Plan(second.message, second.fence - 1, claimed=[stale])], [], [], LEASE, NOW) == set()
+        assert sorted(await store.deliveries([30, 31, 32])) == [30]
+
     async def test_urgent_ones_are_claimed_before_all_that_wait(self, store: Store) -> None:  # figure R20
         waiting = [delivery(10 + n, 1, person_id=n) for n in range(5)]
         await planned(store, 1, [*waiting, delivery(20, 1, due_at=NOW + MINUTE, person_id=9, is_urgent=True)])
@@ -425,6 +463,7 @@ class StoreSuite:
         with pytest.raises(NotFound):
             await store.put_wants("nobody", {}, follows=[], rules=[])
         assert (await store.people_changed_since(sequence))[1] == [alice.person_id]
+        assert (await store.versions())[1] > sequence
         assert await store.wants("alice") == ({"follows": ["a"]}, 1)
         assert await store.followers("b") == [alice.person_id]
         assert await store.followed(["a", "z"]) == {"a"}
@@ -637,7 +676,9 @@ class StoreSuite:
 
     async def test_the_site_its_sources_and_tokens(self, store: Store) -> None:
         assert await store.site() == ({}, 0)
+        assert await store.versions() == (0, (await store.people_changed_since(-1))[0])
         assert await store.put_site({"preferences": {}}) == 1
+        assert (await store.versions())[0] == 1
         with pytest.raises(Conflict):
             await store.put_site({}, expected_version=0)
         source = await store.put_source(Source(name="ci", subtrees=("obs",)))
