@@ -304,10 +304,10 @@ class OdaRuns:
     async def _products(self, run: Run, job: Job) -> dict[str, Any]:
         principal = run.guest.principal
         listed = await self._dispatcher.products(principal, job.job_id)
-        files = [(product, self._dispatcher.files.path(job, product)) for product in listed]
+        files = [(product, self._dispatcher.files.source(job, product)) for product in listed]
         made = await asyncio.to_thread(encoded, files, has_pickles="pickles" in self._before)
         answer = {**made.products, **self._described(run, job), "session_id": run.session, "job_id": self._name(run, job)}
-        names = [path.name for _, path in files]
+        names = [source.name for _, source in files]
         return answer | {
             "input_prod_list": [],
             "file_name": names,

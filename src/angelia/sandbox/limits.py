@@ -2,9 +2,11 @@
 
 import contextlib
 import ctypes
+import math
 import platform
 import resource
 import struct
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -59,15 +61,25 @@ def refuse_sockets() -> bool:
 
 
 def limit(limits: Mapping[str, Any]) -> None:
-    """Lay `limits` on this process: seconds, memory_bytes, cpu_seconds, output_bytes, has_network as in `model.declaration.Limits`."""
-    cpu = max(1, int(limits["cpu_seconds"]))
-    _set(resource.RLIMIT_CPU, cpu, cpu + 1)
+    """Lay `limits` on this process: seconds, memory_bytes, cpu_seconds, output_bytes, has_network as in `model.declaration.Limits`.
+    `cpu_seconds` may be None: then it is a matter of each job.
+    """
+    if limits["cpu_seconds"] is not None:
+        cpu = max(1, int(limits["cpu_seconds"]))
+        _set(resource.RLIMIT_CPU, cpu, cpu + 1)
     _set(resource.RLIMIT_AS, _address_space() + int(limits["memory_bytes"]))
     _set(resource.RLIMIT_FSIZE, int(limits["output_bytes"]))
     _set(resource.RLIMIT_CORE, 0)
     _set(resource.RLIMIT_NOFILE, _OPEN_FILES)
     if not limits["has_network"]:
         refuse_sockets()
+
+
+def limit_processor(seconds: float) -> None:
+    """So much more processor time from now on. The next job gets as much again, so only the limit that can be raised is set."""
+    used = time.process_time()
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+    _set(resource.RLIMIT_CPU, math.ceil(used + max(1.0, seconds)), most)
 
 
 def _set(kind: int, soft: int, hard: int | None = None) -> None:

@@ -247,7 +247,7 @@ class UpkeepMixin:
         return count
 
 
-HEAD = "0015"
+HEAD = "0018"
 
 
 def mismatch(found: str) -> SchemaMismatch:
