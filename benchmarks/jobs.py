@@ -69,7 +69,6 @@ async def one_by_one(dispatcher, instrument, product, count, start):
 
 async def sustained(dispatcher, instrument, product, seconds, workers, start):
     """Requests that `workers` make as fast as they are answered, and when all are done."""
-    dispatcher.instruments[instrument].most_at_once = 100 if instrument == "echo" else 4
     began, counter, ids, waits = time.perf_counter(), iter(range(start, 10**9)), [], []
     processor, others = time.process_time(), below()
 

@@ -38,8 +38,10 @@ class TestRepeatableFunction(InstrumentSuite):
     """The promises, where a process is kept and what ends soon is no file."""
 
     @pytest.fixture
-    def bed(self, bed):
-        return bed
+    async def bed(self, bed):
+        made = replace(bed, instrument=bed.again(most_at_once=2), again=lambda: bed.again(most_at_once=2), made=[])
+        yield made
+        await made.close()
 
 
 def asked(tmp_path, what="compute", seconds=0.0, n=3):
@@ -159,7 +161,7 @@ async def test_a_worker_that_is_killed_fails_its_job_alone(bed):
     work = bed.work(asked(bed.folder, "wait"))
     pid = (await told(bed, "look", owner=""))["process"]
     handle = await bed.instrument.submit(work)
-    await until(lambda: (bed.folder / "beside").exists())
+    await until((bed.folder / "beside").exists)
     os.kill(pid, signal.SIGKILL)
     outcome = await outcome_of(bed.instrument, work, handle, 60)
     assert isinstance(outcome, Failed)
@@ -182,7 +184,7 @@ async def test_when_the_hub_is_gone_what_is_idle_goes_at_once_and_a_long_job_at_
     first, second = bed.restarted(), bed.restarted()
     work = bed.work(asked(bed.folder, "wait"))
     handle = await first.submit(work)
-    await until(lambda: (run_folder(work) / "lock").exists())  # it is long by now: worth to be found again
+    await until((run_folder(work) / "lock").exists)  # it is long by now: worth to be found again
     keeper = int((run_folder(work) / "lock").read_text())
     await first.close()
     assert await second.find(work) == handle
@@ -195,7 +197,7 @@ async def test_when_the_hub_is_gone_what_is_idle_goes_at_once_and_a_long_job_at_
 async def test_a_short_job_that_may_be_begun_twice_ends_with_its_hub(bed):
     work = bed.work(asked(bed.folder, "wait"))
     await bed.instrument.submit(work)
-    await until(lambda: (bed.folder / "beside").exists())
+    await until((bed.folder / "beside").exists)
     await bed.instrument.close()
     assert await bed.restarted().find(work) is None
     await until(lambda: not list((bed.folder / "lent").glob("worker-*")))
@@ -204,9 +206,42 @@ async def test_a_short_job_that_may_be_begun_twice_ends_with_its_hub(bed):
 async def test_another_hub_cancels_what_it_did_not_begin_and_nothing_else(bed):
     other, work = bed.restarted(), bed.work(asked(bed.folder, "wait"))
     handle = await bed.instrument.submit(work)
-    await until(lambda: (run_folder(work) / "lock").exists())
+    await until((run_folder(work) / "lock").exists)
     os.kill(int((run_folder(work) / "lock").read_text()), signal.SIGTERM)  # meant for a job that has ended
     assert isinstance(await other.poll(work, handle), Progress)
     await other.cancel(work, handle)
     assert isinstance(await outcome_of(bed.instrument, work, handle, 60), Failed)
     assert (await told(bed, "look"))["found"] == []
+
+
+async def test_jobs_that_wait_for_a_process_begin_in_their_turn(bed):
+    first = bed.work(asked(bed.folder, "wait"))
+    await bed.instrument.submit(first)
+    waiting = [bed.work(asked(bed.folder, "look")) for _ in range(4)]
+    for work in waiting:
+        await bed.instrument.submit(work)
+        assert await bed.instrument.poll(work, work.key) == Progress(None, "", is_running=False)
+    await bed.instrument.cancel(waiting[1], waiting[1].key)
+    assert await bed.instrument.poll(waiting[1], waiting[1].key) == Failed("it was cancelled")
+    (bed.folder / "beside.go").touch()
+    for work in (first, waiting[0], *waiting[2:]):
+        assert isinstance(await outcome_of(bed.instrument, work, work.key, 60), Done)
+
+
+async def test_more_jobs_are_taken_ahead_the_shorter_they_are(bed):
+    assert bed.instrument.most_at_once == 1
+    for _ in range(30):
+        await told(bed, "look")
+    assert 2 <= bed.instrument.most_at_once <= 33
+    bed.instrument._pool._mean = 60.0
+    assert bed.instrument.most_at_once == 1
+
+
+async def test_jobs_that_wait_get_another_process_when_theirs_is_killed(bed):
+    first, second = bed.work(asked(bed.folder, "wait")), bed.work(asked(bed.folder, "look"))
+    for work in (first, second):
+        await bed.instrument.submit(work)
+    await until((run_folder(first) / "lock").exists)
+    os.kill(int((run_folder(first) / "lock").read_text()), signal.SIGKILL)
+    assert isinstance(await outcome_of(bed.instrument, first, first.key, 60), Failed)
+    assert isinstance(await outcome_of(bed.instrument, second, second.key, 60), Done)

@@ -44,17 +44,23 @@ class FunctionInstrument(RunInstrument):
 
     def __init__(self, declaration: Declaration, settings: FunctionSettings, lent: Lent) -> None:
         self.declaration = declaration
-        self.most_at_once = settings.most_at_once
+        self._most = settings.most_at_once
         self._target = settings.target
         modules = [settings.target.partition(":")[0], *(part.strip() for part in settings.preload.split(",") if part.strip())]
         super().__init__(Runs(modules))
         place = Path(tempfile.gettempdir()) if lent.folder == Path() else lent.folder
         self._pool = Pool(self._runs, settings.most_at_once, settings.jobs_each, place) if settings.jobs_each > 1 else None
 
+    @property
+    def most_at_once(self) -> int:
+        """See Instrument."""
+        return self._most if self._pool is None else self._pool.most_at_once
+
     async def submit(self, work: Work) -> Handle:
         """See Instrument."""
         what = {"target": self._target, "values": dict(work.values)}
-        if self._pool is not None and await self._pool.start(work, what, is_repeatable=self.declaration.is_repeatable):
+        if self._pool is not None:
+            await self._pool.start(work, what, is_repeatable=self.declaration.is_repeatable)
             return work.key
         await asyncio.to_thread(work.folder.mkdir, parents=True, exist_ok=True)
         return await self._runs.start(work, what)
