@@ -128,6 +128,18 @@ def test_a_file_that_a_job_wrote_itself_makes_all_of_them_files(tmp_path):
     assert [product.path for product in collect(tmp_path, LIMITS)] == ["small.txt", "own.bin"]
 
 
+def test_no_file_that_a_job_wrote_itself_is_overwritten(tmp_path):
+    out = Output(tmp_path, 1_000)
+    out.text("own", "a product")
+    (tmp_path / "own.txt").write_text("its own")
+    out.text("full", "x" * 991)
+    out.close()
+    products = {product.name: product for product in collect(tmp_path, LIMITS)}
+    assert (tmp_path / "own.txt").read_text() == "its own"
+    assert (tmp_path / products["own"].path).read_text() == "a product"
+    assert products["full"].size == 991
+
+
 @pytest.mark.parametrize(
     ("entries", "is_limit"),
     [

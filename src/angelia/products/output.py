@@ -129,12 +129,13 @@ class Output:
         path = self._free(name, suffix)
         more = self._in_memory(path.name, write) if self._room else None
         if more is None:
+            path = self._free(name, suffix)
             more = self._in_file(path, write)
         self._list(name, kind, path.name, content_type, title, {**meta, **more})
 
     def _in_memory(self, name: str, write: Callable[[BinaryIO], Mapping[str, Any] | None]) -> Mapping[str, Any] | None:
         """None where there is no room for it; then all products become files."""
-        file = _Bounded(self._room)
+        file = _Bounded(self._room - 1)
         try:
             more = write(file) or {}
         except _Full:
@@ -142,15 +143,15 @@ class Output:
             return None
         self._contents[name] = file.getvalue()
         self._room -= len(self._contents[name])
-        if self._room <= 0:
-            self._spill()
         return more
 
     def _spill(self) -> None:
-        self._room = 0
-        for name, content in self._contents.items():
-            self._in_file(self._folder / name, lambda file, content=content: _put(file, content))  # type: ignore[misc]
-        self._contents.clear()
+        """Each under a name that no file has by now."""
+        self._room, contents, self._contents = 0, self._contents, {}
+        for entry in self._entries:
+            path = self._free(Path(entry["path"]).stem, Path(entry["path"]).suffix)
+            self._in_file(path, lambda file, content=contents[entry["path"]]: _put(file, content))  # type: ignore[misc]
+            entry["path"] = path.name
 
     def _in_file(self, path: Path, write: Callable[[BinaryIO], Mapping[str, Any] | None]) -> Mapping[str, Any]:
         part = path.with_name(f".{path.name}.part")
@@ -176,7 +177,7 @@ class Output:
         stem = _UNSAFE.sub("_", name).strip("._")[:80] or "product"
         for number in range(len(self._entries) + 3):
             path = self._folder / f"{stem}{f'-{number}' if number else ''}{suffix}"
-            if path.name not in (MANIFEST, PROGRESS) and path.name not in self._contents and not path.exists():
+            if path.name not in (MANIFEST, PROGRESS) and path.name not in self._contents and (self._room or not path.exists()):
                 return path
         return self._folder / f"{stem}-{os.urandom(8).hex()}{suffix}"
 
