@@ -111,9 +111,35 @@ async def flow(folder, seconds=5):
             await one_by_one(house.dispatcher, instrument, product, 10, 0)
             await one_by_one(house.dispatcher, instrument, product, 100, 100)
             await sustained(house.dispatcher, instrument, product, seconds, 4, 1_000)
+        await hogs(house, folder)
         stop.set()
         house.hints["dispatcher"]()
         await task
+
+
+async def hogs(house, folder):
+    """Four jobs that never end: when each is ended, and how late the hub's loop is meanwhile (F40)."""
+    limit, lags, ended = 1.0, [], []
+    declaration = Declaration(
+        "hogs", parameters=(Parameter("what", ParameterKind.STRING), Parameter("n", ParameterKind.FLOAT)), products=(DeclaredProduct("x"),),
+        limits=Limits(seconds=limit), is_repeatable=True,
+    )  # fmt: skip
+    settings = FunctionSettings("angelia_testing.functions:run", most_at_once=4)
+    house.dispatcher.instruments["hogs"] = FunctionInstrument(declaration, settings, Lent(folder=folder / "hogs"))
+    for turn in ("first", "second"):  # the first one starts the processes
+        jobs = [await house.dispatcher.submit(ALICE, "hogs", "x", {"what": "hog", "n": n + 10 * len(turn)}) for n in range(4)]
+        began, lags, ended, waiting = time.perf_counter(), [], [], {job.job_id for job in jobs}
+        while waiting:
+            before = time.perf_counter()
+            await asyncio.sleep(0.005)
+            lags.append(time.perf_counter() - before - 0.005)
+            for job_id in [one for one in waiting if (await house.store.job(one)).state.is_final]:
+                waiting.discard(job_id)
+                ended.append(time.perf_counter() - began)
+    print(
+        f"four that compute without end: ended after {min(ended):.2f} to {max(ended):.2f} s (limit {limit:g} s); the hub's loop was late by p50 "
+        f"{percent(lags, 0.5):.1f} ms, p99 {percent(lags, 0.99):.1f} ms, at most {max(lags) * 1e3:.0f} ms (aim: 100 ms)"
+    )
 
 
 def filling(count, now_us, numbers):
