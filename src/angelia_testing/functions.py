@@ -142,6 +142,12 @@ def _look(values: Mapping[str, Any], out: Output) -> None:
     out.json("process", os.getpid())
 
 
+def _dwell(values: Mapping[str, Any], out: Output) -> None:
+    """For as long as it is let."""
+    Path(str(values["beside"])).write_text(str(os.getpid()), encoding="utf-8")
+    time.sleep(600)
+
+
 def _toil(values: Mapping[str, Any], out: Output) -> None:
     """Nearly half a second of processor time."""
     ends_at = time.process_time() + 0.45
@@ -174,6 +180,7 @@ _DEEDS = {
     "thread": _thread,
     "look": _look,
     "toil": _toil,
+    "dwell": _dwell,
     "large": _large,
 }
 

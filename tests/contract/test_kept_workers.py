@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from angelia.instrument import Done, Failed, Lent, Progress
 from angelia.instruments.function import FunctionInstrument, FunctionSettings
@@ -245,3 +246,27 @@ async def test_jobs_that_wait_get_another_process_when_theirs_is_killed(bed):
     os.kill(int((run_folder(first) / "lock").read_text()), signal.SIGKILL)
     assert isinstance(await outcome_of(bed.instrument, first, first.key, 60), Failed)
     assert isinstance(await outcome_of(bed.instrument, second, second.key, 60), Done)
+
+
+@pytest.mark.parametrize("jobs_each", [1, 1_000])
+async def test_code_does_not_outlive_the_keeper_that_watches_it(bed, jobs_each):
+    instrument = bed.again(jobs_each=jobs_each)
+    bed.made.append(instrument)
+    work = bed.work(asked(bed.folder, "dwell"))
+    await instrument.submit(work)
+    await until((run_folder(work) / "lock").exists)
+    await until(lambda: (bed.folder / "beside").exists() and (bed.folder / "beside").read_text())
+    pid = int((bed.folder / "beside").read_text())
+    os.kill(int((run_folder(work) / "lock").read_text()), signal.SIGKILL)
+    await until(lambda: not is_alive(pid))
+
+
+def test_the_loop_of_the_hub_is_another_one(tmp_path):
+    async def one():
+        instrument = FunctionInstrument(DECLARATION, FunctionSettings("angelia_testing.functions:run"), Lent(folder=tmp_path / "lent"))
+        bed = Bed(instrument, lambda: instrument, tmp_path, {})
+        found = await told(bed, "look")
+        await bed.close()
+        return found
+
+    assert uvloop.run(one())["found"] == []

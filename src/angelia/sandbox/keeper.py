@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from angelia.products.output import Output
-from angelia.sandbox.limits import adopt_orphans, limit
+from angelia.sandbox.limits import adopt_orphans, die_with_parent, limit
 
 LOCK, ENDED, ERROR, SPOKEN, CANCELLED = "lock", "ended.json", "error.json", "output.txt", "cancelled"
 """Files of a run. The lock holds the keeper's process id; who wants the run to end makes the last one before he tells the keeper."""
@@ -181,6 +181,7 @@ def _run(request: Mapping[str, Any], run: Path) -> NoReturn:
     status = _REFUSED
     try:
         os.setsid()
+        die_with_parent()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD, signal.SIGTERM})
         folder = Path(request["folder"])
         os.chdir(folder)

@@ -5,13 +5,14 @@ import ctypes
 import math
 import platform
 import resource
+import signal
 import struct
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-_PR_SET_SECCOMP, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 22, 36, 38
+_PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 22, 36, 38
 _FILTER_MODE = 2
 _ALLOW, _KILL, _REFUSE = 0x7FFF0000, 0x80000000, 0x00050000 | 13  # the last is EACCES
 _LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
@@ -36,6 +37,11 @@ def _prctl(option: int, value: int, pointer: Any = 0) -> bool:
 def adopt_orphans() -> bool:
     """Processes that lose their parent below this one become its children, so that none escapes. Linux only; else False."""
     return _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with_parent() -> bool:
+    """Once the process that has forked this one is gone, however that came, this one is killed. Linux only; else False."""
+    return _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def refuse_sockets() -> bool:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 from angelia.instrument import CantTell, Done, Failed, NotStarted, Outcome, Progress, Rejected, Work
 from angelia.sandbox.frames import CANCEL, ENDED, PROGRESS, RUN, BadFrame, Frames, frame, parts
@@ -34,8 +34,8 @@ class _Line(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
-        assert isinstance(transport, asyncio.WriteTransport)
-        self.transport = transport
+        # Not asked of its class: the transports of other loops have one of their own.
+        self.transport = cast("asyncio.WriteTransport", transport)
 
     def data_received(self, data: bytes) -> None:
         """See asyncio."""

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from angelia.instrument import MOST_CONTENTS
 from angelia.products.output import Output
 from angelia.sandbox.frames import ENDED, PROGRESS, RUN, Frames, frame, received
-from angelia.sandbox.limits import limit, limit_processor
+from angelia.sandbox.limits import die_with_parent, limit, limit_processor
 
 _OPEN_FILES = 32
 """So many more than at its beginning may be open after a job."""
@@ -26,6 +26,7 @@ def work(hub: socket.socket, spoken: int, first: Mapping[str, Any]) -> NoReturn:
     """Serve until the keeper is gone. It lays the limits of `first` on itself; they are those of all its jobs."""
     try:
         os.setsid()
+        die_with_parent()
         _redirect(spoken, hub)
         with contextlib.suppress(OSError):
             os.nice(5)
