@@ -118,14 +118,18 @@ def test_what_becomes_large_becomes_files_and_all_with_it(tmp_path):
     ]
 
 
-def test_a_file_that_a_job_wrote_itself_makes_all_of_them_files(tmp_path):
-    (tmp_path / "own.bin").write_bytes(b"own")
-    out = Output(tmp_path, 1_000)
+@pytest.mark.parametrize("room", [0, 1_000])
+def test_a_file_that_a_job_wrote_itself_makes_all_of_them_files(tmp_path, room):
+    for name in ("own.bin", "more.bin"):
+        (tmp_path / name).write_bytes(b"own")
+    out = Output(tmp_path, room)
     out.text("small", "few")
     out.file("own", "own.bin")
+    out.text("small too", "few")
+    out.file("more", "more.bin")
     out.close()
     assert out.contents is None
-    assert [product.path for product in collect(tmp_path, LIMITS)] == ["small.txt", "own.bin"]
+    assert [product.path for product in collect(tmp_path, LIMITS)] == ["small.txt", "own.bin", "small_too.txt", "more.bin"]
 
 
 def test_no_file_that_a_job_wrote_itself_is_overwritten(tmp_path):

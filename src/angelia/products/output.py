@@ -148,7 +148,7 @@ class Output:
     def _spill(self) -> None:
         """Each under a name that no file has by now."""
         self._room, contents, self._contents = 0, self._contents, {}
-        for entry in self._entries:
+        for entry in (one for one in self._entries if one["path"] in contents):
             path = self._free(Path(entry["path"]).stem, Path(entry["path"]).suffix)
             self._in_file(path, lambda file, content=contents[entry["path"]]: _put(file, content))  # type: ignore[misc]
             entry["path"] = path.name
