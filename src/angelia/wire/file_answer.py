@@ -4,7 +4,7 @@ import hashlib
 import os
 import stat
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from starlette.responses import FileResponse
@@ -29,6 +29,9 @@ class FileAnswer(FileResponse):
             looked_at = os.stat_result((stat.S_IFREG, 0, 0, 1, 0, 0, len(source.content), written, written, written))
             # Its date has whole seconds: what tells it from another of the same second and size is its content.
             headers = {"etag": f'"{hashlib.sha256(source.content).hexdigest()[:32]}"', **(headers or {})}
+        else:
+            with suppress(OSError):  # then it is gone, which is found next
+                looked_at = source.stat()
         super().__init__(source.name if isinstance(source, Kept) else source, status_code, headers, media_type, stat_result=looked_at)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
