@@ -1,6 +1,6 @@
 """Contract: what a job runs on (submit, poll, cancel, find)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +13,8 @@ Handle = str
 """What an instrument calls a job: an opaque text of at most 500 characters, enough to ask for it after a restart."""
 MANIFEST = "products.json"
 """The file in a job's folder that lists its products; written last, and whole or not at all."""
+MOST_CONTENTS = 65_536
+"""Bytes of a job's products that may go without files."""
 
 
 class NotStarted(AngeliaError):
@@ -69,9 +71,12 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """It ended well, and its products and their manifest are in the folder."""
+    """It ended well, and its products and their manifest are in the folder; or they are `contents`, where they are small: for each what a
+    manifest would say of it (`path` is a name without folders), and its bytes, MOST_CONTENTS in all. Then no file need be there.
+    """
 
     message: str = ""
+    contents: "Sequence[tuple[Mapping[str, Any], bytes]] | None" = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +102,8 @@ Outcome = Done | Failed | Gone
 class Work:
     """What an instrument is given for one attempt of a job.
 
-    `key` is unique to the attempt and says the same after a restart. `folder` exists and is empty at the submit; products go there.
+    `key` is unique to the attempt and says the same after a restart. `folder` exists and is empty at the submit; products go there. Where
+    the instrument makes it by itself, it is not there.
     `callback_url` and `callback_secret` are for this attempt alone. `changed` may be called from the event loop, any number of times: it
     asks for a poll now. It is never a person's token that is handed on.
     """
@@ -138,6 +144,8 @@ class Instrument(Protocol):
     - `cancel` ends the job as far as it can; a job that has ended, or that nobody knows, is no error.
     - What a job does (crash, hang, garbage) ends only that job.
     - `most_at_once` is how many jobs it takes at once; `poll_seconds` how often it should be asked without a hint.
+    - Where it has an attribute `makes_folders` that is true, it makes the folder of a job itself, where one is needed.
+    - Where it has a method `settle(work)`, that is called when the end of a job is written down: nobody asks for it any more.
     """
 
     declaration: Declaration

@@ -2,9 +2,11 @@
 
 import ctypes
 import os
+import random
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -106,6 +108,59 @@ def _see(values: Mapping[str, Any], out: Output) -> None:
     out.json("environment", dict(os.environ))
 
 
+_MARKS: list[str] = []
+
+
+def _leave(values: Mapping[str, Any], out: Output) -> None:
+    """All kinds of marks that the next job should not find."""
+    _MARKS.append("seen")
+    os.environ["MARK"] = "seen"
+    os.umask(0)
+    random.seed(1)
+    sys.path.append("/mark")
+    signal.signal(signal.SIGUSR1, lambda *_: None)
+    signal.alarm(1)
+    Path("mark").write_text("seen", encoding="utf-8")
+    os.chdir("/")
+    out.json("left", os.getpid())
+
+
+def _thread(values: Mapping[str, Any], out: Output) -> None:
+    """It goes on when its job has ended."""
+    threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+    out.json("left", os.getpid())
+
+
+def _look(values: Mapping[str, Any], out: Output) -> None:
+    """What there is of such marks."""
+    found = {
+        "globals": bool(_MARKS), "environment": "MARK" in os.environ, "umask": os.umask(0o077) == 0, "path": "/mark" in sys.path,
+        "signal": signal.getsignal(signal.SIGUSR1) is not signal.SIG_DFL, "alarm": signal.alarm(0) > 0, "files": bool(os.listdir()),
+        "random": random.random() == random.Random(1).random(), "threads": threading.active_count() > 1,
+    }  # fmt: skip
+    out.json("found", sorted(name for name, is_there in found.items() if is_there))
+    out.json("process", os.getpid())
+
+
+def _dwell(values: Mapping[str, Any], out: Output) -> None:
+    """For as long as it is let."""
+    Path(str(values["beside"])).write_text(str(os.getpid()), encoding="utf-8")
+    time.sleep(600)
+
+
+def _toil(values: Mapping[str, Any], out: Output) -> None:
+    """Nearly half a second of processor time."""
+    ends_at = time.process_time() + 0.45
+    while time.process_time() < ends_at:
+        pass
+    out.json("toiled", os.getpid())
+
+
+def _large(values: Mapping[str, Any], out: Output) -> None:
+    out.text("small", "few")
+    out.text("large", "x" * 100_000)
+
+
 _DEEDS = {
     "compute": _compute,
     "wait": _wait,
@@ -121,6 +176,12 @@ _DEEDS = {
     "eat": _eat,
     "call": _call,
     "see": _see,
+    "leave": _leave,
+    "thread": _thread,
+    "look": _look,
+    "toil": _toil,
+    "dwell": _dwell,
+    "large": _large,
 }
 
 

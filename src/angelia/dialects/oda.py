@@ -270,16 +270,16 @@ def _listed(text: str) -> list[str]:
 
 async def _give(answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:
     headers = [*answer.headers, (b"cache-control", b"private, no-store")]
-    if not answer.path:
+    if answer.source is None:
         body = b"" if scope["method"] == "HEAD" else answer.body
         await respond(send, answer.status, body, headers)
         return
-    response = FileAnswer(answer.path, answer.status)
+    response = FileAnswer(answer.source, answer.status)
     kept = [(name, value) for name, value in response.raw_headers if name not in {name for name, _ in headers}]
     response.raw_headers = [*kept, *headers]
     try:
         await response(scope, receive, send)
     finally:
-        if answer.is_temporary:
+        if answer.is_temporary and isinstance(answer.source, Path):
             with contextlib.suppress(OSError):
-                Path(answer.path).unlink()
+                answer.source.unlink()

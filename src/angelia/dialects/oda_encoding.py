@@ -9,12 +9,12 @@ import pickle
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 from angelia import telemetry
 from angelia.model.declaration import ProductKind
 from angelia.products.plain import plain
+from angelia.products.source import Source
 
 MOST_BYTES = 32 * 1024 * 1024
 """Of files that go into one answer: its client holds several copies of it. What is over is left to downloads."""
@@ -58,19 +58,19 @@ class Encoded:
     left_out: tuple[str, ...] = ()
 
 
-def encoded(products: Iterable[tuple[Listed, Path]], most_bytes: int = MOST_BYTES, *, has_pickles: bool = False) -> Encoded:
+def encoded(products: Iterable[tuple[Listed, Source]], most_bytes: int = MOST_BYTES, *, has_pickles: bool = False) -> Encoded:
     """The files of products in the forms of section 2.4. It reads them, and takes long for large ones: call it in a thread.
 
     `has_pickles`: arrays as pickles, for clients that are too old to read them as JSON.
     """
     answer: dict[str, Any] = {}
     left_out, room = [], most_bytes
-    for product, path in products:
+    for product, source in products:
         if product.size > room:
             left_out.append(product.name)
             continue
         room -= product.size
-        for key, element in _told(product, path, has_pickles=has_pickles).items():
+        for key, element in _told(product, source, has_pickles=has_pickles).items():
             if key == "catalog":
                 answer.setdefault(key, element)
             else:
@@ -78,15 +78,15 @@ def encoded(products: Iterable[tuple[Listed, Path]], most_bytes: int = MOST_BYTE
     return Encoded(answer, tuple(left_out))
 
 
-def _told(product: Listed, path: Path, *, has_pickles: bool) -> dict[str, Any]:
+def _told(product: Listed, source: Source, *, has_pickles: bool) -> dict[str, Any]:
     """What is not what it says it is goes as the bytes that it has: one bad file must not hide the others."""
     try:
-        forms = _forms(product, path, has_pickles=has_pickles)
+        forms = _forms(product, source, has_pickles=has_pickles)
         if product.kind is ProductKind.JSON:
             _check_depth(forms)
     except Exception as error:  # noqa: BLE001 - it may break the library that reads it in any way
         telemetry.log.warning("product_not_read", product=product.name, kind=product.kind.value, error=str(error)[:200])
-        return _bytes(product, path)
+        return _bytes(product, source)
     return forms
 
 
@@ -97,26 +97,26 @@ def _check_depth(value: Any) -> None:
     json.dumps(value)
 
 
-def _forms(product: Listed, path: Path, *, has_pickles: bool) -> dict[str, Any]:
+def _forms(product: Listed, source: Source, *, has_pickles: bool) -> dict[str, Any]:
     match product.kind:
         case ProductKind.IMAGE | ProductKind.LIGHT_CURVE | ProductKind.SPECTRUM:
-            return {"numpy_data_product_list": _numbers(product, path, has_pickles=has_pickles)}
+            return {"numpy_data_product_list": _numbers(product, source, has_pickles=has_pickles)}
         case ProductKind.TABLE:
-            return _table(product, path)
+            return _table(product, source)
         case ProductKind.TEXT:
-            return {"text_product_list": _named(product, value=path.read_text("utf-8", "replace"))}
+            return {"text_product_list": _named(product, value=source.read_text("utf-8", "replace"))}
         case ProductKind.JSON:
-            return {"text_product_list": _named(product, value=plain(json.loads(path.read_bytes())))}
+            return {"text_product_list": _named(product, value=plain(json.loads(source.read_bytes())))}
         case _:
-            return _bytes(product, path)
+            return _bytes(product, source)
 
 
 def _named(product: Listed, **more: Any) -> dict[str, Any]:
     return {"name": product.name, "meta_data": plain(product.meta), **more}
 
 
-def _numbers(product: Listed, path: Path, *, has_pickles: bool) -> dict[str, Any]:
-    parts = importlib.import_module("angelia.products.files").read_units(path, product.kind)
+def _numbers(product: Listed, source: Source, *, has_pickles: bool) -> dict[str, Any]:
+    parts = importlib.import_module("angelia.products.files").read_units(source, product.kind)
     return _named(product, **{_NUMBERS: [_unit(part, has_pickles=has_pickles) for part in parts]})
 
 
@@ -166,14 +166,14 @@ def _cell(cell: Any) -> Any:
     return plain(cell)
 
 
-def _table(product: Listed, path: Path) -> dict[str, Any]:
-    forms = {"astropy_table_product_ascii_list": _named(product, ascii=path.read_text("utf-8", "replace"))}
-    return forms | ({"catalog": _catalogue(product.meta, path)} if _CATALOGUE[0] in product.meta else {})
+def _table(product: Listed, source: Source) -> dict[str, Any]:
+    forms = {"astropy_table_product_ascii_list": _named(product, ascii=source.read_text("utf-8", "replace"))}
+    return forms | ({"catalog": _catalogue(product.meta, source)} if _CATALOGUE[0] in product.meta else {})
 
 
-def _catalogue(meta: Mapping[str, Any], path: Path) -> dict[str, Any]:
+def _catalogue(meta: Mapping[str, Any], source: Source) -> dict[str, Any]:
     """Its clients can't read a source without a position; such rows stand in the table alone."""
-    table = importlib.import_module("angelia.products.files").read_table(path)
+    table = importlib.import_module("angelia.products.files").read_table(source)
     for key in _CATALOGUE[2:]:
         if (name := meta.get(key)) in table.colnames:
             table = table[[isinstance(cell, (int, float)) and math.isfinite(cell) for cell in table[name].tolist()]]
@@ -184,12 +184,12 @@ def _catalogue(meta: Mapping[str, Any], path: Path) -> dict[str, Any]:
     }
 
 
-def _bytes(product: Listed, path: Path) -> dict[str, Any]:
+def _bytes(product: Listed, source: Source) -> dict[str, Any]:
     """An image of a kind that its clients can show, or any file; they check the sum of the second."""
-    content = path.read_bytes()
+    content = source.read_bytes()
     text = base64.urlsafe_b64encode(content).decode()
     picture = _PICTURES.get(product.content_type)
     if picture is not None:
-        element = {"img_type": picture, "b64data": text, "metadata": plain(product.meta), "name": product.name, "filename": path.name}
+        element = {"img_type": picture, "b64data": text, "metadata": plain(product.meta), "name": product.name, "filename": source.name}
         return {"binary_image_product_list": element}
     return {"binary_data_product_list": {"name": product.name, "data": text, "md5": hashlib.md5(content, usedforsecurity=False).hexdigest()}}

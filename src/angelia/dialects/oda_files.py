@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import hashlib
+import io
 import json
 import mimetypes
 import os
@@ -22,6 +23,7 @@ from angelia.dialects.oda_people import Guest, OdaPeople
 from angelia.dialects.oda_wire import Answer, Asked, as_text, redirect, refusal, session_of
 from angelia.flow.dispatcher import Dispatcher
 from angelia.model.errors import NotFound
+from angelia.products.source import Kept, Source, opened
 from angelia.wire.problems import Header
 
 PUBLIC_OWNER = "public"
@@ -49,21 +51,21 @@ class OdaFiles:
         if job is None:
             return self._refused(asked, session, "Request not authorized")
         products = await self._dispatcher.products(guest.principal, job.job_id)
-        paths = {}
+        sources = {}
         for product in products:
             try:
-                paths[product.path] = self._dispatcher.files.path(job, product), product.content_type
+                sources[product.path] = self._dispatcher.files.source(job, product), product.content_type
             except NotFound:
                 continue
-        if not names or any(name not in paths for name in names):
+        if not names or any(name not in sources for name in names):
             return self._refused(asked, session, "No such file")
         wanted = asked.text("download_file_name")
         if not archive and len(names) == 1:
-            path, kind = paths[names[0]]
-            return Answer(200, headers=_attached(wanted or path.name, kind), path=str(path))
-        made = await asyncio.to_thread(self._packed, [paths[name][0] for name in names])
+            source, kind = sources[names[0]]
+            return Answer(200, headers=_attached(wanted or source.name, kind), source=source)
+        made = await asyncio.to_thread(self._packed, [sources[name][0] for name in names])
         kind = "application/x-gzip-compressed" if len(names) == 1 else "application/gzip"
-        return Answer(200, headers=_attached(wanted or "download.tar.gz", kind), path=str(made), is_temporary=True)
+        return Answer(200, headers=_attached(wanted or "download.tar.gz", kind), source=made, is_temporary=True)
 
     def download_file(self, asked: Asked) -> Answer:
         """Where an upload is."""
@@ -85,7 +87,7 @@ class OdaFiles:
         owners = await asyncio.to_thread(self._owners, names[0])
         if PUBLIC_OWNER not in owners and (not guest.principal.login or guest.principal.login not in owners):
             return as_text("User cannot access the file", 403)
-        return Answer(200, headers=_attached(asked.text("download_file_name") or names[0], ""), path=str(self._uploads / names[0]))
+        return Answer(200, headers=_attached(asked.text("download_file_name") or names[0], ""), source=self._uploads / names[0])
 
     @property
     def _uploads(self) -> Path:
@@ -116,21 +118,31 @@ class OdaFiles:
         folder = self._uploads / f"{key}.owners"
         return {json.loads(mark.read_text("utf-8")) for mark in folder.iterdir() if not mark.name.startswith(".")} if folder.is_dir() else set()
 
-    def _packed(self, paths: Sequence[Path]) -> Path:
+    def _packed(self, sources: Sequence[Source]) -> Path:
         self._folder.mkdir(parents=True, exist_ok=True)
         number, made = tempfile.mkstemp(dir=self._folder, prefix="download-")
         with open(number, "wb") as target:
-            if len(paths) == 1:
-                with gzip.GzipFile(paths[0].name, "wb", 5, target) as packed, paths[0].open("rb") as source:
+            if len(sources) == 1:
+                with gzip.GzipFile(sources[0].name, "wb", 5, target) as packed, opened(sources[0]) as source:
                     shutil.copyfileobj(source, packed, _PIECE)
             else:
                 with tarfile.open(fileobj=target, mode="w:gz", compresslevel=5) as packed_all:
-                    for path in paths:
-                        packed_all.add(path, path.name, recursive=False)
+                    for one in sources:
+                        _add(packed_all, one)
         return Path(made)
 
     def _refused(self, asked: Asked, session: str, text: str) -> Answer:
         return refusal(text, asked.text("job_id"), session, self._now().timestamp())
+
+
+def _add(archive: tarfile.TarFile, source: Source) -> None:
+    """As it is on disk, or would be there."""
+    if not isinstance(source, Kept):
+        archive.add(source, source.name, recursive=False)
+        return
+    entry = tarfile.TarInfo(source.name)
+    entry.size, entry.mtime = len(source.content), source.at.timestamp()
+    archive.addfile(entry, io.BytesIO(source.content))
 
 
 def _attached(name: str, kind: str) -> tuple[Header, ...]:

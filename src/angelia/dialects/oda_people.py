@@ -18,10 +18,9 @@ from angelia.model.preference import Site
 from angelia.store import Store
 from angelia.wire.site_tokens import Expired, SiteTokens
 
-EXPIRED = (
-    "The token provided is expired, please try to logout and login again. If already logged out, please clean the cookies, and resubmit you request."
-)
-INVALID = "The token provided is not valid, please try to logout and login again."
+_AGAIN = "please try to logout and login again. If already logged out, please clean the cookies, and resubmit you request."
+EXPIRED = f"The token provided is expired, {_AGAIN}"
+INVALID = f"The token provided is not valid, {_AGAIN}"
 NO_LOGIN = "The token provided names nobody: it has neither sub nor email."
 _MAIL = re.compile(r"[^@\s,;<>\"()]{1,64}@[^@\s,;<>\"()]{1,190}")
 _ROOM = re.compile(r"![^\s:]{1,200}(:[^\s]{1,200})?")

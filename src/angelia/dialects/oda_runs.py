@@ -25,7 +25,7 @@ from angelia.flow.dispatcher import Dispatcher, JobOptions
 from angelia.model.declaration import Declaration
 from angelia.model.errors import Forbidden, IllegalStep, InvalidInput, NotFound
 from angelia.model.job import Job, JobState, Principal, Report, share_of
-from angelia.parameters import checked, missing_roles
+from angelia.parameters import checked, needed_roles
 from angelia.parameters.values import in_own_units
 from angelia.wire.asgi import Scope
 
@@ -220,7 +220,8 @@ class OdaRuns:
             found = checked(run.declaration, run.product, run.given)
         except InvalidInput as error:
             raise NotUnderstood(str(error)) from None
-        if missing := missing_roles(run.declaration, run.product, found.values, principal.roles):
+        needed = needed_roles(run.declaration, run.product, found.values)
+        if missing := {role: why for role, why in needed.items() if role not in principal.roles}:
             return self._refusal(run, _lacking(run.guest, missing))
         if run.job_id:
             await self._check_needless_id(run, found.values)
@@ -304,12 +305,12 @@ class OdaRuns:
     async def _products(self, run: Run, job: Job) -> dict[str, Any]:
         principal = run.guest.principal
         listed = await self._dispatcher.products(principal, job.job_id)
-        files = [(product, self._dispatcher.files.path(job, product)) for product in listed]
+        files = [(product, self._dispatcher.files.source(job, product)) for product in listed]
         made = await asyncio.to_thread(encoded, files, has_pickles="pickles" in self._before)
         answer = {**made.products, **self._described(run, job), "session_id": run.session, "job_id": self._name(run, job)}
-        names = [path.name for _, path in files]
+        names = [source.name for _, source in files]
         return answer | {
-            "input_prod_list": [],
+            "prod_process_message": "",
             "file_name": names,
             "download_file_name": f"{run.product}.tar.gz" if len(names) != 1 else f"{names[0]}.gz",
             "left_out": list(made.left_out),
@@ -321,14 +322,15 @@ class OdaRuns:
         parameters |= {"query_type": run.asked.text("query_type"), "session_id": run.session}
         product = run.declaration.product(run.product) or run.declaration.products[0]
         own = in_own_units(run.declaration.parameters_of(product), job.values)
-        return {"analysis_parameters": parameters, "api_code": recipe(job.instrument, job.product, own, self._products_url)}
+        return {"input_prod_list": [], "analysis_parameters": parameters, "api_code": recipe(job.instrument, job.product, own, self._products_url)}
 
     def _refusal(self, run: Run, text: str, debug: str = "") -> Answer:
         return refusal(text, run.job_id, run.session, self._now().timestamp(), debug)
 
 
-def _lacking(guest: Guest, missing: tuple[str, ...]) -> str:
-    roles = "".join(f"\n- {role}" for role in missing)
+def _lacking(guest: Guest, missing: Mapping[str, str]) -> str:
+    """`missing` is why, by role."""
+    roles = "".join(f"\n - {role}: {why or 'please refer to support for details'}" for role, why in missing.items())
     return (
         "Unfortunately, your priviledges are not sufficient to make the request for this particular product and parameter combination.\n"
         f"- Your priviledge roles include {sorted(guest.roles)}\n- You are lacking all of the following roles:{roles}\n"

@@ -15,6 +15,7 @@ from starlette.requests import Request
 
 import angelia
 from angelia.model.errors import AngeliaError, InvalidInput
+from angelia.products.source import Source
 from angelia.wire.asgi import Receive, Scope, body_of, headers_of, kind_of
 from angelia.wire.problems import Header
 
@@ -35,12 +36,12 @@ TEXT: Header = (b"content-type", b"text/plain; charset=utf-8")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status, body, headers. `path` is the file that is the body, `is_temporary` where it is removed after."""
+    """Status, body, headers. `source` is the file that is the body, or what is kept as one, `is_temporary` where it is removed after."""
 
     status: int
     body: bytes = b""
     headers: tuple[Header, ...] = (JSON,)
-    path: str = ""
+    source: Source | None = None
     is_temporary: bool = False
 
 

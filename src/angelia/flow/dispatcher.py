@@ -36,6 +36,7 @@ from angelia.model.message import Attachment
 from angelia.model.moments import public_id
 from angelia.parameters import checked, missing_roles
 from angelia.parameters.values import in_own_units
+from angelia.products.source import Source
 from angelia.store import ClaimedJob, JobQuery, JobStore, Joined
 
 LEASE = timedelta(seconds=30)
@@ -238,12 +239,12 @@ class Dispatcher:
         await self.job(principal, job_id)
         return await self._store.job_products(job_id)
 
-    async def product(self, principal: Principal, job_id: int, name: str) -> tuple[Product, Path]:
-        """One product of hers, and its file."""
+    async def product(self, principal: Principal, job_id: int, name: str) -> tuple[Product, Source]:
+        """One product of hers, and where its bytes are."""
         job = await self.job(principal, job_id)
         for product in await self._store.job_products(job_id):
             if product.name == name:
-                return product, self.files.path(job, product)
+                return product, self.files.source(job, product)
         raise NotFound("there is no such product")
 
     async def cancel(self, principal: Principal, job_id: int) -> Job:

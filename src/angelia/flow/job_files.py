@@ -5,14 +5,15 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from angelia.instrument import MANIFEST
+from angelia.instrument import MANIFEST, MOST_CONTENTS
 from angelia.model.declaration import Limits, ProductKind
 from angelia.model.errors import AngeliaError, NotFound
 from angelia.model.job import Job, Product
+from angelia.products.source import Kept, Source
 
 MOST_MANIFEST = 4_194_304
 MOST_META = 65_536
@@ -54,8 +55,10 @@ class JobFiles:
         """Of all attempts."""
         shutil.rmtree(self._of(job_id, public), ignore_errors=True)
 
-    def path(self, job: Job, product: Product) -> Path:
-        """The file of a product. NotFound where it is gone, or is not what it was."""
+    def source(self, job: Job, product: Product) -> Source:
+        """Where a product's bytes are. NotFound where its file is gone, or is not what it was."""
+        if product.content is not None:
+            return Kept(PurePosixPath(product.path), product.content, job.ended_at or job.changed_at)
         folder = self.folder(job)
         path = folder / product.path
         if not _is_inside(path, folder):
@@ -75,9 +78,31 @@ def collect(folder: Path, limits: Limits) -> list[Product]:
             raise BadProducts(f"its products have more than {limits.output_bytes} bytes", is_limit=True)
         room -= product.size
         products.append(product)
+    return _unlike(products)
+
+
+def _unlike(products: list[Product]) -> list[Product]:
     if len({product.name for product in products}) < len(products):
         raise BadProducts("it lists two products of one name")
     return products
+
+
+def taken(contents: Sequence[tuple[Mapping[str, Any], bytes]], limits: Limits) -> list[Product]:
+    """The products that an instrument handed over as they are, measured. BadProducts says what is wrong."""
+    if len(contents) > limits.files:
+        raise BadProducts(f"it lists more than {limits.files} products", is_limit=True)
+    size = sum(len(content) for _, content in contents)
+    if size > limits.output_bytes:
+        raise BadProducts(f"its products have more than {limits.output_bytes} bytes", is_limit=True)
+    if size > MOST_CONTENTS:
+        raise BadProducts("its products are too large to go without files")
+    products = []
+    for entry, content in contents:
+        name, kind, path = _named(entry)
+        if not path or "/" in path or path.startswith(".") or not path.isprintable():
+            raise BadProducts(f"the product {name} has no name for a file")
+        products.append(_described(entry, name, kind, path, len(content), hashlib.sha256(content).hexdigest(), content))
+    return _unlike(products)
 
 
 def has_manifest(folder: Path) -> bool:
@@ -101,6 +126,18 @@ def _manifest(folder: Path) -> list[Any]:
 
 def _product(entry: Any, folder: Path, room: int) -> Product | None:
     """None where it has more bytes than there is room for."""
+    name, kind, path = _named(entry)
+    pure = PurePosixPath(path)
+    if not path or pure.is_absolute() or ".." in pure.parts or "\0" in path or not _is_inside(folder / path, folder):
+        raise BadProducts(f"the product {name} has no file in the job's folder")
+    if (folder / path).lstat().st_nlink > 1:
+        raise BadProducts(f"the file of the product {name} has other names: it may be somebody else's")
+    measured = _measured(folder / path, room)
+    return None if measured is None else _described(entry, name, kind, path, *measured)
+
+
+def _named(entry: Any) -> tuple[str, ProductKind, str]:
+    """Name, kind, path."""
     if not isinstance(entry, dict):
         raise BadProducts("an entry of its list of products is no object")
     name, path = str(entry.get("name") or ""), str(entry.get("path") or "")
@@ -110,22 +147,17 @@ def _product(entry: Any, folder: Path, room: int) -> Product | None:
         kind = ProductKind(str(entry.get("kind")))
     except ValueError:
         raise BadProducts(f"the product {name} is of a kind that there is not") from None
-    pure = PurePosixPath(path)
-    if not path or pure.is_absolute() or ".." in pure.parts or "\0" in path or not _is_inside(folder / path, folder):
-        raise BadProducts(f"the product {name} has no file in the job's folder")
-    if (folder / path).lstat().st_nlink > 1:
-        raise BadProducts(f"the file of the product {name} has other names: it may be somebody else's")
-    measured = _measured(folder / path, room)
-    if measured is None:
-        return None
-    size, sha256 = measured
+    return name, kind, path
+
+
+def _described(entry: Mapping[str, Any], name: str, kind: ProductKind, path: str, size: int, sha256: str, content: bytes | None = None) -> Product:
     meta = entry.get("meta") or {}
     if not isinstance(meta, Mapping) or len(json.dumps(meta)) > MOST_META:
         raise BadProducts(f"the product {name} says too much of itself")
     title, content_type = str(entry.get("title") or name)[:500], str(entry.get("content_type") or "application/octet-stream")
     if len(content_type) > 200 or not content_type.isascii() or not content_type.isprintable():
         content_type = "application/octet-stream"
-    return Product(name, kind, title, content_type, size, sha256, meta, path)
+    return Product(name, kind, title, content_type, size, sha256, meta, path, content)
 
 
 def _is_inside(path: Path, folder: Path) -> bool:

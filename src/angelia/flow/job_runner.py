@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from time import monotonic
 
 from angelia import telemetry
-from angelia.flow.job_files import BadProducts, JobFiles, collect, has_manifest
+from angelia.flow.job_files import BadProducts, JobFiles, collect, has_manifest, taken
 from angelia.instrument import CantTell, Done, Failed, Gone, Handle, Instrument, NotStarted, Outcome, Progress, Rejected, Work
 from angelia.model.errors import InvalidInput, StoreUnavailable
 from angelia.model.job import Job, JobChange, JobReason, JobState
@@ -107,7 +107,8 @@ class JobRunner:
         if held.job.deadline_at is not None and self._now() >= held.job.deadline_at:
             await self._change(held, instrument, JobState.FAILED, JobReason.DEADLINE, "its time was over before it could begin")
             return None
-        await asyncio.to_thread(self._files.make, held.job)
+        if not getattr(instrument, "makes_folders", False):
+            await asyncio.to_thread(self._files.make, held.job)
         try:
             async with asyncio.timeout(LONGEST_CALL):
                 return await instrument.submit(work)
@@ -199,9 +200,9 @@ class JobRunner:
     async def _end(self, held: Held, instrument: Instrument, work: Work, outcome: Outcome) -> None:
         job = held.job
         match outcome:
-            case Done(message):
+            case Done(message, contents):
                 try:
-                    products = await asyncio.to_thread(collect, work.folder, work.limits)
+                    products = await asyncio.to_thread(collect, work.folder, work.limits) if contents is None else taken(contents, work.limits)
                 except BadProducts as error:
                     reason = JobReason.LIMIT if error.is_limit else JobReason.CRASH
                     await self._change(held, instrument, JobState.FAILED, reason, str(error))
@@ -268,10 +269,13 @@ class JobRunner:
             held.job = replace(changed, fence=held.job.fence)
             if is_new:
                 self._entered(changed)
+            if changed.state.is_final or changed.state is JobState.QUEUED:
+                _settle(instrument, work)
             return True
         there = await _persistently(lambda: self._store.job(held.job.job_id))
         if there is None or there.state is JobState.CANCELLED:
             await self._cancel(instrument, work, held.job.handle or (change.handle or ""))
+        _settle(instrument, work)
         return False
 
     async def _cancel(self, instrument: Instrument, work: Work, handle: Handle) -> None:
@@ -293,6 +297,11 @@ async def cancel_quietly(instrument: Instrument, work: Work, handle: Handle) -> 
             await instrument.cancel(work, handle)
     except Exception as error:  # noqa: BLE001 - the job is over for us, whatever the instrument says
         telemetry.log.warning("job_not_cancelled", job=work.job_id, instrument=work.instrument, error=str(error) or type(error).__name__)
+
+
+def _settle(instrument: Instrument, work: Work) -> None:
+    if (settle := getattr(instrument, "settle", None)) is not None:
+        settle(work)
 
 
 async def _persistently(ask: Callable[[], "Awaitable[Job | None]"]) -> Job | None:

@@ -7,8 +7,7 @@ from angelia.store import ProfileRow, Store
 
 async def principals(store: Store, person_id: int) -> frozenset[str]:
     """Her login and her groups, as `group:<name>`, as they are at this moment."""
-    rows = await store.profiles([person_id])
-    return frozenset().union(*map(names_of, rows))
+    return await store.names_of(person_id)
 
 
 def names_of(profile: Profile | ProfileRow) -> frozenset[str]:

@@ -182,7 +182,9 @@ class Campaign:
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """One result. Its bytes are the file `path` in the job's folder; `sha256` is in hexadecimal, `size` in bytes."""
+    """One result. Its bytes are `content` where they are few, else the file `path` in the job's folder; `sha256` is in hexadecimal, `size` in
+    bytes.
+    """
 
     name: str
     kind: ProductKind
@@ -192,6 +194,7 @@ class Product:
     sha256: str
     meta: Mapping[str, Any] = field(default_factory=dict)
     path: str = ""
+    content: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -17,6 +16,7 @@ from astropy.utils.exceptions import AstropyWarning
 
 from angelia.model.declaration import ProductKind
 from angelia.products.plain import plain
+from angelia.products.source import Kept, Source, opened
 
 MOST_KEYWORD = 8
 MOST_BYTES = 268_435_456
@@ -73,15 +73,15 @@ def write_image(file: BinaryIO, array: Any, meta: Mapping[str, Any]) -> Mapping[
     return {"shape": list(data.shape)}
 
 
-def read_units(path: Path, kind: ProductKind, most_bytes: int = MOST_BYTES) -> list[Unit]:
+def read_units(source: Source, kind: ProductKind, most_bytes: int = MOST_BYTES) -> list[Unit]:
     """The parts of a product file that hold data. OSError for a file that is none of ours, ValueError for one that becomes too large."""
     if kind is ProductKind.TABLE:
-        table = read_table(path)
-        return [Unit(path.stem, "bintable", table.as_array(), plain(table.meta), _units(table))]
-    with path.open("rb") as file:
+        table = read_table(source)
+        return [Unit(source.stem, "bintable", table.as_array(), plain(table.meta), _units(table))]
+    with opened(source) as file:
         if file.read(6) != b"SIMPLE":  # it may be packed as a whole
             raise OSError("this product is no FITS file")
-    with _calm(), fits.open(path, memmap=False, lazy_load_hdus=False) as parts:
+    with _calm(), fits.open(opened(source) if isinstance(source, Kept) else source, memmap=False, lazy_load_hdus=False) as parts:
         if sum(map(_claimed, parts)) > most_bytes:
             raise ValueError("this product is too large to be shown")
         return [_unit(part) for part in parts if part.data is not None]
@@ -93,9 +93,9 @@ def _claimed(part: Any) -> int:
     return math.prod(shape) * abs(int(part.header.get("BITPIX", 8))) // 8 if len(shape) else int(part.size)
 
 
-def read_table(path: Path) -> Table:
+def read_table(source: Source) -> Table:
     """An ECSV product."""
-    return Table.read(path, format="ascii.ecsv")
+    return Table.read(source.read_text() if isinstance(source, Kept) else source, format="ascii.ecsv")
 
 
 def _unit(part: Any) -> Unit:

@@ -1,6 +1,7 @@
 """Output: what a computing function writes its products with, in a process of its own; plus the list of them, the manifest."""
 
 import importlib
+import io
 import json
 import math
 import mimetypes
@@ -27,12 +28,15 @@ class Output:
     """Writes products into one folder. Files appear whole or not at all; the manifest comes last, by `close`.
 
     Names of products are free, but each only once. Arrays and columns are numpy arrays or lists; `units` are astropy's names by column.
+    As long as all products together have at most `room` bytes they are kept in memory, and are no files: `contents` has them then.
     """
 
-    def __init__(self, folder: Path | str) -> None:
+    def __init__(self, folder: Path | str, room: int = 0, tell: Callable[[float, str], None] | None = None) -> None:
         self._folder = Path(folder)
         self._entries: list[dict[str, Any]] = []
         self._names: set[str] = set()
+        self._room, self._tell = room, tell
+        self._contents: dict[str, bytes] = {}
 
     def table(
         self, name: str, columns: Mapping[str, Any], units: Mapping[str, str] | None = None, meta: Mapping[str, Any] | None = None, title: str = ""
@@ -75,6 +79,8 @@ class Output:
         if source.resolve().parent == self._folder.resolve() and source.name not in (MANIFEST, PROGRESS):
             if not source.is_file():
                 raise FileNotFoundError(f"the product {name} has no file {source.name}")
+            self._check(name)
+            self._spill()
             self._list(name, ProductKind.FILE, source.name, guess, title, meta or {})
             return
         with source.open("rb") as original:
@@ -82,11 +88,20 @@ class Output:
 
     def progress(self, fraction: float, message: str = "") -> None:
         """How far it is, 0 to 1, and in words. As often as you like: only the last one counts."""
+        if self._tell is not None:
+            self._tell(_share(fraction), str(message)[:2000])
+            return
         _write_whole(self._folder / PROGRESS, json.dumps({"fraction": _share(fraction), "message": str(message)[:2000]}).encode(), is_safe=False)
 
     def close(self) -> None:
         """List what was written; after it the job may be called done."""
-        write_manifest(self._folder, self._entries)
+        if not self._room:
+            write_manifest(self._folder, self._entries)
+
+    @property
+    def contents(self) -> list[tuple[dict[str, Any], bytes]] | None:
+        """For each product what the manifest would say of it, and its bytes; None where they are files."""
+        return [(entry, self._contents[entry["path"]]) for entry in self._entries] if self._room else None
 
     def _columns(
         self, name: str, kind: ProductKind, columns: Mapping[str, Any], units: Mapping[str, str], meta: Mapping[str, Any], title: str
@@ -112,8 +127,36 @@ class Output:
     ) -> None:
         self._check(name)
         path = self._free(name, suffix)
+        more = self._in_memory(path.name, write) if self._room else None
+        if more is None:
+            path = self._free(name, suffix)
+            more = self._in_file(path, write)
+        self._list(name, kind, path.name, content_type, title, {**meta, **more})
+
+    def _in_memory(self, name: str, write: Callable[[BinaryIO], Mapping[str, Any] | None]) -> Mapping[str, Any] | None:
+        """None where there is no room for it; then all products become files."""
+        file = _Bounded(self._room - 1)
+        try:
+            more = write(file) or {}
+        except _Full:
+            self._spill()
+            return None
+        self._contents[name] = file.getvalue()
+        self._room -= len(self._contents[name])
+        return more
+
+    def _spill(self) -> None:
+        """Each under a name that no file has by now."""
+        self._room, contents, self._contents = 0, self._contents, {}
+        for entry in (one for one in self._entries if one["path"] in contents):
+            path = self._free(Path(entry["path"]).stem, Path(entry["path"]).suffix)
+            self._in_file(path, lambda file, content=contents[entry["path"]]: _put(file, content))  # type: ignore[misc]
+            entry["path"] = path.name
+
+    def _in_file(self, path: Path, write: Callable[[BinaryIO], Mapping[str, Any] | None]) -> Mapping[str, Any]:
         part = path.with_name(f".{path.name}.part")
         try:
+            self._folder.mkdir(parents=True, exist_ok=True)
             with part.open("wb") as file:
                 more = write(file) or {}
                 file.flush()
@@ -122,7 +165,7 @@ class Output:
         except BaseException:
             part.unlink(missing_ok=True)
             raise
-        self._list(name, kind, path.name, content_type, title, {**meta, **more})
+        return more
 
     def _check(self, name: str) -> None:
         if not 0 < len(name) <= 200 or not name.isprintable():
@@ -134,7 +177,7 @@ class Output:
         stem = _UNSAFE.sub("_", name).strip("._")[:80] or "product"
         for number in range(len(self._entries) + 3):
             path = self._folder / f"{stem}{f'-{number}' if number else ''}{suffix}"
-            if path.name not in (MANIFEST, PROGRESS) and not path.exists():
+            if path.name not in (MANIFEST, PROGRESS) and path.name not in self._contents and (self._room or not path.exists()):
                 return path
         return self._folder / f"{stem}-{os.urandom(8).hex()}{suffix}"
 
@@ -166,11 +209,30 @@ def _share(fraction: float) -> float:
     return min(1.0, max(0.0, number)) if math.isfinite(number) else 0.0
 
 
-def _put(file: BinaryIO, text: str) -> None:
-    file.write(text.encode("utf-8", "replace"))
+class _Full(Exception):
+    """There is no room for so much."""
+
+
+class _Bounded(io.BytesIO):
+    """A file in memory that takes so many bytes."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
+    def write(self, piece: Any) -> int:
+        """_Full where it would become too large."""
+        if self.tell() + memoryview(piece).nbytes > self._most:
+            raise _Full
+        return super().write(piece)
+
+
+def _put(file: BinaryIO, text: str | bytes) -> None:
+    file.write(text if isinstance(text, bytes) else text.encode("utf-8", "replace"))
 
 
 def _copy(source: BinaryIO, target: BinaryIO) -> None:
+    source.seek(0)
     shutil.copyfileobj(source, target, 1 << 20)
 
 

@@ -5,7 +5,6 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from astropy import units as u
 from angelia.model.declaration import ProductKind
 from angelia.products.files import Unit, read_units
 from angelia.products.plain import plain
+from angelia.products.source import Source, size_of
 
 MOST_BYTES = 64 * 1024 * 1024
 """Of what is read for one plot; what is larger is a download."""
@@ -44,7 +44,7 @@ class Rows:
     total: int
 
 
-def plots_of(path: Path, kind: ProductKind) -> list[dict[str, Any]]:
+def plots_of(source: Source, kind: ProductKind) -> list[dict[str, Any]]:
     """Each drawable part of a product as JSON: `kind` is curve or image. Empty where nothing can be drawn.
 
     A curve has `x` and `series`, each with `label`, `unit` and `values`; `x` may have `widths` (halves of bins), a series has `errors` or None,
@@ -53,16 +53,16 @@ def plots_of(path: Path, kind: ProductKind) -> list[dict[str, Any]]:
     ValueError for a file that is too large or is no product.
     """
     made: list[dict[str, Any]] = []
-    for part in _parts(path, kind)[:MOST_PARTS]:
+    for part in _parts(source, kind)[:MOST_PARTS]:
         drawn = _drawn(part)
         if drawn is not None:
             made.append({"name": part.name, **drawn})
     return made
 
 
-def rows_of(path: Path, kind: ProductKind, first: int, most: int) -> Rows:
+def rows_of(source: Source, kind: ProductKind, first: int, most: int) -> Rows:
     """The rows of a table, or of an image as rows of its drawn pixels. ValueError as above, and where there is neither."""
-    for part in _parts(path, kind):
+    for part in _parts(source, kind):
         data = part.data
         if data.dtype.names:
             names = data.dtype.names
@@ -75,10 +75,10 @@ def rows_of(path: Path, kind: ProductKind, first: int, most: int) -> Rows:
     raise ValueError("this product has no rows")
 
 
-def _parts(path: Path, kind: ProductKind) -> list[Unit]:
-    if path.stat().st_size > MOST_BYTES:
+def _parts(source: Source, kind: ProductKind) -> list[Unit]:
+    if size_of(source) > MOST_BYTES:
         raise ValueError("this product is too large to be shown")
-    return [part for part in read_units(path, kind, MOST_BYTES) if part.data.size]
+    return [part for part in read_units(source, kind, MOST_BYTES) if part.data.size]
 
 
 def _drawn(part: Unit) -> dict[str, Any] | None:

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from angelia.products.output import Output
-from angelia.sandbox.limits import adopt_orphans, limit
+from angelia.sandbox.limits import adopt_orphans, die_with_parent, limit
 
-LOCK, ENDED, ERROR, SPOKEN = "lock", "ended.json", "error.json", "output.txt"
-"""Files of a run. The lock holds the keeper's process id."""
+LOCK, ENDED, ERROR, SPOKEN, CANCELLED = "lock", "ended.json", "error.json", "output.txt", "cancelled"
+"""Files of a run. The lock holds the keeper's process id; who wants the run to end makes the last one before he tells the keeper."""
 LOOK_EVERY = 0.25
 """Seconds between two looks at what a run has written."""
 _ERROR_LENGTH = 1_500
@@ -33,7 +33,7 @@ _REFUSED = 120
 def keep(request: Mapping[str, Any]) -> None:
     """Run it; returns when all of it has ended. A run that was begun before, under the same folder, is not begun again."""
     run = Path(request["run"])
-    lock = _begin(run)
+    lock = begin(run, is_safe=True)
     if lock is None:
         return
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM})
@@ -50,8 +50,14 @@ def keep(request: Mapping[str, Any]) -> None:
     os.close(lock)
 
 
-def _begin(run: Path) -> int | None:
-    """The lock of a new run; None where there is one of this name. It appears under its name whole, with its lock held."""
+def begin(run: Path, *, is_safe: bool) -> int | None:
+    """The lock of a new run; None where there is one of this name. It appears under its name whole, with its lock held;
+    `is_safe`: also after a power cut.
+    """
+    if not run.parent.is_dir():
+        run.parent.mkdir(parents=True, exist_ok=True)
+        if is_safe:
+            sync_folder(run.parent.parent)
     draft = Path(tempfile.mkdtemp(prefix=f".{run.name}-", dir=run.parent))
     lock = os.open(draft / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
@@ -62,7 +68,8 @@ def _begin(run: Path) -> int | None:
         os.close(lock)
         shutil.rmtree(draft, ignore_errors=True)
         return None
-    sync_folder(run.parent)
+    if is_safe:
+        sync_folder(run.parent)
     return lock
 
 
@@ -75,24 +82,24 @@ def _watch(child: int, request: Mapping[str, Any]) -> dict[str, Any]:
         now = time.monotonic()
         heard = signal.sigtimedwait({signal.SIGCHLD, signal.SIGTERM}, max(0.0, min(look_at, ends_at) - now))
         if heard is not None and heard.si_signo == signal.SIGTERM:
-            _kill(child)
+            kill_group(child)
             return {"status": "cancelled"}
         for pid, status in _reaped():
             if pid == child:
-                over = _over(folder, limits)
-                return {"status": "limit", "why": over} if over else _told(status, limits)
+                over = over_limit(folder, limits)
+                return {"status": "limit", "why": over} if over else told(status, limits)
         now = time.monotonic()
         if now >= ends_at:
-            _kill(child)
+            kill_group(child)
             return {"status": "limit", "why": f"it took longer than {limits['seconds']:g} seconds"}
         if now >= look_at:
             look_at = now + LOOK_EVERY
-            if over := _over(folder, limits):
-                _kill(child)
+            if over := over_limit(folder, limits):
+                kill_group(child)
                 return {"status": "limit", "why": over}
 
 
-def _over(folder: Path, limits: Mapping[str, Any]) -> str:
+def over_limit(folder: Path, limits: Mapping[str, Any]) -> str:
     """Which limit its files are over, "" for none."""
     size = count = 0
     for path, _, names in os.walk(folder):
@@ -105,7 +112,8 @@ def _over(folder: Path, limits: Mapping[str, Any]) -> str:
     return f"it made more than {limits['files']} files" if count > limits["files"] else ""
 
 
-def _told(status: int, limits: Mapping[str, Any]) -> dict[str, Any]:
+def told(status: int, limits: Mapping[str, Any]) -> dict[str, Any]:
+    """How a process ended, from its status."""
     code = os.waitstatus_to_exitcode(status)
     if code >= 0:
         return {"status": "exit", "code": code}
@@ -138,7 +146,8 @@ def _reaped() -> Iterator[tuple[int, int]]:
         yield pid, status
 
 
-def _kill(child: int) -> None:
+def kill_group(child: int) -> None:
+    """A process that leads a group, and all of the group."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)
     with contextlib.suppress(ProcessLookupError):
@@ -172,6 +181,7 @@ def _run(request: Mapping[str, Any], run: Path) -> NoReturn:
     status = _REFUSED
     try:
         os.setsid()
+        die_with_parent()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD, signal.SIGTERM})
         folder = Path(request["folder"])
         os.chdir(folder)

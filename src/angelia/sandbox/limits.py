@@ -2,14 +2,17 @@
 
 import contextlib
 import ctypes
+import math
 import platform
 import resource
+import signal
 import struct
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-_PR_SET_SECCOMP, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 22, 36, 38
+_PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 22, 36, 38
 _FILTER_MODE = 2
 _ALLOW, _KILL, _REFUSE = 0x7FFF0000, 0x80000000, 0x00050000 | 13  # the last is EACCES
 _LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
@@ -36,6 +39,11 @@ def adopt_orphans() -> bool:
     return _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
+def die_with_parent() -> bool:
+    """Once the process that has forked this one is gone, however that came, this one is killed. Linux only; else False."""
+    return _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def refuse_sockets() -> bool:
     """From now on this process and all that it starts get no socket (socketpair and pipes stay). False where the platform can't."""
     machine = _MACHINES.get(platform.machine())
@@ -59,15 +67,25 @@ def refuse_sockets() -> bool:
 
 
 def limit(limits: Mapping[str, Any]) -> None:
-    """Lay `limits` on this process: seconds, memory_bytes, cpu_seconds, output_bytes, has_network as in `model.declaration.Limits`."""
-    cpu = max(1, int(limits["cpu_seconds"]))
-    _set(resource.RLIMIT_CPU, cpu, cpu + 1)
+    """Lay `limits` on this process: seconds, memory_bytes, cpu_seconds, output_bytes, has_network as in `model.declaration.Limits`.
+    `cpu_seconds` may be None: then it is a matter of each job.
+    """
+    if limits["cpu_seconds"] is not None:
+        cpu = max(1, int(limits["cpu_seconds"]))
+        _set(resource.RLIMIT_CPU, cpu, cpu + 1)
     _set(resource.RLIMIT_AS, _address_space() + int(limits["memory_bytes"]))
     _set(resource.RLIMIT_FSIZE, int(limits["output_bytes"]))
     _set(resource.RLIMIT_CORE, 0)
     _set(resource.RLIMIT_NOFILE, _OPEN_FILES)
     if not limits["has_network"]:
         refuse_sockets()
+
+
+def limit_processor(seconds: float) -> None:
+    """So much more processor time from now on. The next job gets as much again, so only the limit that can be raised is set."""
+    used = time.process_time()
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+    _set(resource.RLIMIT_CPU, math.ceil(used + max(1.0, seconds)), most)
 
 
 def _set(kind: int, soft: int, hard: int | None = None) -> None:

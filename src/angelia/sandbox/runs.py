@@ -1,12 +1,14 @@
 """The hub's side: start runs through a forker, ask how they stand, end them. All that it knows of a run is in the run's folder."""
 
 import asyncio
+import base64
 import contextlib
 import fcntl
 import json
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +19,8 @@ from typing import Any
 from angelia import telemetry
 from angelia.instrument import CantTell, Done, Failed, Gone, Handle, NotStarted, Outcome, Progress, Work
 from angelia.products.output import read_progress
-from angelia.sandbox.keeper import ENDED, LOCK, SPOKEN
+from angelia.sandbox.frames import BadFrame, parts
+from angelia.sandbox.keeper import CANCELLED, ENDED, LOCK, SPOKEN
 
 _STARTS_WITHIN = 30.0
 _PASSED_ON = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "LANG", "LD_LIBRARY_PATH")
@@ -63,42 +66,66 @@ class Runs:
     def __init__(self, modules: Sequence[str] = ()) -> None:
         self._modules = modules
         self._forker: asyncio.subprocess.Process | None = None
+        self._asks: socket.socket | None = None
         self._listening: asyncio.Task[None] | None = None
-        self._starting = asyncio.Lock()
+        self._starting, self._asking = asyncio.Lock(), asyncio.Lock()
         self._waiting: dict[str, Callable[[], None]] = {}
 
     async def start(self, work: Work, what: Mapping[str, Any]) -> Handle:
         """Begin a run: `what` is a target and values, or an argument list. NotStarted where no forker can be had."""
-        forker = await self._a_forker()
+        await self.forker()
         request = {"key": work.key, "run": str(run_folder(work)), "folder": str(work.folder), "limits": asdict(work.limits), **what}
         self._waiting[work.key] = work.changed
-        assert forker.stdin is not None
-        # One write: whatever happens to the hub, the forker has all of the request or nothing.
-        forker.stdin.write(json.dumps(request).encode() + b"\n")
-        try:
-            await forker.stdin.drain()
-        except (BrokenPipeError, ConnectionResetError):
-            raise CantTell("the program that starts runs has just ended") from None
+        await self.ask(request)
         return work.key
 
-    async def _a_forker(self) -> asyncio.subprocess.Process:
+    async def ask(self, request: Mapping[str, Any], line: socket.socket | None = None) -> None:
+        """One request to the forker, perhaps with a socket for what it starts. CantTell where it has just ended."""
+        if self._asks is None:
+            raise CantTell("the program that starts runs has just ended")
+        text = memoryview(json.dumps(request).encode() + b"\n")
+        async with self._asking:
+            try:
+                if line is not None:
+                    text = text[socket.send_fds(self._asks, [text], [line.fileno()]) :]
+                await asyncio.get_running_loop().sock_sendall(self._asks, text)
+            except BlockingIOError:
+                raise NotStarted("the program that starts runs is busy", retry_after=0.1) from None
+            except OSError:
+                raise CantTell("the program that starts runs has just ended") from None
+
+    async def forker(self) -> None:
+        """The program that starts runs is there. NotStarted where it can't be had."""
         async with self._starting:
             if self._forker is not None and self._forker.returncode is None:
-                return self._forker
+                return
             environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+            ours, its = socket.socketpair()
+            forker = None
             try:
                 forker = await asyncio.create_subprocess_exec(
                     sys.executable, "-m", "angelia.sandbox.forker", *self._modules,
-                    stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=environment, start_new_session=True,
+                    stdin=its.fileno(), stdout=asyncio.subprocess.PIPE, env=environment, start_new_session=True,
                 )  # fmt: skip
                 assert forker.stdout is not None
                 async with asyncio.timeout(_STARTS_WITHIN):
                     await forker.stdout.readline()
-            except (OSError, TimeoutError) as error:
-                raise NotStarted(f"no process can be started: {error}", retry_after=5) from None
-            self._forker = forker
+            except BaseException as error:
+                ours.close()
+                if forker is not None:
+                    with contextlib.suppress(ProcessLookupError):
+                        forker.kill()
+                    await forker.communicate()
+                if isinstance(error, (OSError, TimeoutError)):
+                    raise NotStarted(f"no process can be started: {error}", retry_after=5) from None
+                raise  # its job is left, or there is a bug
+            finally:
+                its.close()
+            ours.setblocking(False)
+            if self._asks is not None:
+                self._asks.close()
+            self._asks, self._forker = ours, forker
             self._listening = asyncio.create_task(self._listen(forker.stdout))
-            return forker
 
     async def _listen(self, said: asyncio.StreamReader) -> None:
         while line := await said.readline():
@@ -109,14 +136,14 @@ class Runs:
         """How it stands, from its folder."""
         run = run_folder(work)
         if (ended := _ended(run)) is not None:
-            return _outcome(ended, run)
+            return outcome_of(ended, run)
         # Looked at before the lock: one that begins between the two looks has lost nobody.
         was_there = run.is_dir()
         if _is_held(run):
             fraction, message = read_progress(work.folder)
             return Progress(fraction, message)
         if (ended := _ended(run)) is not None:
-            return _outcome(ended, run)
+            return outcome_of(ended, run)
         if not was_there:
             # Its request is on the way to the forker; where that died, nobody will begin it.
             if run.is_dir() or (self._forker is not None and self._forker.returncode is None):
@@ -133,6 +160,8 @@ class Runs:
         run = run_folder(work)
         if _is_held(run):
             with contextlib.suppress(OSError, ValueError):
+                # Its keeper may have gone on to another job meanwhile, and looks which one is meant.
+                (run / CANCELLED).touch()
                 os.kill(int((run / LOCK).read_text(encoding="ascii")), signal.SIGTERM)
         elif not run.exists():
             with contextlib.suppress(OSError):
@@ -144,8 +173,9 @@ class Runs:
         forker, self._forker = self._forker, None
         if forker is None:
             return
-        assert forker.stdin is not None
-        forker.stdin.close()
+        if self._asks is not None:
+            self._asks.close()
+            self._asks = None
         try:
             async with asyncio.timeout(3):
                 await forker.wait()
@@ -179,7 +209,7 @@ def kept_outcome(work: Work) -> Outcome | None:
     """The last word of a run's keeper; None while there is none."""
     run = run_folder(work)
     ended = _ended(run)
-    return None if ended is None else _outcome(ended, run)
+    return None if ended is None else outcome_of(ended, run)
 
 
 def _ended(run: Path) -> dict[str, Any] | None:
@@ -205,14 +235,16 @@ def _is_held(run: Path) -> bool:
     return False
 
 
-def _outcome(ended: Mapping[str, Any], run: Path) -> Outcome:
+def outcome_of(ended: Mapping[str, Any], run: Path) -> Outcome:
+    """A keeper's last word as an outcome."""
     said = str(ended.get("error", ""))
     match ended.get("status"):
         case "exit" if ended.get("code") == 0:
-            return Done()
+            return _done(ended)
         case "exit":
             is_limit = ended.get("kind") in ("memory", "size")
-            return Failed(said or f"it ended with status {ended.get('code')}{_tail(run)}", is_limit=is_limit, is_crash=bool(said) and not is_limit)
+            last = _tail(run) or _printable(str(ended.get("why") or ""))
+            return Failed(said or f"it ended with status {ended.get('code')}{last}", is_limit=is_limit, is_crash=bool(said) and not is_limit)
         case "limit":
             return Failed(str(ended.get("why")), is_limit=True)
         case "cancelled":
@@ -221,13 +253,24 @@ def _outcome(ended: Mapping[str, Any], run: Path) -> Outcome:
             return Failed(f"{ended.get('why') or 'it ended strangely'}", is_crash=True)
 
 
+def _done(ended: Mapping[str, Any]) -> Outcome:
+    try:
+        return Done(contents=parts(ended, base64.b64decode(ended.get("contents", ""))))
+    except (BadFrame, KeyError, TypeError, ValueError):
+        return Failed("what it made can't be read", is_crash=True)
+
+
 def _tail(run: Path) -> str:
     """The last that it said, for who must find out why."""
     try:
         with (run / SPOKEN).open("rb") as file:
             file.seek(max(0, (run / SPOKEN).stat().st_size - _TAIL))
-            text = file.read().decode(errors="replace").strip()
+            return _printable(file.read().decode(errors="replace"))
     except OSError:
         return ""
+
+
+def _printable(text: str) -> str:
+    text = text.strip()
     printable = "".join(letter if letter.isprintable() else " " for letter in text)
     return f": {printable}" if printable else ""

@@ -48,6 +48,9 @@ class PersonStore(Protocol):
     async def profiles(self, person_ids: Collection[int]) -> list[ProfileRow]:
         """What the planner needs of them, in one read."""
 
+    async def names_of(self, person_id: int) -> frozenset[str]:
+        """Her login, and her groups as `group:<name>`; nothing where there is no such person."""
+
     async def people_changed_since(self, sequence: int) -> tuple[int, list[int]]:
         """The newest change number, and who changed after `sequence` (person, document, address, membership). With -1: the number and nobody."""
 

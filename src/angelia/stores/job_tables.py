@@ -1,6 +1,6 @@
 """The tables of jobs, beside all others (see tables.py)."""
 
-from sqlalchemy import BigInteger, Column, Float, Index, Integer, SmallInteger, String, Table, Text, text
+from sqlalchemy import BigInteger, Column, Float, Index, Integer, LargeBinary, SmallInteger, String, Table, Text, text
 
 from angelia.stores.tables import metadata
 
@@ -126,4 +126,6 @@ job_products = Table(
     _text("sha256"),
     _text("meta"),
     _text("path"),
+    Column("content", LargeBinary),
 )
+"""`content` are the bytes of a small product: it is written with the end of its job, and is no file."""

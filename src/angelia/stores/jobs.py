@@ -58,8 +58,10 @@ _EVER = (1 << 63) - 1
 _IN_CAMPAIGN = "SELECT job_id, login FROM job_people WHERE job_id {among} AND campaign <> '' ORDER BY login"
 _TOLD = "UPDATE job_history SET to_tell = 0 WHERE id = ?"
 _PRODUCT = (
-    "INSERT INTO job_products (job_id, name, position, kind, title, content_type, size, sha256, meta, path) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO job_products (job_id, name, position, kind, title, content_type, size, sha256, meta, path, content) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
+_PRODUCTS = "SELECT name, kind, title, content_type, size, sha256, meta, path, content FROM job_products WHERE job_id = ? ORDER BY position"
 _NO_PRODUCTS = "DELETE FROM job_products WHERE job_id = ?"
 _WAITING_IDS = "SELECT id FROM jobs WHERE instrument = ? AND state = 1 AND due_us <= ? ORDER BY due_us, id LIMIT ?"
 _HELD_IDS = "SELECT id FROM jobs WHERE instrument = ? AND state > 1 AND state < 10 AND due_us <= ? ORDER BY due_us, id LIMIT ?"
@@ -114,7 +116,7 @@ class JobsMixin(CampaignsMixin, AnnouncementsMixin):
 
     async def job(self, job_id: int) -> Job | None:
         """See JobStore."""
-        return await self.engine.read(lambda connection: one_of(connection, run(connection, _ONE, (job_id,)).first()))
+        return await self.engine.glance(lambda connection: one_of(connection, run(connection, _ONE, (job_id,)).first()))
 
     async def jobs_by_id(self, job_ids: Collection[int]) -> dict[int, Job]:
         """See JobStore."""
@@ -260,10 +262,9 @@ class JobsMixin(CampaignsMixin, AnnouncementsMixin):
 
     async def job_products(self, job_id: int) -> list[Product]:
         """See JobStore."""
-        statement = select(job_products).where(_o.job_id == job_id).order_by(_o.position)
-        found = await self.engine.read(lambda connection: connection.execute(statement).all())
+        found = await self.engine.glance(lambda connection: run(connection, _PRODUCTS, (job_id,)).all())
         return [
-            Product(row.name, ProductKind(row.kind), row.title, row.content_type, row.size, row.sha256, json.loads(row.meta), row.path)
+            Product(row.name, ProductKind(row.kind), row.title, row.content_type, row.size, row.sha256, json.loads(row.meta), row.path, row.content)
             for row in found
         ]  # fmt: skip
 
@@ -367,7 +368,7 @@ def _write(connection: Connection, old: Job, new: Job, change: JobChange, now: d
     if change.products:
         run(connection, _PRODUCT, [
             (new.job_id, product.name, position, product.kind.value, product.title, product.content_type, product.size, product.sha256,
-             canonical(dict(product.meta)), product.path)
+             canonical(dict(product.meta)), product.path, product.content)
             for position, product in enumerate(change.products)
         ]).close()  # fmt: skip
     if is_kept:

@@ -38,6 +38,12 @@ def person_from(row: Sequence[Any]) -> Person:
     )
 
 
+_NAMES = (
+    "SELECT login AS name FROM persons WHERE id = ? UNION ALL "
+    "SELECT 'group:' || groups.name FROM members JOIN groups ON groups.id = members.group_id WHERE members.person_id = ?"
+)
+
+
 class PeopleMixin:
     """PersonStore in SQL, addresses and groups aside."""
 
@@ -103,6 +109,10 @@ class PeopleMixin:
             return found
 
         return await read_rows(self.engine, len(person_ids), work)
+
+    async def names_of(self, person_id: int) -> frozenset[str]:
+        """See PersonStore."""
+        return await self.engine.glance(lambda connection: frozenset(run(connection, _NAMES, (person_id, person_id)).scalars()))
 
     async def people_changed_since(self, sequence: int) -> tuple[int, list[int]]:
         """See PersonStore."""

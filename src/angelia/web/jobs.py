@@ -13,6 +13,7 @@ from angelia.model.errors import Forbidden, InvalidInput
 from angelia.model.job import MESSAGE_LENGTH, STATES, HistoryRow, Job, JobState, Principal, Product, Report, share_of
 from angelia.model.moments import public_id, to_text
 from angelia.parameters import schema_of
+from angelia.products.source import Source
 from angelia.web.access import House, Known
 from angelia.web.context import Context
 from angelia.web.forms import Limit, number
@@ -161,8 +162,8 @@ async def products(job_id: str, caller: Known, house: House) -> Body:
 async def product(job_id: str, name: str, caller: Known, house: House) -> Response:
     """The bytes of one product; ranges are answered."""
     principal = await principal_of(caller, house)
-    found, path = await house.dispatcher.product(principal, number("job", job_id), name)
-    return product_file(found, str(path))
+    found, source = await house.dispatcher.product(principal, number("job", job_id), name)
+    return product_file(found, source)
 
 
 @router.post("/jobs/{job_id}/callback")
@@ -193,11 +194,11 @@ async def call_back_by_address(job_id: str, house: House, request: Request, secr
     return {"taken": await house.dispatcher.call_back(number("job", job_id), secret, told)}
 
 
-def product_file(product: Product, path: str) -> Response:
-    """A file of a job as an answer."""
+def product_file(product: Product, source: Source) -> Response:
+    """A product of a job as an answer."""
     name = product.path.rpartition("/")[2]
     return FileAnswer(
-        path,
+        source,
         media_type=product.content_type,
         headers={
             "content-disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",

@@ -50,14 +50,14 @@ async def rows(
 
 async def plot_answer(request: Request, principal: Principal, house: Context, job_id: str, name: str) -> Response:
     """What a page draws of a product, packed; 304 where the browser has it already."""
-    product, path = await house.dispatcher.product(principal, number("job", job_id), name)
+    product, source = await house.dispatcher.product(principal, number("job", job_id), name)
     if product.kind not in DRAWN:
         raise InvalidInput(_NOTHING)
     # The file of a product never changes, and its sum is known: whoever has drawn it once needs no more than to be let in.
     headers = {"ETag": f'"{product.sha256[:32]}"', "Cache-Control": "private, no-cache", "Vary": "Accept-Encoding"}
     if request.headers.get("if-none-match", "").removeprefix("W/") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
-    text = await asyncio.to_thread(_drawn, path, product.kind)
+    text = await asyncio.to_thread(_drawn, source, product.kind)
     if may_pack(request):
         return Response(await asyncio.to_thread(pack, text), headers=headers | {"Content-Encoding": "gzip"}, media_type="application/json")
     return Response(text, headers=headers, media_type="application/json")
@@ -65,17 +65,17 @@ async def plot_answer(request: Request, principal: Principal, house: Context, jo
 
 async def rows_of(principal: Principal, house: Context, job_id: str, name: str, first: int, limit: int) -> Any:
     """`Rows` of a product of hers. InvalidInput for what has none."""
-    product, path = await house.dispatcher.product(principal, number("job", job_id), name)
+    product, source = await house.dispatcher.product(principal, number("job", job_id), name)
     if product.kind not in WITH_ROWS:
         raise InvalidInput(_NOTHING)
     try:
-        return await asyncio.to_thread(importlib.import_module(_READER).rows_of, path, product.kind, first, limit)
+        return await asyncio.to_thread(importlib.import_module(_READER).rows_of, source, product.kind, first, limit)
     except (OSError, ValueError, TypeError, ImportError) as error:
         raise InvalidInput(_NOTHING) from error
 
 
-def _drawn(path: Any, kind: ProductKind) -> str:
+def _drawn(source: Any, kind: ProductKind) -> str:
     try:
-        return json.dumps({"plots": importlib.import_module(_READER).plots_of(path, kind)}, allow_nan=False)
+        return json.dumps({"plots": importlib.import_module(_READER).plots_of(source, kind)}, allow_nan=False)
     except (OSError, ValueError, TypeError, ImportError) as error:
         raise InvalidInput(_NOTHING) from error

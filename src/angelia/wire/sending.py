@@ -23,7 +23,8 @@ async def send_file(transport: Any, cycle: Any, path: str, send: Send, patience:
     `cycle` is the request that is answered, None where that is not known: then the bytes go the usual way. `patience` is in seconds: a client
     that takes nothing for so long is left.
     """
-    file = await asyncio.to_thread(os.open, path, os.O_RDONLY)
+    # Here: it was looked at a moment ago, and to wake a thread takes many times as long.
+    file = os.open(path, os.O_RDONLY)
     try:
         if cycle is None or transport.get_extra_info("sslcontext") is not None:
             await _in_pieces(file, send)

@@ -200,6 +200,9 @@ class JobSuite:
         await at(store, 1, JobState.SUBMITTING, JobState.RUNNING)
         await store.change_job(1, JobChange(by="dispatcher", products=[table]), NOW)
         assert await store.job_products(1) == [table]
+        small = Product("c", ProductKind.FILE, "Few bytes", "x/y", 4, "02", {}, "c.bin", b"\0\xff'\n")
+        await store.change_job(1, JobChange(by="dispatcher", products=[small, table]), NOW)
+        assert await store.job_products(1) == [small, table]
         await store.change_job(1, JobChange(by="dispatcher", state=JobState.FAILED, products=[image, table]), NOW)
         assert await store.job_products(1) == [image, table]
         assert await store.kept_bytes("alice") == 7

@@ -671,6 +671,8 @@ class StoreSuite:
         await store.put_relations("KDE/okular", {})
         assert await store.relations("KDE/okular") == {}
         assert (await store.profiles([ids["bob"]]))[0].groups == ("qa",)
+        assert await store.names_of(ids["bob"]) == {"bob", "group:qa"}
+        assert await store.names_of(1 << 40) == frozenset()
         assert await store.delete_group("qa")
         assert await store.list_groups() == []
 

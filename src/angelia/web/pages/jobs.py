@@ -170,7 +170,7 @@ async def _words(product: Product, job: Job, house: Context) -> str:
     if product.kind not in (ProductKind.TEXT, ProductKind.JSON) or product.size > MOST_WORDS:
         return ""
     try:
-        return (await asyncio.to_thread(house.dispatcher.files.path(job, product).read_bytes)).decode("utf-8", "replace")
+        return (await asyncio.to_thread(house.dispatcher.files.source(job, product).read_bytes)).decode("utf-8", "replace")
     except (NotFound, OSError):  # it was cleaned away meanwhile
         return ""
 
@@ -224,8 +224,8 @@ async def rows(
 @router.get("/jobs/{job_id}/files/{name:path}")
 async def file(visitor: Visiting, house: House, job_id: str, name: str) -> Response:
     """One product, to be saved."""
-    found, path = await house.dispatcher.product(await principal_of(visitor.caller, house), number("job", job_id), name)
-    return product_file(found, str(path))
+    found, source = await house.dispatcher.product(await principal_of(visitor.caller, house), number("job", job_id), name)
+    return product_file(found, source)
 
 
 @router.post("/jobs/{job_id}/cancel")

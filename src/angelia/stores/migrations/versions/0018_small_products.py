@@ -1,0 +1,14 @@
+"""Small products are rows, written in the transaction of their job's end: a folder and a file for each cost more than to compute them."""
+
+from alembic import op
+from sqlalchemy import Column, LargeBinary
+
+revision = "0018"
+down_revision = "0015"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Those that are there have files, and keep them."""
+    op.add_column("job_products", Column("content", LargeBinary))
