@@ -73,7 +73,7 @@ class Reach:
             return
         items = answer.get("items")
         if isinstance(items, list):
-            _table([[_cell(item, column) for column in columns] for item in items], columns)
+            show_rows([[_cell(item, column) for column in columns] for item in items], columns)
             return
         for name, value in answer.items():
             click.echo(f"{name}: {_plain(value)}")
@@ -118,10 +118,12 @@ def _plain(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _table(rows: list[list[str]], columns: tuple[str, ...]) -> None:
+def show_rows(rows: list[list[str]], columns: tuple[str, ...]) -> None:
+    """Print rows; with a head for a person at a terminal."""
     if not rows:
         click.echo("nothing")
         return
+    rows = [[_plain(cell) for cell in row] for row in rows]
     widths = [min(60, max(len(row[index]) for row in [*rows, list(columns)])) for index in range(len(columns))]
     if sys.stdout.isatty():
         click.echo("  ".join(column.ljust(width) for column, width in zip(columns, widths, strict=True)).rstrip())
