@@ -79,7 +79,7 @@ class Planner:
             return 0
         await self._people.refresh()
         facts = await self._facts([item.message for item in claimed])
-        chunks: list[Chunk] = []
+        planned: list[tuple[ClaimedMessage, Chunk]] = []
         for item in claimed:
             try:
                 with tracing.span("plan", message_id=item.message.message_id, type=item.message.type, attempt=item.attempts):
@@ -90,9 +90,24 @@ class Planner:
                 await self._fail(item, error, now)
                 continue
             if last is not None:
-                chunks.append(last)
-        await self._record(chunks, now)
+                planned.append((item, last))
+        await self._record_all(planned, now)
         return len(claimed)
+
+    async def _record_all(self, planned: Sequence[tuple[ClaimedMessage, Chunk]], now: datetime) -> None:
+        """All in one transaction; where one of them can't be written, each in its own, so that it holds up none of the others."""
+        try:
+            await self._record([chunk for _, chunk in planned], now)
+        except StoreUnavailable:
+            raise
+        except Exception:  # noqa: BLE001 - told of the one that it is
+            for item, chunk in planned:
+                try:
+                    await self._record([chunk], now)
+                except StoreUnavailable:
+                    raise
+                except Exception as error:  # noqa: BLE001
+                    await self._fail(item, error, now)
 
     async def _fail(self, item: ClaimedMessage, error: Exception, now: datetime) -> None:
         telemetry.log.exception("planning_failed", message_id=item.message.message_id, attempts=item.attempts)
