@@ -1,12 +1,16 @@
 """What breaks a stage breaks it for itself alone: one poisonous message, digest or escalation holds up none of the others."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from tests.house.conftest import NOW
 
 from angelia.flow.digester import LONGEST_PENANCE
+from angelia.flow.janitor import Janitor
 from angelia.flow.planner import MOST_ATTEMPTS
+from angelia_testing.waiting import eventually
 
 DAILY = {"preferences": {"*": {"mail": "daily"}}}
 SLOT = datetime(2026, 11, 25, 8, 0, 1, tzinfo=UTC)
@@ -92,6 +96,51 @@ async def test_a_message_that_cannot_be_recorded_holds_up_no_other_and_is_parked
         await bench.work(NOW + timedelta(minutes=number))
     parked = await bench.call("GET", "/api/v1/parked", status=200)
     assert [(entry["message"]["id"], entry["error"]) for entry in parked["items"]] == [(poison, "ValueError: poison")]
+
+
+async def test_a_chore_that_fails_keeps_none_of_the_others_from_their_minute(bench):
+    done = []
+
+    async def fails(_):
+        raise OSError(13, "Permission denied")
+
+    async def works(now):
+        done.append(now)
+
+    janitor = Janitor(bench.store, timedelta(days=1), [fails, works])
+    for number in range(2):
+        await janitor.turn(NOW + timedelta(minutes=number))
+    assert done == [NOW, NOW + timedelta(minutes=1)]
+
+
+class Broken:
+    """An inlet that breaks once."""
+
+    name, fault, runs = "broken", "", 0
+
+    async def run(self, accept):
+        self.runs += 1
+        if self.runs == 1:
+            raise RuntimeError("the library changed")
+        await asyncio.Event().wait()
+
+
+async def test_an_inlet_that_breaks_is_seen_and_begins_again(house, monkeypatch):
+    inlet, rest, seen = Broken(), asyncio.Event(), []
+
+    async def until_looked(_):
+        seen.append(await house.ready())
+        await rest.wait()
+
+    monkeypatch.setattr("angelia.flow.loop.asyncio", SimpleNamespace(sleep=until_looked))
+    taking = asyncio.create_task(house._taking(inlet))
+    await eventually(lambda: seen)
+    assert seen[0]["inlet broken"] == "RuntimeError: the library changed"
+    rest.set()
+    await eventually(lambda: inlet.runs == 2)
+    assert "inlet broken" not in await house.ready()
+    taking.cancel()
+    await asyncio.gather(taking, return_exceptions=True)
 
 
 @pytest.mark.parametrize(("said", "told_at"), [({"mail": "off"}, ["alice"]), ({"mail": "daily"}, ["alice"]), ({}, ["alice"])])

@@ -38,14 +38,15 @@ def try_command(reach: Reach, files: tuple[str, ...], as_json: bool) -> None:
             unread += 1
             said = f"{place}: {_told(error)}"
             complaints.append(f"angelia: {said}")
-            answer = {"explain": {"error": said}}  # keeps its place, so that the n-th answer is that of the n-th scenario
+            text = json.dumps({"explain": {"error": said}})  # keeps its place, so that the n-th answer is that of the n-th scenario
         else:
+            text = json.dumps(answer, ensure_ascii=False)
             name = str(case.get("id", place))
             rows += _rows(name, answer)
             complaints += [f"{name}: {difference}" for difference in found]
             differing += bool(found)
         if as_json:
-            click.echo(json.dumps(answer, ensure_ascii="error" in answer["explain"]))
+            click.echo(text)
             _complain(complaints)
     if rows and not as_json:
         show_rows(rows, _COLUMNS)

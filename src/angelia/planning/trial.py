@@ -1,9 +1,9 @@
 """One message against invented people: the pure runner behind `angelia try` (a scenario in, an outcome for each person out)."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from zoneinfo import ZoneInfo
 
 from angelia.model.errors import InvalidInput
@@ -14,6 +14,7 @@ from angelia.model.preference import Site
 from angelia.planning.document import parse_site, parse_wants
 from angelia.planning.resolve import Decision, Profile, Resolution, Standing, Verdict, resolve
 
+T = TypeVar("T")
 Table = Mapping[str, Any]
 Outcome = dict[str, dict[str, object]]
 Outcomes = dict[str, Outcome | None]
@@ -217,7 +218,7 @@ def _explanation(resolution: Resolution | None) -> dict[str, object]:
     return {"candidate": True, "because": list(resolution.because), "agents": agents}
 
 
-def _at(path: str, parse: Any, *given: Any) -> Any:
+def _at(path: str, parse: Callable[..., T], *given: Any) -> T:
     """Parse, with the path of the whole put before that of the field."""
     try:
         return parse(*given)
