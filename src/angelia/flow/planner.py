@@ -131,13 +131,20 @@ class Planner:
             self._store.person_ids(names) if names else _nothing({}),
             self._store.group_members(groups) if groups else _nothing({}),
             self._store.followed(places) if places else _nothing(frozenset()),
-            asyncio.gather(*(self._directory.relations(ref) for ref in refs)),
+            asyncio.gather(*(self._relations(ref) for ref in refs)),
         )
         facts = _Facts(ids, members, followed=followed, relations=dict(zip(refs, answers, strict=True)))
         if groups:
             known = await self._people.profiles([key for name, key in facts.ids.items() if name.startswith("group:")])
             facts.group_agents = group_agents(profile for profile, _ in known.values())
         return facts
+
+    async def _relations(self, ref: str) -> Members | Failed:
+        try:
+            return await self._directory.relations(ref)
+        except Exception as error:  # noqa: BLE001 - a directory's bug is no answer, and must not stop the planning of all
+            telemetry.log.exception("directory_failed", directory=self._directory.name, object=ref)
+            return Failed(f"{type(error).__name__}: {error}")
 
     async def _plan(self, item: ClaimedMessage, facts: _Facts, now: datetime) -> Chunk | None:
         """The last chunk of a message, to be written with those of others; a large audience is written chunk by chunk before."""
