@@ -21,12 +21,12 @@ def failed(*words, **more):
     return str(done.exception), done.exception.exit_code
 
 
-async def test_a_port_that_is_taken_is_said_in_one_line(settings):
+async def test_a_port_that_is_taken_is_said_in_one_line(house):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         try:
             with pytest.raises(OSError, match=f"can't listen on 127.0.0.1:{port}: Address already in use"):
-                await serve(replace(settings, web=replace(settings.web, port=port)))
+                await serve(replace(house.settings, web=replace(house.settings.web, port=port)))
         finally:
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().remove_signal_handler(number)
