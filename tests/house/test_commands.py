@@ -78,3 +78,8 @@ def test_tags_and_parameters_that_are_given_twice_stay(monkeypatch):
     assert CliRunner().invoke(program, words).exit_code == 0
     (fields,) = sent
     assert fields["tags"] == [["x", "1"], ["x", "2"]] and fields["params"] == {"p": ["1", "2"], "q": "3="}
+
+
+def test_an_inbox_is_somebodys(tmp_path):
+    said, code = failed("--data-dir", str(tmp_path), "inbox", "list")
+    assert code == 2 and "say whose with --login" in said
