@@ -62,6 +62,16 @@ async def test_a_source_needs_the_scope(bench, published, scopes, status):
     assert len(await published()) == (status == 200)
 
 
+async def test_each_event_counts_against_the_rate_of_a_source(bench, published):
+    await bench.call("PUT", "/api/v1/sources/ci", {"rate_per_second": 1.0}, 200)
+    token = (await bench.call("POST", "/api/v1/sources/ci/tokens", {"scopes": ["publish"]}, 201))["secret"]
+    transport = httpx2.ASGITransport(app_of(bench.house))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://hub", headers={"Authorization": f"Bearer {token}"}) as client:
+        answers = [await client.post("/api/v1/events/events", json=[{"key": "k"}] * 5) for _ in range(4)]
+    assert [answer.status_code for answer in answers][:2] == [200, 200] and answers[-1].status_code == 429
+    assert len(await published()) < 20
+
+
 async def test_readiness_tells_what_the_broker_lacks(bench, monkeypatch):
     async def faults():
         return {"": "away", "runs": "missing"}

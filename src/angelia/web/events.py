@@ -22,13 +22,13 @@ async def publish(
     exchange: str, form: NewEvent | Annotated[list[NewEvent], Field(min_length=1, max_length=MOST)], caller: Known, house: House
 ) -> Body:
     """Publish one event, or several in order. They are durable once this answers; a 503 does not say whether they are."""
-    _check(caller)
     forms = form if isinstance(form, list) else [form]
+    _check(caller, len(forms))
     await house.broker.publish([_event(exchange, entry, house.now().timestamp()) for entry in forms])
     return {"published": len(forms)}
 
 
-def _check(caller: Caller) -> None:
+def _check(caller: Caller, count: int) -> None:
     if caller.is_admin:
         return
     if caller.source is None or "publish" not in caller.scopes:
@@ -36,7 +36,7 @@ def _check(caller: Caller) -> None:
     if not caller.source.is_active:
         raise Forbidden("this source is switched off")
     if caller.bucket is not None:
-        caller.bucket.take(1)
+        caller.bucket.take(count)
 
 
 def _event(exchange: str, form: NewEvent, at: float) -> Event:
