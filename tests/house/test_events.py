@@ -52,6 +52,13 @@ async def test_what_is_refused_publishes_nothing(bench, published, path, form, s
     assert await published() == []
 
 
+@pytest.mark.parametrize("value", ["1e999", "NaN", "-Infinity", '"\\ud800"', "[" * 900 + "]" * 900])
+async def test_what_is_no_json_to_others_is_not_published(bench, published, value):
+    answer = await bench.api.post("/api/v1/events/events", content=f'{{"key": "k", "body": {{"x": {value}}}}}'.encode())
+    assert answer.status_code in (400, 422), answer.text
+    assert await published() == []
+
+
 @pytest.mark.parametrize("scopes, status", [(["post"], 403), (["post", "publish"], 200)])
 async def test_a_source_needs_the_scope(bench, published, scopes, status):
     await bench.call("PUT", "/api/v1/sources/ci", {}, 200)

@@ -45,5 +45,8 @@ def _event(exchange: str, form: NewEvent, at: float) -> Event:
         if form.body is not None:
             raise InvalidInput("an event has a body or a text, not both", "text")
         return Event(exchange, form.key, form.text.encode(), "text/plain", properties=properties)
-    body = json.dumps(form.body, ensure_ascii=False, separators=(",", ":")).encode()
+    try:
+        body = json.dumps(form.body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    except (ValueError, RecursionError):  # UnicodeEncodeError is one
+        raise InvalidInput("a text holds half a character (a lone surrogate), a number is none, or it is nested too deeply", "body") from None
     return Event(exchange, form.key, body, "application/json", properties=properties)
