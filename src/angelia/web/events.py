@@ -35,8 +35,7 @@ def _check(caller: Caller, count: int) -> None:
         raise Forbidden("publishing needs an administrator, or the token of a source with the scope publish")
     if not caller.source.is_active:
         raise Forbidden("this source is switched off")
-    if caller.bucket is not None:
-        caller.bucket.take(count)
+    caller.take(count)
 
 
 def _event(exchange: str, form: NewEvent, at: float) -> Event:
