@@ -28,7 +28,7 @@ from angelia.flow.janitor import Chore, Janitor
 from angelia.flow.job_runner import JobPatience
 from angelia.flow.letters import Letters, Links
 from angelia.flow.lookout import LookOut
-from angelia.flow.loop import LONG_REST, Hint, Stage, run
+from angelia.flow.loop import LONG_REST, Hint, Stage, keep, run
 from angelia.flow.outbox import Patience
 from angelia.flow.planner import Planner
 from angelia.flow.profiles import People
@@ -38,6 +38,7 @@ from angelia.flow.streams import Streams
 from angelia.flow.transitions import Crier, ForgetExperiments, Herald
 from angelia.flow.verification import code_letter, verification_link
 from angelia.flow.voice import Voice
+from angelia.inlet import Inlet
 from angelia.making import make_agents, make_broker, make_directory, make_inlets, make_instruments, make_mail_inlets, make_outlets, make_providers
 from angelia.model.delivery import Delivery, Sent
 from angelia.model.errors import BadSettings, StoreUnavailable
@@ -80,6 +81,7 @@ class House:
         self._templates = templates
         self._stop = asyncio.Event()
         self._is_only_worker = False
+        self._broken: dict[str, str] = {}  # inlets that had to begin again, and why
         self.hints = {name: Hint() for name in STAGES}
         editing = frozenset(name for name, agent in agents.items() if edits_in_place(agent))
         self.people = People(store, editing, frozenset(name for name, agent in agents.items() if agent.is_interruptive))
@@ -283,6 +285,7 @@ class House:
             faults["store"] = str(error)
         for exchange, text in (await self.broker.faults()).items():
             faults[f"exchange {exchange}" if exchange else "broker"] = text
+        faults |= {f"inlet {name}": why for name, why in self._broken.items()}
         faults |= {f"inlet {inlet.name}": inlet.fault for inlet in (*self.inlets, *self.mail_inlets) if inlet.fault}
         return faults
 
@@ -333,11 +336,11 @@ class House:
             telemetry.log.warning("clock_went_back", due_now=back)
         jobs = [asyncio.create_task(run(stage, self.hints[stage.name], self.now, self._stop, LONG_REST), name=stage.name) for stage in self.stages]
         jobs += [asyncio.create_task(self._keep_fresh()), asyncio.create_task(self.look_out.run(self._stop), name="look-out")]
-        listening = asyncio.create_task(self._listen())
-        taking = [asyncio.create_task(inlet.run(self.intake.accept), name=f"inlet {inlet.name}") for inlet in (*self.inlets, *self.mail_inlets)]
+        listening = asyncio.create_task(keep("listener", self._listen))
+        taking = [asyncio.create_task(self._taking(inlet), name=f"inlet {inlet.name}") for inlet in (*self.inlets, *self.mail_inlets)]
         taking.append(asyncio.create_task(self.ears.run(self.agents), name="ears"))
         if self.task_watch is not None:
-            taking.append(asyncio.create_task(self.task_watch.run(), name="task watch"))
+            taking.append(asyncio.create_task(keep("task watch", self.task_watch.run), name="task watch"))
         try:
             await asyncio.gather(*jobs)
         finally:
@@ -345,6 +348,13 @@ class House:
             for task in (listening, *taking):
                 task.cancel()
             await asyncio.gather(listening, *taking, return_exceptions=True)
+
+    async def _taking(self, inlet: Inlet) -> None:
+        async def begin() -> None:
+            self._broken.pop(inlet.name, None)
+            await inlet.run(self.intake.accept)
+
+        await keep(f"inlet {inlet.name}", begin, lambda why: self._broken.update({inlet.name: why}))
 
     async def _keep_fresh(self) -> None:
         """What others change is seen within seconds (promise P10)."""

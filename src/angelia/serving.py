@@ -52,9 +52,7 @@ async def serve(settings: Settings, *, roles: Iterable[str] = ("web", "work"), r
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop)
         for server in servers:
-            tasks.append(asyncio.create_task(server.serve()))
-            while not server.started and not tasks[-1].done():
-                await asyncio.sleep(0.005)
+            tasks.append(await _opened(server))
         if "work" in roles:
             tasks.append(asyncio.create_task(house.work()))
         sweep_seldom()
@@ -80,6 +78,16 @@ async def _given_up(tasks: Iterable[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _opened(server: Server) -> asyncio.Task[None]:
+    """Once it listens; OSError where it can't, before anything else is begun."""
+    task = asyncio.create_task(server.serve())
+    while not server.started and not task.done():
+        await asyncio.sleep(0.005)
+    if task.done():
+        await task
+    return task
 
 
 def sweep_seldom() -> None:

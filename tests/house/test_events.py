@@ -52,6 +52,13 @@ async def test_what_is_refused_publishes_nothing(bench, published, path, form, s
     assert await published() == []
 
 
+@pytest.mark.parametrize("value", ["1e999", "NaN", "-Infinity", '"\\ud800"', "[" * 900 + "]" * 900])
+async def test_what_is_no_json_to_others_is_not_published(bench, published, value):
+    answer = await bench.api.post("/api/v1/events/events", content=f'{{"key": "k", "body": {{"x": {value}}}}}'.encode())
+    assert answer.status_code in (400, 422), answer.text
+    assert await published() == []
+
+
 @pytest.mark.parametrize("scopes, status", [(["post"], 403), (["post", "publish"], 200)])
 async def test_a_source_needs_the_scope(bench, published, scopes, status):
     await bench.call("PUT", "/api/v1/sources/ci", {}, 200)
@@ -60,6 +67,16 @@ async def test_a_source_needs_the_scope(bench, published, scopes, status):
     async with httpx2.AsyncClient(transport=transport, base_url="http://hub", headers={"Authorization": f"Bearer {token}"}) as client:
         assert (await client.post("/api/v1/events/events", json={"key": "k"})).status_code == status
     assert len(await published()) == (status == 200)
+
+
+async def test_each_event_counts_against_the_rate_of_a_source(bench, published):
+    await bench.call("PUT", "/api/v1/sources/ci", {"rate_per_second": 1.0}, 200)
+    token = (await bench.call("POST", "/api/v1/sources/ci/tokens", {"scopes": ["publish"]}, 201))["secret"]
+    transport = httpx2.ASGITransport(app_of(bench.house))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://hub", headers={"Authorization": f"Bearer {token}"}) as client:
+        answers = [await client.post("/api/v1/events/events", json=[{"key": "k"}] * 5) for _ in range(4)]
+    assert [answer.status_code for answer in answers][:2] == [200, 200] and answers[-1].status_code == 429
+    assert len(await published()) < 20
 
 
 async def test_readiness_tells_what_the_broker_lacks(bench, monkeypatch):

@@ -151,6 +151,18 @@ async def test_who_posts_too_much_waits_and_nobody_else_does(bench, outside):
     refused = await post(150, second)
     assert refused.status_code == 429 and 0 < int(refused.headers["retry-after"]) <= 6
     assert (await post(150, secrets["bob"][0])).status_code == 201
-    assert (await post(20, source)).status_code == 201
+    assert (await post(10, source)).status_code == 201
+    refused = await post(15, source)
+    assert refused.status_code == 429
+    assert (await post(10, source)).status_code == 201  # what was refused has taken nothing
     refused = await post(20, source)
     assert refused.status_code == 429 and 0 < int(refused.headers["retry-after"]) <= 11
+
+
+async def test_a_batch_that_is_more_than_a_burst_goes_once_there_is_room(bench, outside):
+    await bench.call("PUT", "/api/v1/sources/ci", {"rate_per_second": 2}, 200)
+    source = {"Authorization": f"Bearer {(await bench.call('POST', '/api/v1/sources/ci/tokens', {}, 201))['secret']}"}
+    batch = [{"type": "a.b"}] * 50
+    assert (await outside.post("/api/v1/messages", json=batch, headers=source)).status_code == 201
+    refused = await outside.post("/api/v1/messages", json=batch, headers=source)
+    assert refused.status_code == 429 and 20 <= int(refused.headers["retry-after"]) <= 26

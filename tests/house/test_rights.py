@@ -302,6 +302,20 @@ async def test_a_reading_token_changes_nothing(world):
     assert contents(world.house) == before
 
 
+NOBODYS = ("/api/v1/site", "/api/v1/types")
+"""What holds for all, and is known to whoever has a token."""
+
+
+async def test_a_posting_token_reads_nothing(world):
+    async with world.client() as client:
+        root = {"Authorization": f"Bearer {world.bearers['root']}"}
+        world.bearers["poster"] = (await client.post("/api/v1/people/alice/tokens", json={"scopes": ["post"]}, headers=root)).json()["secret"]
+        for method, path in world.routes:
+            if method == "GET" and kind_of(method, path) in ("known", "hers", "his") and not path.startswith(NOBODYS):
+                answer = await world.ask(client, method, path, "poster")
+                assert answer.status_code == 403, f"{method} {path}: {answer.status_code} {answer.text}"
+
+
 async def test_get_never_changes_the_database(world):
     """Checklist S6. Why, asked about somebody else, leaves its entry in the audit log: that is what it is for; here nobody else is asked about."""
     before = contents(world.house)

@@ -270,3 +270,19 @@ async def test_what_happens_at_the_door_is_in_the_audit_log(house, alice, bench)
     log = await bench.store.audit_log(None, 10)
     assert [entry["action"] for entry in log][:2] == ["sign-in", "sign-in.refused"]
     assert "a wrong password" not in str(log) and PASSWORD not in str(log)
+
+
+async def test_a_name_that_is_changed_meanwhile_does_not_open_a_closed_account_again(bench, monkeypatch):
+    await bench.person("alice")
+    real = bench.store.person
+
+    async def then_closed(login):
+        found = await real(login)
+        monkeypatch.setattr(bench.store, "person", real)
+        await bench.call("PATCH", "/api/v1/people/alice", {"is_active": False}, 200)
+        return found
+
+    monkeypatch.setattr(bench.store, "person", then_closed)
+    assert (await bench.call("PATCH", "/api/v1/people/alice", {"name": "Alice"}, 200))["is_active"] is False
+    found = await real("alice")
+    assert (found.name, found.is_active) == ("Alice", False)

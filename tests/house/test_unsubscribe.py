@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from tests.house.conftest import SITE
 
 from angelia.flow.unsubscribe import make_token
 
@@ -48,6 +49,28 @@ async def test_after_one_click_all_is_as_it_was(bench, house, outside):
         assert (await outside.get(undo)).status_code == 405
         await outside.post(undo)
         assert await bench.call("GET", "/api/v1/people/alice/preferences") == DOCUMENT, (kind, value)
+
+
+async def test_an_end_holds_for_single_addresses_too(bench, house, outside):
+    document = {"preferences": {"obs.build": {"mail:alice@example.org": "now", "mail": {"when": "now", "form": "short"}, "web": "now"}}}
+    await bench.person("alice", preferences=document)
+    done = await outside.post(f"/unsubscribe/{make_token(house.secret, (await bench.store.person('alice')).person_id, 'mail', 'type', 'obs.build')}")
+    await bench.post("obs.build", to=["alice"])
+    await bench.work()
+    assert bench.mail.letters == []
+    await outside.post(re.search(r'action="(/unsubscribe/[^"]+/undo)"', done.text)[1])
+    assert await bench.call("GET", "/api/v1/people/alice/preferences") == document
+
+
+async def test_a_schedule_that_was_taken_away_keeps_nobody_from_an_end(bench, house, outside):
+    await bench.person("alice", preferences={"preferences": {"obs": {"mail": "hourly"}}})
+    await bench.call("PUT", "/api/v1/site", SITE | {"schedules": {"daily": {"every": "day"}}}, 200)
+    token = make_token(house.secret, (await bench.store.person("alice")).person_id, "mail", "type", "obs.build")
+    assert (await outside.post(f"/unsubscribe/{token}")).status_code == 200
+    kept = await bench.call("GET", "/api/v1/people/alice/preferences")
+    assert kept["preferences"] == {"obs": {"mail": "hourly"}, "obs.build": {"mail": "off"}}
+    refused = await bench.call("PUT", "/api/v1/people/alice/preferences", kept, 422)
+    assert refused["errors"][0]["field"] == "preferences.obs.mail"  # a whole document that she hands in names what there is
 
 
 async def test_tokens_of_one_purpose_serve_no_other(bench, house, outside):  # E91

@@ -30,6 +30,8 @@ ONLY_OVER_THE_API = {
     "this needs your token: Authorization: Bearer ang_...",
     "this token lacks the scope x1",
     "the store is closed; ask again in a few seconds",
+    "a tag is a pair: name and value",
+    "must be a text without half characters",
 }
 TITLES_OF_THE_WIRE = {406, 408, 414, 421, 431, 501, 508}
 """What only clients that are no browsers, or speak no HTTP, are told."""

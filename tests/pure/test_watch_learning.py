@@ -65,6 +65,8 @@ def test_the_two_commands_say_what_they_find(tmp_path):
     config.write_text(learned.output, encoding="utf-8")  # its comments are comments, and nobody to tell is needed to try
     tried = CliRunner().invoke(watch, ["test", str(config), str(log)])
     assert tried.exit_code == 0 and "2 records would be told" in tried.output and "потерян вакуум" in tried.output
+    config.write_text('[hub]\nurl = "http://hub"\ntoken_file = "not-there-yet"\n' + learned.output, encoding="utf-8")
+    assert CliRunner().invoke(watch, ["test", str(config), str(log)]).output == tried.output
     assert tomllib.loads(learned.output)["watch"][0]["fallback_encoding"] == "cp1251"
 
 
@@ -113,3 +115,13 @@ def test_a_backslash_in_double_quotes_is_told_with_the_way_out(tmp_path, path):
     (tmp_path / "config.json").write_text('{"hub": {"url": "http://127.0.0.1:9"}, "watch": [{"name": "yumo", "paths": ["D:\\sonix\\run.log"]}]}')
     with pytest.raises(BadSettings, match="D:/sonix/log"):
         load(tmp_path / "config.json", environment={})
+
+
+def test_a_relative_token_file_lies_beside_the_settings(tmp_path, monkeypatch):
+    folder = tmp_path / "settings"
+    folder.mkdir()
+    (folder / "watch.token").write_text("ang_secret\n")
+    (folder / "watch.token").chmod(0o600)
+    (folder / "watch.toml").write_text('[hub]\nurl = "http://hub"\ntoken_file = "watch.token"\n[[watch]]\nname = "x"\npaths = ["x.log"]\n')
+    monkeypatch.chdir(tmp_path)
+    assert load(folder / "watch.toml", environment={}).hub.token == "ang_secret"

@@ -18,6 +18,8 @@ def over_http(url: str, token: str, method: str, path: str, arguments: Mapping[s
         headers["Authorization"] = f"Bearer {token}"
     try:
         answer = httpx2.request(method, url.rstrip("/") + path, timeout=30, **(dict(arguments) | {"headers": headers}))
+    except httpx2.InvalidURL as error:
+        raise Failure(f"{url!r} is no URL of a hub: {error}", 2) from None
     except httpx2.HTTPError as error:
         raise Unreachable(f"the hub at {url} does not answer: {error}") from None
     return answer.status_code, answer.headers, answer.text

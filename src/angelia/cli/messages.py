@@ -30,7 +30,10 @@ def send(reach: Reach, type: str, body: str, to: tuple[str, ...], cc: tuple[str,
     fields: dict[str, Any] = {"type": type, "body": text_of("-") if body == "-" else body}
     fields |= {name: value for name, value in (("severity", severity), ("subject", subject), ("object", ref), ("idempotency_key", key)) if value}
     fields |= {name: list(value) for name, value in (("to", to), ("cc", cc)) if value}
-    fields |= {name: dict(_pair(text) for text in texts) for name, texts in (("tags", tag), ("params", param)) if texts}
+    if tag:
+        fields["tags"] = [list(_pair(text)) for text in tag]
+    if param:
+        fields["params"] = _params(param)
     try:
         receipt = _sending(reach, spool).send(fields)
     except Refused as error:
@@ -51,6 +54,14 @@ def _sending(reach: Reach, folder: str) -> Spooling:
         return receipt_of(status, text)
 
     return Spooling(post, Spool(folder) if folder else None)
+
+
+def _params(texts: tuple[str, ...]) -> dict[str, str | list[str]]:
+    """One that is given several times has several values."""
+    found: dict[str, list[str]] = {}
+    for name, value in map(_pair, texts):
+        found.setdefault(name, []).append(value)
+    return {name: values if len(values) > 1 else values[0] for name, values in found.items()}
 
 
 def _pair(text: str) -> tuple[str, str]:

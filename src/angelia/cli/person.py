@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import click
 
-from angelia.cli.reach import Reach
+from angelia.cli.reach import Failure, Reach
 from angelia.cli.site_tokens import inspect_token, modify_at_once, modify_token, new_token, token_group
 
 
@@ -18,7 +18,13 @@ def inbox() -> None:
     """Read and sort an inbox."""
 
 
-_login = click.option("--login", default="me", show_default=True, help="Whose.")
+def _somebody(context: click.Context, _: click.Parameter, login: str) -> str:
+    if login == "me" and not context.obj.url:
+        raise Failure("say whose with --login: beside the data folder you are the operator, who has no inbox", 2)
+    return login
+
+
+_login = click.option("--login", default="me", show_default=True, callback=_somebody, help="Whose.")
 
 
 @inbox.command("list")

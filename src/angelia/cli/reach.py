@@ -54,6 +54,13 @@ class Reach:
 
     def raw(self, method: str, path: str, **arguments: Any) -> Answer:
         """Status, headers and body of one call."""
+        try:
+            return self._asked(method, path, arguments)
+        except UnicodeEncodeError:
+            # What the shell gave is bytes, and not always text.
+            raise Failure("an argument, or the token, can't be sent: it is not plain text", 2) from None
+
+    def _asked(self, method: str, path: str, arguments: Mapping[str, Any]) -> Answer:
         calling = importlib.import_module("angelia.cli.calling")
         answer: Answer | None
         if self.url:
@@ -73,7 +80,7 @@ class Reach:
             return
         items = answer.get("items")
         if isinstance(items, list):
-            _table([[_cell(item, column) for column in columns] for item in items], columns)
+            show_rows([[_cell(item, column) for column in columns] for item in items], columns)
             return
         for name, value in answer.items():
             click.echo(f"{name}: {_plain(value)}")
@@ -99,7 +106,8 @@ def _failure(status: int, answer: Any) -> Failure:
     text = str(answer.get("detail", answer.get("title", status)))
     fields = [error.get("field", "") for error in answer.get("errors", [])]
     named = f"{fields[0]}: " if fields and fields[0] else ""
-    return Failure(f"{named}{text}", 3 if status in (401, 403, 404, 409, 412, 429) else 1)
+    hint = "; commands take it from ANGELIA_TOKEN, or from the file ANGELIA_TOKEN_FILE" if status == 401 else ""
+    return Failure(f"{named}{text}{hint}", 3 if status in (401, 403, 404, 409, 412, 429) else 1)
 
 
 def _cell(item: Any, column: str) -> str:
@@ -118,10 +126,12 @@ def _plain(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _table(rows: list[list[str]], columns: tuple[str, ...]) -> None:
+def show_rows(rows: list[list[str]], columns: tuple[str, ...]) -> None:
+    """Print rows; with a head for a person at a terminal."""
     if not rows:
         click.echo("nothing")
         return
+    rows = [[_plain(cell) for cell in row] for row in rows]
     widths = [min(60, max(len(row[index]) for row in [*rows, list(columns)])) for index in range(len(columns))]
     if sys.stdout.isatty():
         click.echo("  ".join(column.ljust(width) for column, width in zip(columns, widths, strict=True)).rstrip())
@@ -131,9 +141,9 @@ def _table(rows: list[list[str]], columns: tuple[str, ...]) -> None:
 
 def text_of(path: str) -> str:
     """A file's text; `-` is standard input."""
-    if path == "-":
-        return sys.stdin.read()
     try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeError) as error:
-        raise Failure(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+        return sys.stdin.buffer.read().decode() if path == "-" else Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise Failure(f"{path}: {error.strerror or error}") from None
+    except UnicodeError:
+        raise Failure(f"{'standard input' if path == '-' else path} is not text in UTF-8") from None

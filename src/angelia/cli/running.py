@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import click
 import uvloop
@@ -11,7 +12,7 @@ from angelia import telemetry
 from angelia.cli.reach import Failure, Reach
 from angelia.house import House
 from angelia.model.errors import AngeliaError, SchemaMismatch
-from angelia.sample import fill, hello, with_analyses
+from angelia.sample import KEPT, fill, hello, with_analyses
 from angelia.serving import serve
 from angelia.settings import HouseSettings, Settings, load
 from angelia.stores.sql import upgrade
@@ -29,9 +30,11 @@ def settings_of(reach: Reach, data_dir: str, host: str, port: int | None) -> Set
 def _run(settings: Settings, roles: tuple[str, ...], *, is_sample: bool = False) -> None:
     telemetry.configure_logs(settings.log.form, settings.log.level)
     try:
+        if is_sample:
+            _check_sample(settings.data_dir)
         if not settings.house.database:
             # One process on its own file may bring it up to date; a shared database is upgraded by `angelia db upgrade`.
-            settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
+            _make_folder(settings.data_dir)
             upgrade(settings.database)
         if is_sample:
             settings = with_analyses(settings)
@@ -41,6 +44,22 @@ def _run(settings: Settings, roles: tuple[str, ...], *, is_sample: bool = False)
         raise Failure(str(error)) from None
     except (AngeliaError, OSError) as error:
         raise Failure(str(error)) from None
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+    except OSError as error:
+        raise Failure(f"{folder} can't be the data folder: {error.strerror}") from None
+
+
+def _check_sample(folder: Path) -> None:
+    """The sample leaves tokens, mails and a database: not among other things. Settings may lie there, and what begins with a dot."""
+    if (folder / KEPT).exists() or not folder.exists():
+        return
+    others = [path.name for path in folder.iterdir() if path.suffix != ".toml" and not path.name.startswith(".")]
+    if others:
+        raise Failure(f"--sample makes a site in an empty folder, and {folder} holds {min(others)}: say another with --data-dir", 2)
 
 
 def _greet(house: House) -> None:

@@ -7,10 +7,9 @@ from pathlib import Path
 import click
 
 from angelia.cli.reach import Failure
-from angelia.model.errors import BadSettings
 from angelia.watch import learning
 from angelia.watch.opening import opened
-from angelia.watch.settings import WatcherSettings, WatchSettings, load
+from angelia.watch.settings import WatchSettings, load
 
 FEW = 10
 
@@ -67,7 +66,7 @@ def learn(file: Path) -> None:
 def test(rules: Path, file: Path, name: str) -> None:
     """Run the rules of the settings RULES over the saved log FILE, and show what would be told."""
     _ascii_safe()
-    table = next((one for one in _settings(rules).watches if name in ("", one.name)), None)
+    table = next((one for one in load(rules, is_trial=True).watches if name in ("", one.name)), None)
     if table is None:
         raise Failure(f"{rules} has no watch {name}")
     count = 0
@@ -78,16 +77,6 @@ def test(rules: Path, file: Path, name: str) -> None:
     except OSError as error:
         raise Failure(f"{file}: {error.strerror}") from None
     click.echo(f"{count} records would be told, before repeats and rates")
-
-
-def _settings(path: Path) -> WatcherSettings:
-    """Rules may be tried before there is anybody to tell."""
-    try:
-        return load(path)
-    except BadSettings as error:
-        if "nobody to tell" not in str(error):
-            raise
-        return load(path, environment={"ANGELIA_URL": "http://127.0.0.1:8080"})
 
 
 def _ascii_safe() -> None:

@@ -58,7 +58,8 @@ class BonfireDialect:
             raise UnsupportedMedia("post application/json")
         reported, is_batch = parse_transitions(await body_of(headers, receive, self._most), self._now())
         for transition in reported:
-            caller.check_post(message_type(transition), "normal")
+            caller.check_right(message_type(transition), "normal")
+        caller.take(len(reported))
         taken = await self._take([replace(transition, reporter=caller.name) for transition in reported], is_batch=is_batch)
         self._wake()
         items = [_as_json(transition, receipt) for transition, receipt in zip(reported, taken, strict=True)]

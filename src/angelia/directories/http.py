@@ -120,8 +120,8 @@ class HttpDirectory:
         settings = self._settings
         try:
             headers = {"Accept": "application/json", **await self._credentials()}
-        except OSError as error:
-            return Failed(f"token_file: {error.strerror}")
+        except (OSError, UnicodeDecodeError) as error:
+            return Failed(f"token_file: {getattr(error, 'strerror', None) or error}")
         url = settings.url.replace("{object}", quote(ref, safe=""))
         answer = await self._outbound.fetch(Request(url=url, headers=headers, timeout=settings.timeout))
         roles = _roles(answer)

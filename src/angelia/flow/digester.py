@@ -8,6 +8,7 @@ from angelia.flow.intake import Intake
 from angelia.flow.profiles import People, zone_of
 from angelia.flow.rights import is_open_to, names_of
 from angelia.model.delivery import Delivery, Reason, State
+from angelia.model.errors import StoreUnavailable
 from angelia.model.message import Message
 from angelia.model.person import Person
 from angelia.model.preference import Site, Wants
@@ -17,6 +18,8 @@ from angelia.store import NewDigest, Slot, Store
 
 BATCH = 200
 MOST_ITEMS = 100_000
+LONGEST_PENANCE = timedelta(minutes=10)
+"""Between two tries of a digest that can't be made."""
 
 
 class Digester:
@@ -30,10 +33,11 @@ class Digester:
         self._people = people
         self._new_id = intake.new_id
         self._wake = wake
+        self._failed: dict[Slot, tuple[int, datetime]] = {}  # how often, and when it is tried again
 
     def is_restless(self) -> bool:
-        """All that waits is in the store."""
-        return False
+        """All that waits is in the store; but for the times of what failed."""
+        return bool(self._failed)
 
     async def drain(self) -> None:
         """Nothing is in hand between turns."""
@@ -43,17 +47,46 @@ class Digester:
         slots = await self._store.due_slots(now, BATCH)
         if slots:
             await self._people.refresh()
+        self._failed = {slot: known for slot, known in self._failed.items() if slot in slots}
+        done = 0
         for slot in slots:
-            with tracing.span("digest", agent=slot.agent, schedule=slot.schedule):
-                await self._work_off(slot, now)
-        if slots:
+            _, again_at = self._failed.get(slot, (0, now))
+            if again_at > now:
+                continue
+            try:
+                with tracing.span("digest", agent=slot.agent, schedule=slot.schedule):
+                    await self._work_off(slot, now)
+            except StoreUnavailable:
+                raise
+            except Exception:  # noqa: BLE001 - one digest that can't be made must not hold up those of all others
+                self._put_off(slot, now)
+                continue
+            self._failed.pop(slot, None)
+            done += 1
+        if done:
             self._wake()
-        return len(slots)
+        return done
+
+    def _put_off(self, slot: Slot, now: datetime) -> None:
+        failures = self._failed.get(slot, (0, now))[0] + 1
+        self._failed[slot] = failures, now + min(LONGEST_PENANCE, timedelta(seconds=2 ** min(failures, 10)))
+        telemetry.stage_failures.labels(self.name).inc()
+        telemetry.log.exception("digest_failed", person_id=slot.person_id, agent=slot.agent, schedule=slot.schedule, failures=failures)
 
     async def _work_off(self, slot: Slot, now: datetime) -> None:
         held = await self._store.held_items(slot, MOST_ITEMS)
-        if not held:
+        if not held or await self._made(slot, held, now):
             return
+        if [item for item, _ in await self._store.held_items(slot, MOST_ITEMS)] != [item for item, _ in held]:
+            # One of them was called back, or somebody else has made the digest: the next turn sees what is left.
+            telemetry.digest_runs.labels("changed").inc()
+            return
+        # The slot has its digest already: these were planned while it was made. They go into the next one.
+        telemetry.digest_runs.labels("late_items").inc()
+        await self._store.move_items([item.delivery_id for item, _ in held], await self._next(slot, now))
+
+    async def _made(self, slot: Slot, held: Sequence[tuple[Delivery, Message]], now: datetime) -> bool:
+        """False where the slot has one, or not all of them wait any more."""
         lost_ids = await self._lost(slot, held)
         seen_ids = await self._seen(held) - lost_ids
         untold = seen_ids | lost_ids
@@ -61,7 +94,7 @@ class Digester:
         if made.digest is None:
             await self._store.drop_slot(slot, made.expired, made.superseded, now, seen_ids=sorted(seen_ids), lost_ids=sorted(lost_ids))
             telemetry.digest_runs.labels("empty").inc()
-            return
+            return True
         digest_id = self._new_id()
         delivery = Delivery(
             delivery_id=self._new_id(),
@@ -78,12 +111,10 @@ class Digester:
         gone = {*made.expired, *made.superseded, *untold}
         items = [item.delivery_id for item, _ in held if item.delivery_id not in gone]
         digest = NewDigest(digest_id, slot, made.digest, delivery, items, made.expired, made.superseded, sorted(seen_ids), sorted(lost_ids))
-        if await self._store.record_digest(digest, now):
-            telemetry.digest_runs.labels("made").inc()
-            return
-        # The slot has its digest already: these were planned while it was made. They go into the next one.
-        telemetry.digest_runs.labels("late_items").inc()
-        await self._store.move_items([item.delivery_id for item, _ in held], await self._next(slot, now))
+        if not await self._store.record_digest(digest, now):
+            return False
+        telemetry.digest_runs.labels("made").inc()
+        return True
 
     async def _seen(self, held: Sequence[tuple[Delivery, Message]]) -> set[int]:
         """What she has read in the meantime by another agent is not told again; what the operator locked always is."""

@@ -11,6 +11,7 @@ from angelia.flow.planner import standing_of
 from angelia.flow.profiles import People
 from angelia.flow.voice import Voice
 from angelia.model.delivery import Delivery, Reason, State
+from angelia.model.errors import StoreUnavailable
 from angelia.model.message import Message, Recipient
 from angelia.model.person import Address
 from angelia.planning.escalation import PREFIX, remaining, target_of
@@ -67,8 +68,15 @@ class Escalator:
             if one.ending:
                 telemetry.escalations.labels(one.ending).inc()
                 continue
-            with tracing.span("escalate", message_id=one.message_id, step=one.step):
-                result = await self._go_on(one, messages.get(one.message_id), now)
+            try:
+                with tracing.span("escalate", message_id=one.message_id, step=one.step):
+                    result = await self._go_on(one, messages.get(one.message_id), now)
+            except StoreUnavailable:
+                raise
+            except Exception:  # noqa: BLE001 - one that can't go on must not hold up the others; its lease brings it back
+                telemetry.stage_failures.labels(self.name).inc()
+                telemetry.log.exception("escalation_failed", message_id=one.message_id, person_id=one.person_id, step=one.step)
+                continue
             telemetry.escalations.labels(result).inc()
         self._wake()
         self._entered()

@@ -1,5 +1,8 @@
 """Why, or why not: the answer for one message and one person, from the ledger."""
 
+from collections import Counter
+from collections.abc import Sequence
+
 from angelia.model.delivery import Delivery, Reason
 from angelia.model.message import Message
 from angelia.model.moments import public_id, to_text
@@ -37,7 +40,7 @@ async def explain(store: Store, message: Message, person: Person) -> Explanation
     trail = await store.trail(message.message_id, person.person_id)
     answer["reasons"] = list(row.because)
     answer["because"] = [because_text(reason, message) for reason in row.because]
-    answer["agents"] = {decision.agent: decided(decision) for decision in row.decisions}
+    answer["agents"] = by_agent(row.decisions)
     answer["deliveries"] = [_delivery(delivery) for delivery in trail]
     answer["answers"] = [_answer(*told) for told in await answers_of(store, message.message_id, person)]
     escalated = await store.escalation(message.message_id, person.person_id)
@@ -75,6 +78,16 @@ def because_text(reason: str, message: Message) -> str:
         case "escalated":
             return f"{value} has not answered it"
     return reason
+
+
+def by_agent(decisions: Sequence[Decision]) -> dict[str, Explanation]:
+    """The decisions by agent; where single addresses of one were decided for, each by `mail:alice@example.org`."""
+    counts = Counter(decision.agent for decision in decisions)
+    return {_place(decision, counts[decision.agent]): decided(decision) for decision in decisions}
+
+
+def _place(decision: Decision, count: int) -> str:
+    return f"{decision.agent}:{decision.address}" if decision.address and count > 1 else decision.agent
 
 
 def decided(decision: Decision) -> Explanation:

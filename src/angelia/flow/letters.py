@@ -190,11 +190,12 @@ class Letters:
             return Withheld(State.EXPIRED, Reason.EXPIRED)
         because = row.because if row is not None else ()
         decided_by = next((d.decided_by for d in row.decisions if d.agent == delivery.agent), "") if row is not None else ""
+        address = _address(delivery, addresses)
+        place = address.value if isinstance(address, Address) else ""
         is_clear = delivery.is_locked or (message.message_id, delivery.person_id) in resolved.decided
-        unwanted = None if is_clear else self._unwanted(delivery, profile, message, because, decided_by, resolved)
+        unwanted = None if is_clear else self._unwanted(delivery, place, profile, message, because, decided_by, resolved)
         if unwanted is not None:
             return Withheld(State.SUPPRESSED, unwanted)
-        address = _address(delivery, addresses)
         if isinstance(address, Withheld):
             return address
         return Letter(
@@ -211,9 +212,12 @@ class Letters:
         )
 
     def _unwanted(
-        self, delivery: Delivery, profile: Profile, message: Message, because: Sequence[str], decided_by: str, resolved: "_Resolved"
+        self, delivery: Delivery, place: str, profile: Profile, message: Message, because: Sequence[str], decided_by: str, resolved: "_Resolved"
     ) -> Reason | None:
-        """Asked again with today's wants. Only a clear no counts: a change of schedule does not call back what is on its way."""
+        """Asked again with today's wants. Only a clear no counts: a change of schedule does not call back what is on its way.
+
+        `place` is the address that it goes to: one of several of hers may be wanted, and the others not.
+        """
         roles = frozenset(reason[5:] for reason in because if reason.startswith("role:"))
         if decided_by.startswith(WAYS_ON):
             said = Decision(delivery.agent, Verdict.NOW, delivery.reason, decided_by)
@@ -222,10 +226,10 @@ class Letters:
         resolution = resolved.of(message, profile, Standing(roles))
         if resolution is None:
             return None if profile.person.is_active else Reason.PERSON_INACTIVE
-        for decision in resolution.decisions:
-            if decision.agent == delivery.agent and decision.verdict is Verdict.SUPPRESSED:
-                return None if decision.reason in _STAYS else decision.reason
-        return None
+        said_of_it = [one for one in resolution.decisions if one.agent == delivery.agent and one.address in ("", place)]
+        if not all(one.verdict is Verdict.SUPPRESSED for one in said_of_it):
+            return None
+        return next((one.reason for one in said_of_it if one.reason not in _STAYS), None)
 
     def _still_decided(self, fresh: Mapping[Pair, Born], profiles: Profiles) -> set[Pair]:
         """Those whose person and site are the ones that the planner decided by. They are other objects once anything of them changed."""

@@ -1,7 +1,7 @@
 """Claim a few, decide, record; wake on a hint or the clock; drain on stop. One loop runs every stage."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Protocol
 
@@ -66,3 +66,19 @@ async def run(stage: Stage, hint: Hint, clock: Clock, stop: asyncio.Event, longe
         if not done and not stop.is_set():
             await hint.wait(SHORT_REST if failures or stage.is_restless() else longest)
     await stage.drain()
+
+
+async def keep(name: str, begin: Callable[[], Awaitable[None]], failed: Callable[[str], None] = lambda _: None) -> None:
+    """What runs beside the stages, until it ends by itself: where it breaks that is told, and it begins again, later each time."""
+    failures = 0
+    while True:
+        try:
+            await begin()
+            return
+        except Exception as error:  # noqa: BLE001 - a bug must neither end it for good nor go unseen
+            failures += 1
+            why = f"{type(error).__name__}: {error}"
+            telemetry.stage_failures.labels(name).inc()
+            telemetry.log.exception("broke_off", part=name, error=str(error), failures=failures)
+            failed(why)
+            await asyncio.sleep(min(LONGEST_PENANCE, 0.1 * 2 ** min(failures, 10)))

@@ -95,7 +95,7 @@ class Planner:
             return 0
         await self._people.refresh()
         facts = await self._facts([item.message for item in claimed])
-        chunks: list[Chunk] = []
+        planned: list[tuple[ClaimedMessage, Chunk]] = []
         for item in claimed:
             try:
                 with tracing.span("plan", message_id=item.message.message_id, type=item.message.type, attempt=item.attempts):
@@ -106,8 +106,8 @@ class Planner:
                 await self._fail(item, error, now)
                 continue
             if last is not None:
-                chunks.append(last)
-        await self._record(chunks, now)
+                planned.append((item, last))
+        await self._record_all(planned, now)
         return len(claimed)
 
     async def _claimed(self, now: datetime) -> list[ClaimedMessage]:
@@ -122,6 +122,21 @@ class Planner:
             return found
         born = [ClaimedMessage(message_of(row.message_id, row.source, row.received_us, row.payload), row.fence, row.attempts) for row in given]
         return sorted(found + born, key=lambda item: item.message.message_id)
+
+    async def _record_all(self, planned: Sequence[tuple[ClaimedMessage, Chunk]], now: datetime) -> None:
+        """All in one transaction; where one of them can't be written, each in its own, so that it holds up none of the others."""
+        try:
+            await self._record([chunk for _, chunk in planned], now)
+        except StoreUnavailable:
+            raise
+        except Exception:  # noqa: BLE001 - told of the one that it is
+            for item, chunk in planned:
+                try:
+                    await self._record([chunk], now)
+                except StoreUnavailable:
+                    raise
+                except Exception as error:  # noqa: BLE001
+                    await self._fail(item, error, now)
 
     async def _fail(self, item: ClaimedMessage, error: Exception, now: datetime) -> None:
         telemetry.log.exception("planning_failed", message_id=item.message.message_id, attempts=item.attempts)
@@ -145,13 +160,20 @@ class Planner:
             self._store.person_ids(names) if names else _nothing({}),
             self._store.group_members(groups) if groups else _nothing({}),
             self._store.followed(places) if places else _nothing(frozenset()),
-            asyncio.gather(*(self._directory.relations(ref) for ref in refs)),
+            asyncio.gather(*(self._relations(ref) for ref in refs)),
         )
         facts = _Facts(ids, members, followed=followed, relations=dict(zip(refs, answers, strict=True)))
         if groups:
             known = await self._people.profiles([key for name, key in facts.ids.items() if name.startswith("group:")])
             facts.group_agents = group_agents(profile for profile, _ in known.values())
         return facts
+
+    async def _relations(self, ref: str) -> Members | Failed:
+        try:
+            return await self._directory.relations(ref)
+        except Exception as error:  # noqa: BLE001 - a directory's bug is no answer, and must not stop the planning of all
+            telemetry.log.exception("directory_failed", directory=self._directory.name, object=ref)
+            return Failed(f"{type(error).__name__}: {error}")
 
     async def _plan(self, item: ClaimedMessage, facts: _Facts, now: datetime) -> Chunk | None:
         """The last chunk of a message, to be written with those of others; a large audience is written chunk by chunk before."""

@@ -10,6 +10,7 @@ from angelia.model.delivery import Delivery, Reason
 from angelia.model.errors import NotFound
 from angelia.model.preference import NOW, OFF, Site
 from angelia.model.signed import sign, unsign
+from angelia.planning.editing import put_statements, statements_of
 from angelia.store import Store
 
 KINDS = frozenset({"type", "rule", "object"})
@@ -88,21 +89,18 @@ async def _login(store: Store, target: Target) -> str:
 
 
 def _end_type(document: _Document, target: Target) -> object:
-    statements = _table(_table(document, "preferences"), target.value)
-    before = statements.get(target.agent)
-    statements[target.agent] = OFF
-    return None if before == OFF else before  # the second click undoes what the first did, too
+    """All that she says of this agent for the type, for single addresses of hers, too."""
+    statements = dict(statements_of(document, target.value))
+    before = {name: statements.pop(name) for name in list(statements) if _agent(name) == target.agent}
+    put_statements(document, target.value, statements | {target.agent: OFF})
+    return None if all(wish == OFF for wish in before.values()) else before  # the second click undoes what the first did, too
 
 
 def _begin_type(document: _Document, target: Target, before: object) -> None:
-    preferences = _table(document, "preferences")
-    statements = _table(preferences, target.value)
-    if before is not None:
-        statements[target.agent] = before
-        return
-    statements.pop(target.agent, None)
-    if not statements:
-        del preferences[target.value]
+    statements = {name: wish for name, wish in statements_of(document, target.value).items() if name != target.agent}
+    if isinstance(before, dict):
+        statements |= before
+    put_statements(document, target.value, statements)
 
 
 def _end_rule(document: _Document, target: Target) -> object:

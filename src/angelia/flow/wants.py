@@ -1,7 +1,7 @@
 """A person's document: saved with all that hangs on it, and what it comes to for a type."""
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from angelia.model.errors import Conflict, InvalidInput, NotFound
 from angelia.model.message import ancestry
 from angelia.model.preference import ANY_TYPE, NOW, OFF, Site, Statements
 from angelia.planning.document import parse_wants
+from angelia.planning.editing import named_schedules
 from angelia.planning.resolve import Profile
 from angelia.store import Document, Store
 
@@ -18,12 +19,14 @@ MOST_FOLLOWS = 10_000
 _TRIES = 5
 
 
-async def save_wants(store: Store, login: str, document: Document, expected_version: int | None, site: Site, now: datetime) -> int:
+async def save_wants(
+    store: Store, login: str, document: Document, expected_version: int | None, site: Site, now: datetime, spared: Collection[str] = ()
+) -> int:
     """Check and replace her document; what waits and is now muted or paused goes no more (promise P10). The new version.
 
-    InvalidInput names the field; Conflict where the version has moved on; NotFound for nobody.
+    InvalidInput names the field; Conflict where the version has moved on; NotFound for nobody. Schedules that are `spared` need not exist.
     """
-    wants = parse_wants(document, known_schedules=site.schedules)
+    wants = parse_wants(document, known_schedules={*site.schedules, *spared})
     if len(wants.follows) > MOST_FOLLOWS:
         raise InvalidInput(f"at most {MOST_FOLLOWS} follows", "follows")
     person = await store.person(login)
@@ -51,7 +54,8 @@ async def change_wants(
         if changed == document:
             return version
         try:
-            return await save_wants(store, login, changed, version, site, now)
+            # A schedule that the operator has taken away since must not keep her from muting a thing or ending her mails.
+            return await save_wants(store, login, changed, version, site, now, named_schedules(document))
         except Conflict:
             continue
     raise Conflict("these preferences are being changed by somebody else; try again")

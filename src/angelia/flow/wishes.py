@@ -10,6 +10,7 @@ from angelia.model.errors import Conflict, NotFound
 from angelia.model.person import Person
 from angelia.model.preference import Rule, Site
 from angelia.model.schedule import Schedule, next_slot
+from angelia.planning.editing import named_schedules
 from angelia.planning.estimate import Count, by_subtree, is_countable, matched_counts, matched_messages
 from angelia.planning.resolve import Profile
 from angelia.store import Document, ProfileRow, Store
@@ -42,7 +43,7 @@ async def undo_wants(store: Store, login: str, version: int, site: Site, now: da
     document, current = await store.previous_wants(login)
     if current != version:
         raise Conflict("something else was changed since: this can't be taken back any more")
-    return await save_wants(store, login, document, version, site, now)
+    return await save_wants(store, login, document, version, site, now, named_schedules(document))
 
 
 def schedules_of(profile: Profile, site: Site) -> Mapping[str, Schedule]:

@@ -60,7 +60,8 @@ class HttpInlet:
         key = key_of(headers.get(b"idempotency-key", b""))
         fields, is_batch = _read(headers, body)
         for entry in fields:
-            caller.check_post(entry.get("type", ""), entry.get("severity", "normal"))
+            caller.check_right(entry.get("type", ""), entry.get("severity", "normal"))
+        caller.take(len(fields))
         drafts = _drafts(fields, self._now, None if is_batch else key, is_batch=is_batch)
         if is_batch and key is not None:
             raise InvalidInput("in a batch each message has an idempotency_key of its own", "idempotency_key")

@@ -138,10 +138,12 @@ def put_member(document: Body, field: str, name: str, *, is_in: bool) -> None:
     _put(document, field, sorted(names | {name} if is_in else names - {name}))
 
 
-def named_schedule(document: Mapping[str, Any], name: str) -> bool:
-    """Does anything in the document name this schedule? Then it can't go without leaving a hole."""
-    treatments = [*_table(document.get("preferences")).values(), document.get("unknown"), *(rule.get("do") for rule in document.get("rules", ()))]
-    return any(when_of(wish) == name for statements in treatments for wish in _table(statements).values())
+def named_schedules(document: Mapping[str, Any]) -> set[str]:
+    """Schedules that the document names: one of these can't go without leaving a hole. `now` and `off` may be among them."""
+    rules = document.get("rules")  # one that was stored long ago may be of another form
+    rules = rules if isinstance(rules, list) else []
+    treatments = [*_table(document.get("preferences")).values(), document.get("unknown"), *(_table(rule).get("do") for rule in rules)]
+    return {when_of(wish) for statements in treatments for wish in _table(statements).values()}
 
 
 def _put(table: Body, key: str, value: object) -> None:

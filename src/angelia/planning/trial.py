@@ -1,8 +1,9 @@
 """One message against invented people: the pure runner behind `angelia try` (a scenario in, an outcome for each person out)."""
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar, cast
 from zoneinfo import ZoneInfo
 
 from angelia.model.errors import InvalidInput
@@ -13,10 +14,12 @@ from angelia.model.preference import Site
 from angelia.planning.document import parse_site, parse_wants
 from angelia.planning.resolve import Decision, Profile, Resolution, Standing, Verdict, resolve
 
+T = TypeVar("T")
 Table = Mapping[str, Any]
 Outcome = dict[str, dict[str, object]]
 Outcomes = dict[str, Outcome | None]
 
+_HALF = re.compile("[\ud800-\udfff]")
 _SCENARIO_KEYS = frozenset({"site", "users", "message", "relations", "access", "groups"})
 _PERSON_KEYS = frozenset({"login", "name", "language", "time_zone", "active", "verified"})
 _MESSAGE_KEYS = frozenset(
@@ -39,9 +42,10 @@ def run(scenario: object) -> dict[str, object]:
     site = _at("site", parse_site, _table(table.get("site", {}), "site"))
     message, now = _message(_table(table.get("message"), "message"))
     relations = _table(table.get("relations", {}), "relations")
-    access = frozenset(_list(table.get("access", []), "access"))
+    roles = {login: _texts(relations, login, f"relations.{login}") for login in relations}
+    access = _texts(table, "access", "access")
     groups = _table(table.get("groups", {}), "groups")
-    own = {str(name): frozenset(map(str, _list(agents, f"groups.{name}"))) for name, agents in groups.items()}
+    own = {name: _texts(groups, name, f"groups.{name}") for name in groups}
     answer: dict[str, object] = {}
     explained: dict[str, object] = {}
     for index, entry in enumerate(_list(table.get("users", []), "users")):
@@ -49,8 +53,7 @@ def run(scenario: object) -> dict[str, object]:
         login = profile.person.login
         if login in answer or login == "explain":
             raise InvalidInput(f"the login {login!r} is taken", f"users.{index}.login")
-        roles = frozenset(_list(relations.get(login, []), f"relations.{login}"))
-        resolution = resolve(message, profile, Standing(roles, login in access, own), site, now)
+        resolution = resolve(message, profile, Standing(roles.get(login, frozenset()), login in access, own), site, now)
         answer[login] = outcome_of(resolution)
         explained[login] = _explanation(resolution)
     return {**answer, "explain": explained}
@@ -78,6 +81,16 @@ def differences(expected: Table, got: Table) -> list[str]:
     return lines
 
 
+def checked_expectation(value: object) -> Table:
+    """What a case expects, in the shape of an answer; InvalidInput with the path of what is not."""
+    for login, outcome in _table(value, "expect").items():
+        for agent, entry in _table({} if outcome is None else outcome, f"expect.{login}").items():
+            due = _table(entry, f"expect.{login}.{agent}").get("due")
+            if due is not None:
+                _moment(due, f"expect.{login}.{agent}.due")
+    return cast("Table", value)
+
+
 def _keys(one: Table, other: Table) -> Iterable[str]:
     return (key for key in {**one, **other} if key != "explain")
 
@@ -100,13 +113,13 @@ def _shown(entry: object) -> str:
 
 
 def _profile(entry: Table, site: Site) -> Profile:
-    login = entry.get("login")
-    if not isinstance(login, str) or not login:
+    login = _text(entry, "login")
+    if not login:
         raise InvalidInput("a person needs a login", "login")
     wants = {key: value for key, value in entry.items() if key not in _PERSON_KEYS}
-    person = Person(person_id=0, login=login, is_active=entry.get("active", True) is True)
+    person = Person(person_id=0, login=login, is_active=_flag(entry, "active", default=True))
     parsed = parse_wants(wants, known_schedules=site.schedules)
-    verified = frozenset(_list(entry.get("verified", []), "verified"))
+    verified = _texts(entry, "verified", "verified")
     return Profile(person, parsed, _zone(entry.get("time_zone", "UTC")), verified, frozenset(parsed.accepts))
 
 
@@ -119,37 +132,66 @@ def _zone(name: object) -> ZoneInfo:
 
 def _message(entry: Table) -> tuple[Message, datetime]:
     _only(entry, _MESSAGE_KEYS, "message")
-    at = _moment(entry.get("at"), "message.at")
-    wish, not_before = entry.get("wish"), entry.get("not_before")
+    return _at("message", _parsed, entry)
+
+
+def _parsed(entry: Table) -> tuple[Message, datetime]:
+    at = _moment(entry.get("at"), "at")
+    not_before = entry.get("not_before")
     message = Message(
         message_id=0,
-        source=str(entry.get("source", "")),
-        type=checked_type(str(entry.get("type", ""))),
+        source=_text(entry, "source"),
+        type=checked_type(_text(entry, "type")),
         received_at=at,
         occurred_at=at,
-        subject=str(entry.get("subject", "")),
-        actor=str(entry.get("actor") or ""),
+        subject=_text(entry, "subject"),
+        actor=_text(entry, "actor"),
         recipients=_recipients(entry),
-        severity=Severity.named(str(entry.get("severity", "normal"))),
-        tags=tuple((str(name), str(value)) for name, value in _list(entry.get("tags", []), "message.tags")),
-        params={name: _values(value) for name, value in _table(entry.get("params", {}), "message.params").items()},
-        object=str(entry.get("object") or ""),
-        thread=str(entry.get("thread", "")),
-        collapse_key=str(entry.get("collapse_key", "")),
-        wish=None if wish is None else Wish(wish),
-        not_before=None if not_before is None else _moment(not_before, "message.not_before"),
-        is_test=entry.get("test", False) is True,
-        is_restricted=entry.get("restricted", False) is True,
+        severity=Severity.NORMAL if entry.get("severity") is None else Severity.named(_text(entry, "severity")),
+        tags=tuple(_tag(tag) for tag in _list(entry.get("tags", []), "tags")),
+        params={name: _values(value, f"params.{name}") for name, value in _table(entry.get("params", {}), "params").items()},
+        object=_text(entry, "object"),
+        thread=_text(entry, "thread"),
+        collapse_key=_text(entry, "collapse_key"),
+        wish=_wish(_text(entry, "wish")),
+        not_before=None if not_before is None else _moment(not_before, "not_before"),
+        is_test=_flag(entry, "test"),
+        is_restricted=_flag(entry, "restricted"),
     )
     return message, at
 
 
 def _recipients(entry: Table) -> tuple[Recipient, ...]:
-    return tuple(Recipient(str(principal), kind) for kind in RecipientKind for principal in _list(entry.get(kind.value, []), f"message.{kind.value}"))
+    """In the order in which they are named: who is named twice is so for the first."""
+    named = ((principal, kind) for kind in RecipientKind for principal in _list(entry.get(kind.value, []), kind.value))
+    return tuple(Recipient(_checked(principal, kind.value), kind) for principal, kind in named)
 
 
-def _values(value: object) -> str | tuple[str, ...]:
-    return tuple(map(str, value)) if isinstance(value, list | tuple) else str(value)
+def _tag(tag: object) -> tuple[str, str]:
+    if not isinstance(tag, list | tuple) or len(tag) != 2:
+        raise InvalidInput("a tag is a pair: name and value", "tags")
+    name, value = tag
+    return _checked(name, "tags"), _plain(value, "tags")
+
+
+def _wish(name: str) -> Wish | None:
+    if not name:
+        return None
+    try:
+        return Wish(name)
+    except ValueError:
+        raise InvalidInput(f"must be one of {', '.join(Wish)}", "wish") from None
+
+
+def _values(value: object, path: str) -> str | tuple[str, ...]:
+    return tuple(_plain(item, path) for item in value) if isinstance(value, list | tuple) else _plain(value, path)
+
+
+def _plain(value: object, path: str) -> str:
+    """Texts as they are; a number or a truth value as it is written in JSON."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int | float) else _checked(value, path)
 
 
 def _target(decision: Decision) -> str:
@@ -176,7 +218,7 @@ def _explanation(resolution: Resolution | None) -> dict[str, object]:
     return {"candidate": True, "because": list(resolution.because), "agents": agents}
 
 
-def _at(path: str, parse: Any, *given: Any) -> Any:
+def _at(path: str, parse: Callable[..., T], *given: Any) -> T:
     """Parse, with the path of the whole put before that of the field."""
     try:
         return parse(*given)
@@ -194,6 +236,31 @@ def _table(value: object, path: str) -> Table:
     if not isinstance(value, Mapping):
         raise InvalidInput("must be an object with named entries", path)
     return value
+
+
+def _text(entry: Table, name: str) -> str:
+    """Left out and null are the same: not said."""
+    value = entry.get(name)
+    return "" if value is None else _checked(value, name)
+
+
+def _checked(value: object, path: str) -> str:
+    if not isinstance(value, str) or _HALF.search(value):
+        raise InvalidInput("must be a text without half characters", path)
+    return value
+
+
+def _flag(entry: Table, name: str, *, default: bool = False) -> bool:
+    value = entry.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        raise InvalidInput("must be true or false", name)
+    return value
+
+
+def _texts(entry: Table, name: str, path: str) -> frozenset[str]:
+    return frozenset(_checked(item, path) for item in _list(entry.get(name, []), path))
 
 
 def _list(value: object, path: str) -> list[Any]:

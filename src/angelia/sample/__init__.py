@@ -48,6 +48,8 @@ PEOPLE = (
 SOURCES = {"build service": "The build service", "yumo": "The instrument YuMO", "data portal": "The data portal"}
 PASSWORD = "sample-{}"  # noqa: S105 - to play with, on this machine
 """What signs a person of the sample site in; the site listens on this machine only."""
+KEPT = "analyses.secret"
+"""What shows that a folder is the sample's."""
 TOKEN_LASTS = timedelta(days=30)
 """How long a token for the sample's instruments is good, from each start on."""
 
@@ -55,7 +57,7 @@ TOKEN_LASTS = timedelta(days=30)
 def with_analyses(settings: Settings) -> Settings:
     """The sample's instruments, and a secret with which tokens for them are signed; alice's token is in the data folder."""
     instruments = {**sample_tables(), **settings.instruments}
-    secret = settings.oda.secret or _kept_secret(settings.data_dir / "analyses.secret")
+    secret = settings.oda.secret or _kept_secret(settings.data_dir / KEPT)
     claims = {"sub": "alice", "name": "Alice", "roles": "general, job manager, refresh-tokens", "tem": 0}
     ends_at = int(time.time() + TOKEN_LASTS.total_seconds())
     _note(settings.data_dir, "alice.jwt", SiteTokens(secret).sign({**claims, "exp": ends_at}))

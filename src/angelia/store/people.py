@@ -36,6 +36,12 @@ class PersonStore(Protocol):
     async def put_person(self, person: Person) -> Person:
         """Create (person_id 0) or change by id. A login that is taken is a Conflict."""
 
+    async def change_person(self, person_id: int, changes: Mapping[str, str | bool]) -> Person:
+        """Change these fields (`name`, `time_zone`, `language`, `is_active`, `is_admin`) and no other, whoever changes those at the same time.
+
+        NotFound where there is no such person.
+        """
+
     async def person(self, login: str) -> Person | None:
         """By login; `group:<name>` is a group's principal."""
 

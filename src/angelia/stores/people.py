@@ -1,7 +1,7 @@
 """People and what they want, in SQL; each change gets a number, so that others see what is new."""
 
 import json
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -22,6 +22,7 @@ PERSON_COLUMNS = (persons.c.id, persons.c.login, persons.c.name, persons.c.time_
                   persons.c.is_admin)  # fmt: skip
 IS_HUMAN = not_(or_(persons.c.login.startswith("group:"), persons.c.login.startswith("public:")))
 """Groups and the public have rows as people do."""
+CHANGEABLE = frozenset({"name", "time_zone", "language", "is_active", "is_admin"})
 CHUNK = 10_000
 
 
@@ -72,6 +73,21 @@ class PeopleMixin:
                 person_id = connection.execute(insert(persons).values(**values).returning(persons.c.id)).scalar_one()
             touch(connection, [person_id])
             return replace(person, person_id=person_id)
+
+        return await self.engine.write(work)
+
+    async def change_person(self, person_id: int, changes: Mapping[str, str | bool]) -> Person:
+        """See PersonStore."""
+        values = {name: int(value) if isinstance(value, bool) else value for name, value in changes.items() if name in CHANGEABLE}
+
+        def work(connection: Connection) -> Person:
+            if values:
+                connection.execute(update(persons).where(persons.c.id == person_id).values(**values))
+            row = connection.execute(select(*PERSON_COLUMNS).where(persons.c.id == person_id)).first()
+            if row is None:
+                raise NotFound("there is no such person")
+            touch(connection, [person_id])
+            return person_from(row)
 
         return await self.engine.write(work)
 

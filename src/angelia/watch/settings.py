@@ -33,7 +33,7 @@ class HubSettings:
 
     url: str = say("", "address of the hub; empty means ANGELIA_URL, or no hub at all")
     token: str = say("", "token of a source; better in token_file or ANGELIA_TOKEN")
-    token_file: str = say("", "file with the token")
+    token_file: str = say("", "file with the token; where it is relative, beside the settings")
     timeout: float = say(10.0, "seconds that one request may take")
 
 
@@ -153,8 +153,11 @@ def _section(kind: type, path: str, table: Any) -> Any:
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in table.items()})
 
 
-def load(path: Path, logs: tuple[str, ...] = (), environment: Mapping[str, str] | None = None) -> WatcherSettings:
-    """From TOML or, by its name, the bot's JSON. `logs` are files to follow by the rules for Sonix+ where no `watch` says which."""
+def load(path: Path, logs: tuple[str, ...] = (), environment: Mapping[str, str] | None = None, *, is_trial: bool = False) -> WatcherSettings:
+    """From TOML or, by its name, the bot's JSON. `logs` are files to follow by the rules for Sonix+ where no `watch` says which.
+
+    For a trial of the rules nobody to tell is needed, nor the token.
+    """
     try:
         text = _text_of(path.read_bytes())
         document = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
@@ -163,7 +166,7 @@ def load(path: Path, logs: tuple[str, ...] = (), environment: Mapping[str, str] 
         raise BadSettings(f"{path} can't be read: {error}{hint}") from None
     if not isinstance(document, dict):
         raise BadSettings(f"{path} holds no settings")
-    return settings_of(document, path, logs, os.environ if environment is None else environment)
+    return settings_of(document, path, logs, os.environ if environment is None else environment, is_trial=is_trial)
 
 
 def _text_of(data: bytes) -> str:
@@ -188,7 +191,9 @@ def _watches_of(logs: Iterable[str]) -> list[WatchSettings]:
     return [_watch({"name": name, "paths": (log,)}) for log, name in names.items()]
 
 
-def settings_of(document: dict[str, Any], path: Path, logs: tuple[str, ...], environment: Mapping[str, str]) -> WatcherSettings:
+def settings_of(
+    document: dict[str, Any], path: Path, logs: tuple[str, ...], environment: Mapping[str, str], *, is_trial: bool = False
+) -> WatcherSettings:
     """The settings in a document that was read from `path`."""
     for name in document:
         if name not in ("hub", "watch", "state", "notices", "mail", "telegram"):
@@ -197,14 +202,15 @@ def settings_of(document: dict[str, Any], path: Path, logs: tuple[str, ...], env
     direct = {name: document[name] for name in ("mail", "telegram") if document.get(name)}
     if any(table.get(name) for table in (document.get("hub", {}), *direct.values()) for name in ("token", "password", "bot-id")):
         check_private(path)
-    hub = HubSettings(hub.url or environment.get("ANGELIA_URL", ""), _token(hub, environment), hub.token_file, hub.timeout)
+    token = "" if is_trial else _token(hub, environment, path.parent)
+    hub = HubSettings(hub.url or environment.get("ANGELIA_URL", ""), token, hub.token_file, hub.timeout)
     watches = [_watch(table) for table in document.get("watch", [])]
     watches += _watches_of(logs)
     if not watches:
         raise BadSettings(f"{path} names no log: give [[watch]] with paths, or --log FILE")
     if len({watch.name for watch in watches}) < len(watches):
         raise BadSettings("two watches have the same name; the ids of their messages begin with it")
-    if not hub.url and not direct:
+    if not hub.url and not direct and not is_trial:
         raise BadSettings(f"{path} says nobody to tell: give [hub] with url, or mail or telegram")
     state = Path(document.get("state", "watch-state"))
     return WatcherSettings(hub, tuple(watches), state if state.is_absolute() else path.parent / state, direct, _notices(document))
@@ -242,10 +248,10 @@ def _watch(table: Any) -> WatchSettings:
     return watch
 
 
-def _token(hub: HubSettings, environment: Mapping[str, str]) -> str:
+def _token(hub: HubSettings, environment: Mapping[str, str], folder: Path) -> str:
     if hub.token or not hub.token_file:
         return hub.token or environment.get("ANGELIA_TOKEN", "")
-    return secret_in(Path(hub.token_file))
+    return secret_in(folder / hub.token_file)  # an absolute path stays what it is
 
 
 def secret_in(path: Path) -> str:

@@ -22,21 +22,20 @@ async def publish(
     exchange: str, form: NewEvent | Annotated[list[NewEvent], Field(min_length=1, max_length=MOST)], caller: Known, house: House
 ) -> Body:
     """Publish one event, or several in order. They are durable once this answers; a 503 does not say whether they are."""
-    _check(caller)
     forms = form if isinstance(form, list) else [form]
+    _check(caller, len(forms))
     await house.broker.publish([_event(exchange, entry, house.now().timestamp()) for entry in forms])
     return {"published": len(forms)}
 
 
-def _check(caller: Caller) -> None:
+def _check(caller: Caller, count: int) -> None:
     if caller.is_admin:
         return
     if caller.source is None or "publish" not in caller.scopes:
         raise Forbidden("publishing needs an administrator, or the token of a source with the scope publish")
     if not caller.source.is_active:
         raise Forbidden("this source is switched off")
-    if caller.bucket is not None:
-        caller.bucket.take(1)
+    caller.take(count)
 
 
 def _event(exchange: str, form: NewEvent, at: float) -> Event:
@@ -45,5 +44,8 @@ def _event(exchange: str, form: NewEvent, at: float) -> Event:
         if form.body is not None:
             raise InvalidInput("an event has a body or a text, not both", "text")
         return Event(exchange, form.key, form.text.encode(), "text/plain", properties=properties)
-    body = json.dumps(form.body, ensure_ascii=False, separators=(",", ":")).encode()
+    try:
+        body = json.dumps(form.body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    except (ValueError, RecursionError):  # UnicodeEncodeError is one
+        raise InvalidInput("a text holds half a character (a lone surrogate), a number is none, or it is nested too deeply", "body") from None
     return Event(exchange, form.key, body, "application/json", properties=properties)

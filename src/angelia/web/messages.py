@@ -18,8 +18,18 @@ from angelia.wire.fields import message_schema
 router = APIRouter(prefix="/api/v1/messages", tags=["messages"])
 
 
+_READING = frozenset({"read", "write", "admin"})
+
+
+def check_reading(caller: Caller) -> None:
+    """Forbidden with a token of a person that is good for posting only."""
+    if caller.source is None and not caller.is_admin and (caller.person is None or not caller.scopes & _READING):
+        raise Forbidden("this token may not read")
+
+
 async def visible(store: Store, message_id: int, caller: Caller) -> Message:
     """A message that the caller posted, got, or may see as an administrator; to others it is not there."""
+    check_reading(caller)
     message = (await store.messages([message_id])).get(message_id)
     if message is not None:
         if caller.is_admin or (caller.source is not None and caller.name == message.source):
@@ -41,13 +51,10 @@ async def list_messages(caller: Known, house: House, type: str = "", source: str
     """Newest first: hers for a person, its own for a source, all for an administrator. `after` is the last id of the page before. What she may not
     see any more is left out, so a page can be shorter than `limit` where others follow.
     """
-    person_id = None
+    check_reading(caller)
     if caller.source is not None:
         source = caller.name
-    elif not caller.is_admin:
-        if caller.person is None or not caller.scopes & {"read", "write"}:
-            raise Forbidden("this token may not read")
-        person_id = caller.person.person_id
+    person_id = caller.person.person_id if caller.person is not None and not caller.is_admin else None
     found = await house.store.list_messages(
         person_id=person_id, subtree=type.lower(), source=source, before_id=number("msg", after) if after else None, limit=limit
     )
@@ -67,6 +74,7 @@ async def message(message_id: str, caller: Known, house: House) -> dict[str, Any
 @router.get("/{message_id}/why")
 async def why(message_id: str, caller: Known, house: House, login: str = "") -> dict[str, Any]:
     """Why somebody got or did not get it; for oneself, and for anybody as an administrator, with an entry in the audit log."""
+    check_reading(caller)
     key = number("msg", message_id)
     if not login or login == "me":
         login = caller.person.login if caller.person is not None else ""

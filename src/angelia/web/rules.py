@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from angelia.flow.explain import decided
+from angelia.flow.explain import by_agent
 from angelia.flow.history import reach_on_history, try_on_history
 from angelia.flow.rights import is_open_to, principals
 from angelia.flow.wants import change_wants
@@ -214,6 +214,6 @@ def _item(message: Message, row: LedgerRow) -> Body:
     return {
         "message": message_out(message),
         "because": list(row.because),
-        "agents": {decision.agent: decided(decision) for decision in row.decisions},
+        "agents": by_agent(row.decisions),
         "decided_at": to_text(row.decided_at),
     }

@@ -165,7 +165,7 @@ async def delete_schedule(name: str, person: Writing, house: House, if_match: If
     def change(document: Body) -> None:
         if name not in document.get("schedules", {}):
             raise NotFound("there is no such schedule of hers")
-        if name not in house.site().schedules and editing.named_schedule(document, name):
+        if name not in house.site().schedules and name in editing.named_schedules(document):
             raise InvalidInput(f"{name!r} is still used by a preference or a rule; change those first", f"schedules.{name}")
         editing.put_entry(document, "schedules", name, None)
 

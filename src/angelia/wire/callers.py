@@ -54,14 +54,22 @@ class Caller:
             return self.source.name
         return "operator" if self.is_trusted else ANONYMOUS
 
-    def check_post(self, key: str, severity: str, count: int = 1) -> None:
+    def check_post(self, key: str, severity: str) -> None:
         """May it post this type with this severity, now? Forbidden or RateLimited if not."""
+        self.check_right(key, severity)
+        self.take(1)
+
+    def take(self, count: int) -> None:
+        """So many messages are posted at once: RateLimited where that is too much now, and then none of them counts."""
+        if self.bucket is not None:
+            self.bucket.take(count)
+
+    def check_right(self, key: str, severity: str) -> None:
+        """May it post this type with this severity? Forbidden if not. Counts nothing."""
         source = self.source
         if source is None:
             if self.person is not None and not self.scopes & {"post", "admin"}:
                 raise Forbidden("this token may not post; make one with the scope post")
-            if self.bucket is not None:
-                self.bucket.take(count)
             return
         if not source.is_active:
             raise Forbidden("this source is switched off")
@@ -69,8 +77,6 @@ class Caller:
             raise Forbidden(f"this source may post {', '.join(source.subtrees)}, not {key}")
         if severity == "urgent" and not source.may_be_urgent:
             raise Forbidden("this source may not post urgent messages")
-        if self.bucket is not None:
-            self.bucket.take(count)
 
 
 class Bucket:

@@ -175,7 +175,7 @@ def _refuse_nul(value: object, path: str) -> None:
             _refuse_nul(inner, f"{path}.{index}")
 
 
-_SHAPES = {"function-wrap", "str", "NamedRecipient", "list", "tuple", "dict", "TagFields"}
+_SHAPES = {"function-wrap", "str", "constrained-str", "NamedRecipient", "list", "tuple", "dict", "TagFields"}
 
 
 def _explained(error: ValidationError) -> InvalidInput:

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import functools
 import json
+import os
 import socket
 from collections import deque
 from collections.abc import Iterable, Iterator, Sized
@@ -317,8 +318,13 @@ class Server(uvicorn.Server):
         super().__init__(config)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn's, then the local door."""
-        await super().startup(sockets)
+        """As uvicorn's, then the local door. OSError where the port is not free: uvicorn would end the process."""
+        try:
+            await super().startup(sockets)
+        except SystemExit as ended:
+            number = ended.__context__.errno if isinstance(ended.__context__, OSError) else None
+            why = os.strerror(number) if number else "see the log"
+            raise OSError(f"can't listen on {self.config.host}:{self.config.port}: {why}") from None
         if self._door is None:
             return
         made: dict[str, Any] = self.config.http_protocol_class.keywords  # type: ignore[attr-defined]

@@ -452,6 +452,19 @@ class StoreSuite:
         await store.put_breakers({"mail:x": breaker, "mail:y": Breaker()})
         assert await store.breakers() == {"mail:x": breaker}
 
+    async def test_a_change_of_a_person_touches_its_fields_alone(self, store: Store) -> None:
+        alice = await store.put_person(Person(person_id=0, login="alice", name="Alice", language="de"))
+        sequence, _ = await store.people_changed_since(-1)
+        await asyncio.gather(
+            store.change_person(alice.person_id, {"is_active": False, "is_admin": True}),
+            store.change_person(alice.person_id, {"name": "Alicia", "time_zone": "Europe/Berlin"}),
+        )
+        wanted = replace(alice, name="Alicia", time_zone="Europe/Berlin", is_active=False, is_admin=True)
+        assert await store.person("alice") == await store.change_person(alice.person_id, {}) == wanted
+        assert (await store.people_changed_since(sequence))[1] == [alice.person_id]
+        with pytest.raises(NotFound):
+            await store.change_person(alice.person_id + 1, {"name": "nobody"})
+
     async def test_people_documents_and_who_changed(self, store: Store) -> None:
         alice = await store.put_person(Person(person_id=0, login="alice", time_zone="Europe/Berlin"))
         with pytest.raises(Conflict):

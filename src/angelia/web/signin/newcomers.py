@@ -1,7 +1,5 @@
 """Which person of ours an identity is: one who came before, one whose account she may take over, or a new one."""
 
-from dataclasses import replace
-
 from pydantic import TypeAdapter, ValidationError
 
 from angelia.flow.profiles import zone_of
@@ -93,7 +91,7 @@ async def _with_rights(house: Context, person: Person, identity: Identity, setti
     is_admin = settings.admin_group in identity.groups
     if not settings.admin_group or is_admin == person.is_admin:
         return person
-    changed = await house.store.put_person(replace(person, is_admin=is_admin))
+    changed = await house.store.change_person(person.person_id, {"is_admin": is_admin})
     await house.store.audit(f"provider:{identity.issuer}"[:255], "person.change", person.login, {"is_admin": is_admin}, house.now())
     house.changed("people")
     house.sessions.forget()
