@@ -64,6 +64,7 @@ class WatchSettings:
     remind_every: str = say("2h", "how often what goes on is told again")
     rate: str = say("6/10m", "messages for each recipient; empty is no limit")
     burst: int = say(3, "messages at once")
+    context: int = say(20, "so many records before one that is told go with it as a file; 0 is none")
     to: tuple[str, ...] = say((), "logins or group:<name>; none means those who follow `instrument/<name>/` or have rules")
     measurement_start: str = say("", "expression on the text that begins a measurement; its group `name` names it")
     measurement_end: str = say("", "expression on the text that ends it")

@@ -12,7 +12,7 @@ from typing import Any
 
 from angelia.watch import words
 from angelia.watch.dedup import Dedup, Rates, key_of, normalised
-from angelia.watch.files import Follower, NotAFile, Piece
+from angelia.watch.files import BEFORE, Follower, NotAFile, Piece
 from angelia.watch.lines import Decoder, Lines, is_part_of_bom
 from angelia.watch.rules import Rules, compiled
 from angelia.watch.scan import Found, Scanner
@@ -25,6 +25,19 @@ _DEDUP_KEY = ("watch", "kind", "device", "text_normalised")
 _ALL = ("",)
 
 
+@dataclass(frozen=True, slots=True)
+class Lately:
+    """Bytes of a file that were read last, from `offset` on."""
+
+    offset: int
+    data: bytes
+
+    def end(self) -> "Lately":
+        """The end of them, enough for what a record that is open may still need."""
+        left = max(0, len(self.data) - 2 * BEFORE) & ~1  # a letter of UTF-16 stays whole
+        return Lately(self.offset + left, self.data[left:])
+
+
 @dataclass(slots=True)
 class Reading:
     """One path: its follower, and the scanner of the file that is read now."""
@@ -32,6 +45,7 @@ class Reading:
     follower: Follower
     scanner: Scanner | None = None
     encoding: str = ""
+    lately: Lately = field(default_factory=lambda: Lately(0, b""))
     failing_since: float | None = None
     is_failing_told: bool = False
 
@@ -162,8 +176,10 @@ class Watch:
             reading.scanner, skip = self._scanner(reading, piece)
             data = data[skip:]
             yield None
+        reading.lately = Lately(piece.offset - len(piece.before), piece.before + piece.data)
         self.measurement.written_at, self.measurement.is_silence_told = now, False
         yield from self._of_found(reading, reading.scanner.feed(data), now, piece)
+        reading.lately = reading.lately.end()
 
     def _scanner(self, reading: Reading, piece: Piece) -> tuple[Scanner, int]:
         watch = self.settings
@@ -180,12 +196,13 @@ class Watch:
         for one in found:
             self.lines_told += 1
             text = one.record.text
-            yield from self._told(one, words.event_id(self.settings.name, trace.identity if trace else "", one.record.offset, text), now)
+            key = words.event_id(self.settings.name, trace.identity if trace else "", one.record.offset, text)
+            yield from self._told(reading, one, key, now)
 
-    def _told(self, found: Found, key: str, now: float) -> Iterator[Fields]:
+    def _told(self, reading: Reading, found: Found, key: str, now: float) -> Iterator[Fields]:
         watch, fields, text = self.settings, found.fields, found.record.text
-        if (mark := self._measured(fields.text, key)) is not None:
-            yield self._addressed(mark | self._when(fields.time, now))
+        if marks := self._measured(fields.text, key):
+            yield from (self._addressed(mark | self._when(fields.time, now)) for mark in marks)
             return
         names = {
             "watch": watch.name,
@@ -202,7 +219,15 @@ class Watch:
         hearing = self.rates.who_hears(watch.to or _ALL, key, said, now, passes=fields.level == 1)
         if hearing:
             message = words.record_message(watch.name, self.measurement.name, key, fields, text, is_cut=found.record.is_cut)
+            message = words.with_records(message, watch.name, self._before(reading, found))
             yield message | self._when(fields.time, now) | ({} if hearing == _ALL else {"to": list(hearing)})
+
+    def _before(self, reading: Reading, found: Found) -> list[str]:
+        """The last records in front of one that was found."""
+        scanner, watch = reading.scanner, self.settings
+        if scanner is None or watch.context <= 0:
+            return []
+        return scanner.records_in(reading.lately.data, reading.lately.offset, found.record.offset)[-watch.context :]
 
     def _when(self, written: str, now: float) -> Fields:
         found = words.occurred_at(written, self.settings.time_format, self.settings.timezone, datetime.fromtimestamp(now, UTC))
@@ -211,17 +236,17 @@ class Watch:
     def _addressed(self, message: Fields) -> Fields:
         return message | ({"to": list(self.settings.to)} if self.settings.to else {})
 
-    def _measured(self, text: str, key: str) -> Fields | None:
-        """The message for a measurement's begin or end, where this record is one."""
-        name = self.settings.name
+    def _measured(self, text: str, key: str) -> list[Fields]:
+        """The message for a measurement's begin or end, where this record is one. A begin ends what was on: an instrument measures one thing."""
+        name, on = self.settings.name, self.measurement.name
         if self._start is not None and (found := self._start.search(text)) is not None:
-            named = words.measurement_name(found.groupdict().get("name") or "")
-            self.measurement.name = named or key[:12]
-            return words.state_message(name, self.measurement.name, "measurement.start", key, words.one_line(text), text)
+            begun = self.measurement.name = words.measurement_name(found.groupdict().get("name") or "") or key[:12]
+            ended = [words.unended_message(name, on, key, begun)] if on and on != begun else []
+            return [*ended, words.state_message(name, begun, "measurement.start", key, words.one_line(text), text)]
         if self._end is not None and self._end.search(text) is not None:
-            ended, self.measurement.name = self.measurement.name, ""
-            return words.state_message(name, ended, "measurement.end", key, words.one_line(text), text)
-        return None
+            self.measurement.name = ""
+            return [words.state_message(name, on, "measurement.end", key, words.one_line(text), text)]
+        return []
 
     def _clockwork(self, now: float) -> Iterator[Fields]:
         """What the time brings: ends of windows, digests, silence."""
