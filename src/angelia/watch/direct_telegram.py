@@ -85,4 +85,8 @@ def direct_telegram(table: Mapping[str, Any]) -> DirectTelegram:
     token, channel = str(table.get("bot-id", "")), str(table.get("channel-id", ""))
     if not token or not channel or not token.isprintable() or "/" in token:
         raise BadSettings("telegram needs bot-id and channel-id")
-    return DirectTelegram(token, channel, str(table.get("api", "https://api.telegram.org")), float(table.get("timeout", 20)))
+    try:
+        timeout = float(table.get("timeout", 20))
+    except (TypeError, ValueError):
+        raise BadSettings("telegram.timeout is a number") from None
+    return DirectTelegram(token, channel, str(table.get("api", "https://api.telegram.org")), timeout)

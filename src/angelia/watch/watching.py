@@ -4,7 +4,7 @@ import glob
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -103,9 +103,7 @@ class Watch:
 
     def _paths(self) -> list[str]:
         """The files to look at: those that match now, and those that were followed (their rest may have to be read)."""
-        found: list[str] = []
-        for pattern in self.settings.paths:
-            found += sorted(glob.glob(pattern)) if glob.has_magic(pattern) else [pattern]
+        found = [path for pattern in self.settings.paths for path in (files_of([pattern]) if glob.has_magic(pattern) else [pattern])]
         if self.settings.single and len(found) > 1:
             found = [max(found, key=_written_at)]
         return [*(path for path in self.readings if path not in found), *found]
@@ -289,6 +287,11 @@ class Watch:
         self.measurement = Measurement(*state.get("measurement", []))
         for path in state.get("files", {}):
             self._reading(path)
+
+
+def files_of(patterns: Iterable[str]) -> list[str]:
+    """What is there now and matches."""
+    return [path for pattern in patterns for path in sorted(glob.glob(pattern))]
 
 
 def _root_of(patterns: tuple[str, ...], path: str) -> str:
