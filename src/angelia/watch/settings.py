@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import re
+import sys
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -232,7 +233,7 @@ def _notices(document: Mapping[str, Any]) -> bool:
     wanted = document.get("notices", False)
     if not isinstance(wanted, bool):
         raise BadSettings("notices is true or false")
-    if wanted and importlib.util.find_spec("watchfiles") is None:
+    if wanted and sys.platform != "linux" and importlib.util.find_spec("watchfiles") is None:
         raise BadSettings("notices need the extra: pip install 'angelia[watch]'")
     return wanted
 
