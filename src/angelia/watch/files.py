@@ -122,6 +122,19 @@ class Piece:
     is_new: bool = False
     before: bytes = b""
 
+    def up_to(self, place: int) -> tuple[int, bytes]:
+        """Offset and bytes in front of a place in it, at most `BEFORE`."""
+        first = self.offset - len(self.before)
+        begin = max(first, place - BEFORE)
+        begin += (begin - first) % 2  # a letter of UTF-16 stays whole
+        data = self.before[begin - first : max(0, place - first)] + self.data[max(0, begin - self.offset) : max(0, place - self.offset)]
+        return begin, data
+
+    def end(self) -> "Piece":
+        """Its end alone, enough for what a record that is open may still need."""
+        left = max(0, len(self.data) - 2 * BEFORE) & ~1
+        return replace(self, offset=self.offset + left, data=self.data[left:], before=b"") if left else self
+
 
 @dataclass(slots=True)
 class Follower:

@@ -12,7 +12,7 @@ from typing import Any
 
 from angelia.watch import words
 from angelia.watch.dedup import Dedup, Rates, key_of, normalised
-from angelia.watch.files import BEFORE, Follower, NotAFile, Piece
+from angelia.watch.files import Follower, NotAFile, Piece
 from angelia.watch.lines import Decoder, Lines, is_part_of_bom
 from angelia.watch.rules import Rules, compiled
 from angelia.watch.scan import Found, Scanner
@@ -25,19 +25,6 @@ _DEDUP_KEY = ("watch", "kind", "device", "text_normalised")
 _ALL = ("",)
 
 
-@dataclass(frozen=True, slots=True)
-class Lately:
-    """Bytes of a file that were read last, from `offset` on."""
-
-    offset: int
-    data: bytes
-
-    def end(self) -> "Lately":
-        """The end of them, enough for what a record that is open may still need."""
-        left = max(0, len(self.data) - 2 * BEFORE) & ~1  # a letter of UTF-16 stays whole
-        return Lately(self.offset + left, self.data[left:])
-
-
 @dataclass(slots=True)
 class Reading:
     """One path: its follower, and the scanner of the file that is read now."""
@@ -45,7 +32,7 @@ class Reading:
     follower: Follower
     scanner: Scanner | None = None
     encoding: str = ""
-    lately: Lately = field(default_factory=lambda: Lately(0, b""))
+    lately: Piece | None = None
     failing_since: float | None = None
     is_failing_told: bool = False
 
@@ -174,10 +161,10 @@ class Watch:
             reading.scanner, skip = self._scanner(reading, piece)
             data = data[skip:]
             yield None
-        reading.lately = Lately(piece.offset - len(piece.before), piece.before + piece.data)
+        reading.lately = piece
         self.measurement.written_at, self.measurement.is_silence_told = now, False
         yield from self._of_found(reading, reading.scanner.feed(data), now, piece)
-        reading.lately = reading.lately.end()
+        reading.lately = piece.end()
 
     def _scanner(self, reading: Reading, piece: Piece) -> tuple[Scanner, int]:
         watch = self.settings
@@ -222,10 +209,11 @@ class Watch:
 
     def _before(self, reading: Reading, found: Found) -> list[str]:
         """The last records in front of one that was found."""
-        scanner, watch = reading.scanner, self.settings
-        if scanner is None or watch.context <= 0:
+        scanner, watch, piece = reading.scanner, self.settings, reading.lately
+        if scanner is None or piece is None or watch.context <= 0:
             return []
-        return scanner.records_in(reading.lately.data, reading.lately.offset, found.record.offset)[-watch.context :]
+        offset, data = piece.up_to(found.record.offset)
+        return scanner.records_in(data, offset)[-watch.context :]
 
     def _when(self, written: str, now: float) -> Fields:
         found = words.occurred_at(written, self.settings.time_format, self.settings.timezone, datetime.fromtimestamp(now, UTC))
