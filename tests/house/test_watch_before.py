@@ -107,7 +107,7 @@ def test_silence_is_that_of_the_measurement_that_is_on(tmp_path):
     watch.close()
 
 
-async def test_the_file_reaches_mail_and_the_page_and_a_second_reading_of_it_is_a_repeat(bench):
+async def test_the_file_goes_with_the_letter_and_a_second_reading_of_it_is_a_repeat(bench):
     await bench.person("alice")
     message = {"type": "instrument.error", "to": ["alice"], "subject": "yumo: lost", "body": "b", "idempotency_key": "k1"}
     message |= {"attachment": {"name": "yumo-before.txt", "text": "info 3 <b>насос</b>"}}
