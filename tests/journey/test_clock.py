@@ -81,14 +81,15 @@ def test_the_end_of_32_bits(tmp_path):  # figure R10
 def test_a_hub_that_starts_after_the_clock_went_back_has_nothing_stuck(tmp_path):  # promise P13
     furnish(tmp_path / "hub", "alice", site=SITE)
     clock = FakeClock(tmp_path, "+1d")
-    sink = Sink()  # nobody listens there yet
-    hub = Hub(tmp_path / "hub", ANGELIA__AGENTS__MAIL__URL=sink.url, **clock.environment)
+    nowhere = Sink().url  # it is never started
+    hub = Hub(tmp_path / "hub", ANGELIA__AGENTS__MAIL__URL=nowhere, **clock.environment)
     try:
         for number in range(8):
             assert post(hub, f"s{number}") == 201
         wait_until(lambda: hub.count("SELECT count(*) FROM deliveries WHERE state = 2 AND last_error != ''") == 8, 60)
     finally:
         hub.stop()
+    sink = Sink()
     sink.start()
     clock.set("+0")
     hub = Hub(tmp_path / "hub", ANGELIA__AGENTS__MAIL__URL=sink.url, **clock.environment)
