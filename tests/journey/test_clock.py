@@ -6,6 +6,7 @@ import httpx2
 
 from angelia_testing.faults.clock import FakeClock
 from angelia_testing.hub import Hub, furnish
+from angelia_testing.peers.process import free_port
 from angelia_testing.peers.sink import Sink
 from angelia_testing.waiting import wait_until
 
@@ -29,7 +30,7 @@ def test_the_clock_jumps_to_and_fro(tmp_path):  # figure R10, fault F34, promise
     clock = FakeClock(tmp_path)
     sink = Sink("rcpt450")
     sink.start()
-    hub = Hub(tmp_path / "hub", ANGELIA__AGENTS__MAIL__URL=sink.url, **clock.environment)
+    hub = Hub(tmp_path / "hub", ANGELIA__AGENTS__MAIL__URL=f"smtp://127.0.0.1:{sink.port}", **clock.environment)
     try:
         for number in range(20):
             assert post(hub, f"waits-{number}") == 201
@@ -81,7 +82,7 @@ def test_the_end_of_32_bits(tmp_path):  # figure R10
 def test_a_hub_that_starts_after_the_clock_went_back_has_nothing_stuck(tmp_path):  # promise P13
     furnish(tmp_path / "hub", "alice", site=SITE)
     clock = FakeClock(tmp_path, "+1d")
-    nowhere = Sink().url  # it is never started
+    nowhere = f"smtp://127.0.0.1:{free_port()}"
     hub = Hub(tmp_path / "hub", ANGELIA__AGENTS__MAIL__URL=nowhere, **clock.environment)
     try:
         for number in range(8):
@@ -92,7 +93,7 @@ def test_a_hub_that_starts_after_the_clock_went_back_has_nothing_stuck(tmp_path)
     sink = Sink()
     sink.start()
     clock.set("+0")
-    hub = Hub(tmp_path / "hub", ANGELIA__AGENTS__MAIL__URL=sink.url, **clock.environment)
+    hub = Hub(tmp_path / "hub", ANGELIA__AGENTS__MAIL__URL=f"smtp://127.0.0.1:{sink.port}", **clock.environment)
     try:
         wait_until(lambda: len(sink.mails) == 8, 60)
         assert hub.faults() == []

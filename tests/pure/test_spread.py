@@ -59,6 +59,7 @@ BESIDE = {
     "tests/house/test_oda.py": {"matrix"},
     "tests/journey/test_watching_direct.py": {"telegram", "smtp"},
     "tests/journey/test_bot.py": {"telegram"},
+    "tests/journey/test_clock.py": {"smtp"},
     "tests/pure/test_watch_learning.py": {"telegram"},
     "src/angelia_testing/hub.py": {"maildir"},
     "src/angelia_testing/fixtures.py": {"rabbitmq"},
