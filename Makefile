@@ -11,7 +11,7 @@ STATIC := src/angelia/web/static/manifest.json
 # Hubs are started again and again by the tests: compiled once, not each time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test prepared tiers check soak lint lock assets bench clean peers synapse oda-client packages messages pictures
+.PHONY: help run test prepared tiers check soak lint lock assets bench clean peers synapse oda-client aiogram packages messages pictures
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -42,10 +42,10 @@ lint: $(VENV)/test.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-peers: synapse oda-client packages ## Install the servers that the tests talk to, where that is possible
+peers: synapse oda-client aiogram packages ## Install the servers that the tests talk to, where that is possible
 
-synapse oda-client: $(VENV)/test.stamp
-synapse oda-client packages: $(VENV)/pyvenv.cfg
+synapse oda-client aiogram: $(VENV)/test.stamp
+synapse oda-client aiogram packages: $(VENV)/pyvenv.cfg
 	@PYTHON=$(BIN)/python sh scripts/install-peers $@
 
 bench: $(VENV)/test.stamp ## Run the benchmarks (see benchmarks/README.md)
@@ -57,6 +57,7 @@ lock: $(VENV)/test.stamp ## Write the lock files anew
 	echo uv | $(BIN)/uv pip compile - --generate-hashes --no-header --no-annotate --python-version 3.11 --upgrade --quiet --output-file requirements/uv.txt
 	echo matrix-synapse | $(BIN)/uv pip compile - --generate-hashes --no-header --no-annotate --python-version 3.11 --upgrade --quiet --output-file requirements/synapse.txt
 	echo oda-api | $(BIN)/uv pip compile - --generate-hashes --no-header --no-annotate --python-version 3.11 --upgrade --quiet --output-file requirements/oda-client.txt
+	echo aiogram | $(BIN)/uv pip compile - --generate-hashes --no-header --no-annotate --python-version 3.11 --upgrade --quiet --output-file requirements/aiogram.txt
 
 clean: ## Remove what was made
 	rm -rf $(VENV) .peers node_modules tests/browser/node_modules src/angelia/web/static build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -159,7 +159,7 @@ def main() -> None:
         ("EmailMessage + aiosmtplib", theirs, dear),
     ):
         print(f"| {what} | {rate:,.0f} | {cost:.0f} | {rate / theirs:.1f} x by the clock, {dear / cost:.1f} x by processor | {rate / source:.2f} |")
-    print(f"| smtp-source (C) | {source:,.0f} | | | 1 |")
+    print(f"| smtp-source (C) | {source:,.0f} | | | 1 |\n\nAims: 2,500 mails/s, and 4 x EmailMessage.")
 
 
 def from_c(port: int) -> float:

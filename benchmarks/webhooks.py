@@ -118,7 +118,8 @@ async def backlog(*, is_profiled: bool) -> None:
         took, used = time.perf_counter() - began, time.process_time() - used
         house.stop()
         await working
-        print(f"{COUNT / took:.0f} webhooks/s from due to settled, {used / COUNT * 1e6:.0f} us of processor each", flush=True)
+        print("| from due to settled | webhooks/s | aim | us of processor each |\n|---|---|---|---|")
+        print(f"| {COUNT:,} to {PEOPLE} receivers | {COUNT / took:,.0f} | 3,000 | {used / COUNT * 1e6:.0f} |\n", flush=True)
         if is_profiled:
             pstats.Stats(profile).sort_stats("tottime").print_stats(45)
 
@@ -138,16 +139,15 @@ async def steady(*, is_mute: bool) -> float:
         house.stop()
         await working
         took = sorted((one.ended_at - one.due_at).total_seconds() * 1e3 for one in found)
-        print(
-            f"{'one dead' if is_mute else 'all answer'}: p50 {median(took):.0f} ms, p99 {quantiles(took, n=100)[98]:.0f} ms, {len(took)} letters",
-            flush=True,
-        )
+        what = "one of them is dead" if is_mute else "all answer"
+        print(f"| {what} | {median(took):.0f} | {quantiles(took, n=100)[98]:.0f} | {len(took)} |", flush=True)
         return quantiles(took, n=100)[98]
 
 
 async def dead() -> None:
+    print(f"| {PEOPLE} receivers, {RATE}/s for {SECONDS} s | p50 ms | p99 ms | letters |\n|---|---|---|---|", flush=True)
     alive, one_dead = await steady(is_mute=False), await steady(is_mute=True)
-    print(f"one dead receiver of {PEOPLE}: the p99 of the others is {one_dead / alive:.1f} x", flush=True)
+    print(f"\nWith a dead one the p99 of the others is {one_dead / alive:.1f} x; aim: 2 x or less.", flush=True)
 
 
 if __name__ == "__main__":

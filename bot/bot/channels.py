@@ -39,7 +39,11 @@ def _post(url, fields, headers, limit):
             return answer.getcode(), json.loads(answer.read(65536).decode("utf-8", "replace"))
     except urllib.error.HTTPError as error:
         with error:
-            return error.code, {}
+            try:
+                said = json.loads(error.read(65536).decode("utf-8", "replace"))
+            except (OSError, ValueError):
+                said = {}
+            return error.code, said if isinstance(said, dict) else {}
 
 
 def to_hub(table, message, limit):
@@ -65,12 +69,16 @@ def to_hub(table, message, limit):
 
 def to_telegram(table, message, limit):
     """To a channel, as plain text that fits."""
-    text = clean(message["text"]) or "message"
+    text = clean(message["text"]).strip() or "message"
     data = text.encode("utf-16-le")
     if len(data) > MOST_UNITS * 2:
         text = data[: (MOST_UNITS - 6) * 2].decode("utf-16-le", "ignore") + "\n[cut]"
     url = "%s/bot%s/sendMessage" % (table.get("api", "https://api.telegram.org").rstrip("/"), table["bot-id"])
     status, said = _post(url, {"chat_id": table["channel-id"], "text": text}, {}, limit)
+    why = "%s" % said.get("description", "")
+    # A channel that is not found or has moved can be mended in the configuration; a text that is refused would stand before all others for ever.
+    if status == 400 and "chat" not in why.lower():
+        raise Never(why or "the channel answered 400")
     return status == 200 and said.get("ok") is True
 
 
@@ -96,6 +104,10 @@ def to_mail(table, message, limit):
         letter["Date"], letter["Message-ID"] = formatdate(), "<%s@bot>" % message["key"]
         letter["Auto-Submitted"] = "auto-generated"
         server.sendmail(sender, table["recipients"], letter.as_string())
+    except smtplib.SMTPDataError as error:
+        if error.smtp_code >= 500:
+            raise Never("%d %s" % (error.smtp_code, error.smtp_error.decode("utf-8", "replace")))
+        raise
     finally:
         try:
             server.quit()

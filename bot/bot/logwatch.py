@@ -60,4 +60,6 @@ class LogWatch(object):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m bot.logwatch FILE")
     LogWatch(sys.argv[1]).run()

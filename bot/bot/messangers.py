@@ -50,9 +50,12 @@ def ways(tables):
 
 def start_sending(tables, folder):
     """A thread for each channel that sends what waits; a dead channel holds up no other."""
-    threads = []
-    for way in ways(tables):
-        thread = threading.Thread(target=_drain, args=(tables[way], way, os.path.join(folder, way)))
+    threads, names = [], ways(tables)
+    if "hub" not in names:
+        # What was written down while there was no configuration that could be read, or another one, waits for whoever is there now.
+        spool.hand_over(os.path.join(folder, "hub"), [os.path.join(folder, way) for way in names])
+    for way in names:
+        thread = threading.Thread(target=_drain, args=(tables[way], way, folder))
         thread.daemon = True
         thread.start()
         threads.append(thread)
@@ -78,7 +81,8 @@ def _wait_for_writers():
         writer.join(max(0.0, until - time.time()))
 
 
-def _drain(table, way, folder):
+def _drain(table, way, spools):
+    folder = os.path.join(spools, way)
     try:
         for name in spool.waiting(folder)[:_AT_ONCE]:
             found = spool.take(folder, name)

@@ -10,19 +10,19 @@ MOST_WAITING = 10000
 TAKEN_FOR = 300.0
 
 
-def put(folder, message):
+def put(folder, message, name=None):
     """Durable when it returns. OSError where it can't be."""
     if not os.path.isdir(folder):
         os.makedirs(folder, exist_ok=True)
     if len(waiting(folder)) >= MOST_WAITING:
         raise OSError("%s is full" % folder)
-    name = "%020d-%s" % (int(time.time() * 1e6), uuid.uuid4().hex[:8])
+    name = name or "%020d-%s.json" % (int(time.time() * 1e6), uuid.uuid4().hex[:8])
     part = os.path.join(folder, name + ".part")
     with io.open(part, "w", encoding="utf-8") as file:
         file.write(json.dumps(message))
         file.flush()
         os.fsync(file.fileno())
-    os.replace(part, os.path.join(folder, name + ".json"))
+    os.replace(part, os.path.join(folder, name))
 
 
 def waiting(folder):
@@ -56,6 +56,22 @@ def take(folder, name):
     except ValueError:
         set_aside(taken, "it can't be read")
         return None
+
+
+def hand_over(folder, others):
+    """What waits goes into each of the other folders, under the name that it has: a second time changes nothing."""
+    for name in waiting(folder) if others else []:
+        found = take(folder, name)
+        if found is None:
+            continue
+        message, taken = found
+        try:
+            for other in others:
+                put(other, message, name)
+        except OSError:
+            give_back(taken)
+            raise
+        done(taken)
 
 
 def give_back(taken):

@@ -40,7 +40,7 @@ async def mails_of(bodies):
     """What a mail server gets of these (body, format), as HTML."""
     sink = Sink()
     sink.start()
-    agent = MailAgent(MailSettings(url=f"smtp://127.0.0.1:{sink.port}", sender="hub@test.example", domain="test.example"))
+    agent = MailAgent(MailSettings(url=sink.url, sender="hub@test.example", domain="test.example"))
     bench = Bench(agent, "alice@test.example")
     for number, (body, body_format) in enumerate(bodies, 1):
         letter = bench.letter(number, subject=body[:100], body=f"{body}\nthe end", body_format=body_format, params={"k": body})

@@ -1,5 +1,6 @@
 """Apprise keeps the promises of the contract, stays within our limits, and says nothing of what is in its URLs."""
 
+import asyncio
 import json
 import logging
 import os
@@ -117,6 +118,18 @@ class TestApprise(AgentSuite):
         letter = replace(letter, address=replace(letter.address, value=f"json://127.0.0.1:{mute.port}/x"))
         assert await agent.deliver(letter) == Later("no answer within 0.1 s", blames_destination=False)
         assert await agent.deliver(letter) == Later("too many tries still wait for an answer", blames_destination=False)
+
+    async def test_so_many_at_a_time_over_the_same_threads(self, bench, outbound, receiver):
+        agent = AppriseAgent(replace(SETTINGS, concurrency=3, timeout=30), Surroundings(outbound=outbound))
+
+        async def some(first):
+            for number in range(first, 30, 3):
+                assert await agent.deliver(bench.letter(number)) == Sent()
+
+        await asyncio.gather(*(some(first) for first in range(3)))
+        assert len(receiver.asked) == 30 and len({json.loads(asked.body)["message"] for asked in receiver.asked}) == 30
+        assert sum(len(kept) for kept in agent._idle.values()) <= 3 and agent._crew._count <= 3
+        await agent.close()
 
     async def test_secrets_are_in_no_outcome_and_no_log(self, bench, receiver, caplog):
         caplog.set_level(logging.DEBUG)

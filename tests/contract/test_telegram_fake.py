@@ -1,11 +1,13 @@
-"""The fake of the Bot API as another client sees it: python-telegram-bot, which knows the real one."""
+"""The fake of the Bot API as other clients see it: python-telegram-bot and aiogram, which know the real one."""
 
 import asyncio
+import json
 
 import pytest
 from telegram import Bot, InlineKeyboardButton, InlineKeyboardMarkup, ReplyParameters
 from telegram.error import BadRequest, ChatMigrated, Conflict, Forbidden, InvalidToken, RetryAfter
 
+from angelia_testing.peers.aiogram_client import run_aiogram
 from angelia_testing.peers.telegram_api import CHANNEL, TOKEN, TelegramApi, refusal
 
 BUTTON = InlineKeyboardMarkup([[InlineKeyboardButton("Acknowledge", callback_data="ack")]])
@@ -84,3 +86,83 @@ async def test_refusals_are_the_ones_that_clients_know(api, bot):
     with pytest.raises(InvalidToken):
         async with Bot("1:wrong", base_url=f"{api.url}/bot"):
             pass
+
+
+AIOGRAM = """
+import asyncio, json, sys
+from aiogram import Bot
+from aiogram.client.session.aiohttp import AiohttpSession
+from aiogram.client.telegram import TelegramAPIServer
+from aiogram.exceptions import TelegramAPIError
+from aiogram.types import InlineKeyboardButton, InlineKeyboardMarkup, ReplyParameters
+
+given = json.load(sys.stdin)
+
+async def refused(call):
+    try:
+        return [str(await call)]
+    except TelegramAPIError as error:
+        more = [getattr(error, name) for name in ("retry_after", "migrate_to_chat_id") if hasattr(error, name)]
+        return [type(error).__name__, error.message.rpartition("\\n")[2], *more]
+
+async def main():
+    server, chat, said = TelegramAPIServer.from_base(given["url"]), given["chat"], {}
+    async with Bot(given["token"], session=AiohttpSession(api=server)) as bot:
+        said["me"] = (await bot.get_me()).username
+        said["refused"] = [await refused(bot.send_message(chat, "x")) for _ in range(2)]
+        button = InlineKeyboardMarkup(inline_keyboard=[[InlineKeyboardButton(text="Acknowledge", callback_data="ack")]])
+        first = await bot.send_message(chat, "running", reply_markup=button)
+        second = await bot.send_message(chat, "done", reply_parameters=ReplyParameters(message_id=first.message_id))
+        said["replied"] = second.reply_to_message.text
+        edited = await bot.edit_message_text("running on", chat_id=chat, message_id=first.message_id, reply_markup=button)
+        said["edited"] = [edited.message_id == first.message_id, edited.text, edited.reply_markup.inline_keyboard[0][0].callback_data]
+        said["bare"] = (await bot.edit_message_reply_markup(chat_id=chat, message_id=first.message_id)).reply_markup
+        said["refused"] += [
+            await refused(bot.edit_message_reply_markup(chat_id=chat, message_id=first.message_id)),
+            await refused(bot.send_message(chat, "x" * 4097)),
+            await refused(bot.send_message(5, "x")),
+            await refused(bot.send_message(given["moved"], "x")),
+        ]
+        heard, pressed = await bot.get_updates(timeout=10)
+        said["heard"] = [heard.message.text, heard.message.chat.id, heard.message.from_user.language_code]
+        said["pressed"] = [pressed.callback_query.data, pressed.callback_query.message.text, await pressed.callback_query.answer("Noted").as_(bot)]
+        said["refused"].append(await refused(bot.answer_callback_query(pressed.callback_query.id)))
+        said["left"] = await bot.get_updates(offset=pressed.update_id + 1)
+    async with Bot("1:wrong", session=AiohttpSession(api=server)) as stranger:
+        said["refused"].append(await refused(stranger.get_me()))
+    print(json.dumps(said))
+
+asyncio.run(main())
+"""
+
+
+def test_another_library_finds_all_as_it_knows_it(api):
+    """In an environment of its own, and so in one run: what it meets lies ready before."""
+    api.says(1001, "/start abc", "de")
+    buttons = {"inline_keyboard": [[{"text": "Acknowledge", "callback_data": "ack"}]]}
+    api.answer(f"/bot{TOKEN}/sendMessage", "application/json", json.dumps({"chat_id": 1001, "text": "dome open", "reply_markup": buttons}).encode())
+    api.presses(1001, 1)
+    api.busy(3)
+    api.refusals.append(refusal(403, "Forbidden: bot was blocked by the user"))
+    api.moved["-1008"] = -1007
+    said = run_aiogram(AIOGRAM, {"url": api.url, "token": TOKEN, "chat": CHANNEL, "moved": -1008})
+    refusals = said.pop("refused")
+    assert said == {
+        "me": "angelia_test_bot",
+        "replied": "running",
+        "edited": [True, "running on", "ack"],
+        "bare": None,
+        "heard": ["/start abc", 1001, "de"],
+        "pressed": ["ack", "dome open", True],
+        "left": [],
+    }
+    assert [(kind, more) for kind, _, *more in refusals] == [
+        ("TelegramRetryAfter", [3]),
+        ("TelegramForbiddenError", []),
+        ("TelegramBadRequest", []),
+        ("TelegramBadRequest", []),
+        ("TelegramBadRequest", []),
+        ("TelegramMigrateToChat", [-1007]),
+        ("TelegramBadRequest", []),
+        ("TelegramUnauthorizedError", []),
+    ]

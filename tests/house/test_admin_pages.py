@@ -440,18 +440,18 @@ async def test_an_agent_is_paused_and_resumed(root, bench):
 
 async def test_a_breaker_is_reset_and_the_relay_sees_it(root, bench):
     open_one = Breaker(7, bench.now + timedelta(hours=1))
-    await bench.store.put_breakers({"mail:smtp.example.org": open_one})
+    await bench.store.put_breakers({"mail:mx.example.org": open_one})
     await bench.relay._look()
-    assert bench.relay._breakers == {"mail:smtp.example.org": open_one}
+    assert bench.relay._breakers == {"mail:mx.example.org": open_one}
     page = await root.get("/admin/operations")
-    assert "mail:smtp.example.org" in page and "rests" in page
-    assert "tried at once" in await root.post("/admin/operations/breakers", {"destination": "mail:smtp.example.org"})
+    assert "mail:mx.example.org" in page and "rests" in page
+    assert "tried at once" in await root.post("/admin/operations/breakers", {"destination": "mail:mx.example.org"})
     bench.relay._looked_at = 0.0
     await bench.relay._look()
     assert bench.relay._breakers == {} and await bench.store.breakers() == {}
     assert "gone already" in await root.post("/admin/operations/breakers", {"destination": "nope"})
     await bench.call("DELETE", "/api/v1/breakers?destination=nope", status=404)
-    assert (await actions(bench, 1))[0][1:] == ("breaker.reset", "mail:smtp.example.org")
+    assert (await actions(bench, 1))[0][1:] == ("breaker.reset", "mail:mx.example.org")
 
 
 async def test_a_parked_message_is_released(root, bench):

@@ -1,6 +1,7 @@
 """Answers by mail: a signed address does one thing for one person; machines, strangers and latecomers do nothing."""
 
 import asyncio
+import re
 import smtplib
 from datetime import timedelta
 
@@ -9,9 +10,11 @@ import pytest
 from angelia.agent import Surroundings
 from angelia.agents.mail import MailAgent
 from angelia.agents.mail.settings import MailSettings
+from angelia.inlets.mail.door import ReturnTo
 from angelia.inlets.mail.reading import came_to, parsed
-from angelia.model.delivery import Sent
+from angelia.model.delivery import Sent, State
 from angelia.model.errors import BadSettings, NotFound, StoreUnavailable
+from angelia.model.moments import number_of
 from angelia.model.return_path import Verb, answer_of, answer_path
 
 BASE = "answer@example.org"
@@ -145,6 +148,80 @@ async def test_a_report_to_an_answer_is_none_and_nothing_is_ever_sent_back(bench
     await bench.work()
     assert await told(bench, message) == []
     assert len(box.mails) == 1
+
+
+EXCHANGE = """From: Microsoft Exchange <MicrosoftExchange329e71ec88ae4615bbc36ab6ce41109e@corp.example.org>
+To: <hub@example.org>
+Subject: Undeliverable: one
+
+Delivery has failed to these recipients or groups:
+
+alice@example.org<mailto:alice@example.org>
+The email address you entered couldn't be found.
+
+Diagnostic information for administrators:
+#550 5.1.1 RESOLVER.ADR.RecipNotFound; not found ##
+
+Original message headers:
+
+{head}
+"""
+LOST = """From: Mail Delivery System <MAILER-DAEMON@mx.example.org>
+To: hub@example.org
+Subject: Undelivered Mail
+MIME-Version: 1.0
+Content-Type: multipart/report; report-type=delivery-status; boundary="b"
+
+--b
+Content-Type: message/delivery-status
+
+Reporting-MTA: dns; mx.example.org
+
+Final-Recipient: rfc822; alice@example.org
+Action: failed
+Status: 5.1.1
+
+--b
+Content-Type: message/rfc822
+
+{head}
+
+text
+--b--
+"""
+
+
+def report(form, letter):
+    """A mail server's, with the head of the letter that failed."""
+    head = letter.partition("\r\n\r\n")[0]
+    head = "\n".join(line for line in head.splitlines() if not line.lower().startswith(("content-", "mime-")))
+    return form.format(head=head).replace("\n", "\r\n")
+
+
+@pytest.mark.parametrize("form", [EXCHANGE, LOST])
+async def test_a_server_that_reports_to_where_answers_go_is_heard(bench, box, inlet, form):
+    await bench.person("alice")
+    message = await bench.post(to=["alice"], subject="one", object="KDE/okular")
+    await bench.work()
+    await bring(inlet, address_for(box.mails[0], "a"), report(form, box.raws[0]), sender="")
+    (delivery,) = await bench.store.list_deliveries(states=[State.BOUNCED], agent="mail")
+    assert delivery.message_id == number_of("msg", message) and await told(bench, message) == []
+
+
+@pytest.mark.parametrize("form", [EXCHANGE, LOST])
+async def test_a_report_to_the_sender_tells_by_the_copy_in_it_which_letter_failed(bench, box, inlet, form):
+    """As it lies in a mailbox: sent to the address that the letter names as its sender."""
+    await bench.person("alice")
+    await bench.post(to=["alice"], subject="one", object="KDE/okular")
+    await bench.work()
+    door, (sent,) = inlet._door, await bench.store.list_deliveries(states=[State.DELIVERED], agent="mail")
+    assert await door.meaning_of(parsed(report(form, box.raws[0]).encode())) == ReturnTo(sent.delivery_id)
+    told = report(form, box.raws[0])
+    forged = re.sub("-[a-z2-7]{16}@", f"-{'a' * 16}@", told)
+    assert forged != told and await door.meaning_of(parsed(forged.encode())) is None
+    # Whoever answers quotes what is answered, and is no mail server.
+    answered = re.sub("^From: .*", "From: bob@example.org", told).replace("multipart/report", "multipart/mixed")
+    assert await door.meaning_of(parsed(answered.encode())) is None
 
 
 async def test_an_answer_is_of_one_person_one_delivery_and_one_time(bench, box, inlet):

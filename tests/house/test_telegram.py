@@ -183,7 +183,7 @@ async def test_a_group_that_has_moved_to_where_she_is_already_is_refused(bench, 
     assert sorted(await addresses(bench)) == [("-1007", "ok"), ("-50", "bouncing")]
 
 
-async def test_a_bot_that_was_blocked_refuses_the_address(bench, api, bot):
+async def test_a_bot_that_was_blocked_refuses_the_address(bench, api, bot):  # fault F28
     await linked(bench, api)
     api.refusals.append(refusal(403, "Forbidden: bot was blocked by the user"))
     await bench.post(subject="one", to=["alice"])

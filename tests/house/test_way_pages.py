@@ -36,6 +36,12 @@ async def test_the_page_says_where_it_goes_on(bench, alice):
     assert "nobody answered, though it went all its steps" in await alice.get(f"/inbox/{name}")
 
 
+async def test_a_file_that_came_with_it_is_on_its_page_as_text(bench, alice):
+    page = await alice.get(f"/inbox/{await entry(bench, attachment={'name': 'yumo-before.txt', 'text': 'info 3 <b>насос</b>'})}")
+    assert "<summary>yumo-before.txt</summary><pre>info 3 &lt;b&gt;насос&lt;/b&gt;</pre>" in page
+    assert "<summary>yumo" not in await alice.get(f"/inbox/{await entry(bench)}")
+
+
 async def test_several_are_acknowledged_in_the_inbox(bench, alice):
     plain = await entry(bench)
     assert 'value="acknowledge"' not in await alice.get("/inbox")

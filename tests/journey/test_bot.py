@@ -14,7 +14,7 @@ import pytest
 
 from angelia_testing.hub import Hub
 from angelia_testing.peers.process import ENVIRONMENT, free_port
-from angelia_testing.peers.telegram_api import CHANNEL, TOKEN, TelegramApi
+from angelia_testing.peers.telegram_api import CHANNEL, TOKEN, TelegramApi, refusal
 from angelia_testing.waiting import wait_until
 
 PACKAGE = Path(__file__).parents[2] / "bot"
@@ -84,7 +84,47 @@ def test_a_busy_channel_gets_it_with_the_next_message(bot, tmp_path, api):
     assert api.messages == ["one", "two"]
 
 
-@pytest.mark.parametrize("text", ["", None, b"\xff", 5, "x" * 1_000_000, "\ud800", "a\r\nBcc: eve@example.org"])
+def test_what_was_sent_before_there_was_a_configuration_goes_to_those_that_it_names(bot, tmp_path, api):
+    (tmp_path / "config.json").write_text('{"telegram": {')
+    assert bot.send_message("one") and waiting(tmp_path) == ["hub"]
+    configure(tmp_path, telegram={"bot-id": TOKEN, "channel-id": CHANNEL, "api": api.url})
+    assert bot.send_message("two", limit=10)
+    wait_until(lambda: not waiting(tmp_path), 60)
+    assert sorted(api.messages) == ["one", "two"]
+
+
+def test_a_text_that_is_refused_for_good_stands_before_no_other(bot, tmp_path, api):
+    configure(tmp_path, telegram={"bot-id": TOKEN, "channel-id": CHANNEL, "api": api.url})
+    api.refusals.append(refusal(400, "Bad Request: something is wrong with this text"))
+    api.refusals.append(refusal(400, "Bad Request: chat not found"))
+    bot.send_message("never", limit=10)
+    bot.send_message("later", limit=10)
+    wait_until(lambda: waiting(tmp_path) == ["telegram"], 60)
+    bot.send_message("last", limit=10)
+    wait_until(lambda: not waiting(tmp_path), 60)
+    assert api.messages == ["later", "last"]
+    (why,) = (tmp_path / "bot-spool" / "telegram" / "refused").glob("*.txt")
+    assert "something is wrong" in why.read_text()
+
+
+def test_the_package_says_whether_all_is_set_up(tmp_path, api):
+    environment = ENVIRONMENT | {"BOT_CONFIG": str(tmp_path / "config.json"), "PYTHONPATH": str(PACKAGE)}
+
+    def said(*words):
+        done = subprocess.run([sys.executable, "-m", "bot", *words], env=environment, capture_output=True, text=True, timeout=60, check=False)
+        assert not done.stderr
+        return done.returncode, done.stdout
+
+    (tmp_path / "config.json").write_text('{"telegram": {')
+    code, text = said()
+    assert code == 1 and "can't be read: Expecting" in text and "tells: nobody" in text
+    configure(tmp_path, telegram={"bot-id": TOKEN, "channel-id": CHANNEL, "api": api.url})
+    (tmp_path / "config.json").chmod(0o600)
+    assert said("hello", "there") == (0, f"configuration: {tmp_path}/config.json\ntells: telegram\ntelegram: nothing waits\n")
+    assert api.messages == ["hello there"]
+
+
+@pytest.mark.parametrize("text", ["", " \n", None, b"\xff", 5, "x" * 1_000_000, "\ud800", "a\r\nBcc: eve@example.org"])
 def test_it_never_raises(bot, tmp_path, api, text):
     configure(tmp_path, telegram={"bot-id": TOKEN, "channel-id": CHANNEL, "api": api.url})
     assert bot.send_message(text, limit=10)

@@ -91,7 +91,7 @@ def test_the_database_is_killed_again_and_again(shared, tmp_path, postgresql, si
 def test_a_worker_frozen_past_its_lease_sends_no_third_time_and_marks_nothing(shared, tmp_path):  # fault F4
     sink = Sink("hold")
     sink.start()
-    road = {"ANGELIA__AGENTS__MAIL__URL": f"smtp://127.0.0.1:{sink.port}"}
+    road = {"ANGELIA__AGENTS__MAIL__URL": sink.url}
     work = lambda: Hub(tmp_path / "hub", roles="work", program=[*CARELESS, "short-leases"], **shared, **road)  # noqa: E731
     web = Hub(tmp_path / "hub", roles="web", **shared)
     frozen = work()

@@ -98,7 +98,9 @@ def test_the_bots_configuration_starts_a_watcher(tmp_path, api):
         wait_until(lambda: len(post.letters) == 2, 40, what="mail")
         assert [recipients for recipients, _ in post.letters] == [["alice@example.org"], ["bob@example.org"]]
         letter = post.letters[0][1]
-        assert letter["Subject"] == "protocol: <b>авария</b>" and letter.get_content().strip() == "error 1 pump <b>авария</b>"
+        assert letter["Subject"] == "protocol: <b>авария</b>"
+        assert letter.get_body().get_content().strip() == "error 1 pump <b>авария</b>"
+        assert [file.get_content().strip() for file in letter.iter_attachments()] == ["info 1 user started"]
         assert letter["From"] == "yumo@example.org" and letter["Auto-Submitted"] == "auto-generated"
         assert post.logins == [(b"yumo@example.org", b"secret")]
         assert server.stop() == 0
@@ -147,6 +149,48 @@ def test_lengths_are_those_of_the_api(api):
         bot.send(message(subject=text[:1], body=text))
         assert len(fitting(text).encode("utf-16-le")) <= 8192
     assert not api.faults and all(text.endswith("[cut]") for text in api.messages[1:2])
+
+
+BEFORE = {"name": "yumo-before.txt", "text": "info 3 насос\nerror 2 \x1b[31mред"}
+
+
+def test_what_does_not_fit_goes_after_it_as_a_file_once(api, tmp_path, monkeypatch):
+    bot = direct_telegram({"bot-id": TOKEN, "channel-id": CHANNEL, "api": api.url})
+    bot.send(message() | {"attachment": BEFORE})
+    assert api.messages == ["s\nb"] and not api.documents
+    call, refused = bot._call, []
+
+    def busy_for_the_first_file(method, **content):
+        if method == "sendDocument" and not refused:
+            refused.append(method)
+            api.busy(1)
+        call(method, **content)
+
+    monkeypatch.setattr(bot, "_call", busy_for_the_first_file)
+    outbox = Outbox("channel", tmp_path / "out", bot.send)
+    outbox.put(message(subject="long", body="x" * 5_000) | {"attachment": BEFORE})
+    outbox.start()
+    try:
+        wait_until(lambda: not outbox.waiting(), 60, what="the file")
+    finally:
+        outbox.stop()
+    assert refused and len(api.messages) == 2 and api.messages[1].endswith("[cut]")
+    assert api.documents == [("yumo-before.txt", f"info 3 насос\nerror 2 ред\nlong\n{'x' * 5_000}")]
+    bot.send(message("k2", "alone", "y" * 5_000))
+    assert api.documents[1] == ("record.txt", f"alone\n{'y' * 5_000}")
+
+
+def test_the_records_before_an_error_are_in_the_mail_as_a_file():
+    channel = direct_mail({"server": "127.0.0.1", "port": 25, "user": "yumo", "recipients": ["alice@example.org"]})
+    letter = channel._letter(message() | {"attachment": BEFORE}, "alice@example.org")
+    read = message_from_bytes(letter.as_bytes(), policy=default)
+    (file,) = read.iter_attachments()
+    assert read.get_body().get_content().strip() == "b"
+    assert (file.get_filename(), file.get_content_type(), file.get_content().strip()) == (
+        "yumo-before.txt",
+        "text/plain",
+        "info 3 насос\nerror 2 ред",
+    )
 
 
 def test_a_bot_that_may_not_post_loses_nothing(api):

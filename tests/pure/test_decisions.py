@@ -44,6 +44,18 @@ def test_a_breaker_opens_after_five_failures_and_lets_one_probe_through():
     assert may_try(after_success(probing), later) == (None, Breaker())
 
 
+def test_what_was_under_way_when_the_rest_began_does_not_lengthen_it():  # fault F27: a server that restarts under many letters at once
+    breaker = Breaker()
+    for _ in range(20):
+        breaker = after_failure(breaker, NOW)
+    assert breaker.rests_until == NOW + timedelta(seconds=10)
+    later = NOW + timedelta(seconds=11)
+    _, probing = may_try(breaker, later)
+    assert after_failure(probing, later).rests_until == later + timedelta(seconds=20)
+    set_back = NOW - timedelta(days=1)
+    assert after_failure(breaker, set_back).rests_until == set_back + timedelta(seconds=20)
+
+
 def test_repeats_are_folded_within_fifteen_minutes():  # case B3
     caps = Caps()
     assert judge(NOW, "k", None, 0, None, caps) == Pass()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from angelia.inlets.mail.reading import bounce_in, came_to, is_automatic, parsed
+from angelia.inlets.mail.reading import bounce_in, came_to, is_automatic, parsed, quoted_in
 from angelia.inlets.mail.settings import MailInletSettings
 from angelia.model.errors import BadSettings
 from angelia.model.return_path import MOST_LOCAL, Verb, answer_of, answer_path, delivery_of, is_signed, return_path
@@ -80,7 +80,7 @@ def test_no_bytes_surprise_us(raw):
     bounce = bounce_in(mail)
     assert bounce is None or (bounce.status[0] in "45" and "\n" not in bounce.why and len(bounce.why) <= 200)
     assert is_automatic(mail, "alice@example.org") in (True, False)
-    assert all("@" in address for address in came_to(mail))
+    assert all("@" in address for address in came_to(mail) + quoted_in(mail))
 
 
 def test_a_report_names_the_first_recipient_that_failed():

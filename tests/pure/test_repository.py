@@ -87,7 +87,7 @@ def test_no_addresses_of_registries_and_no_paths_of_a_machine():
 def test_every_locked_requirement_has_hashes():
     for lock in (ROOT / "requirements").glob("*.txt"):
         entries = re.findall(r"^([a-z0-9].*?==.*?)(?=^[a-z0-9]|\Z)", lock.read_text(), re.MULTILINE | re.DOTALL)
-        assert len(entries) > (0 if lock.stem in {"node", "uv"} else 20)
+        assert len(entries) > (0 if lock.stem in {"node", "uv"} else 10)
         assert all("--hash=sha256:" in entry for entry in entries)
 
 
@@ -104,43 +104,10 @@ def test_the_reference_is_complete():
     assert all(f"`{name}" in reference("metrics.md") for name in metrics)
 
 
-SPREAD = {
-    "maildir": "mail",
-    "smtp": "mail",
-    "starttls": "mail xmpp",
-    "whsec": "webhook",
-    "ntfy": "ntfy",
-    "homeserver": "matrix",
-    "telegram": "telegram",
-    "botfather": "telegram",
-    "xmpp": "xmpp",
-    "jabber": "xmpp",
-}
-
-
 def test_the_reference_has_the_settings_of_every_agent():
     for name, kind in agent_classes().items():
         names = [item.name for item in fields(kind.Settings)] if kind.Settings is not None else []
         assert all(f"`agents.{name}.{field}`" in reference("settings.md") for field in names), name
-
-
-@pytest.mark.parametrize("word", SPREAD)
-def test_no_room_names_anothers_technology(word):
-    """Spread: a medium's technology is named in its room, in the sample's words to the operator, and nowhere else."""
-    rooms = SPREAD[word].split()
-    allowed = {f"{floor}/{room}" for floor in ("agents", "dialects") for room in rooms} | {
-        "agents/__init__",
-        "inlets/mail",
-        "angelia/front",
-        "angelia/house",
-        "angelia/telegram.py",
-        "watch/",
-    }  # the watcher has roads of its own, for where there is no hub, and shares with an agent what answers mean
-    for path in MODULES:
-        name = path.relative_to(ROOT / "src").as_posix()
-        if not name.startswith("angelia/") or any(part in name for part in allowed):
-            continue
-        assert word not in path.read_text().lower(), name
 
 
 def test_no_two_rooms_style_one_class():

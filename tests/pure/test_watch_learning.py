@@ -2,6 +2,7 @@
 
 import codecs
 import json
+import re
 import tomllib
 
 import pytest
@@ -125,3 +126,46 @@ def test_a_relative_token_file_lies_beside_the_settings(tmp_path, monkeypatch):
     (folder / "watch.toml").write_text('[hub]\nurl = "http://hub"\ntoken_file = "watch.token"\n[[watch]]\nname = "x"\npaths = ["x.log"]\n')
     monkeypatch.chdir(tmp_path)
     assert load(folder / "watch.toml", environment={}).hub.token == "ang_secret"
+
+
+def checked(folder, document, name="config.json"):
+    """What `--check` says of a configuration, and its exit code."""
+    (folder / "run.log").write_text("info 1 user started\n")
+    path = folder / name
+    path.write_text(document if isinstance(document, str) else json.dumps(document))
+    path.chmod(0o600)
+    try:
+        done = CliRunner().invoke(watch, ["--config", str(path), "--log", str(folder / "run.log"), "--check"], catch_exceptions=False)
+    except BadSettings as error:
+        return str(error)
+    return done.output
+
+
+MAIL = {"user": "yumo@example.org", "password": "x", "server": "mail.example.org", "recipients": ["alice@example.org"]}
+
+
+def test_a_check_says_what_would_be_done(tmp_path):
+    said = checked(tmp_path, {"mail": MAIL, "telegram": {"bot-id": "1:a", "channel-id": -100}})
+    assert said == f"tells mail and telegram\nrun follows {tmp_path}/run.log: 1 file is there now\n"
+    said = checked(tmp_path, f'{HUB}[[watch]]\nname = "yumo"\npaths = ["{tmp_path}/*.dat"]\n', "watch.toml")
+    assert said.splitlines()[:2] == ["tells the hub http://127.0.0.1:9", f"yumo follows {tmp_path}/*.dat: no such file is there now"]
+    assert not (tmp_path / "watch-state").exists()
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        ({"mail": MAIL | {"recipients": "alice@example.org"}}, "mail needs server and recipients"),
+        ({"mail": 5}, "mail is a table"),
+        ({"telegram": {"bot_id": "1:a", "channel-id": "-1"}}, "telegram.bot_id is no setting"),
+        ({"telegram": {"bot-id": "1:a", "channel-id": "-1", "timeout": "long"}}, "telegram.timeout is a number"),
+        ({"hub": {"url": "hub.example.org"}}, "begins with https://"),
+        ({"hub": {"url": "http://h"}, "state": 5}, "state is the name of a folder"),
+        ({"hub": {"url": "http://h"}, "watch": {"name": "a"}}, "two brackets"),
+        ({"hub": {"url": "http://h"}, "watch": [{"name": "a", "paths": "x.log"}]}, r'is a list, such as \["x.log"\]'),
+        ({"hub": {"url": "http://h"}, "watch": [{"name": "a", "paths": ["x"], "measurement_start": "(?P<nme>x)"}]}, "no group nme"),
+        ({"hub": {"url": "http://h"}, "watch": [{"name": "a", "paths": ["x"], "fields": "(?P<knd>x)"}]}, "no group knd"),
+    ],
+)
+def test_a_slip_in_a_configuration_is_named_before_the_start(tmp_path, document, said):
+    assert re.search(said, checked(tmp_path, document)), checked(tmp_path, document)

@@ -262,7 +262,7 @@ async def test_nobody_answers():
     assert isinstance(outcome, Later)
 
 
-async def test_a_lost_answer_makes_at_most_one_repeat_with_the_same_id():  # figure R5
+async def test_a_lost_answer_makes_at_most_one_repeat_with_the_same_id():  # figure R5, fault F25
     sink = Sink("ackloss")
     sink.start()
     url = f"smtp://127.0.0.1:{sink.port}"

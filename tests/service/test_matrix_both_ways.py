@@ -5,6 +5,8 @@ import contextlib
 import itertools
 import json
 import time
+from collections import Counter
+from datetime import timedelta
 
 import httpx2
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from angelia.agents.matrix import hearing
 from angelia.front import app_of
 from angelia.house import House
+from angelia.planning import retry
 from angelia.settings import load
 from angelia.stores.sql import upgrade
 from angelia_testing.peers.synapse import Synapse
@@ -271,3 +274,48 @@ async def test_a_worker_killed_after_sending_shows_once(tmp_path, sqlite_upgrade
         await until(is_sent, "the second try")
         shown = await again.shown(2)
         assert [json.dumps(event["content"]["body"])[1:].split("\\n")[0] for event in shown] == ["before", "once"]
+
+
+@pytest.fixture
+def short_rests(monkeypatch):
+    """The real steps, fifty times as fast: a restart takes seconds, and so do the waits around it."""
+    monkeypatch.setattr(retry, "STEPS", tuple(step / 50 for step in retry.STEPS))
+    monkeypatch.setattr(retry, "SHORTEST_REST", retry.SHORTEST_REST / 50)
+    monkeypatch.setattr(retry, "LONGEST_REST", timedelta(seconds=2))
+
+
+async def test_a_homeserver_that_is_killed_and_started_again_shows_each_letter_once(short_rests, site, synapse, alice):  # fault F27
+    before, during = [f"before {number}" for number in range(20)], [f"during {number}" for number in range(20)]
+    await site.call("PUT", "/site", {"hourly_cap": 100_000})
+    for subject in before:
+        await site.post(subject)
+    await site.shown(3)
+    await asyncio.to_thread(synapse.kill)  # while it is being sent to
+    for subject in during:
+        await site.post(subject)
+
+    async def is_left_alone():
+        return [one for one in (await site.call("GET", "/breakers"))["items"] if one["is_open"]]
+
+    (breaker,) = await until(is_left_alone, "the breaker to open")
+    assert breaker["destination"] == synapse.url.replace("http://", "matrix:") and breaker["failures"] >= retry.OPENS_AFTER
+    await asyncio.to_thread(synapse.start)
+    shown = await site.shown(len(before + during))
+
+    async def is_settled():
+        found = await site.house.store.conservation()
+        return not any(count for state, count in found.items() if not state.is_final)
+
+    await until(is_settled, "the receipts")
+    assert Counter(event["content"]["body"].split("\n")[0] for event in await site.shown(len(shown))) == Counter(before + during)
+
+    async def is_closed():
+        return not (await site.call("GET", "/breakers"))["items"]
+
+    assert await until(is_closed, "the breaker to be forgotten")
+    await asyncio.to_thread(alice.react, site.room, shown[-1]["event_id"], "\N{THUMBS UP SIGN}")
+
+    async def is_acknowledged():
+        return (True, True) in (await site.answers()).values()
+
+    assert await until(is_acknowledged, "the bot to hear again")

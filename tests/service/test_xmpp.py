@@ -204,7 +204,7 @@ async def test_a_server_that_was_killed_is_found_again():
 
 
 async def test_a_session_lost_under_way_is_later_and_the_repeat_has_its_id(peer, alice):
-    """The server stops where it is: what was sent is not answered."""
+    """Fault F29: the server stops where it is; what was sent is not answered."""
     agent = agent_of(peer, timeout=1.0)
     first = await agent.deliver(letter_to(alice.jid, 1))
     peer.process.kill(19)

@@ -10,11 +10,14 @@ import re
 import sys
 import threading
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from importlib.metadata import EntryPoint
+from queue import SimpleQueue
 from typing import Any
 from urllib.request import getproxies
 
@@ -31,6 +34,7 @@ _URL = re.compile(r"([a-z][a-z0-9]{0,30})://[!#-;=?-\[\]_a-z~]{1,1000}")
 _STATUS = re.compile(r"error=([1-5][0-9]{2})\b")
 _REFUSED_EVENTS = frozenset({"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork"})
 MOST_TITLE, MOST_TEXT = 250, 30_000
+MOST_KEPT = 500  # URLs
 SCHEMES = "discord, gchat, gotifys, jsons, mmosts, opsgenie, pagerduty, pover, rockets, slack, workflows, wxteams, zulip"
 
 
@@ -77,8 +81,8 @@ class AppriseAgent:
         if unfit:
             raise BadSettings(f"agents.apprise.schemes: {', '.join(unfit)} is nothing that the library speaks over HTTP")
         self._asset = self._library.AppriseAsset(app_id="Angelia", secure_logging=True, storage_mode="memory", http_redirects=False)
-        # Tries that are given up go on until their sockets end: so many at a time, and no more.
-        self._seats = threading.BoundedSemaphore(settings.concurrency)
+        self._crew = Crew(settings.concurrency)
+        self._idle: OrderedDict[str, list[Any]] = OrderedDict()
         _listen()
 
     def check_address(self, value: str) -> str | None:
@@ -106,18 +110,33 @@ class AppriseAgent:
 
     async def deliver(self, letter: Letter) -> Outcome:
         """One try, in a thread of its own."""
-        target = self._target(letter.address.value) if letter.address is not None else None
+        url = letter.address.value if letter.address is not None else ""
+        target = self._taken(url)
         if target is None:
             return Refused("this is no URL that the hub may use", is_address_bad=True)
-        target.redirects, target.request_rate_per_sec = False, 0
-        target.socket_connect_timeout = target.socket_read_timeout = self._settings.timeout
-        target.overflow_mode = "truncate"
         title, body = self._text(letter)
         try:
             async with asyncio.timeout(self._settings.timeout):
-                return await self._in_thread(lambda: self._try(target, title, body))
+                return await self._in_thread(lambda: self._try(url, target, title, body))
         except TimeoutError:
             return Later(f"no answer within {self._settings.timeout:g} s", blames_destination=False)
+
+    def _taken(self, url: str) -> Any:
+        """What the library makes of a URL, for one try at a time. It is kept: to read a URL costs a fifth of a whole letter."""
+        if kept := self._idle.get(url):
+            return kept.pop()
+        target = self._target(url)
+        if target is not None:
+            target.redirects, target.request_rate_per_sec = False, 0
+            target.socket_connect_timeout = target.socket_read_timeout = self._settings.timeout
+            target.overflow_mode = "truncate"
+        return target
+
+    def _keep(self, url: str, target: Any) -> None:
+        """In a thread, after a try that the library went through with."""
+        self._idle.setdefault(url, []).append(target)
+        if len(self._idle) > MOST_KEPT:
+            self._idle.popitem(last=False)
 
     def _text(self, letter: Letter) -> tuple[str, str]:
         """Subject and text, with the number of the delivery as a hash tag: a repeat has the same."""
@@ -126,8 +145,6 @@ class AppriseAgent:
         return shortened(content.subject, MOST_TITLE), f"{shortened(content.text.strip(), MOST_TEXT)}\n\n{end}"
 
     async def _in_thread(self, work: Callable[[], Outcome]) -> Outcome:
-        if not self._seats.acquire(blocking=False):
-            return Later("too many tries still wait for an answer", blames_destination=False)
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Outcome] = loop.create_future()
 
@@ -135,19 +152,15 @@ class AppriseAgent:
             if not done.done():
                 done.set_result(outcome)
 
-        def run() -> None:
-            try:
-                outcome = work()
-            finally:
-                self._seats.release()
-            if not loop.is_closed():
+        def say(outcome: Outcome) -> None:
+            with suppress(RuntimeError):  # the loop may have ended meanwhile
                 loop.call_soon_threadsafe(tell, outcome)
 
-        # A daemon: one that hangs must not keep the hub from its end.
-        threading.Thread(target=run, name="apprise", daemon=True).start()
+        if not self._crew.give(work, say):
+            return Later("too many tries still wait for an answer", blames_destination=False)
         return await done
 
-    def _try(self, target: Any, title: str, body: str) -> Outcome:
+    def _try(self, url: str, target: Any, title: str, body: str) -> Outcome:
         """In a thread: what the library made of it, in our words."""
         _HERE.guard, _HERE.refused, _HERE.status = self._outbound.is_allowed, "", ""
         try:
@@ -160,6 +173,7 @@ class AppriseAgent:
             _HERE.guard = None
         if _HERE.refused:
             return Refused(_HERE.refused, is_address_bad=True)
+        self._keep(url, target)
         if is_sent:
             return Sent()
         if _HERE.status == "410":
@@ -170,6 +184,44 @@ class AppriseAgent:
 
     async def close(self) -> None:
         """Threads end with their tries."""
+        self._crew.end()
+
+
+class Crew:
+    """Threads that work off what they are given, at most so many at a time: tries that are given up go on until their sockets end.
+
+    They are daemons, which those of the standard library are not: one that hangs must not keep the hub from its end.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._seats, self._resting = threading.BoundedSemaphore(most), threading.Semaphore(0)
+        self._given: SimpleQueue[tuple[Callable[[], Outcome], Callable[[Outcome], None]] | None] = SimpleQueue()
+        self._count = 0
+
+    def give(self, work: Callable[[], Outcome], say: Callable[[Outcome], None]) -> bool:
+        """Is there a thread for it? One that rests takes it, else a new one; it says what came of it when there is room for another."""
+        if not self._seats.acquire(blocking=False):
+            return False
+        self._given.put((work, say))
+        if not self._resting.acquire(blocking=False):
+            self._count += 1
+            threading.Thread(target=self._run, name="apprise", daemon=True).start()
+        return True
+
+    def end(self) -> None:
+        """All of them, once they are through."""
+        for _ in range(self._count):
+            self._given.put(None)
+
+    def _run(self) -> None:
+        while (given := self._given.get()) is not None:
+            work, say = given
+            try:
+                outcome = work()
+            finally:
+                self._resting.release()
+                self._seats.release()
+            say(outcome)
 
 
 def _is_fit(known: Any, scheme: str) -> bool:

@@ -8,7 +8,7 @@ import click
 
 from angelia.cli.reach import Failure
 from angelia.watch import learning
-from angelia.watch.opening import opened
+from angelia.watch.opening import described, opened
 from angelia.watch.settings import WatchSettings, load
 
 FEW = 10
@@ -17,7 +17,7 @@ FEW = 10
 @click.group(invoke_without_command=True)
 @click.option("--config", default="", help="Settings of the watcher (TOML), or the JSON of the Sonix+ bot.")
 @click.option("--log", "logs", multiple=True, help="A log to follow, where the settings name none; may be given several times.")
-@click.option("--check", is_flag=True, help="Only check the settings.")
+@click.option("--check", is_flag=True, help="Only check the settings, and say what would be done.")
 @click.pass_context
 def watch(context: click.Context, config: str, logs: tuple[str, ...], check: bool) -> None:
     """Follow logs of instruments and report what rules find."""
@@ -28,7 +28,8 @@ def watch(context: click.Context, config: str, logs: tuple[str, ...], check: boo
     _ascii_safe()
     settings = load(Path(config), logs)
     if check:
-        click.echo(f"{len(settings.watches)} watches, fine")
+        for line in described(settings):
+            click.echo(line)
         return
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx2").setLevel(logging.WARNING)
@@ -76,7 +77,7 @@ def test(rules: Path, file: Path, name: str) -> None:
             click.echo(learning.as_line(found))
     except OSError as error:
         raise Failure(f"{file}: {error.strerror}") from None
-    click.echo(f"{count} records would be told, before repeats and rates")
+    click.echo(f"{count} {'record' if count == 1 else 'records'} would be told, before repeats and rates")
 
 
 def _ascii_safe() -> None:

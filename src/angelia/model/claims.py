@@ -12,8 +12,8 @@ LATEST = 2_177_449_199
 TRUE_TEXTS = frozenset({"true", "1", "yes"})
 FALSE_TEXTS = frozenset({"false", "0", "no"})
 MAIL_KEYS = {"mssub": bool, "msdone": bool, "msfail": bool, "mstout": bool, "intsub": float, "tem": float}
-MATRIX_KEYS = {"mxroomid": str, "mxsub": bool, "mxdone": bool, "mxfail": bool, "mxstout": bool, "mxintsub": float, "tmx": float}
-OPTION_KEYS: Mapping[str, type] = {**MAIL_KEYS, **MATRIX_KEYS}
+CHAT_KEYS = {"mxroomid": str, "mxsub": bool, "mxdone": bool, "mxfail": bool, "mxstout": bool, "mxintsub": float, "tmx": float}
+OPTION_KEYS: Mapping[str, type] = {**MAIL_KEYS, **CHAT_KEYS}
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,12 @@ def may_try(breaker: Breaker, now: datetime) -> tuple[datetime | None, Breaker]:
 
 
 def after_failure(breaker: Breaker, now: datetime) -> Breaker:
-    """A temporary failure that the destination is to blame for. From the fifth in a row it rests, longer each time."""
+    """A temporary failure that the destination is to blame for. From the fifth in a row it rests, longer each time.
+
+    What fails while it rests was under way when the rest began: twenty letters cut off by one restart are one reason to rest, not twenty.
+    """
+    if breaker.rests_until is not None and now < breaker.rests_until <= now + LONGEST_REST:
+        return breaker
     failures = breaker.failures + 1
     if failures < OPENS_AFTER:
         return Breaker(failures)

@@ -100,6 +100,8 @@ class DirectMail:
         letter["Message-ID"] = f"<{message['idempotency_key']}@watch.angelia>"
         letter["Auto-Submitted"] = "auto-generated"
         letter.set_content(clean(str(message.get("body") or message.get("subject", ""))))
+        if file := message.get("attachment"):
+            letter.add_attachment(clean(str(file["text"])), filename=str(file["name"]))
         return letter
 
 

@@ -33,14 +33,27 @@ class DirectTelegram:
         self._sent: deque[float] = deque(maxlen=MOST_A_MINUTE)
 
     def send(self, message: dict[str, Any]) -> None:
-        """One try. The token is part of the address, so no error of the library is shown as it is."""
+        """One try. What does not fit goes after it as a file: the last records, and the whole text."""
+        text = "\n".join(dict.fromkeys([one_line(str(message.get("subject", ""))), clean(str(message.get("body") or ""))])).strip() or "message"
+        fits = fitting(text)
+        if not message.get("is_text_sent"):
+            self._call("sendMessage", json={"chat_id": self._channel, "text": fits})
+        if fits == text:
+            return
+        file = message.get("attachment") or {"name": "record.txt", "text": ""}
+        whole = "\n".join(part for part in (clean(str(file["text"])), text) if part)
+        document = {"document": (str(file["name"]), whole.encode("utf-8", "replace"), "text/plain")}
+        try:
+            self._call("sendDocument", data={"chat_id": self._channel}, files=document)
+        except NotNow as error:
+            raise NotNow(str(error), error.seconds, message | {"is_text_sent": True}) from None
+
+    def _call(self, method: str, **content: Any) -> None:
+        """The token is part of the address, so no error of the library is shown as it is."""
         if len(self._sent) == MOST_A_MINUTE and (wait := 60 - (time.monotonic() - self._sent[0])) > 0:
             raise NotNow("20 messages in a minute are all that a channel takes", wait)
-        text = fitting(
-            "\n".join(dict.fromkeys([one_line(str(message.get("subject", ""))), clean(str(message.get("body") or ""))])).strip() or "message"
-        )
         try:
-            answer = self._http.post(f"/bot{self._token}/sendMessage", json={"chat_id": self._channel, "text": text})
+            answer = self._http.post(f"/bot{self._token}/{method}", **content)
             said = answer.json()
         except (httpx2.HTTPError, ValueError) as error:
             raise NotNow(f"the API does not answer as it should ({type(error).__name__})") from None
@@ -72,4 +85,8 @@ def direct_telegram(table: Mapping[str, Any]) -> DirectTelegram:
     token, channel = str(table.get("bot-id", "")), str(table.get("channel-id", ""))
     if not token or not channel or not token.isprintable() or "/" in token:
         raise BadSettings("telegram needs bot-id and channel-id")
-    return DirectTelegram(token, channel, str(table.get("api", "https://api.telegram.org")), float(table.get("timeout", 20)))
+    try:
+        timeout = float(table.get("timeout", 20))
+    except (TypeError, ValueError):
+        raise BadSettings("telegram.timeout is a number") from None
+    return DirectTelegram(token, channel, str(table.get("api", "https://api.telegram.org")), timeout)

@@ -14,6 +14,7 @@ from angelia.watch.lines import bom_of, is_wide
 HEAD = 256
 TAIL = 64
 PIECE = 1 << 20
+BEFORE = 1 << 15
 MOST_REMEMBERED = 64
 # An open file could not be renamed by its writer on Windows; elsewhere an open one is found again wherever it is moved.
 KEEPS_OPEN = os.name != "nt"
@@ -110,12 +111,29 @@ def open_log(path: Path, root: Path) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Bytes of one file from `offset` on. `is_new` begins another file: what is open of the one before is finished first."""
+    """Bytes of one file from `offset` on. `is_new` begins another file: what is open of the one before is finished first.
+
+    `before` are the bytes in front of them, at most `BEFORE`: what led to a line is told with it, also where reading began at that line.
+    """
 
     trace: Trace
     offset: int
     data: bytes
     is_new: bool = False
+    before: bytes = b""
+
+    def up_to(self, place: int) -> tuple[int, bytes]:
+        """Offset and bytes in front of a place in it, at most `BEFORE`."""
+        first = self.offset - len(self.before)
+        begin = max(first, place - BEFORE)
+        begin += (begin - first) % 2  # a letter of UTF-16 stays whole
+        data = self.before[begin - first : max(0, place - first)] + self.data[max(0, begin - self.offset) : max(0, place - self.offset)]
+        return begin, data
+
+    def end(self) -> "Piece":
+        """Its end alone, enough for what a record that is open may still need."""
+        left = max(0, len(self.data) - 2 * BEFORE) & ~1
+        return replace(self, offset=self.offset + left, data=self.data[left:], before=b"") if left else self
 
 
 @dataclass(slots=True)
@@ -227,10 +245,12 @@ class Follower:
             if not now.offset and not data.startswith(bytes.fromhex(now.head)):
                 raise Moving("it was emptied and filled again while it was looked at")  # what it held is in a copy by now
             tail, length = _tail_of(file, now.offset + len(data))
+            begin = max(0, now.offset - BEFORE)
+            before = _read_at(file, begin, now.offset - begin)
             head = now.head if len(now.head) >= HEAD * 2 else _read_at(file, 0, min(HEAD, now.offset + len(data))).hex()
             grown = replace(now, head=head, offset=now.offset + len(data), tail=tail, tail_length=length, mtime_ns=os.fstat(file).st_mtime_ns)
             self.trace = grown if now.is_marked else self._numbered(grown)
-            yield Piece(self.trace, now.offset, data)
+            yield Piece(self.trace, now.offset, data, before=before)
             if len(data) < PIECE:
                 return
 

@@ -70,6 +70,13 @@ class Scanner:
         done = self._records.feed(self._text(last)) if last is not None else []
         return self._told(done + self._records.flush())
 
+    def records_in(self, data: bytes, offset: int) -> list[str]:
+        """The texts of the records in raw bytes that lie from `offset` on; without the first line, of which a part may be missing."""
+        lines, records = Lines(offset, self.lines.max_line, self.decoder.decided), Assembler(self.rules.start, self.max_lines, self.max_record)
+        begin, whole = lines.take(data)
+        found = [record for line in lines.split(begin, whole) if line.offset > offset or not offset for record in records.feed(self._text(line))]
+        return [record.text.lstrip("\ufeff") for record in [*found, *records.flush()]]
+
     def _text(self, line: Any) -> TextLine:
         return TextLine(line.offset, line.end, self.decoder.text(line), line.is_cut)
 

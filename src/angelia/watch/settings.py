@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import re
+import sys
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -64,6 +65,7 @@ class WatchSettings:
     remind_every: str = say("2h", "how often what goes on is told again")
     rate: str = say("6/10m", "messages for each recipient; empty is no limit")
     burst: int = say(3, "messages at once")
+    context: int = say(20, "so many records before one that is told go with it as a file; 0 is none")
     to: tuple[str, ...] = say((), "logins or group:<name>; none means those who follow `instrument/<name>/` or have rules")
     measurement_start: str = say("", "expression on the text that begins a measurement; its group `name` names it")
     measurement_end: str = say("", "expression on the text that ends it")
@@ -147,6 +149,8 @@ def _section(kind: type, path: str, table: Any) -> Any:
         if name not in known:
             raise BadSettings(f"there is no setting {path}.{name}; there are {', '.join(sorted(known))}")
         wanted = str(hints[name])
+        if wanted.startswith("tuple") and not isinstance(value, list | tuple):
+            raise BadSettings(f"{path}.{name} is a list, such as [{json.dumps(value, default=str)}]")
         simple = next((one for word, one in (("tuple", (list, tuple)), ("bool", bool), ("float", (int, float)), ("int", int)) if word in wanted), str)
         if not isinstance(value, simple) or (isinstance(value, bool) and simple is not bool):
             raise BadSettings(f"{path}.{name} is of another kind than {value!r}")
@@ -161,7 +165,9 @@ def load(path: Path, logs: tuple[str, ...] = (), environment: Mapping[str, str] 
     try:
         text = _text_of(path.read_bytes())
         document = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise BadSettings(f"{path} can't be read: {error.strerror or error}") from None
+    except ValueError as error:
         hint = f"; {_HINT}" if "\\" in str(error) or "escape" in str(error).lower() else ""
         raise BadSettings(f"{path} can't be read: {error}{hint}") from None
     if not isinstance(document, dict):
@@ -191,14 +197,27 @@ def _watches_of(logs: Iterable[str]) -> list[WatchSettings]:
     return [_watch({"name": name, "paths": (log,)}) for log, name in names.items()]
 
 
+def _check_shape(document: Mapping[str, Any]) -> None:
+    for name in document:
+        if name not in ("hub", "watch", "state", "notices", "mail", "telegram"):
+            raise BadSettings(f"there is no section {name}; there are hub, watch, state, notices, mail, telegram")
+    if not isinstance(document.get("watch", []), list):
+        raise BadSettings("each watch is a table of a list: write [[watch]], with two brackets")
+    for name in ("mail", "telegram"):
+        if not isinstance(document.get(name) or {}, Mapping):
+            raise BadSettings(f"{name} is a table of settings")
+    if not isinstance(document.get("state", ""), str):
+        raise BadSettings("state is the name of a folder")
+
+
 def settings_of(
     document: dict[str, Any], path: Path, logs: tuple[str, ...], environment: Mapping[str, str], *, is_trial: bool = False
 ) -> WatcherSettings:
     """The settings in a document that was read from `path`."""
-    for name in document:
-        if name not in ("hub", "watch", "state", "notices", "mail", "telegram"):
-            raise BadSettings(f"there is no section {name}; there are hub, watch, state, notices, mail, telegram")
+    _check_shape(document)
     hub: HubSettings = _section(HubSettings, "hub", document.get("hub", {}))
+    if hub.url and not hub.url.startswith(("http://", "https://")):
+        raise BadSettings(f"hub.url begins with https:// or http://, unlike {hub.url!r}")
     direct = {name: document[name] for name in ("mail", "telegram") if document.get(name)}
     if any(table.get(name) for table in (document.get("hub", {}), *direct.values()) for name in ("token", "password", "bot-id")):
         check_private(path)
@@ -220,7 +239,7 @@ def _notices(document: Mapping[str, Any]) -> bool:
     wanted = document.get("notices", False)
     if not isinstance(wanted, bool):
         raise BadSettings("notices is true or false")
-    if wanted and importlib.util.find_spec("watchfiles") is None:
+    if wanted and sys.platform != "linux" and importlib.util.find_spec("watchfiles") is None:
         raise BadSettings("notices need the extra: pip install 'angelia[watch]'")
     return wanted
 
@@ -240,12 +259,19 @@ def _watch(table: Any) -> WatchSettings:
             if encoding != "auto":
                 b"".decode(encoding)
         for pattern in (watch.measurement_start, watch.measurement_end):
-            compiled(pattern)
+            _check_groups(watch, pattern, {"name"})
+        _check_groups(watch, watch.fields, {"kind", "level", "device", "text", "time"})
     except (KeyError, ValueError, LookupError, OSError) as error:
         raise BadSettings(f"watch {watch.name}: {error}") from None
     watch.lengths()
     rules_of(watch)
     return watch
+
+
+def _check_groups(watch: WatchSettings, pattern: str, known: set[str]) -> None:
+    """A group with a name that nobody asks for is one with a slip in it."""
+    if strange := set(compiled(pattern).groupindex) - known:
+        raise BadSettings(f"watch {watch.name}: there is no group {min(strange)}; there are {', '.join(sorted(known))}")
 
 
 def _token(hub: HubSettings, environment: Mapping[str, str], folder: Path) -> str:

@@ -17,6 +17,7 @@ from angelia.watch.sinks import Sink
 from angelia.watch.watching import Watch
 
 log = logging.getLogger("angelia.watch")
+LEAST_REST = 0.02  # seconds
 QUIET_SAVES_EVERY = 5.0
 """How often the place in files in which nothing is found is written down: reading them again costs only time."""
 
@@ -45,8 +46,12 @@ class Watcher:
             importlib.import_module("angelia.watch.notices").hurry(self._folders(), self._woken.set, self._stopping)
         while not self._stopping.is_set():
             self._woken.clear()
+            began = time.monotonic()
             self.turn(time.time())
-            self._woken.wait(self._poll)
+            # From begin to begin: on a busy machine a look takes long enough to make lines late by it.
+            self._woken.wait(max(LEAST_REST, began + self._poll - time.monotonic()))
+            # Whoever writes without a pause is looked at as often as that, and no more.
+            self._stopping.wait(max(0.0, began + LEAST_REST - time.monotonic()))
         self.close()
 
     def _folders(self) -> set[Path]:

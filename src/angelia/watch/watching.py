@@ -4,7 +4,7 @@ import glob
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +32,7 @@ class Reading:
     follower: Follower
     scanner: Scanner | None = None
     encoding: str = ""
+    lately: Piece | None = None
     failing_since: float | None = None
     is_failing_told: bool = False
 
@@ -89,9 +90,7 @@ class Watch:
 
     def _paths(self) -> list[str]:
         """The files to look at: those that match now, and those that were followed (their rest may have to be read)."""
-        found: list[str] = []
-        for pattern in self.settings.paths:
-            found += sorted(glob.glob(pattern)) if glob.has_magic(pattern) else [pattern]
+        found = [path for pattern in self.settings.paths for path in (files_of([pattern]) if glob.has_magic(pattern) else [pattern])]
         if self.settings.single and len(found) > 1:
             found = [max(found, key=_written_at)]
         return [*(path for path in self.readings if path not in found), *found]
@@ -162,8 +161,10 @@ class Watch:
             reading.scanner, skip = self._scanner(reading, piece)
             data = data[skip:]
             yield None
+        reading.lately = piece
         self.measurement.written_at, self.measurement.is_silence_told = now, False
         yield from self._of_found(reading, reading.scanner.feed(data), now, piece)
+        reading.lately = piece.end()
 
     def _scanner(self, reading: Reading, piece: Piece) -> tuple[Scanner, int]:
         watch = self.settings
@@ -180,12 +181,13 @@ class Watch:
         for one in found:
             self.lines_told += 1
             text = one.record.text
-            yield from self._told(one, words.event_id(self.settings.name, trace.identity if trace else "", one.record.offset, text), now)
+            key = words.event_id(self.settings.name, trace.identity if trace else "", one.record.offset, text)
+            yield from self._told(reading, one, key, now)
 
-    def _told(self, found: Found, key: str, now: float) -> Iterator[Fields]:
+    def _told(self, reading: Reading, found: Found, key: str, now: float) -> Iterator[Fields]:
         watch, fields, text = self.settings, found.fields, found.record.text
-        if (mark := self._measured(fields.text, key)) is not None:
-            yield self._addressed(mark | self._when(fields.time, now))
+        if marks := self._measured(fields.text, key):
+            yield from (self._addressed(mark | self._when(fields.time, now)) for mark in marks)
             return
         names = {
             "watch": watch.name,
@@ -202,7 +204,16 @@ class Watch:
         hearing = self.rates.who_hears(watch.to or _ALL, key, said, now, passes=fields.level == 1)
         if hearing:
             message = words.record_message(watch.name, self.measurement.name, key, fields, text, is_cut=found.record.is_cut)
+            message = words.with_records(message, watch.name, self._before(reading, found))
             yield message | self._when(fields.time, now) | ({} if hearing == _ALL else {"to": list(hearing)})
+
+    def _before(self, reading: Reading, found: Found) -> list[str]:
+        """The last records in front of one that was found."""
+        scanner, watch, piece = reading.scanner, self.settings, reading.lately
+        if scanner is None or piece is None or watch.context <= 0:
+            return []
+        offset, data = piece.up_to(found.record.offset)
+        return scanner.records_in(data, offset)[-watch.context :]
 
     def _when(self, written: str, now: float) -> Fields:
         found = words.occurred_at(written, self.settings.time_format, self.settings.timezone, datetime.fromtimestamp(now, UTC))
@@ -211,17 +222,17 @@ class Watch:
     def _addressed(self, message: Fields) -> Fields:
         return message | ({"to": list(self.settings.to)} if self.settings.to else {})
 
-    def _measured(self, text: str, key: str) -> Fields | None:
-        """The message for a measurement's begin or end, where this record is one."""
-        name = self.settings.name
+    def _measured(self, text: str, key: str) -> list[Fields]:
+        """The message for a measurement's begin or end, where this record is one. A begin ends what was on: an instrument measures one thing."""
+        name, on = self.settings.name, self.measurement.name
         if self._start is not None and (found := self._start.search(text)) is not None:
-            named = words.measurement_name(found.groupdict().get("name") or "")
-            self.measurement.name = named or key[:12]
-            return words.state_message(name, self.measurement.name, "measurement.start", key, words.one_line(text), text)
+            begun = self.measurement.name = words.measurement_name(found.groupdict().get("name") or "") or key[:12]
+            ended = [words.unended_message(name, on, key, begun)] if on and on != begun else []
+            return [*ended, words.state_message(name, begun, "measurement.start", key, words.one_line(text), text)]
         if self._end is not None and self._end.search(text) is not None:
-            ended, self.measurement.name = self.measurement.name, ""
-            return words.state_message(name, ended, "measurement.end", key, words.one_line(text), text)
-        return None
+            self.measurement.name = ""
+            return [words.state_message(name, on, "measurement.end", key, words.one_line(text), text)]
+        return []
 
     def _clockwork(self, now: float) -> Iterator[Fields]:
         """What the time brings: ends of windows, digests, silence."""
@@ -264,6 +275,11 @@ class Watch:
         self.measurement = Measurement(*state.get("measurement", []))
         for path in state.get("files", {}):
             self._reading(path)
+
+
+def files_of(patterns: Iterable[str]) -> list[str]:
+    """What is there now and matches."""
+    return [path for pattern in patterns for path in sorted(glob.glob(pattern))]
 
 
 def _root_of(patterns: tuple[str, ...], path: str) -> str:

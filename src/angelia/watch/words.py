@@ -86,6 +86,18 @@ def state_message(watch: str, measurement: str, what: str, key: str, subject: st
     }
 
 
+def unended_message(watch: str, measurement: str, key: str, follower: str) -> dict[str, Any]:
+    """The end of a measurement that the log does not tell: another has begun. Who follows the first alone hears of nothing else."""
+    said = f"{measurement} is over: {follower} began, and no end of {measurement} was written"
+    return state_message(watch, measurement, "measurement.end", f"{key}-end", said, said)
+
+
+def with_records(message: dict[str, Any], watch: str, records: list[str]) -> dict[str, Any]:
+    """The same, with what was written before it as a file: a message says what went wrong, and these are how it came to that."""
+    text = clean("\n".join(records))[-MOST_BODY:]
+    return message | {"attachment": {"name": f"{watch}-before.txt", "text": text}} if text.strip() else message
+
+
 def repeats_message(watch: str, measurement: str, repeats: Repeats, zone: str) -> dict[str, Any]:
     """`... 12 more times until 14:05`."""
     until = datetime.fromtimestamp(repeats.until_at, ZoneInfo(zone))

@@ -47,6 +47,14 @@ class SenderFields(TypedDict, total=False):
 
 
 @with_config(_STRICT)
+class AttachmentFields(TypedDict):
+    """A text that goes with the message as a file, where a medium has files."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$")]
+    text: Annotated[str, StringConstraints(min_length=1, max_length=BODY)]
+
+
+@with_config(_STRICT)
 class TagFields(TypedDict):
     """A tag as an object."""
 
@@ -86,6 +94,7 @@ class MessageFields(TypedDict, total=False):
     test: bool
     restricted: bool
     access: Annotated[list[Word], Field(max_length=1_000)]
+    attachment: AttachmentFields
     idempotency_key: Key
 
 
@@ -123,7 +132,7 @@ def parse_fields(fields: Mapping[str, object]) -> dict[str, Any]:
 def _count_keys(fields: dict[str, Any]) -> int:
     """Looks only where objects can be: this is done for each message."""
     count = len(fields)
-    for name in ("params", "sender"):
+    for name in ("params", "sender", "attachment"):
         if name in fields:
             count += len(fields[name])
     for name in ("to", "cc", "tags"):
@@ -213,7 +222,9 @@ def draft_of(fields: dict[str, Any], now: Callable[[], datetime], key: str | Non
     if key is None:
         return Draft(fields["type"], _text(fields))
     payload = _text(fields)
-    return Draft(fields["type"], payload, key, blake2b(payload.encode(), digest_size=16).digest())
+    # What happened makes a message, not the file beside it: a watcher that reads a record again may see more of what stands around it.
+    said = _text({name: value for name, value in fields.items() if name != "attachment"}) if "attachment" in fields else payload
+    return Draft(fields["type"], payload, key, blake2b(said.encode(), digest_size=16).digest())
 
 
 _TIMES = frozenset({"occurred_at", "expires_at", "not_before"})

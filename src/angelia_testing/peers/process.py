@@ -1,5 +1,6 @@
 """Server processes of their own sessions: started, waited for, stopped for sure."""
 
+import json
 import os
 import random
 import signal
@@ -11,6 +12,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,6 +47,20 @@ def missing(what: str) -> None:
     if os.environ.get("ANGELIA_PEERS") == "required":
         pytest.fail(f"{what} is required here and not installed")
     pytest.skip(f"{what} is not installed")
+
+
+def ran_apart(python: Path, script: str, given: object, timeout: float = 100.0) -> Any:
+    """What a script says in another environment: it reads JSON from its standard input, and its last line of output is JSON.
+
+    Raises AssertionError with what the script wrote, where it failed.
+    """
+    # A home of its own: clients look for secrets and settings there.
+    env = {"PATH": os.environ.get("PATH", ""), "HOME": "/nonexistent", "MPLCONFIGDIR": "/tmp", "PYTHONWARNINGS": "ignore"}
+    ran = subprocess.run(
+        [str(python), "-c", script], input=json.dumps(given), capture_output=True, text=True, timeout=timeout, env=env, cwd="/tmp", check=False
+    )
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    return json.loads(ran.stdout.splitlines()[-1])
 
 
 class Server:

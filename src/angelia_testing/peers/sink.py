@@ -21,6 +21,7 @@ class Sink:
 
     def __post_init__(self) -> None:
         self.port = free_port()
+        self.url = f"smtp://127.0.0.1:{self.port}"
         self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
 
     def start(self) -> None:

@@ -71,6 +71,11 @@ class Synapse:
         """End it; what it had stays."""
         self._server.stop()
 
+    def kill(self) -> None:
+        """As a crash would end it, at any moment."""
+        self._server.kill()
+        self._server.process.wait(30)
+
     def user(self, name: str) -> "MatrixUser":
         """A new account, signed in."""
         nonce = self.call("GET", "/_synapse/admin/v1/register")[1]["nonce"]

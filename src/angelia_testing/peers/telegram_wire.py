@@ -15,12 +15,18 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     "deleteWebhook": {"drop_pending_updates": bool},
     "getUpdates": {"offset": int, "limit": int, "timeout": int, "allowed_updates": list},
     "sendMessage": _TEXT | {"disable_notification": bool, "reply_parameters": dict, "protect_content": bool},
+    "sendDocument": _CHAT | {"document": tuple, "caption": str, "disable_notification": bool},
     "editMessageText": _TEXT | {"message_id": int},
     "editMessageReplyMarkup": _CHAT | {"message_id": int, "reply_markup": dict},
     "answerCallbackQuery": {"callback_query_id": str, "text": str, "show_alert": bool, "cache_time": int},
 }
-_NEEDED = {"sendMessage": ("chat_id",), "editMessageText": ("chat_id", "message_id"), "editMessageReplyMarkup": ("chat_id", "message_id"),
-           "answerCallbackQuery": ("callback_query_id",)}  # fmt: skip
+_NEEDED = {
+    "sendMessage": ("chat_id",),
+    "sendDocument": ("chat_id", "document"),
+    "editMessageText": ("chat_id", "message_id"),
+    "editMessageReplyMarkup": ("chat_id", "message_id"),
+    "answerCallbackQuery": ("callback_query_id",),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +80,15 @@ def _read(kind: str, data: bytes) -> dict[str, Any]:
         return dict(parse_qsl(data.decode(), keep_blank_values=True))
     if kind.startswith("multipart/form-data"):
         parts: Any = message_from_bytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + data).get_payload()
-        return {str(part.get_param("name", header="content-disposition")): _payload(part) for part in parts}
+        return {str(part.get_param("name", header="content-disposition")): _value(part) for part in parts}
     return {}
 
 
-def _payload(part: Any) -> str:
+def _value(part: Any) -> str | tuple[str, str]:
+    """A text, or name and text of a file."""
     given: bytes = part.get_payload(decode=True)
-    return given.decode()
+    name = part.get_filename()
+    return given.decode() if name is None else (str(name), given.decode())
 
 
 def _typed(name: str, value: Any, kind: Any, *, is_json: bool) -> Any:

@@ -3,14 +3,16 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from email.message import Message as Mail
 
 from angelia import telemetry
 from angelia.flow.bounces import Bounces
 from angelia.flow.replies import Replies
-from angelia.inlets.mail.old_reports import old_report_in
-from angelia.inlets.mail.reading import bounce_in, has_report, is_automatic, parsed
+from angelia.inlets.mail.old_reports import is_from_a_daemon, old_report_in
+from angelia.inlets.mail.reading import bounce_in, came_to, has_report, is_automatic, parsed, quoted_in
 from angelia.model.delivery import Delivery
 from angelia.model.return_path import Verb, answer_of, delivery_of, is_signed
+from angelia.planning.bounces import Bounce
 from angelia.store import Store
 
 MOST_BYTES = 1 << 20
@@ -55,6 +57,26 @@ class Door:
             return None
         return AnswerTo(delivery, answer.verb, answer.expires_at <= self._clock())
 
+    async def meaning_of(self, mail: Mail) -> Meaning | None:
+        """Of a whole mail, by the first address in it that is ours; a way for reports is before an answer, since reports name both.
+
+        Some servers report to whom a mail says it is from, and not to where it came from: then the copy that they enclose tells which it was.
+        """
+        answer: AnswerTo | None = None
+        for address in came_to(mail):
+            meaning = await self.meaning(address)
+            if isinstance(meaning, AnswerTo):
+                answer = answer or meaning
+            elif meaning is not None:
+                return meaning
+        if answer is not None or not (has_report(mail) or is_from_a_daemon(mail)):
+            return answer
+        for address in quoted_in(mail):
+            meaning = await self.meaning(address)
+            if meaning is not None:
+                return meaning if isinstance(meaning, ReturnTo) else ReturnTo(meaning.delivery.delivery_id)
+        return None
+
     async def take(self, meaning: Meaning, raw: bytes, sender: str | None) -> str:
         """Do what it says, and return once that is durable: what it was. StoreUnavailable and Conflict where it must be brought again."""
         kind = await self._took(meaning, raw, sender)
@@ -65,13 +87,22 @@ class Door:
         mail = parsed(raw)
         match meaning:
             case ReturnTo(delivery_id):
-                bounce = bounce_in(mail) if has_report(mail) else old_report_in(mail, sender)
-                if bounce is None:
-                    return "ignored"
-                await self._bounces.came_back(delivery_id, bounce)
-                return "bounce"
+                bounce = _bounce_of(mail, sender)
+                return await self._returned(delivery_id, bounce) if bounce is not None else "ignored"
             case AnswerTo(delivery, verb, is_late):
+                # Some servers report to where answers go. So do the absence notes of people: here a report must say that it is one.
+                is_report = has_report(mail) or is_from_a_daemon(mail)
+                if is_report and (bounce := _bounce_of(mail, sender)) is not None and (has_report(mail) or bounce.status.startswith("5")):
+                    return await self._returned(delivery.delivery_id, bounce)
                 if is_late or is_automatic(mail, sender):
                     return "late" if is_late else "automatic"
                 await self._replies.act(delivery, verb)
                 return "answer"
+
+    async def _returned(self, delivery_id: int, bounce: Bounce) -> str:
+        await self._bounces.came_back(delivery_id, bounce)
+        return "bounce"
+
+
+def _bounce_of(mail: Mail, sender: str | None) -> Bounce | None:
+    return bounce_in(mail) if has_report(mail) else old_report_in(mail, sender)

@@ -7,9 +7,9 @@ from datetime import datetime
 
 from angelia import telemetry
 from angelia.inlet import Accept
-from angelia.inlets.mail.door import MOST_BYTES, AnswerTo, Door, Meaning
+from angelia.inlets.mail.door import MOST_BYTES, Door
 from angelia.inlets.mail.mailbox import Found, ImapMailbox, MailboxFailed
-from angelia.inlets.mail.reading import came_to, parsed
+from angelia.inlets.mail.reading import parsed
 from angelia.inlets.mail.settings import MailInletSettings
 from angelia.model.errors import Conflict, StoreUnavailable
 from angelia.store import Store
@@ -69,7 +69,7 @@ class MailboxInlet:
         try:
             if found.raw is None:
                 raise ValueError(f"it is larger than {MOST_BYTES} bytes")
-            meaning = await self._meaning(found.raw)
+            meaning = await self._door.meaning_of(parsed(found.raw))
             if meaning is None:
                 telemetry.mail_back.labels("foreign").inc()
                 return
@@ -82,17 +82,6 @@ class MailboxInlet:
             await asyncio.to_thread(box.put_aside, found.uid, f"{type(error).__name__}: {error}", self._clock())
             return
         await asyncio.to_thread(box.taken, found.uid)
-
-    async def _meaning(self, raw: bytes) -> Meaning | None:
-        """Of the first address that is ours; a way for reports is before an answer, since reports name both."""
-        answer: AnswerTo | None = None
-        for address in came_to(parsed(raw)):
-            meaning = await self._door.meaning(address)
-            if isinstance(meaning, AnswerTo):
-                answer = answer or meaning
-            elif meaning is not None:
-                return meaning
-        return answer
 
     async def _wait(self, box: ImapMailbox) -> None:
         """Until the server says that something came, but never long: a word that was lost costs no more than this."""

@@ -59,10 +59,13 @@ def _is_from_a_server(mail: Mail, sender: str | None) -> bool:
     has_null_sender = sender == "" or text_of(mail, "Return-Path") == "<>"
     if not has_null_sender and sender is not None:
         return False
+    return is_from_a_daemon(mail) or (has_null_sender and not is_away(mail))
+
+
+def is_from_a_daemon(mail: Mail) -> bool:
+    """Does its head say that a mail server wrote it?"""
     author = re.sub(r"[^a-z@-]", "", text_of(mail, "From").lower())
-    if "X-Failed-Recipients" in mail or any(name in author for name in _DAEMONS):
-        return True
-    return has_null_sender and not is_away(mail)
+    return "X-Failed-Recipients" in mail or any(name in author for name in _DAEMONS)
 
 
 def _status(text: str) -> tuple[str, int]:

@@ -6,6 +6,7 @@ from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from email.message import Message as Mail
 from email.utils import getaddresses
+from itertools import islice
 
 from angelia.planning.bounces import Bounce
 from angelia.rendering.text import one_line
@@ -26,6 +27,8 @@ _AWAY = (
     "автоответ",
     "автоматический ответ",
 )
+MOST_QUOTED = 100_000  # bytes of one part
+_SIGNED = re.compile(r"[A-Za-z0-9._-]{1,24}\+[A-Za-z0-9]{1,30}-[A-Za-z2-7]{16}@[A-Za-z0-9.-]{1,255}")
 _STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
 
 
@@ -93,6 +96,16 @@ def came_to(mail: Mail) -> list[str]:
     """The addresses of its head that it may have come by, those of the mail server first; at most MOST_ADDRESSES."""
     found = [address for _, address in _addresses(mail, _CAME_TO) if "@" in address]
     return list(dict.fromkeys(found))[:MOST_ADDRESSES]
+
+
+def quoted_in(mail: Mail) -> list[str]:
+    """What may be addresses of ours in the texts and in the copy of a mail that a report carries, in order; at most MOST_ADDRESSES."""
+    texts: list[str] = []
+    for part in islice(mail.walk(), 50):
+        texts += [str(value)[:10_000] for value in part.values()] if part is not mail else []
+        raw = None if part.is_multipart() else part.get_payload(decode=True)
+        texts += [raw[:MOST_QUOTED].decode("latin-1")] if isinstance(raw, bytes) else []
+    return list(dict.fromkeys(found for text in texts for found in _SIGNED.findall(text)))[:MOST_ADDRESSES]
 
 
 def _addresses(mail: Mail, names: tuple[str, ...]) -> list[tuple[str, str]]:
