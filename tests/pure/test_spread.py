@@ -57,6 +57,7 @@ BESIDE = {
     "tests/pure/test_site_tokens.py": {"matrix"},
     "tests/service/test_oda_client.py": {"matrix"},
     "tests/house/test_oda.py": {"matrix"},
+    "tests/house/test_oda_transcripts.py": {"matrix"},
     "tests/journey/test_watching_direct.py": {"telegram", "smtp"},
     "tests/journey/test_bot.py": {"telegram"},
     "tests/journey/test_clock.py": {"smtp"},
