@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from starlette.middleware.base import BaseHTTPMiddleware
 
 from angelia.wire import sending
 from angelia.wire.file_answer import FileAnswer
@@ -61,6 +62,20 @@ async def until_files(is_so):
     async with asyncio.timeout(30):
         while not is_so(files()):
             await asyncio.sleep(0.005)
+
+
+async def test_behind_what_hands_on_the_head_in_a_later_turn(path, content):
+    async def onward(request, call_next):
+        return await call_next(request)
+
+    async with served(BaseHTTPMiddleware(FileAnswer(path), onward)) as port:
+        reader, writer = await opened(port)
+        for _ in range(2):
+            writer.write(request())
+            status, headers = await head_of(reader)
+            assert (status, headers["content-length"]) == ("HTTP/1.1 200 OK", str(SIZE))
+            assert await reader.readexactly(SIZE) == content
+        writer.close()
 
 
 async def test_one_after_another_over_one_connection(port, content):

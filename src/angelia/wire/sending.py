@@ -13,6 +13,8 @@ FILES = "angelia.files"
 _AT_ONCE = 1 << 20
 _A_TURN = 16 << 20
 """Bytes after which a thread is given back, however fast a client reads."""
+_QUICK_TURNS = 20
+"""Of the loop, in which the head of an answer goes out as a rule."""
 _A_MOMENT = 2
 """Milliseconds in which a client that is near takes more; others are waited for without a thread."""
 
@@ -41,11 +43,12 @@ async def _in_pieces(file: int, send: Send) -> None:
 
 
 async def _by_the_kernel(transport: Any, cycle: Any, file: int, send: Send, patience: float) -> None:
-    pause = 0.0
-    # The head first. Who does not even read that is left by the look over all connections.
-    while transport.get_write_buffer_size() and not cycle.disconnected:
-        await asyncio.sleep(pause)
-        pause = min(0.05, pause + 0.001)
+    turns = 0
+    # The head first: what stands between us and the connection may hand it on in a later turn of the loop. Who does not even read it is left by
+    # the look over all connections.
+    while not cycle.disconnected and (not cycle.response_started or transport.get_write_buffer_size()):
+        await asyncio.sleep(min(0.05, max(0, turns - _QUICK_TURNS) * 0.001))
+        turns += 1
     if cycle.disconnected:
         return
     # A number of our own for the same connection: the loop lets nobody wait for that of the transport.
