@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+from pydantic_core import from_json
+
 from angelia.model.message import Attachment, Message, Recipient, RecipientKind, Sender, Severity, Wish
 from angelia.model.moments import from_us, to_text
 
@@ -13,7 +15,7 @@ _PLAIN = ("subject", "body", "body_format", "actor", "object", "object_url", "th
 
 def message_of(message_id: int, source: str, received_us: int, payload: str) -> Message:
     """The message of a stored row. Keys left out have their defaults; the payload is ours, so it is not checked again."""
-    fields: dict[str, Any] = json.loads(payload)
+    fields = _fields(payload)
     received_at = from_us(received_us)
     given: dict[str, Any] = {"message_id": message_id, "source": source, "received_at": received_at, "occurred_at": received_at}
     # Most messages have few of all fields: only those that are there cost something, where thousands are read.
@@ -26,6 +28,14 @@ def message_of(message_id: int, source: str, received_us: int, payload: str) -> 
         given["recipients"] = tuple(_recipients(fields))
     given["has_own_severity"] = "severity" in fields
     return Message(**given)
+
+
+def _fields(payload: str) -> dict[str, Any]:
+    try:
+        fields: dict[str, Any] = from_json(payload, cache_strings="keys")  # in half of the time of Python's own
+    except ValueError:  # half a character, which this one does not take
+        fields = json.loads(payload)
+    return fields
 
 
 def _recipients(fields: Mapping[str, Any]) -> list[Recipient]:
