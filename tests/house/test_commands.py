@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from angelia.cli import reach
 from angelia.cli.main import program
-from angelia.cli.reach import Failure
+from angelia.cli.outcome import Failure
 from angelia.serving import serve
 
 

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from angelia.cli import trying
 from angelia.cli.main import program
-from angelia.cli.reach import Failure
+from angelia.cli.outcome import Failure
 from angelia.model.errors import InvalidInput
 from angelia.planning.trial import differences, run
 

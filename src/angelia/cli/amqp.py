@@ -7,7 +7,8 @@ import click
 
 from angelia.cli.amqp_learn import learn
 from angelia.cli.amqp_setup import Management, Place, Wanted, set_up, verify
-from angelia.cli.reach import Failure, Reach
+from angelia.cli.outcome import Failure
+from angelia.cli.reach import Reach
 from angelia.settings import load
 
 _LOCAL = "amqp://guest:guest@127.0.0.1:5672/bonfire"

@@ -10,7 +10,8 @@ import click
 from angelia import telemetry
 from angelia.cli.amqp_setup import Place
 from angelia.cli.inside import must_be_there
-from angelia.cli.reach import Failure, Reach
+from angelia.cli.outcome import Failure
+from angelia.cli.reach import Reach
 from angelia.inlets.learning import Learner, live_events, own_events
 from angelia.inlets.mapping import load_mapping
 from angelia.model.event import Event

@@ -15,7 +15,7 @@ import httpx2
 from aiormq.abc import AbstractChannel
 from aiormq.exceptions import AMQPError, ChannelAccessRefused
 
-from angelia.cli.reach import Failure
+from angelia.cli.outcome import Failure
 
 OWN_QUEUES = r"^$|^amq\.gen.*"
 WITHIN = 10.0

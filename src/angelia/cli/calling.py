@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx2
 
-from angelia.cli.reach import Answer, Failure, Reach, Unreachable
+from angelia.cli.outcome import Answer, Failure, Unreachable
 from angelia.model.errors import AngeliaError
 from angelia.settings import Settings, load
 
@@ -25,10 +25,10 @@ def over_http(url: str, token: str, method: str, path: str, arguments: Mapping[s
     return answer.status_code, answer.headers, answer.text
 
 
-def settings_of(reach: Reach) -> Settings:
+def settings_of(config: str, overrides: Mapping[str, Any]) -> Settings:
     """Of the hub that a command is for; Failure where they can't be used."""
     try:
-        return load(reach.config, overrides=reach.overrides())
+        return load(config, overrides=overrides)
     except AngeliaError as error:
         raise Failure(str(error)) from None
 

@@ -4,7 +4,8 @@ import json
 
 import click
 
-from angelia.cli.reach import Failure, Reach
+from angelia.cli.outcome import Failure
+from angelia.cli.reach import Reach
 from angelia.model.errors import BadSettings
 from angelia.settings import described, load
 

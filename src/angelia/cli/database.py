@@ -4,7 +4,8 @@ import asyncio
 
 import click
 
-from angelia.cli.reach import Failure, Reach
+from angelia.cli.outcome import Failure
+from angelia.cli.reach import Reach
 from angelia.model.errors import AngeliaError
 from angelia.settings import Settings, load
 from angelia.stores.sql import open_store, upgrade

@@ -6,7 +6,7 @@ from typing import Any
 import httpx2
 
 from angelia import telemetry
-from angelia.cli.reach import Answer, Failure, Unreachable
+from angelia.cli.outcome import Answer, Failure, Unreachable
 from angelia.front import Front
 from angelia.house import House
 from angelia.model.errors import AngeliaError, SchemaMismatch, StoreUnavailable

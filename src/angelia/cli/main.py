@@ -8,7 +8,8 @@ import click
 from click.shell_completion import CompletionItem
 
 import angelia
-from angelia.cli.reach import Failure, Reach
+from angelia.cli.outcome import Failure
+from angelia.cli.reach import Reach
 from angelia.model.errors import AngeliaError
 
 COMMANDS = {

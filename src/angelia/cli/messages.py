@@ -7,7 +7,8 @@ from urllib.parse import quote
 
 import click
 
-from angelia.cli.reach import Failure, Reach, Unreachable, text_of
+from angelia.cli.outcome import Failure, Unreachable
+from angelia.cli.reach import Reach, text_of
 from angelia.client import PATH, Receipt, Refused, Spool, Spooling, receipt_of
 
 

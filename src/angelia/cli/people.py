@@ -6,7 +6,8 @@ from urllib.parse import quote
 
 import click
 
-from angelia.cli.reach import Failure, Reach
+from angelia.cli.outcome import Failure
+from angelia.cli.reach import Reach
 
 
 @click.group()

@@ -5,7 +5,8 @@ from urllib.parse import quote
 
 import click
 
-from angelia.cli.reach import Failure, Reach
+from angelia.cli.outcome import Failure
+from angelia.cli.reach import Reach
 from angelia.cli.site_tokens import inspect_token, modify_at_once, modify_token, new_token, token_group
 
 

@@ -5,7 +5,8 @@ from urllib.parse import quote
 
 import click
 
-from angelia.cli.reach import Failure, Reach, text_of
+from angelia.cli.outcome import Failure
+from angelia.cli.reach import Reach, text_of
 from angelia.model.errors import InvalidInput
 from angelia.wire.documents import from_toml, to_toml
 

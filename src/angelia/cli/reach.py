@@ -12,20 +12,7 @@ from typing import Any
 
 import click
 
-Answer = tuple[int, Mapping[str, str], str]
-"""Status, headers and body."""
-
-
-class Failure(Exception):
-    """A command could not do it; 1 for what failed, 3 for what was refused."""
-
-    def __init__(self, text: str, exit_code: int = 1) -> None:
-        super().__init__(text)
-        self.exit_code = exit_code
-
-
-class Unreachable(Failure):
-    """Not now: the hub does not answer, or its store can't make anything durable or waits for an upgrade. It may work later."""
+from angelia.cli.outcome import Answer, Failure
 
 
 @dataclass(slots=True)
@@ -66,7 +53,7 @@ class Reach:
         if self.url:
             answer = calling.over_http(self.url, self.token(), method, path, arguments)
         else:
-            settings = calling.settings_of(self)
+            settings = calling.settings_of(self.config, self.overrides())
             answer = calling.through_door(settings.local_socket, method, path, arguments)
             if answer is None:
                 answer = asyncio.run(importlib.import_module("angelia.cli.inside").in_process(settings, method, path, arguments))

@@ -9,7 +9,8 @@ import click
 import uvloop
 
 from angelia import telemetry
-from angelia.cli.reach import Failure, Reach
+from angelia.cli.outcome import Failure
+from angelia.cli.reach import Reach
 from angelia.house import House
 from angelia.model.errors import AngeliaError, SchemaMismatch
 from angelia.sample import KEPT, fill, hello, with_analyses

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from angelia.cli.reach import Failure
+from angelia.cli.outcome import Failure
 from angelia.model.claims import read_moment, read_options
 from angelia.wire.site_tokens import Found, SiteTokens, discover, unverified
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from angelia.cli.reach import Failure, Reach, show_rows
+from angelia.cli.outcome import Failure
+from angelia.cli.reach import Reach, show_rows
 from angelia.model.errors import InvalidInput
 from angelia.planning.trial import checked_expectation, differences, run
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from angelia.cli.reach import Failure
+from angelia.cli.outcome import Failure
 from angelia.watch import learning
 from angelia.watch.opening import described, opened
 from angelia.watch.settings import WatchSettings, load

@@ -4,18 +4,17 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
 
-from angelia.wire.site_tokens import MOST_TOKEN
-
 ALGORITHM = "HS256"
 
 
 class Signatures:
     """Made and checked with one secret."""
 
-    def __init__(self, secret: str) -> None:
+    def __init__(self, secret: str, longest: int) -> None:
+        """`longest`: characters of a token."""
         self._key = OctKey.import_key(secret.encode())
         self._registry = jws.JWSRegistry(algorithms=[ALGORITHM], strict_check_header=False)
-        self._registry.max_payload_length = MOST_TOKEN
+        self._registry.max_payload_length = longest
 
     def sign(self, body: bytes) -> str:
         """A token that says these bytes."""

@@ -34,7 +34,7 @@ class SiteTokens:
         if not secret:
             raise InvalidInput("the secret of a site is not empty", "secret")
         # The library of signatures takes a tenth of a second to read: only a site that has a secret pays for it.
-        self._signatures = importlib.import_module("angelia.wire.site_signatures").Signatures(secret)
+        self._signatures = importlib.import_module("angelia.wire.site_signatures").Signatures(secret, MOST_TOKEN)
         self._longest_refresh = longest_refresh
 
     def sign(self, payload: Mapping[str, Any]) -> str:
