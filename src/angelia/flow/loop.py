@@ -62,7 +62,7 @@ async def run(stage: Stage, hint: Hint, clock: Clock, stop: asyncio.Event, longe
             telemetry.stage_failures.labels(stage.name).inc()
             told = telemetry.log.warning if isinstance(error, StoreUnavailable) else telemetry.log.exception
             told("stage_failed", stage=stage.name, error=str(error), failures=failures)
-            await asyncio.sleep(min(LONGEST_PENANCE, 0.1 * 2 ** min(failures, 10)))
+            await _do_penance(failures)
         if not done and not stop.is_set():
             await hint.wait(SHORT_REST if failures or stage.is_restless() else longest)
     await stage.drain()
@@ -81,4 +81,9 @@ async def keep(name: str, begin: Callable[[], Awaitable[None]], failed: Callable
             telemetry.stage_failures.labels(name).inc()
             telemetry.log.exception("broke_off", part=name, error=str(error), failures=failures)
             failed(why)
-            await asyncio.sleep(min(LONGEST_PENANCE, 0.1 * 2 ** min(failures, 10)))
+            await _do_penance(failures)
+
+
+async def _do_penance(failures: int) -> None:
+    """Longer for each failure in a row."""
+    await asyncio.sleep(min(LONGEST_PENANCE, 0.1 * 2 ** min(failures, 10)))

@@ -36,7 +36,7 @@ async def save_wants(
     for agent in wants.paused:
         await store.cancel_waiting(person.person_id, agent=agent, reason=Reason.PAUSED, now=now)
     for ref, mute in wants.mutes.items():
-        if not ref.endswith("/") and (mute.until is None or now < mute.until):
+        if not ref.endswith("/") and mute.holds_at(now):
             await store.cancel_waiting(person.person_id, object_ref=ref, reason=Reason.MUTED, now=now)
     return version
 

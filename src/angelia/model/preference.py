@@ -125,6 +125,10 @@ class Mute:
     level: MuteLevel
     until: datetime | None = None
 
+    def holds_at(self, now: datetime) -> bool:
+        """Is it not over yet?"""
+        return self.until is None or now < self.until
+
 
 @dataclass(frozen=True, slots=True)
 class Escalation:

@@ -355,7 +355,7 @@ def _mute(ref: str, mutes: Mapping[str, Mute], now: datetime) -> tuple[MuteLevel
     entry = ref
     while True:
         found = mutes.get(entry)
-        if found is not None and (found.until is None or now < found.until):
+        if found is not None and found.holds_at(now):
             return found.level, entry
         if (cut := ref.rfind("/")) <= 0:
             return None

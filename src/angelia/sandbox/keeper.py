@@ -225,12 +225,16 @@ def _redirect(run: Path) -> None:
 
 
 def _complain(run: Path, error: BaseException) -> None:
-    text = f"{type(error).__name__}: {error}"[:_ERROR_LENGTH]
     with contextlib.suppress(Exception):
         traceback.print_exception(error)
     with contextlib.suppress(Exception):
-        kind = "memory" if isinstance(error, MemoryError) else "size" if getattr(error, "errno", None) == 27 else "error"
-        (run / ERROR).write_text(json.dumps({"error": text, "kind": kind}), encoding="utf-8")
+        (run / ERROR).write_text(json.dumps(fault_of(error)), encoding="utf-8")
+
+
+def fault_of(error: BaseException) -> dict[str, str]:
+    """What is said of an error that foreign code raised: its words, and whether a limit was behind it."""
+    kind = "memory" if isinstance(error, MemoryError) else "size" if getattr(error, "errno", None) == 27 else "error"
+    return {"error": f"{type(error).__name__}: {error}"[:_ERROR_LENGTH], "kind": kind}
 
 
 def write_whole(path: Path, content: bytes) -> None:

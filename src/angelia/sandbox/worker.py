@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from angelia.instrument import MOST_CONTENTS
 from angelia.products.output import Output
 from angelia.sandbox.frames import ENDED, PROGRESS, RUN, Frames, frame, received
+from angelia.sandbox.keeper import fault_of
 from angelia.sandbox.limits import die_with_parent, limit, limit_processor
 
 _OPEN_FILES = 32
@@ -62,7 +63,7 @@ def _run(request: Mapping[str, Any], tell: Callable[[float, str], None]) -> tupl
     except BaseException as error:  # noqa: BLE001 - foreign code may raise anything
         with contextlib.suppress(Exception):
             traceback.print_exception(error)
-        return complaint(error), []
+        return {"status": "exit", "code": 1, **fault_of(error)}, []
     finally:
         with contextlib.suppress(Exception):
             sys.stdout.flush()
@@ -71,12 +72,6 @@ def _run(request: Mapping[str, Any], tell: Callable[[float, str], None]) -> tupl
         return {"status": "exit", "code": 0}, []
     entries = [{**entry, "size": len(content)} for entry, content in made]
     return {"status": "exit", "code": 0, "products": entries}, [content for _, content in made]
-
-
-def complaint(error: BaseException) -> dict[str, Any]:
-    """What is said of an error that foreign code raised."""
-    kind = "memory" if isinstance(error, MemoryError) else "size" if getattr(error, "errno", None) == 27 else "error"
-    return {"status": "exit", "code": 1, "error": f"{type(error).__name__}: {error}"[:1_500], "kind": kind}
 
 
 class _State:

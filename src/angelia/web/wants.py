@@ -183,7 +183,7 @@ async def unfollow(object: str, person: Writing, house: House) -> None:
 def mute_of(document: Mapping[str, Any], object_ref: str, now: datetime) -> Mute | None:
     """Whether she has muted just this object, and it is not over."""
     muted = parse_wants({"mutes": document.get("mutes", {})}).mutes.get(object_ref)
-    return muted if muted is not None and (muted.until is None or now < muted.until) else None
+    return muted if muted is not None and muted.holds_at(now) else None
 
 
 @router.put("/mutes")
