@@ -49,3 +49,10 @@ def test_commands_are_completed_without_loading_them():
     code += "print([item.value for item in program.shell_complete(click.Context(program), 'ser')], 'sqlalchemy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.split("\n")[0] == "['serve'] False"
+
+
+def test_help_reads_no_more_than_it_needs():
+    code = "import sys; from angelia.cli.main import program; program.main(['--help'], standalone_mode=False); "
+    code += "print([name for name in ('asyncio', 'ssl', 'sqlalchemy', 'pydantic', 'httpx2') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.rstrip().rpartition("\n")[2] == "[]"

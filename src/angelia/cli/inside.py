@@ -1,5 +1,6 @@
 """The API without a hub that runs: a house built around the store in the data folder, for one call."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,8 +21,12 @@ def must_be_there(settings: Settings) -> None:
         raise Unreachable(f"no hub has run in {settings.data_dir} yet: `angelia serve` starts one, `angelia db upgrade` makes its database")
 
 
-async def in_process(settings: Settings, method: str, path: str, arguments: Mapping[str, Any]) -> Answer:
+def in_process(settings: Settings, method: str, path: str, arguments: Mapping[str, Any]) -> Answer:
     """On the store in the data folder, as its operator."""
+    return asyncio.run(_in_process(settings, method, path, arguments))
+
+
+async def _in_process(settings: Settings, method: str, path: str, arguments: Mapping[str, Any]) -> Answer:
     telemetry.configure_logs("text", "error")
     try:
         must_be_there(settings)

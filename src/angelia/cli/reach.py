@@ -1,6 +1,5 @@
 """How a command reaches the hub: over HTTP, through the door of one that runs on the data folder, or in process. The same API each way."""
 
-import asyncio
 import importlib
 import json
 import os
@@ -56,7 +55,7 @@ class Reach:
             settings = calling.settings_of(self.config, self.overrides())
             answer = calling.through_door(settings.local_socket, method, path, arguments)
             if answer is None:
-                answer = asyncio.run(importlib.import_module("angelia.cli.inside").in_process(settings, method, path, arguments))
+                answer = importlib.import_module("angelia.cli.inside").in_process(settings, method, path, arguments)
         assert answer is not None
         return answer
 
