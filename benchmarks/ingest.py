@@ -55,7 +55,7 @@ async def bare(scope, receive, send):
     body = await body_of(headers_of(scope), receive, 1 << 24)
     now = lambda: datetime.now(UTC)  # noqa: E731
     drafts = [draft_of(f, now) for f in parse_many(body)] if body[:1] == b"[" else [draft_of(parse_one(body), now)]
-    await respond(send, 201, b'{"id":"msg_0000000000000","status":"accepted"}' * min(1, len(drafts)), [(b"content-type", b"application/json")])
+    await respond(send, 201, b'{"id":"msg_0000000000000","status":"accepted"}' * min(1, len(drafts)), [(b"content-type", b"application/json")], scope)
 
 
 class Client(asyncio.Protocol):

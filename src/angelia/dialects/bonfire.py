@@ -47,7 +47,7 @@ class BonfireDialect:
             status, body, headers = problem_of(error, 415)
         except AngeliaError as error:
             status, body, headers = problem_of(error)
-        return await respond(send, status, body, headers)
+        return await respond(send, status, body, headers, scope)
 
     async def _post(self, scope: Scope, receive: Receive) -> Answer:
         headers = headers_of(scope)

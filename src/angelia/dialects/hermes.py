@@ -57,7 +57,7 @@ class HermesDialect:
             status, body, headers = problem_of(error)
         if scope["method"] == "HEAD":
             body = b""
-        return await respond(send, status, body, headers)
+        return await respond(send, status, body, headers, scope)
 
     async def _speak(self, scope: Scope, receive: Receive) -> Answer:
         parts = [unquote(part) for part in scope["path"][len(PREFIX) :].split("/")]

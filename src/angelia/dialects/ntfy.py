@@ -252,7 +252,7 @@ def _login(topic: str, caller: Caller) -> str:
 
 async def _answer(send: Send, scope: Scope, document: Mapping[str, Any], status: int = 200, headers: list[Header] | None = None) -> None:
     body = b"" if scope["method"] == "HEAD" else json.dumps(document, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
-    await respond(send, status, body, [(b"content-type", b"application/json"), *_SAFE, *(headers or [])])
+    await respond(send, status, body, [(b"content-type", b"application/json"), *_SAFE, *(headers or [])], scope)
 
 
 class View:

@@ -272,7 +272,7 @@ async def _give(answer: Answer, scope: Scope, receive: Receive, send: Send) -> N
     headers = [*answer.headers, (b"cache-control", b"private, no-store")]
     if answer.source is None:
         body = b"" if scope["method"] == "HEAD" else answer.body
-        await respond(send, answer.status, body, headers)
+        await respond(send, answer.status, body, headers, scope)
         return
     response = FileAnswer(answer.source, answer.status)
     kept = [(name, value) for name, value in response.raw_headers if name not in {name for name, _ in headers}]

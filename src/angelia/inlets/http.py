@@ -51,7 +51,7 @@ class HttpInlet:
             status, body, headers = problem_of(error, 415)
         except AngeliaError as error:
             status, body, headers = problem_of(error)
-        await respond(send, status, body, headers)
+        await respond(send, status, body, headers, scope)
 
     async def _messages(self, scope: Scope, receive: Receive) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
         headers = headers_of(scope)

@@ -21,9 +21,9 @@ import uvicorn
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from angelia.wire.asgi import Send
+from angelia.wire.asgi import WHOLE, Scope, Send
 from angelia.wire.local import LocalDoor
-from angelia.wire.problems import PROBLEM_HEADERS, problem
+from angelia.wire.problems import PROBLEM_HEADERS, Header, problem
 from angelia.wire.sending import FILES, send_file
 from angelia.wire.socket import Socket
 
@@ -106,7 +106,7 @@ class WatchedProtocol(HttpToolsProtocol):
         self._largest_read = 0
         self._unfinished: tuple[object, int] = (None, 0)
         self._debt: _Debt | None = None
-        self._extensions: dict[str, Any] = {FILES: self._send_file}
+        self._extensions: dict[str, Any] = {FILES: self._send_file, WHOLE: self._answer}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin."""
@@ -124,6 +124,25 @@ class WatchedProtocol(HttpToolsProtocol):
     async def _send_file(self, path: str, send: Send) -> None:
         """See `send_file`. Where requests were sent ahead it is not told here which of them is answered."""
         await send_file(self.transport, None if self.pipeline else self.cycle, path, send, self._limits.answer)
+
+    def _answer(self, scope: Scope, status: int, body: bytes, headers: Iterable[Header]) -> bool:
+        """See WHOLE: head and body in one write, then as after uvicorn's last event of an answer. The headers are our own, and good."""
+        cycle = self.cycle
+        if cycle is None or cycle.scope is not scope or cycle.response_started or cycle.disconnected:
+            return False
+        if self.flow.write_paused or scope["method"] == "HEAD":
+            return False
+        parts = [STATUS_LINE[status], *(b"%s: %s\r\n" % header for header in (*cycle.default_headers, *headers))]
+        if not cycle.keep_alive:
+            parts.append(b"connection: close\r\n")
+        self.transport.write(b"".join((*parts, b"\r\n", body)))
+        cycle.response_started = cycle.response_complete = True
+        cycle.waiting_for_100_continue = False
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            self.transport.close()
+        cycle.on_response()
+        return True
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; a request of which two readings exist is refused, and nothing behind it is served."""
