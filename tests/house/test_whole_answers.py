@@ -101,11 +101,16 @@ async def test_where_it_can_not_be_the_usual_way_is_taken(app, port, path, metho
 
 
 async def test_a_client_that_is_gone_is_no_fault(app, port, caplog):
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(request("/slow"))
     await writer.drain()
     writer.transport.abort()
     await asyncio.sleep(0.2)
     assert not caplog.records
     assert await exchanged(port, request("/whole"))
-    del reader
+
+
+async def test_a_body_that_nobody_read_does_not_stand_in_the_way(port):
+    """Reading stopped where much of it waited; it goes on with the answer."""
+    answers = await exchanged(port, request("/whole", "POST", body=b"x" * 1_000_000), request("/whole"))
+    assert [answer[:12] for answer in answers] == [b"HTTP/1.1 201", b"HTTP/1.1 200"]
