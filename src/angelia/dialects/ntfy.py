@@ -29,7 +29,6 @@ from angelia.dialects.ntfy_forms import (
     since_of,
     topics_of,
 )
-from angelia.flow.rights import principals
 from angelia.flow.streams import Streams
 from angelia.inlet import Accept, Taken
 from angelia.model.errors import AngeliaError, Conflict, Forbidden, NotAuthenticated, NotFound, StoreUnavailable
@@ -205,7 +204,7 @@ class NtfyDialect:
             return b""
         store, person_id = self._hub.store, view.person.person_id
         after = number_of("dlv", since.after) if since.after else None
-        seen_by = await principals(store, person_id)
+        seen_by = await store.names_of(person_id)
         query = InboxQuery(state="all", limit=since.limit, after_id=after, is_newest_first=after is None, seen_by=seen_by)
         found = [item for item in await store.inbox(person_id, query) if item.delivery_id <= until]
         wanted = [item for item in found if since.at is None or item.delivered_at >= since.at]

@@ -5,21 +5,16 @@ from angelia.planning.resolve import Profile
 from angelia.store import ProfileRow, Store
 
 
-async def principals(store: Store, person_id: int) -> frozenset[str]:
-    """Her login and her groups, as `group:<name>`, as they are at this moment."""
-    return await store.names_of(person_id)
-
-
 def names_of(profile: Profile | ProfileRow) -> frozenset[str]:
-    """The same of somebody whose profile was read just now."""
+    """What `Store.names_of` says, of somebody whose profile was read just now."""
     return frozenset((profile.person.login, *(f"group:{group}" for group in profile.groups)))
 
 
 def is_open_to(message: Message, names: frozenset[str]) -> bool:
-    """May somebody with these principals see it?"""
+    """May somebody with these names see it?"""
     return message.readers is None or not names.isdisjoint(message.readers)
 
 
 async def may_see(store: Store, message: Message, person_id: int) -> bool:
     """Has she the right to see it now?"""
-    return message.readers is None or is_open_to(message, await principals(store, person_id))
+    return message.readers is None or is_open_to(message, await store.names_of(person_id))

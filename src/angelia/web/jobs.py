@@ -7,7 +7,6 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from angelia.flow.dispatcher import JobOptions
-from angelia.flow.rights import principals
 from angelia.model.declaration import Declaration
 from angelia.model.errors import Forbidden, InvalidInput
 from angelia.model.job import MESSAGE_LENGTH, STATES, HistoryRow, Job, JobState, Principal, Product, Report, share_of
@@ -62,7 +61,7 @@ async def principal_of(caller: Caller, house: Context, *, is_change: bool = Fals
         raise Forbidden("jobs are a person's: this token is not one")
     if not caller.scopes & ({"write", "admin"} if is_change else {"read", "write", "admin"}):
         raise Forbidden(f"this token lacks the scope {'write' if is_change else 'read'}")
-    names = await principals(house.store, caller.person.person_id)
+    names = await house.store.names_of(caller.person.person_id)
     return Principal(caller.person.login, frozenset(name[6:] for name in names if name.startswith("group:")), caller.is_admin)
 
 

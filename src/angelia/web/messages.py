@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from angelia.flow.explain import explain
-from angelia.flow.rights import is_open_to, may_see, principals
+from angelia.flow.rights import is_open_to, may_see
 from angelia.model.errors import Forbidden, NotFound
 from angelia.model.message import Message
 from angelia.model.moments import public_id
@@ -60,7 +60,7 @@ async def list_messages(caller: Known, house: House, type: str = "", source: str
     )
     following = public_id("msg", found[-1].message_id) if len(found) == limit else None
     if person_id is not None:
-        names = await principals(house.store, person_id)
+        names = await house.store.names_of(person_id)
         found = [message for message in found if is_open_to(message, names)]
     return {"items": [message_out(message) for message in found], "next": following}
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from angelia.flow.explain import by_agent
 from angelia.flow.history import reach_on_history, try_on_history
-from angelia.flow.rights import is_open_to, principals
+from angelia.flow.rights import is_open_to
 from angelia.flow.wants import change_wants
 from angelia.model.errors import InvalidInput
 from angelia.model.message import Message
@@ -187,7 +187,7 @@ async def _decisions(
 ) -> Body:
     before_id = number("msg", after) if after else None
     since = house.now() - REMEMBERED
-    names = await principals(house.store, person.person_id)
+    names = await house.store.names_of(person.person_id)
     items: list[Body] = []
     for _ in range(0, _MOST_SCANNED, _PAGE):
         page = await house.store.history(person.person_id, since, _PAGE, subtree=subtree, rule_id=rule_id, before_id=before_id)
