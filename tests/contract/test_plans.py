@@ -87,7 +87,7 @@ async def hot(store, monkeypatch):
     await store.settle([Settlement(sent.delivery_id, sent.fence, State.DELIVERED, Reason.CHOSEN)], NOW)
     await store.requeue_expired_leases(NOW)
     (slot, *_) = await store.due_slots(NOW, 10)
-    ((held, _), *_) = await store.held_items(slot, 100)
+    (held, *_) = await store.held_items(slot, 100)
     await store.move_items([held.delivery_id], NOW)
     await store.backlog()
     for query in (InboxQuery(), InboxQuery(state="unread", subtree="obs"), InboxQuery(before_id=key), InboxQuery(is_by_severity=True)):

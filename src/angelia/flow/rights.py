@@ -1,5 +1,7 @@
 """Who a reader is now: what restricted messages are compared with each time that they are read (promise P14)."""
 
+from typing import Protocol
+
 from angelia.model.message import Message
 from angelia.planning.resolve import Profile
 from angelia.store import ProfileRow, Store
@@ -10,7 +12,15 @@ def names_of(profile: Profile | ProfileRow) -> frozenset[str]:
     return frozenset((profile.person.login, *(f"group:{group}" for group in profile.groups)))
 
 
-def is_open_to(message: Message, names: frozenset[str]) -> bool:
+class Readable(Protocol):
+    """A message, or what is known of one: who may read it, None for all."""
+
+    @property
+    def readers(self) -> tuple[str, ...] | None:
+        """Logins, and groups as `group:<name>`."""
+
+
+def is_open_to(message: Readable, names: frozenset[str]) -> bool:
     """May somebody with these names see it?"""
     return message.readers is None or not names.isdisjoint(message.readers)
 

@@ -13,7 +13,8 @@ from typing import Protocol
 
 from angelia.store.announcements import Announcement, AnnouncementStore
 from angelia.store.answers import Answer, AnswerStore
-from angelia.store.deliveries import Backlog, DeliveryStore, NewDigest, Settlement, Slot, Successor, Trace
+from angelia.store.deliveries import Backlog, DeliveryStore, Settlement, Successor, Trace
+from angelia.store.digests import DigestStore, LeftOut, NewDigest, Slot
 from angelia.store.document import Document
 from angelia.store.ears import EarStore
 from angelia.store.escalations import DueEscalation, Escalated, EscalationStore, NewEscalation, Step
@@ -43,6 +44,7 @@ __all__ = [
     "ClaimedMessage",
     "Copies",
     "DeliveryStore",
+    "DigestStore",
     "Document",
     "DueEscalation",
     "EarStore",
@@ -63,6 +65,7 @@ __all__ = [
     "Joined",
     "LedgerRow",
     "LedgerStore",
+    "LeftOut",
     "MessageStore",
     "NewDigest",
     "NewEscalation",
@@ -102,6 +105,7 @@ class Store(
     MessageStore,
     LedgerStore,
     DeliveryStore,
+    DigestStore,
     AnswerStore,
     EscalationStore,
     PersonStore,

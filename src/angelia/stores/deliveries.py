@@ -109,7 +109,7 @@ def claim_text(dialect: str, urgent: str = "") -> str:
 
 
 class DeliveriesMixin(AnnouncementsMixin):
-    """DeliveryStore in SQL, digests aside."""
+    """DeliveryStore in SQL."""
 
     async def due_agents(self, agents: Collection[str], now: datetime) -> frozenset[str]:
         """See DeliveryStore."""
@@ -176,12 +176,6 @@ class DeliveriesMixin(AnnouncementsMixin):
         is_news = await self.engine.write(work)
         self.announced()
         return is_news
-
-    async def digest_items(self, digest_id: int) -> list[Delivery]:
-        """See DeliveryStore."""
-        statement = select(*shape.DELIVERY_SELECT).where(_d.digest_id == digest_id, _d.message_id.is_not(None)).order_by(_d.message_id)
-        found = await self.engine.read(lambda connection: connection.execute(statement).all())
-        return [shape.delivery_from(row) for row in found]
 
     async def deliveries_by_receipt(self, agent: str, receipts: Collection[str]) -> list[Delivery]:
         """See DeliveryStore."""

@@ -26,6 +26,7 @@ from angelia.store import (
     FloodMark,
     InboxQuery,
     LedgerRow,
+    LeftOut,
     NewDigest,
     NewMessage,
     Plan,
@@ -98,7 +99,7 @@ def a_digest(number: int, slot: Slot, item_ids: Sequence[int], **ends: Any) -> N
     content = assemble([DigestItem(delivery_id=n, message_id=n, type="a.b", subject="s", occurred_at=NOW) for n in item_ids], NOW).digest
     assert content is not None
     made = delivery(number + 1, digest_id=number, schedule=slot.schedule)
-    return NewDigest(number, slot, content, made, item_ids, **ends)
+    return NewDigest(number, slot, content, made, item_ids, LeftOut(**ends))
 
 
 class StoreSuite:
@@ -376,7 +377,8 @@ class StoreSuite:
             await planned(store, number, [delivery(10 + number, number, state=State.HELD, schedule="daily")])
         assert await store.due_slots(NOW - MINUTE, 10) == []
         assert await store.due_slots(NOW, 10) == [slot]
-        assert [item.delivery_id for item, _ in await store.held_items(slot, 10)] == [11, 12, 13]
+        assert [item.delivery_id for item in await store.held_items(slot, 10)] == [11, 12, 13]
+        assert [item.delivery_id for item in await store.held_items(slot, 2)] == [11, 12]
         assert await store.record_digest(a_digest(100, slot, [11, 12], expired_ids=[13]), NOW)
         assert not await store.record_digest(a_digest(200, slot, [11, 12]), NOW)
         assert await store.due_slots(NOW, 10) == []
@@ -424,11 +426,12 @@ class StoreSuite:
         await planned(store, 1, [delivery(11, 1, state=State.HELD, schedule="daily")])
         await planned(store, 2, [delivery(12, 2, state=State.HELD, schedule="daily")])
         await planned(store, 3, [delivery(13, 3, state=State.HELD, schedule="daily")])
-        await store.drop_slot(slot, [11], [], NOW, seen_ids=[12], lost_ids=[13])
+        await planned(store, 4, [delivery(14, 4, state=State.HELD, schedule="daily")])
+        await store.drop_items(LeftOut(expired_ids=[11], seen_ids=[12], lost_ids=[13], superseded_ids=[14]), NOW)
         assert await store.due_slots(NOW, 10) == []
-        assert await store.conservation() == {State.EXPIRED: 1, State.SUPPRESSED: 2}
-        ended = await store.deliveries([12, 13])
-        assert (ended[12].reason, ended[13].reason) == (Reason.SEEN, Reason.ACCESS_LOST)
+        assert await store.conservation() == {State.EXPIRED: 1, State.SUPPRESSED: 3}
+        ended = await store.deliveries([11, 12, 13, 14])
+        assert [ended[key].reason for key in (11, 12, 13, 14)] == [Reason.EXPIRED, Reason.SEEN, Reason.ACCESS_LOST, Reason.SUPERSEDED]
 
     async def test_what_waits_can_be_cancelled(self, store: Store) -> None:
         await planned(store, 1, [delivery(11, 1), delivery(12, 1, "feed")], object="KDE/okular")
