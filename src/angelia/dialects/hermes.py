@@ -136,7 +136,7 @@ class HermesDialect:
         is_own = caller.person is not None and person is not None and caller.person.login == person.login
         if person is None or not (caller.is_admin or is_own):
             raise NotFound("there is no such list")
-        if not caller.is_admin and not caller.scopes & {"read", "write", "admin"}:
+        if not caller.may_read:
             raise Forbidden("this token may not read")
         pairs = _pairs(scope["query_string"])
         query = dict(pairs)

@@ -49,7 +49,6 @@ RECHECK = 4.0  # seconds between two looks at the rights of a client (promise P1
 HIGH_WATER = 131_072
 NO_CREDENTIALS, TOO_SLOW = 4401, 4408
 _SAFE: list[Header] = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
-_READING = frozenset({"read", "write", "admin"})
 Document = dict[str, Any]
 
 
@@ -146,7 +145,7 @@ class NtfyDialect:
             if person is None or not (is_own or caller.is_admin):
                 raise NotFound("there is no such topic")
             found[topic] = person
-        if not caller.is_admin and not caller.scopes & _READING:
+        if not caller.may_read:
             raise Forbidden("this token may not read")
         return found
 

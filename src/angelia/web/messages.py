@@ -18,12 +18,9 @@ from angelia.wire.fields import message_schema
 router = APIRouter(prefix="/api/v1/messages", tags=["messages"])
 
 
-_READING = frozenset({"read", "write", "admin"})
-
-
 def check_reading(caller: Caller) -> None:
     """Forbidden with a token of a person that is good for posting only."""
-    if caller.source is None and not caller.is_admin and (caller.person is None or not caller.scopes & _READING):
+    if caller.source is None and not caller.may_read:
         raise Forbidden("this token may not read")
 
 
