@@ -114,6 +114,7 @@ class Planner:
         """What intake claimed for us, and what waits in the store. While we know of no more there, intake may go on to claim."""
         given = [row for _, rows in self._accepted.take() for row in rows]
         room = max(1, BATCH - len(given))
+        # Asked for though much was given: what waits there is older, and none of what intake goes on to claim may overtake it.
         found = await self._store.claim_messages(room, PLANNING, now)
         if len(found) < room:
             # Who plans for long keeps nothing from the others meanwhile.
