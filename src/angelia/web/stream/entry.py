@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import HTTPConnection
 
-from angelia.flow.streams import check_pattern
+from angelia.flow.cursor import check_pattern
 from angelia.model.errors import Forbidden, InvalidInput, NotAuthenticated, NotFound
 from angelia.web.signin.sessions import Sessions
 from angelia.wire.admission import NOBODY, Admission, Guest, Verdict
