@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from angelia.model.message import Message
-from angelia.planning.document import parse_rule
+from angelia.planning.rules import parse_rule
 from angelia.planning.hygiene import reach_of, stopped_by
 from angelia.planning.sentence import Part, Said, sentence_of
 

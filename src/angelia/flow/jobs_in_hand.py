@@ -1,4 +1,4 @@
-"""The jobs that one process looks after: each under a lease, carried by a task of its own; how many more it may take, and that none is lost when it stops."""
+"""The jobs that one process looks after: each under a lease, carried by a task of its own; how many more it may take."""
 
 import asyncio
 from collections import Counter

@@ -17,7 +17,7 @@ from angelia.model.message import Message
 from angelia.model.moments import public_id, to_text
 from angelia.model.person import Person
 from angelia.model.preference import Rule
-from angelia.planning.document import MAX_RULES, parse_rule
+from angelia.planning.rules import MAX_RULES, parse_rule
 from angelia.store import LedgerRow
 from angelia.web.access import House, Looking, Reading, Writing
 from angelia.web.context import Context

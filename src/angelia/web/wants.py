@@ -18,7 +18,8 @@ from angelia.model.moments import to_text
 from angelia.model.person import Person
 from angelia.model.preference import Mute
 from angelia.planning import editing
-from angelia.planning.document import MAX_RULES, parse_wants
+from angelia.planning.document import parse_wants
+from angelia.planning.rules import MAX_RULES
 from angelia.web.access import House, Reading, Writing
 from angelia.web.context import Context
 from angelia.web.forms import documents_differ
