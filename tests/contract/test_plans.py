@@ -10,7 +10,7 @@ from angelia.model.message import Message
 from angelia.model.moments import first_id, to_us
 from angelia.model.payload import payload_of
 from angelia.model.person import Person
-from angelia.planning.resolve import Decision, Verdict
+from angelia.planning.decision import Decision, Verdict
 from angelia.store import InboxQuery, LedgerRow, Plan, RuleRow, Settlement
 from angelia.stores import entries
 from angelia_testing.fixtures import opened

@@ -7,7 +7,7 @@ from angelia.model.delivery import Delivery, Reason
 from angelia.model.message import Message
 from angelia.model.moments import public_id, to_text
 from angelia.model.person import Person
-from angelia.planning.resolve import Decision, Verdict
+from angelia.planning.decision import Decision, Verdict
 from angelia.store import Answer, Escalated, LedgerRow, Store
 
 Explanation = dict[str, object]

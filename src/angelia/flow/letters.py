@@ -19,7 +19,8 @@ from angelia.model.moments import public_id
 from angelia.model.person import Address, AddressState
 from angelia.model.preference import Site
 from angelia.planning import escalation, fallback
-from angelia.planning.resolve import Alike, Decision, Profile, Resolution, Standing, Verdict, judged, resolve
+from angelia.planning.decision import Decision, Profile, Resolution, Standing, Verdict
+from angelia.planning.resolve import Alike, judged, resolve
 from angelia.store import LedgerRow, NewDigest, Store
 
 ROOT_WAIT = timedelta(seconds=1)

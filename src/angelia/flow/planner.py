@@ -21,9 +21,10 @@ from angelia.model.errors import StoreUnavailable
 from angelia.model.message import Message
 from angelia.model.payload import message_of
 from angelia.model.person import Address, AddressState
+from angelia.planning.decision import Profile, Resolution, Standing
 from angelia.planning.defaults import filled
 from angelia.planning.following import places_of
-from angelia.planning.resolve import Alike, Profile, Resolution, Standing
+from angelia.planning.resolve import Alike
 from angelia.store import ClaimedMessage, Plan, Store
 
 T = TypeVar("T")

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from angelia.model.message import Message
-from angelia.planning.resolve import Profile
+from angelia.planning.decision import Profile
 from angelia.store import ProfileRow, Store
 
 

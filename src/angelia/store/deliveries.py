@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from angelia.model.delivery import Delivery, Reason, State
-from angelia.planning.resolve import Decision
+from angelia.planning.decision import Decision
 from angelia.planning.retry import Breaker
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 from angelia.inlet import Receipt
 from angelia.model.delivery import Delivery
 from angelia.model.message import Message
-from angelia.planning.resolve import Decision
+from angelia.planning.decision import Decision
 from angelia.store.escalations import NewEscalation
 from angelia.store.ledger import LedgerRow
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from angelia.model.delivery import Reason
 from angelia.model.moments import first_id
-from angelia.planning.resolve import Decision, Verdict
+from angelia.planning.decision import Decision, Verdict
 from angelia.store import LedgerRow, Plan, Store
 from angelia_testing.suites.store.making import LEASE, MINUTE, NOW, row
 

@@ -9,8 +9,8 @@ from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.message import Message
 from angelia.model.moments import to_us
 from angelia.model.payload import payload_of
+from angelia.planning.decision import Decision, Verdict
 from angelia.planning.digest import DigestItem, assemble
-from angelia.planning.resolve import Decision, Verdict
 from angelia.store import ClaimedMessage, LedgerRow, LeftOut, NewDigest, NewMessage, Plan, Slot, Store
 
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)

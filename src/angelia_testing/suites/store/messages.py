@@ -7,7 +7,7 @@ from angelia.inlet import Taken
 from angelia.model.delivery import Reason, State
 from angelia.model.errors import AngeliaError
 from angelia.model.moments import to_us
-from angelia.planning.resolve import Decision, Verdict
+from angelia.planning.decision import Decision, Verdict
 from angelia.store import Copies, FloodMark, LedgerRow, Plan, RepeatMark, Settlement, Shared, Store
 from angelia_testing.suites.store.making import LEASE, MINUTE, NOW, claimed_at_birth, delivery, message, planned, row
 
