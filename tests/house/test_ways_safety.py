@@ -12,7 +12,7 @@ from tests.house.browsing import WORDS, add_address, alice, browsers, code_of, l
 
 from angelia import telemetry
 from angelia.front import app_of
-from angelia.stores.tables import metadata
+from angelia.stores.columns import metadata
 from angelia.wire.callers import secret_hash
 
 
