@@ -13,7 +13,7 @@ from typing import Protocol
 
 from angelia.store.announcements import Announcement, AnnouncementStore
 from angelia.store.answers import Answer, AnswerStore
-from angelia.store.deliveries import Backlog, DeliveryStore, Settlement, Successor, Trace
+from angelia.store.deliveries import Backlog, DeliveryStore, Settlement, Successor
 from angelia.store.digests import DigestStore, LeftOut, NewDigest, Slot
 from angelia.store.document import Document
 from angelia.store.ears import EarStore
@@ -29,6 +29,7 @@ from angelia.store.people import PersonStore, ProfileRow, RuleRow
 from angelia.store.requests import RequestStore, TaskRequest
 from angelia.store.signing_in import Session, SignInStore
 from angelia.store.site import Feed, SiteStore, Source, Token
+from angelia.store.traces import Trace, TraceStore
 from angelia.store.upkeep import Upkeep
 
 __all__ = [
@@ -96,6 +97,7 @@ __all__ = [
     "TemplateVersion",
     "Token",
     "Trace",
+    "TraceStore",
     "Traffic",
     "Upkeep",
 ]
@@ -106,6 +108,7 @@ class Store(
     LedgerStore,
     DeliveryStore,
     DigestStore,
+    TraceStore,
     AnswerStore,
     EscalationStore,
     PersonStore,

@@ -8,6 +8,7 @@ from typing import Protocol
 from angelia.model.delivery import Delivery, Reason, State
 from angelia.planning.decision import Decision
 from angelia.planning.retry import Breaker
+from angelia.store.traces import Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,19 +23,6 @@ class Successor:
         """Which message, and for whom."""
         assert self.delivery.message_id is not None
         return self.delivery.message_id, self.delivery.person_id
-
-
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """Where a letter stands at its address: `thread` is what it belongs to, `root` the receipt with which that began there; `track` is the thing
-    that it tells of, and `is_progress` says that the thing goes on, so that the next word on it may take this one's place. "" for none.
-    """
-
-    receipt: str
-    thread: str = ""
-    root: str = ""
-    track: str = ""
-    is_progress: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,19 +75,6 @@ class DeliveryStore(Protocol):
     async def bounce(self, delivery_id: int, why: str, successors: Sequence[Successor], now: datetime) -> bool:
         """A report came later: what was DELIVERED, or is still SENDING, is BOUNCED after all, with the items of a digest; `why` is the peer's word,
         successors as in `settle`. False where it is another state (by now); then nothing changed.
-        """
-
-    async def deliveries_by_receipt(self, agent: str, receipts: Collection[str]) -> list[Delivery]:
-        """Those of which a trace with one of these receipts was kept, oldest first. A letter edited in place stands for several, and a
-        digest for all that is in it: its items come with it.
-        """
-
-    async def traces(self, places: Collection[tuple[int, str, str]]) -> dict[tuple[int, str, str], tuple[Trace | None, Trace | None]]:
-        """For each (address id, thread, track), the newest kept trace of that thread and of that track there."""
-
-    async def claim_roots(self, wanted: Sequence[tuple[int, int, str]]) -> set[int]:
-        """Of letters that would begin a thread, as (delivery id, address id, thread): those that may. The first that asks may, in whichever process;
-        others may not while it is being sent, nor once the thread has a kept trace. One that failed gives the word back by its state.
         """
 
     async def requeue_expired_leases(self, now: datetime) -> int:

@@ -33,6 +33,7 @@ from angelia.stores.signin import SignInMixin
 from angelia.stores.site import SiteMixin, TypesMixin
 from angelia.stores.statistics import StatisticsMixin
 from angelia.stores.templates import TemplatesMixin
+from angelia.stores.traces import TracesMixin
 from angelia.stores.upkeep import HEAD, UpkeepMixin
 
 
@@ -41,6 +42,7 @@ class SqlStore(
     LedgerMixin,
     DeliveriesMixin,
     DigestsMixin,
+    TracesMixin,
     AnswersMixin,
     EscalationsMixin,
     PeopleMixin,

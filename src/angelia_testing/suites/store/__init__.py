@@ -15,6 +15,7 @@ from angelia_testing.suites.store.operation import AdministrationSuite
 from angelia_testing.suites.store.people import PersonSuite
 from angelia_testing.suites.store.signing_in import SignInSuite
 from angelia_testing.suites.store.site import SiteSuite
+from angelia_testing.suites.store.traces import TraceSuite
 from angelia_testing.suites.store.upkeep import UpkeepSuite
 
 __all__ = ["LEASE", "MINUTE", "NOW", "StoreSuite", "a_digest", "claimed_at_birth", "delivery", "message", "planned", "row"]
@@ -25,6 +26,7 @@ class StoreSuite(
     LedgerSuite,
     DeliverySuite,
     DigestSuite,
+    TraceSuite,
     AnswerSuite,
     PersonSuite,
     SiteSuite,
