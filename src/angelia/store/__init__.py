@@ -24,7 +24,7 @@ from angelia.store.inbox import InboxGroup, InboxItem, InboxPage, InboxQuery, In
 from angelia.store.jobs import AddedJob, ClaimedJob, JobQuery, JobStore, Joined
 from angelia.store.ledger import LedgerRow, LedgerStore, RuleHits
 from angelia.store.messages import ClaimedMessage, Copies, FloodMark, MessageStore, NewMessage, ParkedMessage, Plan, RepeatMark, Shared
-from angelia.store.operation import AdministrationStore, OperationsStore, StatisticsStore, TemplateStore, TemplateVersion, Traffic
+from angelia.store.operations import AdministrationStore, OperationsStore, StatisticsStore, TemplateStore, TemplateVersion, Traffic
 from angelia.store.people import PersonStore, ProfileRow, RuleRow
 from angelia.store.requests import RequestStore, TaskRequest
 from angelia.store.signing_in import Session, SignInStore

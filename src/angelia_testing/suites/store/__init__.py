@@ -11,7 +11,7 @@ from angelia_testing.suites.store.inbox import InboxSuite
 from angelia_testing.suites.store.ledger import LedgerSuite
 from angelia_testing.suites.store.making import LEASE, MINUTE, NOW, a_digest, claimed_at_birth, delivery, message, planned, row
 from angelia_testing.suites.store.messages import MessageSuite
-from angelia_testing.suites.store.operation import AdministrationSuite
+from angelia_testing.suites.store.operations import AdministrationSuite
 from angelia_testing.suites.store.people import PersonSuite
 from angelia_testing.suites.store.signing_in import SignInSuite
 from angelia_testing.suites.store.site import SiteSuite
