@@ -227,6 +227,5 @@ REASONS = {
     Reason.CAME_BACK: "it was taken, and came back later",
     Reason.LIFETIME_OVER: "it could not be delivered within its lifetime",
     Reason.POISON: "it made the agent fail again and again",
-    Reason.CANCELLED: "an operator cancelled it",
 }
 """Every Reason in words; a test holds this complete, and docs/reference/reasons.md the same."""

@@ -16,6 +16,7 @@ from angelia.flow.handover import LEASE, LONGEST_PROMISE, PLANNING, Born, HandOv
 from angelia.flow.intake import MESSAGES, Intake
 from angelia.flow.outbox import Candidacy, Chunk, Outbox, Patience
 from angelia.flow.profiles import People, group_agents
+from angelia.flow.rights import is_open_to, names_of
 from angelia.flow.voice import Voice
 from angelia.model.errors import StoreUnavailable
 from angelia.model.message import Message
@@ -332,10 +333,7 @@ def roles_of(person_id: int, members: Members) -> frozenset[str]:
 
 def standing_of(message: Message, profile: Profile, roles: Iterable[str], own: Mapping[str, frozenset[str]]) -> Standing:
     """How she stands to a message. A restricted one without a list is for those whom it names; with one, for those on the list."""
-    has_access = True
-    allowed = message.readers
-    if allowed is not None:
-        has_access = profile.person.login in allowed or any(f"group:{group}" in allowed for group in profile.groups)
+    has_access = message.readers is None or is_open_to(message, names_of(profile))
     return Standing(frozenset(roles), has_access, own)
 
 
