@@ -51,8 +51,8 @@ from angelia.plugins import part
 from angelia.settings import Settings, secret_of
 from angelia.store import InboxItem
 from angelia.stores.sql import SqlStore, open_store
-from angelia.web.forms import item_out
 from angelia.web.live import Live
+from angelia.web.shapes import item_out
 from angelia.wire.circles import mark_of
 
 STATES_KEPT = timedelta(days=90)

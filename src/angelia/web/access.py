@@ -7,8 +7,8 @@ from fastapi import Depends, Request
 
 from angelia.model.errors import Forbidden, NotAuthenticated, NotFound
 from angelia.model.person import Person
+from angelia.planning.editing import documents_differ
 from angelia.web.context import Context
-from angelia.web.forms import documents_differ
 from angelia.wire.callers import READING, WRITING, Caller
 
 

@@ -14,8 +14,9 @@ from angelia.model.person import Person
 from angelia.store import InboxGroup, InboxItem, InboxQuery
 from angelia.web.access import House, Looking, Reading, Writing
 from angelia.web.context import Context
-from angelia.web.forms import Acknowledging, Limit, Marking, Undoing, item_out, number
-from angelia.web.named import object_name
+from angelia.web.forms import Acknowledging, Limit, Marking, Undoing, number
+from angelia.web.object_names import object_name
+from angelia.web.shapes import item_out
 
 router = APIRouter(prefix="/api/v1/people/{login}", tags=["person"])
 Body = dict[str, Any]

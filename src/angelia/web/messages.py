@@ -11,7 +11,8 @@ from angelia.model.message import Message
 from angelia.model.moments import public_id
 from angelia.store import Store
 from angelia.web.access import House, Known
-from angelia.web.forms import Limit, message_out, number
+from angelia.web.forms import Limit, number
+from angelia.web.shapes import message_out
 from angelia.wire.callers import Caller
 from angelia.wire.fields import message_schema
 

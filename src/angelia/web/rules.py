@@ -21,7 +21,8 @@ from angelia.planning.rules import MAX_RULES, parse_rule
 from angelia.store import LedgerRow
 from angelia.web.access import House, Looking, Reading, Writing
 from angelia.web.context import Context
-from angelia.web.forms import Limit, Strict, Word, message_out, number
+from angelia.web.forms import Limit, Strict, Word, number
+from angelia.web.shapes import message_out
 from angelia.web.wants import place_of, with_ids
 
 router = APIRouter(prefix="/api/v1/people/{login}", tags=["person"])
