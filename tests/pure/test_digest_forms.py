@@ -99,7 +99,7 @@ def test_a_digest_of_one_message_and_of_a_schedule_of_hers():
 
 def test_bodies_are_bounded_one_by_one_and_together():
     items = [item(n, f"s{n}", object=f"o/{n}", severity=Severity.HIGH if n == 7 else Severity.NORMAL) for n in range(300)]
-    digest = with_bodies(assemble(items, NOW + timedelta(days=1)).digest, {n: ("x" * 5_000, "text") for n in range(300)})
+    digest = with_bodies(assemble(items, NOW + timedelta(days=1)).digest, dict.fromkeys(range(300), ("x" * 5000, "text")))
     lines = [line for group in digest.groups for line in group.lines]
     assert len(lines) == 300
     assert max(len(line.body) for line in lines) == MOST_BODY

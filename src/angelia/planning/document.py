@@ -19,10 +19,8 @@ _WAYS_ON = ("fallback", "escalate")
 _WANTS_KEYS = frozenset(
     ["preferences", "unknown", "rules", "mutes", "follows", "paused", "groups", "hold", "quiet", "schedules", "takes_tests", *_WAYS_ON, *_JOB_KEYS]
 )
-_SITE_KEYS = frozenset(
-    ["preferences", "audience", "locks", "schedules", "interruptive", "pull", "presets", "digest_schedule", "hourly_cap", "last_resort"]
-    + ["jobs", *_WAYS_ON]
-)
+_SITE_ALONE = ("audience", "locks", "interruptive", "pull", "presets", "digest_schedule", "hourly_cap", "last_resort")
+_SITE_KEYS = frozenset({"preferences", "schedules", "jobs", *_SITE_ALONE, *_WAYS_ON})
 _CHAIN_KEYS = frozenset({"after", "to", "severity", "until", "by_anybody"})
 
 

@@ -42,7 +42,6 @@ class DigestSuite:
         assert [one.slot_at for one in await store.due_slots(NOW + MINUTE, 10)] == [NOW + MINUTE]
 
     async def test_an_empty_slot_is_dropped(self, store: Store) -> None:
-        slot = Slot(1, "mail", 0, "daily", NOW)
         await planned(store, 1, [delivery(11, 1, state=State.HELD, schedule="daily")])
         await planned(store, 2, [delivery(12, 2, state=State.HELD, schedule="daily")])
         await planned(store, 3, [delivery(13, 3, state=State.HELD, schedule="daily")])
