@@ -109,10 +109,11 @@ class Kept:
                     self._stop({"status": "cancelled"})
         if self._worker is not None and self._worker.link.fileno() in ready:
             self._hear_worker()
-        if self._task is not None:
-            self._look()
+        # Before the look: of a hub that is gone nobody asks for this run any more, and it must not become one that lasts.
         if self._hub.fileno() in ready:
             self._hear_hub()
+        if self._task is not None:
+            self._look()
 
     def _rest(self) -> int | None:
         """Milliseconds until something is to be looked at."""
