@@ -9,7 +9,8 @@ import time
 import tracemalloc
 
 from angelia.broker import ExchangeSettings
-from angelia.flow.streams import MOST_BINDINGS, Streams
+from angelia.flow.cursor import MOST_BINDINGS
+from angelia.flow.streams import Streams
 from angelia.model.event import Event, Position
 from angelia.web.stream.forms import SocketForm
 from angelia_testing.memory_broker import MemoryBroker

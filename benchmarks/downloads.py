@@ -16,6 +16,7 @@ from pathlib import Path
 
 import httpx2
 
+from angelia.sandbox.processes import children_of, processor_seconds
 from angelia_testing.hub import Hub
 from angelia_testing.peers.process import Server, free_port
 
@@ -46,17 +47,11 @@ http {
 }
 """
 PIECE = bytearray(1 << 20)
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def spent(pids):
     """Seconds of processor time of these processes so far."""
-    fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids]
-    return sum(int(field[11]) + int(field[12]) for field in fields) / TICKS
-
-
-def children(pid):
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return sum(map(processor_seconds, pids))
 
 
 def fetch(port, path, token=""):
@@ -107,7 +102,7 @@ def measure(hub, token, url, file, nginx_port, nginx_pid, rounds):
     fetch(hub.port, url, token), fetch(nginx_port, f"/{file.name}")
     rest = hub.megabytes()
     kinds = {
-        "nginx": (lambda: fetch(nginx_port, f"/{file.name}"), lambda: [nginx_pid, *children(nginx_pid)]),
+        "nginx": (lambda: fetch(nginx_port, f"/{file.name}"), lambda: [nginx_pid, *children_of(nginx_pid)]),
         "the hub": (lambda: fetch(hub.port, url, token), lambda: [hub.server.process.pid]),
     }
     times = {name: [] for name in kinds}

@@ -19,6 +19,7 @@ import uvloop
 from angelia.broker import ExchangeSettings
 from angelia.brokers.rabbitmq import RabbitMQBroker
 from angelia.model.event import Event, Position
+from angelia.sandbox.processes import processor_seconds
 from angelia.web.stream.forms import SocketForm
 from angelia_testing.fixtures import opened
 from angelia_testing.live import open_streams, served
@@ -157,8 +158,7 @@ class Hub:
         return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * 4096
 
     def cpu(self):
-        words = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(words[11]) + int(words[12])) / 100
+        return processor_seconds(self.process.pid)
 
     async def publish(self, count, at_once=10, every=0.0):
         self.process.stdin.write(json.dumps([count, at_once, every]).encode() + b"\n")

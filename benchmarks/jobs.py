@@ -6,7 +6,6 @@ python benchmarks/jobs.py [flow|store|postgresql] [--jobs 1000000]
 import argparse
 import asyncio
 import contextlib
-import os
 import statistics
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from angelia.instruments.function import FunctionInstrument, FunctionSettings
 from angelia.model.declaration import Declaration, DeclaredProduct, Limits, Parameter, ParameterKind
 from angelia.model.job import Job, JobState, Principal, content_hash
 from angelia.model.moments import to_us
+from angelia.sandbox.processes import processor_seconds
 from angelia.settings import load
 from angelia.store import JobQuery
 from angelia.stores.sql import open_store, upgrade
@@ -45,13 +45,12 @@ def percent(times, share):
 
 def below():
     """Seconds of processor time of all processes that were started here, be they there or not."""
-    tick, seconds = os.sysconf("SC_CLK_TCK"), 0.0
-    for path in Path("/proc").glob("[0-9]*/stat"):
+    seconds = 0.0
+    for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            fields = path.read_text(errors="replace").rpartition(") ")[2].split()
             # Processes of jobs have a session of their own; they are known by their command.
-            if b"angelia.sandbox.forker" in path.with_name("cmdline").read_bytes():
-                seconds += sum(map(int, fields[11:15])) / tick
+            if b"angelia.sandbox.forker" in (process / "cmdline").read_bytes():
+                seconds += processor_seconds(int(process.name))
     return seconds
 
 

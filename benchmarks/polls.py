@@ -5,7 +5,6 @@ python benchmarks/polls.py [--rounds 5] [--seconds 3]
 
 import argparse
 import asyncio
-import os
 import sqlite3
 import statistics
 import sys
@@ -18,6 +17,7 @@ from urllib.parse import urlencode
 import httpx2
 import uvloop
 
+from angelia.sandbox.processes import processor_seconds
 from angelia.wire.site_tokens import SiteTokens
 from angelia_testing.hub import Hub
 from angelia_testing.peers.process import Server, free_port
@@ -86,11 +86,6 @@ async def load(url: str, seconds: float) -> list[float]:
     await asyncio.gather(*(loop.create_connection(lambda one=one: one, address.host, address.port) for one in asking))
     await asyncio.gather(*(one.ended for one in asking))
     return [spent for one in asking for spent in one.times]
-
-
-def processor_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def measured(url: str, pid: int, seconds: float) -> tuple[float, float, float]:

@@ -18,8 +18,8 @@ from angelia.model.message import Message, Recipient
 from angelia.model.moments import first_id, to_us
 from angelia.model.payload import payload_of
 from angelia.model.person import Person
+from angelia.planning.decision import Decision, Verdict
 from angelia.planning.document import parse_site, parse_wants
-from angelia.planning.resolve import Decision, Verdict
 from angelia.store import LedgerRow, NewMessage, Plan
 from angelia.stores.sql import SqlStore, open_store, upgrade
 from angelia_testing.peers.postgresql import PostgreSQL

@@ -7,8 +7,9 @@ from zoneinfo import ZoneInfo
 
 from angelia.model.message import Message, Recipient
 from angelia.model.person import Person
+from angelia.planning.decision import Profile, Standing
 from angelia.planning.document import parse_site, parse_wants
-from angelia.planning.resolve import Profile, Standing, resolve
+from angelia.planning.resolve import resolve
 
 SITE = parse_site(
     {

@@ -1,6 +1,5 @@
 """Start and rest: help, commands, serving, memory and processor while nothing happens; the same with 1,000,000 deliveries that wait."""
 
-import os
 import resource
 import sqlite3
 import subprocess
@@ -11,6 +10,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from angelia.sandbox.processes import processor_seconds
 from angelia.stores.sql import upgrade
 from angelia_testing.peers.process import Server, free_port
 
@@ -48,7 +48,7 @@ def observe(what: str, folder: Path, rest: int, aims: tuple[str, str] = ("", "")
     port, began = free_port(), time.perf_counter()
     argv = [sys.executable, "-m", "angelia", "serve", "--data-dir", str(folder / "hub"), "--port", str(port)]
     server = Server("angelia", argv, [port], folder)
-    served, used = time.perf_counter() - began, cpu(server.process.pid)
+    served, used = time.perf_counter() - began, processor_seconds(server.process.pid)
     wait_until_ready(port)
     ready = time.perf_counter() - began
     try:
@@ -57,9 +57,9 @@ def observe(what: str, folder: Path, rest: int, aims: tuple[str, str] = ("", "")
         print(f"| {what}: serving | {served:.2f} s, {used:.2f} s of processor | {aims[0]} |\n| {what}: ready after | {ready:.2f} s | {aims[0]} |")
         wait_until_ready(port, "/version")  # the framework is read now, and not while we look
         time.sleep(5)
-        before, at = cpu(server.process.pid), time.perf_counter()
+        before, at = processor_seconds(server.process.pid), time.perf_counter()
         time.sleep(rest)
-        share = (cpu(server.process.pid) - before) / (time.perf_counter() - at)
+        share = (processor_seconds(server.process.pid) - before) / (time.perf_counter() - at)
         now, most = (memory(server.process.pid, name) for name in ("VmRSS", "VmHWM"))
         print(f"| {what}: memory at rest, at most | {now:.0f} MB, {most:.0f} MB | {aims[1]} |")
         print(f"| {what}: processor over {rest} s | {share:.2%} | 1 % |", flush=True)
@@ -103,12 +103,6 @@ def memory(pid: int, name: str) -> float:
     """MB by /proc: VmRSS now, VmHWM at most."""
     line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith(name))
     return int(line.split()[1]) / 1024
-
-
-def cpu(pid: int) -> float:
-    """Seconds of the processor that it has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ import uvloop
 
 from angelia.broker import ExchangeSettings
 from angelia.model.event import Event, Position
+from angelia.sandbox.processes import processor_seconds
 from angelia.web.stream.forms import SocketForm
 from angelia_testing.live import open_streams, served
 from angelia_testing.memory_broker import MemoryBroker
@@ -179,11 +180,6 @@ def memory(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
 
 
-def processor_time(pid: int) -> float:
-    words = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
-
-
 async def measure(name: str, argv: list[str], clients: int, deliveries: int, frame: int, binds: bool = True, burst: int = 10) -> float:
     port = free_port()
     process = await asyncio.create_subprocess_exec(*argv, str(port), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -204,13 +200,13 @@ async def measure(name: str, argv: list[str], clients: int, deliveries: int, fra
     for _ in range(3):
         counter[0] = 0
         events = max(burst, deliveries // clients // burst * burst)
-        began, cpu = time.perf_counter(), processor_time(pid)
+        began, cpu = time.perf_counter(), processor_seconds(pid)
         process.stdin.write(b"%d\n" % events)
         while counter[0] < events * clients * frame:
             await asyncio.sleep(0.002)
             assert time.perf_counter() - began < 60, (counter, events * clients * frame)
         best = max(best, events * clients / (time.perf_counter() - began))
-        least = min(least, (processor_time(pid) - cpu) / events / clients * 1e6)
+        least = min(least, (processor_seconds(pid) - cpu) / events / clients * 1e6)
     print(
         f"{name:<12} {clients:>6} clients  {best:>12,.0f} deliveries/s  {least:5.2f} us of its processor time each  {idle:6.1f} KB a connection",
         flush=True,

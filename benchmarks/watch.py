@@ -4,7 +4,6 @@
 flushing on), a webhook that arrives; one clock for both ends. The lines come at random moments, some seconds' worth of looks apart.
 """
 
-import os
 import random
 import sqlite3
 import subprocess
@@ -15,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from statistics import median, quantiles
 
+from angelia.sandbox.processes import processor_seconds
 from angelia.watch.settings import WatchSettings
 from angelia.watch.watching import Watch
 from angelia_testing.hub import Hub, furnish
@@ -102,9 +102,9 @@ def rest(folder: Path) -> None:
         while not (folder / "watch-state" / "idle.json").exists():
             time.sleep(0.05)
         time.sleep(6)
-        ticks, at = cpu(server.process.pid), time.perf_counter()
+        before, at = processor_seconds(server.process.pid), time.perf_counter()
         time.sleep(REST)
-        share = (cpu(server.process.pid) - ticks) / os.sysconf("SC_CLK_TCK") / (time.perf_counter() - at)
+        share = (processor_seconds(server.process.pid) - before) / (time.perf_counter() - at)
         began = time.perf_counter()
         with (folder / "idle-7.log").open("a") as file:
             file.write("error 1 pump lost\n")
@@ -118,11 +118,6 @@ def rest(folder: Path) -> None:
         )
     finally:
         server.stop()
-
-
-def cpu(pid: int) -> int:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return int(fields[11]) + int(fields[12])
 
 
 def memory(pid: int) -> float:

@@ -14,6 +14,7 @@ from angelia.deadlines import Deadlines
 from angelia.dialects.oda_recipe import CODE_FILE, MOST_CODE, recipe
 from angelia.flow.announcer import Announcer
 from angelia.flow.answers import Answers
+from angelia.flow.attempt import attempt
 from angelia.flow.bounces import Bounces
 from angelia.flow.clock import SteadyClock, now
 from angelia.flow.digester import Digester
@@ -32,7 +33,7 @@ from angelia.flow.loop import LONG_REST, Hint, Stage, keep, run
 from angelia.flow.outbox import Patience
 from angelia.flow.planner import Planner
 from angelia.flow.profiles import People
-from angelia.flow.relay import Lifetimes, Relay, attempt
+from angelia.flow.relay import Lifetimes, Relay
 from angelia.flow.replies import Replies
 from angelia.flow.streams import Streams
 from angelia.flow.transitions import Crier, ForgetExperiments, Herald
@@ -50,8 +51,8 @@ from angelia.plugins import part
 from angelia.settings import Settings, secret_of
 from angelia.store import InboxItem
 from angelia.stores.sql import SqlStore, open_store
-from angelia.web.forms import item_out
 from angelia.web.live import Live
+from angelia.web.shapes import item_out
 from angelia.wire.circles import mark_of
 
 STATES_KEPT = timedelta(days=90)

@@ -19,12 +19,13 @@ from angelia.directory import Directory
 from angelia.flow.transitions import Form, Outlets
 from angelia.inlet import Watched
 from angelia.instrument import Instrument, Lent
+from angelia.layers import section
 from angelia.model.errors import BadSettings
 from angelia.model.experiment import CleanUp
 from angelia.outbound import Outbound
 from angelia.parameters.reading import read_declaration
 from angelia.plugins import agent_classes, instrument_class, part, provider_class
-from angelia.settings import Settings, section
+from angelia.settings import Settings
 from angelia.stores.sql import SqlStore
 from angelia.web.signin.providers import Provider
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from angelia.model.delivery import Reason, State
-from angelia.planning.resolve import Decision, Verdict
+from angelia.planning.decision import Decision, Verdict
 from angelia.store import LedgerRow, Plan, Settlement
 from angelia.stores.sql import make_store
 from angelia_testing.suites.store import NOW, delivery, row

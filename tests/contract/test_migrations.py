@@ -17,8 +17,8 @@ from sqlalchemy.pool import NullPool
 
 import angelia.stores.sql
 from angelia.model.errors import SchemaMismatch
+from angelia.stores.columns import metadata
 from angelia.stores.sql import upgrade
-from angelia.stores.tables import metadata
 from angelia.stores.upkeep import HEAD
 from angelia_testing.faults.migration import killed_upgrades
 from angelia_testing.peers.process import free_port

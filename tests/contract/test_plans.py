@@ -10,7 +10,7 @@ from angelia.model.message import Message
 from angelia.model.moments import first_id, to_us
 from angelia.model.payload import payload_of
 from angelia.model.person import Person
-from angelia.planning.resolve import Decision, Verdict
+from angelia.planning.decision import Decision, Verdict
 from angelia.store import InboxQuery, LedgerRow, Plan, RuleRow, Settlement
 from angelia.stores import entries
 from angelia_testing.fixtures import opened
@@ -87,7 +87,7 @@ async def hot(store, monkeypatch):
     await store.settle([Settlement(sent.delivery_id, sent.fence, State.DELIVERED, Reason.CHOSEN)], NOW)
     await store.requeue_expired_leases(NOW)
     (slot, *_) = await store.due_slots(NOW, 10)
-    ((held, _), *_) = await store.held_items(slot, 100)
+    (held, *_) = await store.held_items(slot, 100)
     await store.move_items([held.delivery_id], NOW)
     await store.backlog()
     for query in (InboxQuery(), InboxQuery(state="unread", subtree="obs"), InboxQuery(before_id=key), InboxQuery(is_by_severity=True)):

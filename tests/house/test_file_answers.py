@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from starlette.middleware.base import BaseHTTPMiddleware
 
-from angelia.wire import sending
+from angelia.wire import file_sending
 from angelia.wire.file_answer import FileAnswer
 from angelia.wire.server import Limits
 from angelia_testing.live import served
@@ -143,7 +143,7 @@ async def test_a_file_that_became_shorter_is_not_taken_for_whole(port, path):
 
 async def test_many_slow_ones_hold_no_threads(port, content, monkeypatch):
     """Twenty that read a little now and then, with the few threads that there are; one that reads at once does not wait for them."""
-    monkeypatch.setattr(sending, "_A_MOMENT", 1)
+    monkeypatch.setattr(file_sending, "_A_MOMENT", 1)
     slow = [await opened(port) for _ in range(20)]
     for _, writer in slow:
         writer.write(request())

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from angelia.directory import Failed
+from angelia.flow import digest_items
 from angelia.flow.unsubscribe import make_token, read_token
 from angelia.model.delivery import Later, Refused, Sent
 
@@ -320,3 +321,26 @@ async def test_a_digest_has_bodies_for_whoever_wants_them(bench):
     assert found == {"alice": {"a.b": "body of a.b", "c.d": "body of c.d"}, "bob": {"a.b": "", "c.d": "body of c.d"}}
     shown = await bench.call("GET", "/api/v1/people/bob/effective?type=a.b")
     assert shown["effective"]["mail"] == {"when": "daily", "form": "short", "from": "preference:*"}
+
+
+async def test_a_large_digest_is_made_with_few_messages_at_a_time(bench, monkeypatch):
+    """Of those held the most that are read whole at once are a portion; their bodies are read of the lines that are shown, and of no other."""
+    await bench.person("alice", preferences={"preferences": {"*": {"mail": {"when": "daily", "form": "full"}}}})
+    monkeypatch.setattr(digest_items, "PORTION", 3)
+    for number in range(8):
+        await bench.post("a.b", to=["alice"], subject=f"s{number}", body=f"body {number}", collapse_key="k" if number < 6 else "")
+    await bench.work()
+    read, real = [], bench.store.messages
+
+    async def counted(ids):
+        read.append(len(ids))
+        return await real(ids)
+
+    monkeypatch.setattr(bench.store, "messages", counted)
+    await bench.digester.turn(NOW + timedelta(days=1))
+    assert read == [3, 3, 2, 3]
+    await bench.work(NOW + timedelta(days=1))
+    (letter,) = bench.mail.letters
+    lines = {line.subject: (line.count, line.body) for group in letter.digest.groups for line in group.lines}
+    assert lines == {"s5": (6, "body 5"), "s6": (1, "body 6"), "s7": (1, "body 7")}
+    assert letter.digest.messages == 8 and await bench.store.check() == []

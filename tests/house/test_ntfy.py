@@ -19,9 +19,9 @@ from angelia.front import app_of
 from angelia.model.delivery import Sent
 from angelia.model.errors import InvalidInput
 from angelia.outbound import Outbound
-from angelia.web.forms import item_out
+from angelia.web.shapes import item_out
 from angelia.wire import callers
-from angelia.wire.secrets import without_secrets
+from angelia.wire.redaction import without_secrets
 from angelia_testing.live import served
 from angelia_testing.suites.agent import Bench as AgentBench
 from angelia_testing.waiting import eventually

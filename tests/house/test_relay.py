@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from angelia.flow import attempt as attempt_module
 from angelia.flow import relay as relay_module
 from angelia.flow.lane import Lane
 from angelia.flow.loop import Hint, run
@@ -89,7 +90,7 @@ class OneHangs(RecordingAgent):
 
 
 async def test_a_destination_that_hangs_leaves_the_places_to_the_others(bench, backlog, monkeypatch):
-    monkeypatch.setattr(relay_module, "LONGEST_TRY", 60.0)  # as long as this test
+    monkeypatch.setattr(attempt_module, "LONGEST_TRY", 60.0)  # as long as this test
     monkeypatch.setattr(relay_module, "LONGEST_WAIT", 60.0)
     agent = await backlog(OneHangs(), 100)
     stop, hint = asyncio.Event(), Hint()

@@ -11,8 +11,9 @@ import pytest
 
 from angelia.flow.profiles import profile_of
 from angelia.front import app_of
+from angelia.planning.decision import Standing
 from angelia.planning.document import parse_wants
-from angelia.planning.resolve import Standing, resolve
+from angelia.planning.resolve import resolve
 
 OWN = {"Sec-Fetch-Site": "same-origin"}
 PLACES = itertools.cycle(range(1, 100))

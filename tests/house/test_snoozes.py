@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from angelia.store import Session
-from angelia.web.pages.inbox import later
+from angelia.web.pages.marking import later
 from angelia.wire.callers import secret_hash
 
 

@@ -25,6 +25,7 @@ EXCHANGES = {
     "other": OPEN,
     "inner": ExchangeSettings(access="signed-in"),
     "staff": ExchangeSettings(access="admin"),
+    "words": ExchangeSettings(access="claim", claim="groups", open_words="news"),
 }
 
 
@@ -260,6 +261,22 @@ async def test_credentials_by_header_subprotocol_and_frame(port, token, publish)
             assert await client.bodies(1) == [1]
             assert (await client.ask({"bind": {"exchange": "staff"}}))["error"]["code"] == "forbidden"
             assert (await client.ask({"bind": {"exchange": "nowhere"}}))["error"]["code"] == "not-found"
+
+
+async def test_a_token_without_the_scope_to_read_shows_what_is_public_alone(port, bench, token, publish):
+    made = await bench.call("POST", "/api/v1/people/alice/tokens", {"title": "cron", "scopes": ["post"]}, 201)
+    await bench.call("PUT", "/api/v1/sources/ci", {}, 200)
+    source = await bench.call("POST", "/api/v1/sources/ci/tokens", {"scopes": ["post"]}, 201)
+    for secret in (made["secret"], source["secret"]):
+        async with following(port, token=secret) as client:
+            for exchange, key in (("inner", "#"), ("words", "news.#"), ("me", "#")):
+                assert (await client.ask({"bind": {"exchange": exchange, "key": key}}))["error"]["code"] == "forbidden", exchange
+            await bound(client)
+            await publish(1)
+            assert await client.bodies(1) == [1]
+    async with following(port, token=token["secret"]) as reader:
+        await bound(reader, "inner")
+        await bound(reader, "words", "news.#")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from tests.house.browsing import WORDS, add_address, alice, browsers, code_of, l
 
 from angelia import telemetry
 from angelia.front import app_of
-from angelia.stores.tables import metadata
+from angelia.stores.columns import metadata
 from angelia.wire.callers import secret_hash
 
 
@@ -178,6 +178,9 @@ async def test_no_form_takes_a_column_that_is_not_hers(bench, alice, outside):  
                 form = body | {column: value}
                 answer = await outside.request(method, path.format(address=number), json=form, headers={"Authorization": f"Bearer {secret}"})
                 assert answer.status_code in (403, 422), (method, path, form, answer.text)
+                (fault, *_) = answer.json().get("errors", [{"field": "", "detail": ""}])
+                if fault["field"] == column and fault["detail"].startswith(("Extra inputs", "unknown key")):
+                    break  # a name that it does not know is refused with whatever value
     after = await bench.call("GET", "/api/v1/people/alice/export")
     # That its token was used is not of her saying.
     assert [before[name] for name in before if name not in ("exported_at", "tokens")] == [

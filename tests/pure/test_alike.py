@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from angelia.flow.profiles import People
 from angelia.model.person import Address, AddressState, Person
+from angelia.planning.decision import Standing
 from angelia.planning.document import parse_site
 from angelia.planning.following import is_followed
-from angelia.planning.resolve import Alike, Standing, resolve
+from angelia.planning.resolve import Alike, resolve
 from angelia.planning.trial import _message
 from angelia.store import ProfileRow
 from pure.test_resolve import CASES, SITE, scenario

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from angelia.flow.outbox import MANY, Candidacy, Chunk, Outbox
 from angelia.flow.profiles import People
 from angelia.model.person import AddressState
+from angelia.planning.decision import Standing
 from angelia.planning.document import parse_site
-from angelia.planning.resolve import Alike, Standing
+from angelia.planning.resolve import Alike
 from angelia.planning.trial import _message
 from pure.test_alike import FewPeople, row_of
 from pure.test_resolve import CASES, SITE, scenario

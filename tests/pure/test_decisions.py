@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from angelia.flow.relay import put_off
+from angelia.flow.attempt import put_off
 from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.message import Severity
 from angelia.planning.digest import DigestItem, assemble

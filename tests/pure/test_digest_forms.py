@@ -13,7 +13,7 @@ from angelia.model.delivery import Delivery, State
 from angelia.model.errors import InvalidInput
 from angelia.model.message import Severity
 from angelia.model.person import Address, AddressState, Person
-from angelia.planning.digest import MOST_BODIES, MOST_BODY, DigestItem, assemble
+from angelia.planning.digest import MOST_BODIES, MOST_BODY, DigestItem, assemble, with_bodies
 from angelia.planning.document import parse_wants
 from angelia.planning.trial import run
 from angelia.rendering.render import footer_of, render_digest
@@ -23,28 +23,32 @@ NOW = datetime(2024, 3, 5, 13, tzinfo=UTC)
 GOLDEN = Path(__file__).parent / "golden"
 
 
-def item(number, subject, body="", **fields):
-    return DigestItem(delivery_id=number, message_id=number, type="obs.build.fail", subject=subject, body=body,
+def item(number, subject, **fields):
+    return DigestItem(delivery_id=number, message_id=number, type="obs.build.fail", subject=subject,
                       **({"occurred_at": NOW + timedelta(minutes=number), "object": "KDE/okular"} | fields))  # fmt: skip
 
 
-def items(*, is_full):
-    bodies = {
-        "text": "ld: cannot find -lpoppler\n\nSee https://example.org/log?a=1&b=2.",
-        "markdown": "The **log** says:\n\n- no space left\n- <script>alert(1)</script>",
-        "html": "<p>First</p><p>Second <b>bold</b><img src='http://127.0.0.1/t'></p>",
-        "long": "word " * 1_000,
-    }
-    made = [
-        item(1, "okular failed on x86_64", bodies["text"], collapse_key="k", severity=Severity.HIGH),
-        item(2, "okular failed on x86_64 again", bodies["text"], collapse_key="k", severity=Severity.HIGH, object_url="https://example.org/okular"),
-        item(3, "kate failed", bodies["markdown"], body_format="markdown", object="KDE/kate"),
-        item(4, "kate: größer als gedacht", bodies["html"], body_format="html", object="KDE/kate"),
-        item(5, "long", bodies["long"], object="KDE/kate"),
+BODIES = {
+    1: ("ld: cannot find -lpoppler\n\nSee https://example.org/log?a=1&b=2.", "text"),
+    2: ("ld: cannot find -lpoppler\n\nSee https://example.org/log?a=1&b=2.", "text"),
+    3: ("The **log** says:\n\n- no space left\n- <script>alert(1)</script>", "markdown"),
+    4: ("<p>First</p><p>Second <b>bold</b><img src='http://127.0.0.1/t'></p>", "html"),
+    5: ("word " * 1_000, "text"),
+    6: ("", "text"),
+}
+
+
+def a_digest(*, is_full):
+    items = [
+        item(1, "okular failed on x86_64", collapse_key="k", severity=Severity.HIGH),
+        item(2, "okular failed on x86_64 again", collapse_key="k", severity=Severity.HIGH, object_url="https://example.org/okular"),
+        item(3, "kate failed", object="KDE/kate"),
+        item(4, "kate: größer als gedacht", object="KDE/kate"),
+        item(5, "long", object="KDE/kate"),
         item(6, "without a body", object="KDE/kate"),
     ]
-    return made if is_full else [item(each.delivery_id, each.subject, **{
-        name: getattr(each, name) for name in ("collapse_key", "severity", "object", "object_url")}) for each in made]  # fmt: skip
+    digest = assemble(items, NOW + timedelta(hours=1)).digest
+    return with_bodies(digest, BODIES) if is_full else digest
 
 
 def mail(digest, schedule="daily", language="en"):
@@ -64,7 +68,7 @@ def mail(digest, schedule="daily", language="en"):
 
 @pytest.mark.parametrize("form", ["short", "full"])
 def test_golden(form):
-    digest = assemble(items(is_full=form == "full"), NOW + timedelta(hours=1)).digest
+    digest = a_digest(is_full=form == "full")
     _, raw = mail(digest_from(digest_text(digest)))
     path = GOLDEN / f"digest-{form}.eml"
     if not path.exists():
@@ -74,7 +78,7 @@ def test_golden(form):
 
 
 def test_what_a_reader_sees_of_bodies():
-    content, raw = mail(assemble(items(is_full=True), NOW + timedelta(hours=1)).digest)
+    content, raw = mail(a_digest(is_full=True))
     assert "  - okular failed on x86_64 again (high, 2 times, last 5 Mar 14:02)" in content.text
     assert "    ld: cannot find -lpoppler\n\n    See https://example.org/log?a=1&b=2.\n" in content.text
     assert "word…\n" in content.text and "word…" in content.html
@@ -82,7 +86,7 @@ def test_what_a_reader_sees_of_bodies():
     assert '<a href="https://example.org/log?a=1&amp;b=2"' in content.html
     parsed = email.message_from_bytes(raw, policy=email.policy.default)
     assert "no space left" in parsed.get_body(("plain",)).get_content()
-    short, _ = mail(assemble(items(is_full=False), NOW + timedelta(hours=1)).digest)
+    short, _ = mail(a_digest(is_full=False))
     assert "poppler" not in short.text + short.html
 
 
@@ -94,13 +98,24 @@ def test_a_digest_of_one_message_and_of_a_schedule_of_hers():
 
 
 def test_bodies_are_bounded_one_by_one_and_together():
-    bodies = [item(n, f"s{n}", "x" * 5_000, object=f"o/{n}") for n in range(300)]
-    digest = assemble(bodies, NOW + timedelta(days=1)).digest
+    items = [item(n, f"s{n}", object=f"o/{n}", severity=Severity.HIGH if n == 7 else Severity.NORMAL) for n in range(300)]
+    digest = with_bodies(assemble(items, NOW + timedelta(days=1)).digest, dict.fromkeys(range(300), ("x" * 5000, "text")))
     lines = [line for group in digest.groups for line in group.lines]
     assert len(lines) == 300
     assert max(len(line.body) for line in lines) == MOST_BODY
     assert sum(len(line.body) for line in lines) == MOST_BODIES
     assert all(line.is_cut == bool(line.body) for line in lines)
+    bodied = {line.message_id for line in lines if line.body}
+    assert bodied == {7, *range(300 - MOST_BODIES // MOST_BODY + 1, 300)}, "the most pressing, then the newest"
+
+
+def test_bodies_stand_below_the_lines_that_want_them():
+    whole = assemble([item(n, f"s{n}") for n in range(3)], NOW + timedelta(days=1)).digest
+    (group,) = with_bodies(whole, {1: ("one", "html"), 9: ("nobody's", "text")}).groups
+    assert {line.message_id: (line.body, line.body_format, line.is_cut) for line in group.lines} == {
+        0: ("", "text", False), 1: ("one", "html", False), 2: ("", "text", False),
+    }  # fmt: skip
+    assert with_bodies(whole, {}) == whole
 
 
 def test_an_older_digest_without_bodies_is_still_read():

@@ -13,9 +13,10 @@ from angelia.model.job import HistoryRow, Job, JobState
 from angelia.model.message import Message, Recipient, Sender
 from angelia.model.person import Person
 from angelia.model.preference import Site
+from angelia.planning.decision import Profile, Standing, Verdict
 from angelia.planning.document import parse_site, parse_wants
 from angelia.planning.job_news import Fact, Link, NewsDefaults, Step, link_for, link_line, news
-from angelia.planning.resolve import Profile, Standing, Verdict, resolve
+from angelia.planning.resolve import resolve
 
 MAIL = NewsDefaults(interval=60)
 CHAT = NewsDefaults(interval=5)

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from angelia.model.message import Message
-from angelia.planning.document import parse_rule
 from angelia.planning.hygiene import reach_of, stopped_by
+from angelia.planning.rules import parse_rule
 from angelia.planning.sentence import Part, Said, sentence_of
 
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)

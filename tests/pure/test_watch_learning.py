@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from angelia.cli.watching import watch
 from angelia.model.errors import BadSettings
 from angelia.watch import learning
+from angelia.watch.direct_mail import direct_mail
 from angelia.watch.settings import load
 
 LINES = (
@@ -126,6 +127,22 @@ def test_a_relative_token_file_lies_beside_the_settings(tmp_path, monkeypatch):
     (folder / "watch.toml").write_text('[hub]\nurl = "http://hub"\ntoken_file = "watch.token"\n[[watch]]\nname = "x"\npaths = ["x.log"]\n')
     monkeypatch.chdir(tmp_path)
     assert load(folder / "watch.toml", environment={}).hub.token == "ang_secret"
+
+
+def test_a_relative_password_file_does_too(tmp_path, monkeypatch):
+    folder = tmp_path / "settings"
+    folder.mkdir()
+    (folder / "mail.password").write_text("secret\n")
+    (folder / "mail.password").chmod(0o600)
+    table = {"server": "mail.example.org", "recipients": ["alice@example.org"], "user": "bob", "password_file": "mail.password", "ca_file": "ca.pem"}
+    watch = [{"name": "x", "paths": ["x.log"]}]
+    (folder / "watch.json").write_text(json.dumps({"mail": table, "watch": watch}))
+    monkeypatch.chdir(tmp_path)
+    direct = direct_mail(load(folder / "watch.json", environment={}).direct["mail"])
+    assert (direct.password, direct.ca_file) == ("secret", str(folder / "ca.pem"))
+    (folder / "watch.json").write_text(json.dumps({"mail": table | {"password_file": 7}, "watch": watch}))
+    with pytest.raises(BadSettings, match=r"mail\.password_file"):
+        load(folder / "watch.json", environment={})
 
 
 def checked(folder, document, name="config.json"):

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from angelia.model.errors import InvalidInput
 from angelia.planning import editing
 from angelia.planning.document import parse_wants
+from angelia.planning.editing import documents_differ
 from angelia.planning.estimate import Count, by_subtree, matched_counts
-from angelia.web.forms import documents_differ
 from angelia.web.pages.tree import Row, seen_of, toggled, visible
 from angelia.wire.documents import from_toml, to_toml
 

@@ -49,5 +49,5 @@ async def test_a_call_back_at_another_process_takes_effect_at_once(houses):
     scripted.is_done = True
     secret = callback_secret(front.secret, running)
     assert await front.dispatcher.call_back(job.job_id, secret, Report(JobState.DONE))
-    assert job.job_id in back.dispatcher._held
+    assert back.dispatcher._in_hand.get(job.job_id) is not None
     assert (await until(*(state for state in JobState if state.is_final))).state is JobState.DONE

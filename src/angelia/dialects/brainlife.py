@@ -12,7 +12,8 @@ from angelia import telemetry
 from angelia.broker import Broker
 from angelia.dialects.brainlife_http import PATHS as REQUESTS
 from angelia.dialects.brainlife_http import NotificationRequests
-from angelia.flow.streams import MOST_BINDINGS, Streams, check_pattern
+from angelia.flow.cursor import MOST_BINDINGS, check_pattern
+from angelia.flow.streams import Streams
 from angelia.model.errors import AngeliaError, NotAuthenticated
 from angelia.model.event import Event
 from angelia.wire.admission import Admission, Guest, Verdict

@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element, ParseError, SubElement, register_name
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
 
-from angelia.flow.rights import is_open_to, principals
+from angelia.flow.rights import is_open_to
 from angelia.inlet import Accept, Taken
 from angelia.model.errors import AngeliaError, Conflict, Forbidden, InvalidInput, NotAuthenticated, NotFound
 from angelia.model.message import Message, RecipientKind, checked_type
@@ -136,7 +136,7 @@ class HermesDialect:
         is_own = caller.person is not None and person is not None and caller.person.login == person.login
         if person is None or not (caller.is_admin or is_own):
             raise NotFound("there is no such list")
-        if not caller.is_admin and not caller.scopes & {"read", "write", "admin"}:
+        if not caller.may_read:
             raise Forbidden("this token may not read")
         pairs = _pairs(scope["query_string"])
         query = dict(pairs)
@@ -149,7 +149,7 @@ class HermesDialect:
             limit=_limit(query.get("limit", "100")),
         )
         if not caller.is_admin:
-            names = await principals(self._store, person.person_id)
+            names = await self._store.names_of(person.person_id)
             found = [message for message in found if is_open_to(message, names)]
         if _wants_json(headers_of(scope).get(b"accept", b"")):
             text = json.dumps({"items": [_as_json(message) for message in found]}, ensure_ascii=False)

@@ -29,7 +29,6 @@ from angelia.dialects.ntfy_forms import (
     since_of,
     topics_of,
 )
-from angelia.flow.rights import principals
 from angelia.flow.streams import Streams
 from angelia.inlet import Accept, Taken
 from angelia.model.errors import AngeliaError, Conflict, Forbidden, NotAuthenticated, NotFound, StoreUnavailable
@@ -50,7 +49,6 @@ RECHECK = 4.0  # seconds between two looks at the rights of a client (promise P1
 HIGH_WATER = 131_072
 NO_CREDENTIALS, TOO_SLOW = 4401, 4408
 _SAFE: list[Header] = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
-_READING = frozenset({"read", "write", "admin"})
 Document = dict[str, Any]
 
 
@@ -147,7 +145,7 @@ class NtfyDialect:
             if person is None or not (is_own or caller.is_admin):
                 raise NotFound("there is no such topic")
             found[topic] = person
-        if not caller.is_admin and not caller.scopes & _READING:
+        if not caller.may_read:
             raise Forbidden("this token may not read")
         return found
 
@@ -205,7 +203,7 @@ class NtfyDialect:
             return b""
         store, person_id = self._hub.store, view.person.person_id
         after = number_of("dlv", since.after) if since.after else None
-        seen_by = await principals(store, person_id)
+        seen_by = await store.names_of(person_id)
         query = InboxQuery(state="all", limit=since.limit, after_id=after, is_newest_first=after is None, seen_by=seen_by)
         found = [item for item in await store.inbox(person_id, query) if item.delivery_id <= until]
         wanted = [item for item in found if since.at is None or item.delivered_at >= since.at]

@@ -4,17 +4,16 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from angelia import telemetry, tracing
+from angelia.flow.digest_items import Entry, assembled, entries_of
 from angelia.flow.intake import Intake
 from angelia.flow.profiles import People, zone_of
 from angelia.flow.rights import is_open_to, names_of
 from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.errors import StoreUnavailable
-from angelia.model.message import Message
 from angelia.model.person import Person
 from angelia.model.preference import Site, Wants
 from angelia.model.schedule import next_slot
-from angelia.planning.digest import DigestItem, assemble
-from angelia.store import NewDigest, Slot, Store
+from angelia.store import LeftOut, NewDigest, Slot, Store
 
 BATCH = 200
 MOST_ITEMS = 100_000
@@ -77,22 +76,23 @@ class Digester:
         held = await self._store.held_items(slot, MOST_ITEMS)
         if not held or await self._made(slot, held, now):
             return
-        if [item for item, _ in await self._store.held_items(slot, MOST_ITEMS)] != [item for item, _ in held]:
+        if await self._store.held_items(slot, MOST_ITEMS) != held:
             # One of them was called back, or somebody else has made the digest: the next turn sees what is left.
             telemetry.digest_runs.labels("changed").inc()
             return
         # The slot has its digest already: these were planned while it was made. They go into the next one.
         telemetry.digest_runs.labels("late_items").inc()
-        await self._store.move_items([item.delivery_id for item, _ in held], await self._next(slot, now))
+        await self._store.move_items([item.delivery_id for item in held], await self._next(slot, now))
 
-    async def _made(self, slot: Slot, held: Sequence[tuple[Delivery, Message]], now: datetime) -> bool:
+    async def _made(self, slot: Slot, held: Sequence[Delivery], now: datetime) -> bool:
         """False where the slot has one, or not all of them wait any more."""
-        lost_ids = await self._lost(slot, held)
-        seen_ids = await self._seen(held) - lost_ids
-        untold = seen_ids | lost_ids
-        made = assemble([digest_item(delivery, message) for delivery, message in held if delivery.delivery_id not in untold], now)
+        entries = await entries_of(self._store, held)
+        lost = await self._lost(slot, entries)
+        seen = await self._seen(entries) - lost
+        made = await assembled(self._store, [entry for entry in entries if entry.item.delivery_id not in lost | seen], now)
+        left_out = LeftOut(made.expired, made.superseded, sorted(seen), sorted(lost))
         if made.digest is None:
-            await self._store.drop_slot(slot, made.expired, made.superseded, now, seen_ids=sorted(seen_ids), lost_ids=sorted(lost_ids))
+            await self._store.drop_items(left_out, now)
             telemetry.digest_runs.labels("empty").inc()
             return True
         digest_id = self._new_id()
@@ -108,27 +108,26 @@ class Digester:
             reason=Reason.SCHEDULE,
         )
         tracing.note(digest_id=digest_id, delivery_id=delivery.delivery_id, messages=made.digest.messages)
-        gone = {*made.expired, *made.superseded, *untold}
-        items = [item.delivery_id for item, _ in held if item.delivery_id not in gone]
-        digest = NewDigest(digest_id, slot, made.digest, delivery, items, made.expired, made.superseded, sorted(seen_ids), sorted(lost_ids))
-        if not await self._store.record_digest(digest, now):
+        gone = set(left_out.ids)
+        told = [entry.item.delivery_id for entry in entries if entry.item.delivery_id not in gone]
+        if not await self._store.record_digest(NewDigest(digest_id, slot, made.digest, delivery, told, left_out), now):
             return False
         telemetry.digest_runs.labels("made").inc()
         return True
 
-    async def _seen(self, held: Sequence[tuple[Delivery, Message]]) -> set[int]:
+    async def _seen(self, entries: Sequence[Entry]) -> set[int]:
         """What she has read in the meantime by another agent is not told again; what the operator locked always is."""
         if not self._seen_once:
             return set()
-        pairs = {(message.message_id, delivery.person_id): delivery.delivery_id for delivery, message in held if not delivery.is_locked}
+        pairs = {entry.pair: entry.item.delivery_id for entry in entries if not entry.is_locked}
         return {pairs[pair] for pair in await self._store.seen(pairs)}
 
-    async def _lost(self, slot: Slot, held: Sequence[tuple[Delivery, Message]]) -> set[int]:
+    async def _lost(self, slot: Slot, entries: Sequence[Entry]) -> set[int]:
         """What she had the right to see when it was planned, and has not now (promise P14)."""
-        closed = [(delivery, message) for delivery, message in held if message.readers is not None]
+        closed = [entry for entry in entries if entry.readers is not None]
         known = (await self._people.profiles([slot.person_id])).get(slot.person_id) if closed else None
         names = names_of(known[0]) if known is not None else frozenset()
-        return {delivery.delivery_id for delivery, message in closed if not is_open_to(message, names)}
+        return {entry.item.delivery_id for entry in closed if not is_open_to(entry, names)}
 
     async def _next(self, slot: Slot, now: datetime) -> datetime:
         profiles = await self._people.profiles([slot.person_id])
@@ -145,22 +144,3 @@ def slot_after(schedule: str, person: Person, wants: Wants, site: Site, now: dat
     if known is None:
         return now.replace(second=0, microsecond=0) + timedelta(minutes=1)
     return next_slot(known, now, zone_of(person.time_zone))
-
-
-def digest_item(delivery: Delivery, message: Message) -> DigestItem:
-    """What `assemble` reads of a held message."""
-    return DigestItem(
-        delivery_id=delivery.delivery_id,
-        message_id=message.message_id,
-        type=message.type,
-        subject=message.subject,
-        object=message.object,
-        object_url=message.object_url,
-        collapse_key=message.collapse_key,
-        supersedes=message.supersedes,
-        severity=message.severity,
-        body=message.body if delivery.form == "full" else "",
-        body_format=message.body_format,
-        occurred_at=message.occurred_at,
-        expires_at=message.expires_at,
-    )

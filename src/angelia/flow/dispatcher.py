@@ -1,9 +1,7 @@
 """jobs -> instruments -> products: submit, look after, cancel; what is to be said of them goes through intake."""
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,12 +11,13 @@ from typing import Any
 from angelia import telemetry
 from angelia.flow.job_files import JobFiles
 from angelia.flow.job_reads import JobReads
-from angelia.flow.job_runner import Held, JobPatience, JobRunner, cancel_quietly
+from angelia.flow.job_runner import JobPatience, JobRunner, cancel_quietly
 from angelia.flow.job_voice import JobVoice
+from angelia.flow.jobs_in_hand import LEASE, JobsInHand
 from angelia.inlet import Accept
 from angelia.instrument import Instrument, Work
 from angelia.model.declaration import Declaration
-from angelia.model.errors import Conflict, Forbidden, IllegalStep, NotFound, StoreUnavailable
+from angelia.model.errors import Conflict, Forbidden, IllegalStep, NotFound
 from angelia.model.job import (
     HistoryRow,
     Job,
@@ -37,13 +36,8 @@ from angelia.model.moments import public_id
 from angelia.parameters import checked, missing_roles
 from angelia.parameters.values import in_own_units
 from angelia.products.source import Source
-from angelia.store import ClaimedJob, JobQuery, JobStore, Joined
+from angelia.store import JobQuery, JobStore, Joined
 
-LEASE = timedelta(seconds=30)
-RENEW_EVERY = 10.0
-"""Seconds: a lease survives two renewals that the store does not take."""
-AT_ONCE = 100
-"""Jobs that one turn takes."""
 FORGET_AT_ONCE = 200
 SAY_EVERY = 0.1
 """Seconds between two looks at what is to be said, where jobs end all the time: each look costs several of the store's, however few it finds."""
@@ -110,17 +104,14 @@ class Dispatcher:
     ) -> None:
         self._store, self.instruments, self._new_id, self._now = store, instruments, new_id, now
         self._base_url, self._secret, self._wake = base_url, secret, wake
-        self._tell_others, self._is_told = tell_others, False
+        self._tell_others = tell_others
         self._policy, self._code_of = policy or JobPolicy(), code_of
         self.files = JobFiles(folder)
         self._reads = JobReads(store)
         self._voice = JobVoice(store, accept, base_url, self._title, products_url, self._code)
         # Its place is free, and the stage woken, a moment later: with the end of its task.
         self._runner = JobRunner(store, self.files, self._work, now, self._noted, self._policy.patience)
-        self._held: dict[int, Held] = {}
-        self._reserved: Counter[str] = Counter()
-        self._is_working = False
-        self._renewed_at = monotonic()
+        self._in_hand = JobsInHand(store, instruments, self._runner, wake)
         self._said_at = -SAY_EVERY
         self._later: asyncio.TimerHandle | None = None
 
@@ -164,32 +155,15 @@ class Dispatcher:
             deadline_at=None if options.seconds is None else now + timedelta(seconds=options.seconds),
         )  # fmt: skip
         most = 0 if principal.is_admin else self._policy.most_waiting
-        has_room = self._is_working and self._rooms()[instrument] > 0
-        with self._coming(instrument if has_room else ""):
+        has_room = self._in_hand.has_room(instrument)
+        with self._in_hand.coming(instrument if has_room else ""):
             added = await self._store.add_job(job, now, is_fresh=options.is_fresh, most_waiting=most, lease=LEASE if has_room else None)
         telemetry.jobs_submitted.labels(instrument, added.joined.value).inc()
         if added.taken is not None:
-            await self._begin_at_once(added.taken)
+            await self._in_hand.begin(added.taken, self._now())
         elif added.joined is not Joined.JOINED:
             self._wake()
         return Submission(added.job, added.joined, tuple(found.unused))
-
-    @contextmanager
-    def _coming(self, instrument: str) -> Iterator[None]:
-        """While it is written down it has its place already: others who ask meanwhile don't get it."""
-        self._reserved[instrument] += 1
-        try:
-            yield
-        finally:
-            self._reserved[instrument] -= 1
-
-    async def _begin_at_once(self, job: Job) -> None:
-        """A new job that is ours already: a turn of the stage, and the commit of its claim, are spared."""
-        if self._is_working:
-            self._hold(ClaimedJob(job, is_first=True))
-        else:
-            # The stage was told to stop meanwhile: whoever comes next takes it at once.
-            await self._store.renew_jobs({job.job_id: job.fence}, self._now())
 
     async def _check_room(self, principal: Principal) -> None:
         most = self._policy.most_bytes
@@ -261,7 +235,7 @@ class Dispatcher:
             raise Conflict("this job has just ended")
         self._entered(cancelled)
         if job.state.is_at_instrument and (instrument := self.instruments.get(job.instrument)) is not None:
-            held = self._held.get(job_id)
+            held = self._in_hand.get(job_id)
             handle = held.job.handle if held is not None else job.handle
             if held is not None:
                 held.hurry.set()
@@ -304,7 +278,7 @@ class Dispatcher:
         changed = await self._store.change_job(job_id, change, self._now())
         if changed is None:
             return False
-        if (held := self._held.get(job_id)) is not None:
+        if (held := self._in_hand.get(job_id)) is not None:
             held.job = replace(changed, fence=held.job.fence)
             held.hurry.set()
         elif not changed.state.is_final:
@@ -315,15 +289,15 @@ class Dispatcher:
 
     def hear(self) -> None:
         """Another process has taken a call-back: the next turn looks whether it was for a job that is held here."""
-        self._is_told = True
+        self._in_hand.hear()
 
     # The stage
 
     async def turn(self, now: datetime) -> int:
         """Say what is to be said; renew what is held; take what is due, as much as there is room for."""
-        self._is_working = True
+        self._in_hand.is_open = True
         # Side by side: what waits for one commit goes into it together.
-        said, taken = await asyncio.gather(self._say(now), self._take(now))
+        said, taken = await asyncio.gather(self._say(now), self._in_hand.take(now))
         return said + taken
 
     async def _say(self, now: datetime) -> int:
@@ -332,89 +306,22 @@ class Dispatcher:
                 self._later = asyncio.get_running_loop().call_later(rest, self._wake_later)
             return 0
         self._said_at = monotonic()
-        return await self._voice.say(now, [held.job for held in self._held.values()], self._policy.progress_every)
+        return await self._voice.say(now, self._in_hand.jobs, self._policy.progress_every)
 
     def _wake_later(self) -> None:
         self._later = None
         self._wake()
 
-    async def _take(self, now: datetime) -> int:
-        await self._look_at_held()
-        await self._renew(now)
-        # Half of what is free, and the other half next: new requests meanwhile find room, and together they are not too many.
-        rooms = {name: (room + 1) // 2 for name, room in self._rooms().items()}
-        self._reserved.update(rooms)
-        try:
-            claimed = await self._store.claim_jobs(rooms, LEASE, now, AT_ONCE) if rooms else []
-        finally:
-            self._reserved.subtract(rooms)
-        for claim in claimed:
-            self._hold(claim)
-        return len(claimed)
-
-    def _hold(self, claim: ClaimedJob) -> None:
-        if (before := self._held.get(claim.job.job_id)) is not None and before.task is not None:
-            # Tried again, or our own lease ran out while the store took nothing: that task's fence is old.
-            before.task.cancel()
-        held = Held(claim.job, claim.is_first, asyncio.Event())
-        held.task = asyncio.create_task(self._carry(held), name=f"job {claim.job.public_id}")
-        self._held[claim.job.job_id] = held
-
-    def _rooms(self) -> dict[str, int]:
-        used = self._reserved.copy()
-        used.update(held.job.instrument for held in self._held.values())
-        return {name: max(0, instrument.most_at_once - used[name]) for name, instrument in self.instruments.items()}
-
-    async def _look_at_held(self) -> None:
-        """Those that were changed elsewhere are asked for at once, and not when their poll is due."""
-        if not self._is_told:
-            return
-        self._is_told = False
-        if held := dict(self._held):
-            there = await self._store.jobs_by_id(list(held))
-            for job_id, one in held.items():
-                if job_id not in there or there[job_id].changed_at != one.job.changed_at:
-                    one.hurry.set()
-
-    async def _renew(self, now: datetime) -> None:
-        if not self._held or monotonic() - self._renewed_at < RENEW_EVERY:
-            return
-        self._renewed_at = monotonic()
-        ours = await self._store.renew_jobs({job_id: held.job.fence for job_id, held in self._held.items()}, now + LEASE)
-        for job_id, held in list(self._held.items()):
-            if job_id not in ours and held.task is not None:
-                # Ended or taken by somebody else: the next poll would find out; this is sooner.
-                held.hurry.set()
-
-    async def _carry(self, held: Held) -> None:
-        try:
-            await self._runner.carry(held, self.instruments[held.job.instrument])
-        except StoreUnavailable as error:
-            telemetry.log.warning("job_left", job=held.job.public_id, error=str(error))
-        except Exception:  # noqa: BLE001 - one job must not end the others; its lease brings it back
-            telemetry.log.exception("job_left", job=held.job.public_id)
-        finally:
-            if self._held.get(held.job.job_id) is held:
-                del self._held[held.job.job_id]
-            self._wake()
-
     def is_restless(self) -> bool:
         """While jobs are held: their leases and what is said of them have times of their own."""
-        return bool(self._held)
+        return bool(self._in_hand.jobs)
 
     async def drain(self) -> None:
-        """Leave all that is held to whoever comes next: it is due at once, and found by its key."""
-        self._is_working = False
+        """Leave all that is held to whoever comes next."""
         if self._later is not None:
             self._later.cancel()
             self._later = None
-        tasks = [held.task for held in self._held.values() if held.task is not None]
-        held = {job_id: one.job.fence for job_id, one in self._held.items()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if held:
-            await self._store.renew_jobs(held, self._now())
+        await self._in_hand.leave(self._now)
 
     async def close(self) -> None:
         """Instruments give back what they hold."""

@@ -14,9 +14,10 @@ from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.errors import StoreUnavailable
 from angelia.model.message import Message, Recipient
 from angelia.model.person import Address
+from angelia.planning.decision import Decision, Profile, Resolution, Verdict
 from angelia.planning.escalation import PREFIX, remaining, target_of
 from angelia.planning.fallback import PULL
-from angelia.planning.resolve import Decision, Profile, Resolution, Verdict, judged, resolve
+from angelia.planning.resolve import judged, resolve
 from angelia.store import DueEscalation, LedgerRow, Step, Store, Successor
 
 BATCH = 100

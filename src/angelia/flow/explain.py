@@ -7,7 +7,7 @@ from angelia.model.delivery import Delivery, Reason
 from angelia.model.message import Message
 from angelia.model.moments import public_id, to_text
 from angelia.model.person import Person
-from angelia.planning.resolve import Decision, Verdict
+from angelia.planning.decision import Decision, Verdict
 from angelia.store import Answer, Escalated, LedgerRow, Store
 
 Explanation = dict[str, object]
@@ -227,6 +227,5 @@ REASONS = {
     Reason.CAME_BACK: "it was taken, and came back later",
     Reason.LIFETIME_OVER: "it could not be delivered within its lifetime",
     Reason.POISON: "it made the agent fail again and again",
-    Reason.CANCELLED: "an operator cancelled it",
 }
 """Every Reason in words; a test holds this complete, and docs/reference/reasons.md the same."""

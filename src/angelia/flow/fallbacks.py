@@ -10,8 +10,9 @@ from angelia.flow.profiles import People
 from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.message import Message, Severity
 from angelia.model.person import Address
+from angelia.planning.decision import Decision, Profile, Verdict
 from angelia.planning.fallback import PREFIX, PULL, order_of
-from angelia.planning.resolve import Decision, Profile, Verdict, judged
+from angelia.planning.resolve import judged
 from angelia.store import LedgerRow, Store, Successor
 
 

@@ -18,7 +18,7 @@ from typing import Generic, NamedTuple, TypeVar
 from angelia.model.delivery import Delivery
 from angelia.model.message import Message
 from angelia.model.preference import Site
-from angelia.planning.resolve import Profile
+from angelia.planning.decision import Profile
 from angelia.store import LedgerRow
 
 T = TypeVar("T")

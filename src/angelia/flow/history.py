@@ -12,9 +12,11 @@ from angelia.model.errors import NotFound
 from angelia.model.message import Message
 from angelia.model.moments import public_id
 from angelia.model.preference import ConditionKind, Rule, Site, Wants
+from angelia.planning.decision import Profile, Resolution, Standing, Verdict
 from angelia.planning.document import parse_wants
 from angelia.planning.hygiene import Reach, reach_of, stopped_by
-from angelia.planning.resolve import Profile, Resolution, Standing, Verdict, may_match, resolve, rule_matches
+from angelia.planning.matching import may_match, rule_matches
+from angelia.planning.resolve import resolve
 from angelia.store import Document, Store
 
 MOST_TRIED = 10_000

@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any
 
 from angelia.broker import Broker, ExchangeSettings, Gap, Replay
-from angelia.flow.rights import principals
 from angelia.model.errors import BrokerUnavailable, StoreUnavailable
 from angelia.model.event import Event, Position
 from angelia.store import InboxItem, InboxQuery, Store
@@ -91,7 +90,7 @@ class WithInboxes:
         person_id = int(exchange[len(PREFIX) :])
         try:
             # Her rights as they are now: what is restricted to others is no longer shown (promise P14).
-            return await self._store.inbox(person_id, replace(query, seen_by=await principals(self._store, person_id)))
+            return await self._store.inbox(person_id, replace(query, seen_by=await self._store.names_of(person_id)))
         except StoreUnavailable as error:
             raise BrokerUnavailable(str(error), error.retry_after) from None
 

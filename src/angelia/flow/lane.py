@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from angelia.agent import Agent, Letter
 
 MOST_IN_HAND = 400  # letters of one agent: bounds memory, and what a lost worker keeps from the others until its leases end
-
-
 SHARE = 5  # one part in so many of an agent's places is what a destination that does not answer may hold
 SLOW = 1.0  # seconds of a try after which its destination may not have more than its share
 

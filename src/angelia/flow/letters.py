@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from angelia.agent import Letter
 from angelia.flow.conversation import Roots, joined_from_store
-from angelia.flow.digester import digest_item
+from angelia.flow.digest_items import assembled, entries_of
 from angelia.flow.handover import Born
 from angelia.flow.profiles import People
 from angelia.flow.rights import is_open_to, names_of
@@ -19,8 +19,8 @@ from angelia.model.moments import public_id
 from angelia.model.person import Address, AddressState
 from angelia.model.preference import Site
 from angelia.planning import escalation, fallback
-from angelia.planning.digest import assemble
-from angelia.planning.resolve import Alike, Decision, Profile, Resolution, Standing, Verdict, judged, resolve
+from angelia.planning.decision import Decision, Profile, Resolution, Standing, Verdict
+from angelia.planning.resolve import Alike, judged, resolve
 from angelia.store import LedgerRow, NewDigest, Store
 
 ROOT_WAIT = timedelta(seconds=1)
@@ -137,16 +137,16 @@ class Letters:
         if not late:
             return dict(digests)
         found = await asyncio.gather(*(self._store.digest_items(digest.digest_id) for digest in late))
-        pairs: set[Pair] = {(item.message_id, item.person_id) for items in found for item in items if item.message_id is not None}
-        messages, seen = await asyncio.gather(self._messages(pairs), self._seen(pairs, None, now))
+        entries = {entry.item.delivery_id: entry for entry in await entries_of(self._store, [item for items in found for item in items])}
+        seen = await self._seen({entry.pair for entry in entries.values()}, None, now)
         trimmed: dict[int, NewDigest | Withheld] = dict(digests)
         for digest, items in zip(late, found, strict=True):
-            held = [(item, messages[item.message_id]) for item in items if item.message_id in messages]
+            held = [entries[item.delivery_id] for item in items if item.delivery_id in entries]
             names = names_of(profiles[digest.slot.person_id][0])
-            open_ones = [(item, message) for item, message in held if is_open_to(message, names)]
-            left = [(item, message) for item, message in open_ones if item.is_locked or (message.message_id, item.person_id) not in seen]
+            open_ones = [entry for entry in held if is_open_to(entry, names)]
+            left = [entry for entry in open_ones if entry.is_locked or entry.pair not in seen]
             if len(left) < len(held):
-                made = assemble([digest_item(item, message) for item, message in left], now).digest
+                made = (await assembled(self._store, left, now)).digest
                 reason = Reason.SEEN if open_ones else Reason.ACCESS_LOST
                 trimmed[digest.digest_id] = Withheld(State.SUPPRESSED, reason) if made is None else replace(digest, content=made)
         return trimmed

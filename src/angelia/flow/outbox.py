@@ -12,9 +12,9 @@ from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.message import HOUSE, Message, Severity
 from angelia.model.person import Address, AddressState
 from angelia.model.preference import Site
+from angelia.planning.decision import Decision, Profile, Resolution, Verdict
 from angelia.planning.escalation import chain_for
 from angelia.planning.flood import Caps, Fold, Overflow, judge
-from angelia.planning.resolve import Decision, Profile, Resolution, Verdict
 from angelia.store import Copies, FloodMark, LedgerRow, NewEscalation, Plan, RepeatMark, Shared
 
 OVERFLOW = "overflow"

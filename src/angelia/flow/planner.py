@@ -16,14 +16,16 @@ from angelia.flow.handover import LEASE, LONGEST_PROMISE, PLANNING, Born, HandOv
 from angelia.flow.intake import MESSAGES, Intake
 from angelia.flow.outbox import Candidacy, Chunk, Outbox, Patience
 from angelia.flow.profiles import People, group_agents
+from angelia.flow.rights import is_open_to, names_of
 from angelia.flow.voice import Voice
 from angelia.model.errors import StoreUnavailable
 from angelia.model.message import Message
 from angelia.model.payload import message_of
 from angelia.model.person import Address, AddressState
+from angelia.planning.decision import Profile, Resolution, Standing
 from angelia.planning.defaults import filled
 from angelia.planning.following import places_of
-from angelia.planning.resolve import Alike, Profile, Resolution, Standing
+from angelia.planning.resolve import Alike
 from angelia.store import ClaimedMessage, Plan, Store
 
 T = TypeVar("T")
@@ -114,6 +116,7 @@ class Planner:
         """What intake claimed for us, and what waits in the store. While we know of no more there, intake may go on to claim."""
         given = [row for _, rows in self._accepted.take() for row in rows]
         room = max(1, BATCH - len(given))
+        # Asked for though much was given: what waits there is older, and none of what intake goes on to claim may overtake it.
         found = await self._store.claim_messages(room, PLANNING, now)
         if len(found) < room:
             # Who plans for long keeps nothing from the others meanwhile.
@@ -330,10 +333,7 @@ def roles_of(person_id: int, members: Members) -> frozenset[str]:
 
 def standing_of(message: Message, profile: Profile, roles: Iterable[str], own: Mapping[str, frozenset[str]]) -> Standing:
     """How she stands to a message. A restricted one without a list is for those whom it names; with one, for those on the list."""
-    has_access = True
-    allowed = message.readers
-    if allowed is not None:
-        has_access = profile.person.login in allowed or any(f"group:{group}" in allowed for group in profile.groups)
+    has_access = message.readers is None or is_open_to(message, names_of(profile))
     return Standing(frozenset(roles), has_access, own)
 
 

@@ -11,9 +11,9 @@ from angelia.model.errors import InvalidInput
 from angelia.model.message import Message
 from angelia.model.person import Address, AddressState
 from angelia.model.preference import ANY_TYPE, ConditionKind, Rule, Site, Wants
+from angelia.planning.decision import Profile
 from angelia.planning.defaults import Defaults, defaults_of
 from angelia.planning.document import parse_site, parse_wants
-from angelia.planning.resolve import Profile
 from angelia.planning.topic import PatternIndex
 from angelia.store import ProfileRow, RuleRow, Store
 

@@ -1,25 +1,30 @@
 """Who a reader is now: what restricted messages are compared with each time that they are read (promise P14)."""
 
+from typing import Protocol
+
 from angelia.model.message import Message
-from angelia.planning.resolve import Profile
+from angelia.planning.decision import Profile
 from angelia.store import ProfileRow, Store
 
 
-async def principals(store: Store, person_id: int) -> frozenset[str]:
-    """Her login and her groups, as `group:<name>`, as they are at this moment."""
-    return await store.names_of(person_id)
-
-
 def names_of(profile: Profile | ProfileRow) -> frozenset[str]:
-    """The same of somebody whose profile was read just now."""
+    """What `Store.names_of` says, of somebody whose profile was read just now."""
     return frozenset((profile.person.login, *(f"group:{group}" for group in profile.groups)))
 
 
-def is_open_to(message: Message, names: frozenset[str]) -> bool:
-    """May somebody with these principals see it?"""
+class Readable(Protocol):
+    """A message, or what is known of one: who may read it, None for all."""
+
+    @property
+    def readers(self) -> tuple[str, ...] | None:
+        """Logins, and groups as `group:<name>`."""
+
+
+def is_open_to(message: Readable, names: frozenset[str]) -> bool:
+    """May somebody with these names see it?"""
     return message.readers is None or not names.isdisjoint(message.readers)
 
 
 async def may_see(store: Store, message: Message, person_id: int) -> bool:
     """Has she the right to see it now?"""
-    return message.readers is None or is_open_to(message, await principals(store, person_id))
+    return message.readers is None or is_open_to(message, await store.names_of(person_id))

@@ -11,7 +11,8 @@ from angelia.flow.planner import roles_of, standing_of
 from angelia.flow.profiles import profile_of
 from angelia.model.message import Message
 from angelia.model.preference import Site
-from angelia.planning.resolve import Resolution, resolve
+from angelia.planning.decision import Resolution
+from angelia.planning.resolve import resolve
 from angelia.store import ProfileRow, Store
 
 MOST_PEOPLE = 20

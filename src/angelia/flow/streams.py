@@ -8,63 +8,20 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
 from time import monotonic
-from urllib.parse import quote, unquote
 
 from angelia import telemetry
 from angelia.broker import Broker, Gap
+from angelia.flow.cursor import MOST_BINDINGS, cursor_text, parse_cursor
 from angelia.flow.trunk import Follower, Form, Listener, Route, Trunk, label_of, times
 from angelia.model.errors import BrokerUnavailable, InvalidInput
 from angelia.model.event import Event, Position
 
-MOST_BINDINGS = 64
-MOST_KEY = 255  # bytes, AMQP's limit
 MOST_EVENTS = 10_000  # remembered of each exchange
 MOST_BYTES = 16_777_216
 CHUNK = 65_536  # bytes of bodies that are written together
 SLOW = 20.0  # seconds in which a client must take something
 IDLE = 60.0  # seconds after which an exchange that nobody follows is let go
-
-Cursor = Mapping[str, Position]
-
-
-def cursor_text(positions: Cursor) -> str:
-    """One cursor over all exchanges of a client: opaque to it, the same on every way."""
-    if len(positions) == 1:
-        ((name, position),) = positions.items()
-        return f"{_quoted(name)}@{position.epoch}-{position.sequence}"
-    return ",".join(f"{_quoted(name)}@{position}" for name, position in sorted(positions.items()))
-
-
-@lru_cache(maxsize=1_024)
-def _quoted(name: str) -> str:
-    return quote(name, safe="")
-
-
-def parse_cursor(text: str) -> dict[str, Position] | None:
-    """The positions in a cursor, or None if it is none of ours."""
-    found: dict[str, Position] = {}
-    for part in text.split(",") if text else ():
-        name, sign, rest = part.partition("@")
-        position = Position.parse(rest)
-        if not sign or position is None:
-            return None
-        found[unquote(name)] = position
-    return found if len(found) <= MOST_BINDINGS else None
-
-
-def check_pattern(key: object) -> str:
-    """A pattern that AMQP can hold, or InvalidInput."""
-    if not isinstance(key, str):
-        raise InvalidInput("the key is a text", "key")
-    try:
-        size = len(key.encode())
-    except UnicodeEncodeError:
-        raise InvalidInput("the key is no Unicode text", "key") from None
-    if size > MOST_KEY or "\x00" in key:
-        raise InvalidInput(f"a key has at most {MOST_KEY} bytes", "key")
-    return key
 
 
 class Streams:
@@ -240,8 +197,6 @@ class Streams:
                     return
         if frames:
             listener.write(b"".join(frames))
-        if not listener.is_paused and trunk.reaches(positions[trunk.exchange]) and positions[trunk.exchange] != trunk.head:
-            return
 
     async def _catch_up(self, listener: Listener) -> None:
         try:

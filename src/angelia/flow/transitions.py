@@ -32,8 +32,6 @@ from angelia.store import Chore, Store
 LEASE = timedelta(seconds=60)
 AT_ONCE = 100
 """So many are published with one call: as many may come twice where the hub dies between publishing and writing that down."""
-
-
 FORGOTTEN_AT_ONCE = 500
 
 

@@ -10,9 +10,9 @@ from angelia.model.delivery import Reason
 from angelia.model.errors import Conflict, InvalidInput, NotFound
 from angelia.model.message import ancestry
 from angelia.model.preference import ANY_TYPE, NOW, OFF, Site, Statements
+from angelia.planning.decision import Profile
 from angelia.planning.document import parse_wants
 from angelia.planning.editing import named_schedules
-from angelia.planning.resolve import Profile
 from angelia.store import Document, Store
 
 MOST_FOLLOWS = 10_000

@@ -10,9 +10,9 @@ from angelia.model.errors import Conflict, NotFound
 from angelia.model.person import Person
 from angelia.model.preference import Rule, Site
 from angelia.model.schedule import Schedule, next_slot
+from angelia.planning.decision import Profile
 from angelia.planning.editing import named_schedules
 from angelia.planning.estimate import Count, by_subtree, is_countable, matched_counts, matched_messages
-from angelia.planning.resolve import Profile
 from angelia.store import Document, ProfileRow, Store
 
 WEEK = timedelta(days=7)

@@ -97,7 +97,6 @@ class Reason(StrEnum):
     CAME_BACK = "came_back"
     LIFETIME_OVER = "lifetime_over"
     POISON = "poison"
-    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True)

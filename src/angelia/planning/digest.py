@@ -1,6 +1,6 @@
 """Held deliveries -> one digest: grouped, repeats and superseded states folded, expired ones left out. Pure, and the same for any order of items."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -16,10 +16,7 @@ _MENDED = frozenset({"success", "succeeded", "fixed", "ok", "up", "recovered", "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DigestItem:
-    """What is read of a held message. `supersedes` is a key; items with the same one replace each other, newest last.
-
-    `body` is "" where she wants one line an item (form short), else what stands below the line (form full).
-    """
+    """What is read of a held message. `supersedes` is a key; items with the same one replace each other, newest last."""
 
     delivery_id: int
     message_id: int
@@ -31,8 +28,6 @@ class DigestItem:
     collapse_key: str = ""
     supersedes: str = ""
     severity: Severity = Severity.NORMAL
-    body: str = ""
-    body_format: str = "text"
     expires_at: datetime | None = None
 
 
@@ -40,7 +35,7 @@ class DigestItem:
 class Line:
     """One line: the newest message of a key, how many there were, and since when. `mended` counts failures that this one made past.
 
-    `body` stands below it, in its `body_format`; `is_cut` where it was longer than MOST_BODY.
+    `body` stands below it, in its `body_format` (see `with_bodies`); `is_cut` where it was longer than MOST_BODY.
     """
 
     subject: str
@@ -98,7 +93,7 @@ def assemble(items: Iterable[DigestItem], now: datetime, limit: int = LINES) -> 
     ends = tuple(item.delivery_id for item in expired), tuple(item.delivery_id for item in superseded)
     if not lines:
         return Assembled(None, *ends)
-    shown = _within_bounds(sorted(lines, key=_weight)[:limit])
+    shown = sorted(lines, key=lambda titled: _weight(titled[1]))[:limit]
     digest = Digest(
         groups=_groups(shown),
         messages=len(kept),
@@ -108,6 +103,21 @@ def assemble(items: Iterable[DigestItem], now: datetime, limit: int = LINES) -> 
         until=max(line.last_at for _, line in lines),
     )
     return Assembled(digest, *ends)
+
+
+def with_bodies(digest: Digest, bodies: Mapping[int, tuple[str, str]]) -> Digest:
+    """The digest with bodies below its lines: (body, its format) by message id, of those that she wants. The most pressing lines get theirs, until
+    all together are too much. Apart from `assemble`, so that of a hundred thousand messages only those with a line need be read whole.
+    """
+    room, told = MOST_BODIES, dict[Line, Line]()
+    for line in sorted((line for group in digest.groups for line in group.lines if line.message_id in bodies), key=_weight):
+        body, body_format = bodies[line.message_id]
+        head = body[:MOST_BODY].rstrip()
+        room -= len(head)
+        if room >= 0:
+            told[line] = replace(line, body=head, body_format=body_format, is_cut=len(body) > MOST_BODY)
+    groups = (replace(group, lines=tuple(told.get(line, line) for line in group.lines)) for group in digest.groups)
+    return replace(digest, groups=tuple(groups))
 
 
 def _without_superseded(items: Sequence[DigestItem]) -> tuple[list[tuple[DigestItem, int]], list[DigestItem]]:
@@ -168,23 +178,10 @@ def _line(bundle: Sequence[tuple[DigestItem, int]]) -> Line:
         message_id=last.message_id,
         url=last.object_url,
         mended=sum(mended for _, mended in bundle),
-        body=last.body[:MOST_BODY].rstrip(),
-        body_format=last.body_format,
-        is_cut=len(last.body) > MOST_BODY,
     )
 
 
-def _within_bounds(lines: Sequence[tuple[str, Line]]) -> list[tuple[str, Line]]:
-    """The most pressing lines keep their bodies, until all together are too much."""
-    kept, room = [], MOST_BODIES
-    for title, line in lines:
-        room -= len(line.body)
-        kept.append((title, line if room >= 0 else replace(line, body="", is_cut=False)))
-    return kept
-
-
-def _weight(titled: tuple[str, Line]) -> tuple[int, float, int]:
-    _, line = titled
+def _weight(line: Line) -> tuple[int, float, int]:
     return -line.severity, -line.last_at.timestamp(), line.message_id
 
 

@@ -1,4 +1,4 @@
-"""Small changes to a person's document, in place: one cell of a scope, one preset, one schedule. What is wrong is found when it is saved."""
+"""Small changes to a person's document, in place, and what differs between two. What is wrong is found when it is saved."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -156,3 +156,17 @@ def _put(table: Body, key: str, value: object) -> None:
 
 def _table(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
+
+
+def documents_differ(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -> list[dict[str, Any]]:
+    """What a new document changes: path, before, after; rules and other lists as a whole."""
+    changes: list[dict[str, Any]] = []
+    for key in sorted(old.keys() | new.keys()):
+        where = f"{path}.{key}" if path else key
+        before, after = old.get(key), new.get(key)
+        was, will = ({} if value is None else value for value in (before, after))
+        if before != after and isinstance(was, Mapping) and isinstance(will, Mapping):
+            changes += documents_differ(was, will, where) or [{"path": where, "before": before, "after": after}]
+        elif before != after:
+            changes.append({"path": where, "before": before, "after": after})
+    return changes

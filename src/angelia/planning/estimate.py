@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from angelia.model.message import Message, Severity
 from angelia.model.preference import ANY_TYPE, NOW, Rule, Site, Treatment, Wants
-from angelia.planning.resolve import Profile, Standing, resolve
+from angelia.planning.decision import Profile, Standing
+from angelia.planning.resolve import resolve
 from angelia.planning.topic import matches
 
 

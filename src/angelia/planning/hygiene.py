@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from angelia.model.message import Message
 from angelia.model.preference import Rule
-from angelia.planning.resolve import rule_matches
+from angelia.planning.matching import rule_matches
 
 
 @dataclass(slots=True)

@@ -4,105 +4,22 @@ R11 (digest content, folded repeats) and R12 (flood) need history and follow in 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from enum import StrEnum
-from zoneinfo import ZoneInfo
-
-import re2
 
 from angelia.model.claims import NewsWish, over
 from angelia.model.delivery import Reason
 from angelia.model.message import Message, RecipientKind, Severity, Wish, ancestry
-from angelia.model.person import Person
-from angelia.model.preference import (
-    ANY_TYPE,
-    NOW,
-    OFF,
-    Condition,
-    ConditionKind,
-    HoldPolicy,
-    Mute,
-    MuteLevel,
-    Rule,
-    Site,
-    Statements,
-    Treatment,
-    Wants,
-)
+from angelia.model.preference import ANY_TYPE, NOW, OFF, HoldPolicy, Mute, MuteLevel, Rule, Site, Statements, Treatment
 from angelia.model.schedule import Schedule, ends_at, next_slot
+from angelia.planning.decision import Decision, Profile, Resolution, Standing, Verdict
 from angelia.planning.fallback import PREFIX as FALLBACK
 from angelia.planning.fallback import order_of
 from angelia.planning.following import is_followed
 from angelia.planning.job_news import NewsDefaults, fact_of, is_progress, news
-from angelia.planning.topic import matches
+from angelia.planning.matching import rule_matches
 
-
-class Verdict(StrEnum):
-    """What is to be done with one message for one person by one agent."""
-
-    NOW = "now"
-    DIGEST = "digest"
-    DEFERRED = "deferred"
-    HELD = "held"
-    SKIPPED = "skipped"
-    SUPPRESSED = "suppressed"
-
-    @property
-    def is_delivery(self) -> bool:
-        """True where something goes to her, now or later."""
-        return self not in _NOT_DELIVERED
-
-
-_NOT_DELIVERED = frozenset({Verdict.SKIPPED, Verdict.SUPPRESSED})
 _IN_DIGEST = frozenset({Verdict.DIGEST, Verdict.HELD})
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """A person with all that decides for her: the snapshot that `resolve` reads. `reachable` are agents with a verified address.
-
-    Two persons of one `kind` (0: not known) differ in their names and in what they follow, and in nothing else that `resolve` reads.
-    """
-
-    person: Person
-    wants: Wants
-    zone: ZoneInfo
-    reachable: frozenset[str]
-    groups: frozenset[str] = frozenset()
-    kind: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How a person stands to one message: facts fetched before, in bulk. `group_agents`: by group, which agents reach it at its own address."""
-
-    roles: frozenset[str] = frozenset()
-    has_access: bool = True
-    group_agents: Mapping[str, frozenset[str]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """The verdict for one agent. `decided_by` names the rule or scope that spoke; `due_at` is UTC, None for at once."""
-
-    agent: str
-    verdict: Verdict
-    reason: Reason
-    decided_by: str
-    due_at: datetime | None = None
-    schedule: str = ""
-    address: str = ""
-    form: str = "full"
-    is_locked: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Resolution:
-    """A candidate: all the reasons why she is one, and one decision for each agent that anybody spoke of."""
-
-    because: tuple[str, ...]
-    decisions: tuple[Decision, ...]
 
 
 class Alike:
@@ -267,55 +184,6 @@ def _because(case: _Case) -> None:
     if is_followed(message.object, profile.wants.follows):
         because.append("follow")
     case.is_group_only = via_group and len(because) == others and all(reason.startswith("group:") for reason in because)
-
-
-def rule_matches(rule: Rule, message: Message, roles: frozenset[str]) -> bool:
-    """Does it speak for a message on whose object she has these roles? Her other rules aside."""
-    if not may_match(rule, message.type) or message.severity < rule.min_severity or (rule.role and rule.role not in roles):
-        return False
-    for condition in rule.when:  # noqa: SIM110 - a generator for each rule costs more than what it asks
-        if not _holds(condition, message):
-            return False
-    return True
-
-
-def may_match(rule: Rule, key: str) -> bool:
-    """Can it speak for messages of this type at all?"""
-    pattern = rule.type
-    return rule.is_enabled and (pattern in (key, ANY_TYPE) or key.startswith(pattern + ".") or _is_matching_pattern(pattern, key))
-
-
-def _is_matching_pattern(pattern: str, key: str) -> bool:
-    return ("*" in pattern or "#" in pattern) and matches(pattern, key)
-
-
-def _holds(condition: Condition, message: Message) -> bool:
-    found = _values(condition.name, message)
-    match condition.kind:
-        case ConditionKind.ONEOF if len(found) == 1:
-            return found[0] in condition.values
-        case ConditionKind.ONEOF:
-            return any(value in condition.values for value in found)
-        case ConditionKind.NOT:
-            return not any(value in condition.values for value in found)
-        case ConditionKind.CONTAINS:
-            return any(wanted in value for value in found for wanted in condition.values)
-        case ConditionKind.REGEXP:
-            return any(re2.search(pattern, value) is not None for value in found for pattern in condition.values)
-
-
-def _values(name: str, message: Message) -> tuple[str, ...]:
-    found = message.params.get(name)
-    if found is not None:
-        return (found,) if isinstance(found, str) else tuple(found)
-    if name.startswith("tag."):
-        return tuple(value for tag, value in message.tags if tag == name[4:])
-    if name in _FIELDS:
-        return (str(getattr(message, _FIELDS[name])),)
-    return ()
-
-
-_FIELDS = {"message.source": "source", "message.object": "object", "message.actor": "actor", "message.subject": "subject"}
 
 
 def _locked(case: _Case) -> dict[str, Decision]:

@@ -11,8 +11,9 @@ from angelia.model.message import Message, Recipient, RecipientKind, Severity, W
 from angelia.model.moments import to_text
 from angelia.model.person import Person
 from angelia.model.preference import Site
+from angelia.planning.decision import Decision, Profile, Resolution, Standing, Verdict
 from angelia.planning.document import parse_site, parse_wants
-from angelia.planning.resolve import Decision, Profile, Resolution, Standing, Verdict, resolve
+from angelia.planning.resolve import resolve
 
 T = TypeVar("T")
 Table = Mapping[str, Any]

@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 
 from angelia.products.output import Output
 from angelia.sandbox.limits import adopt_orphans, die_with_parent, limit
+from angelia.sandbox.processes import kill_below, kill_group
 
 LOCK, ENDED, ERROR, SPOKEN, CANCELLED = "lock", "ended.json", "error.json", "output.txt", "cancelled"
 """Files of a run. The lock holds the keeper's process id; who wants the run to end makes the last one before he tells the keeper."""
@@ -144,36 +145,6 @@ def _reaped() -> Iterator[tuple[int, int]]:
         if pid == 0:
             return
         yield pid, status
-
-
-def kill_group(child: int) -> None:
-    """A process that leads a group, and all of the group."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child, signal.SIGKILL)
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(child, signal.SIGKILL)
-
-
-def kill_below() -> None:
-    """Kill all children, and those that become ours when their parents die, until there are none."""
-    ends_at = time.monotonic() + 5
-    while time.monotonic() < ends_at:
-        children = _children()
-        for pid in children:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        try:
-            if os.waitpid(-1, 0 if children else os.WNOHANG) == (0, 0):
-                time.sleep(0.01)
-        except ChildProcessError:
-            return
-
-
-def _children() -> list[int]:
-    try:
-        return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="ascii").split()]
-    except (OSError, ValueError):
-        return []
 
 
 def _run(request: Mapping[str, Any], run: Path) -> NoReturn:

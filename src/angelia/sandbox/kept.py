@@ -21,8 +21,9 @@ from typing import Any
 
 from angelia.sandbox import keeper
 from angelia.sandbox.frames import CANCEL, ENDED, PROGRESS, RUN, BadFrame, Frames, frame, parts, received
-from angelia.sandbox.keeper import CANCELLED, LOOK_EVERY, begin, kill_below, kill_group, over_limit, sync_folder, told, write_whole
+from angelia.sandbox.keeper import CANCELLED, LOOK_EVERY, begin, over_limit, sync_folder, told, write_whole
 from angelia.sandbox.limits import adopt_orphans
+from angelia.sandbox.processes import address_space, children_of, kill_below, kill_group, processor_seconds
 from angelia.sandbox.worker import work
 
 LONG = 1.0
@@ -31,8 +32,6 @@ _TELL_EVERY = 0.1
 _TAKES_WITHIN = 5.0
 _GROWN = 134_217_728
 """Bytes of address space: a worker that has so many more than at its beginning is spent."""
-_TICK = os.sysconf("SC_CLK_TCK")
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(slots=True)
@@ -110,10 +109,11 @@ class Kept:
                     self._stop({"status": "cancelled"})
         if self._worker is not None and self._worker.link.fileno() in ready:
             self._hear_worker()
-        if self._task is not None:
-            self._look()
+        # Before the look: of a hub that is gone nobody asks for this run any more, and it must not become one that lasts.
         if self._hub.fileno() in ready:
             self._hear_hub()
+        if self._task is not None:
+            self._look()
 
     def _rest(self) -> int | None:
         """Milliseconds until something is to be looked at."""
@@ -151,7 +151,7 @@ class Kept:
                 return
         worker = self._fitting(request)
         now = time.monotonic()
-        self._task = _Task(request, now, now + float(request["limits"]["seconds"]), now + LOOK_EVERY, _processor(worker.pid), lock)
+        self._task = _Task(request, now, now + float(request["limits"]["seconds"]), now + LOOK_EVERY, processor_seconds(worker.pid), lock)
         if os.fstat(self._spoken.fileno()).st_size:
             os.ftruncate(self._spoken.fileno(), 0)
         try:
@@ -229,7 +229,7 @@ class Kept:
         if over := self._over():
             self._stop({"status": "limit", "why": over})
             return
-        size = _address_space(worker.pid) if self._worker is not None else 0
+        size = address_space(worker.pid) if self._worker is not None else 0
         if not worker.size:
             worker.size = size
         elif size > worker.size + _GROWN:
@@ -262,7 +262,7 @@ class Kept:
         task.look_at = now + LOOK_EVERY
         if over := self._over():
             self._stop({"status": "limit", "why": over})
-        elif self._worker is not None and _processor(self._worker.pid) - task.processor > max(1.0, float(limits["cpu_seconds"])) + 1:
+        elif self._worker is not None and processor_seconds(self._worker.pid) - task.processor > max(1.0, float(limits["cpu_seconds"])) + 1:
             self._stop({"status": "limit", "why": f"it took more than {limits['cpu_seconds']:g} seconds of processor time"})
         elif task.lock is None and now - task.began_at > LONG:
             task.lock = begin(task.run, is_safe=False)
@@ -321,27 +321,6 @@ class Kept:
             kill_below()
 
 
-def _processor(pid: int) -> float:
-    """Seconds of processor time that a process and its ended children have had."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(") ")[2].split()
-        return sum(map(int, fields[11:15])) / _TICK
-    except (OSError, ValueError, IndexError):
-        return 0.0
-
-
-def _address_space(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[0]) * _PAGE
-    except (OSError, ValueError, IndexError):
-        return 0
-
-
 def _has_children(pid: int) -> bool:
     """Has a worker started what still runs, below itself or, where its parent has ended, below us?"""
-    try:
-        own = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
-        ours = Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="ascii").split()
-    except OSError:
-        return False
-    return bool(own.strip()) or ours != [str(pid)]
+    return bool(children_of(pid)) or children_of(os.getpid()) not in ([], [pid])

@@ -3,14 +3,16 @@
 import contextlib
 import ctypes
 import math
+import os
 import platform
 import resource
 import signal
 import struct
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
+
+from angelia.sandbox.processes import address_space
 
 _PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 22, 36, 38
 _FILTER_MODE = 2
@@ -73,7 +75,8 @@ def limit(limits: Mapping[str, Any]) -> None:
     if limits["cpu_seconds"] is not None:
         cpu = max(1, int(limits["cpu_seconds"]))
         _set(resource.RLIMIT_CPU, cpu, cpu + 1)
-    _set(resource.RLIMIT_AS, _address_space() + int(limits["memory_bytes"]))
+    # What it has already is not counted: libraries that it shares with others are no fault of the code that runs in it.
+    _set(resource.RLIMIT_AS, address_space(os.getpid()) + int(limits["memory_bytes"]))
     _set(resource.RLIMIT_FSIZE, int(limits["output_bytes"]))
     _set(resource.RLIMIT_CORE, 0)
     _set(resource.RLIMIT_NOFILE, _OPEN_FILES)
@@ -95,11 +98,3 @@ def _set(kind: int, soft: int, hard: int | None = None) -> None:
         soft, wanted = min(soft, most), min(wanted, most)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(kind, (soft, wanted))
-
-
-def _address_space() -> int:
-    """What this process has already, in bytes: libraries that it shares with others are no fault of the code that runs in it."""
-    try:
-        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
-    except (OSError, ValueError, IndexError):
-        return 0

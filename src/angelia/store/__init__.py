@@ -13,7 +13,8 @@ from typing import Protocol
 
 from angelia.store.announcements import Announcement, AnnouncementStore
 from angelia.store.answers import Answer, AnswerStore
-from angelia.store.deliveries import Backlog, DeliveryStore, NewDigest, Settlement, Slot, Successor, Trace
+from angelia.store.deliveries import Backlog, DeliveryStore, Settlement, Successor
+from angelia.store.digests import DigestStore, LeftOut, NewDigest, Slot
 from angelia.store.document import Document
 from angelia.store.ears import EarStore
 from angelia.store.escalations import DueEscalation, Escalated, EscalationStore, NewEscalation, Step
@@ -23,11 +24,12 @@ from angelia.store.inbox import InboxGroup, InboxItem, InboxPage, InboxQuery, In
 from angelia.store.jobs import AddedJob, ClaimedJob, JobQuery, JobStore, Joined
 from angelia.store.ledger import LedgerRow, LedgerStore, RuleHits
 from angelia.store.messages import ClaimedMessage, Copies, FloodMark, MessageStore, NewMessage, ParkedMessage, Plan, RepeatMark, Shared
-from angelia.store.operation import AdministrationStore, OperationsStore, StatisticsStore, TemplateStore, TemplateVersion, Traffic
+from angelia.store.operations import AdministrationStore, OperationsStore, StatisticsStore, TemplateStore, TemplateVersion, Traffic
 from angelia.store.people import PersonStore, ProfileRow, RuleRow
 from angelia.store.requests import RequestStore, TaskRequest
 from angelia.store.signing_in import Session, SignInStore
 from angelia.store.site import Feed, SiteStore, Source, Token
+from angelia.store.traces import Trace, TraceStore
 from angelia.store.upkeep import Upkeep
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "ClaimedMessage",
     "Copies",
     "DeliveryStore",
+    "DigestStore",
     "Document",
     "DueEscalation",
     "EarStore",
@@ -63,6 +66,7 @@ __all__ = [
     "Joined",
     "LedgerRow",
     "LedgerStore",
+    "LeftOut",
     "MessageStore",
     "NewDigest",
     "NewEscalation",
@@ -93,6 +97,7 @@ __all__ = [
     "TemplateVersion",
     "Token",
     "Trace",
+    "TraceStore",
     "Traffic",
     "Upkeep",
 ]
@@ -102,6 +107,8 @@ class Store(
     MessageStore,
     LedgerStore,
     DeliveryStore,
+    DigestStore,
+    TraceStore,
     AnswerStore,
     EscalationStore,
     PersonStore,

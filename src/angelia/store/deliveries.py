@@ -1,4 +1,4 @@
-"""Deliveries and digests: claimed, settled, replayed, in the end forgotten."""
+"""Deliveries: claimed, settled, replayed, in the end forgotten."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,10 +6,9 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from angelia.model.delivery import Delivery, Reason, State
-from angelia.model.message import Message
-from angelia.planning.digest import Digest
-from angelia.planning.resolve import Decision
+from angelia.planning.decision import Decision
 from angelia.planning.retry import Breaker
+from angelia.store.traces import Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,19 +23,6 @@ class Successor:
         """Which message, and for whom."""
         assert self.delivery.message_id is not None
         return self.delivery.message_id, self.delivery.person_id
-
-
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """Where a letter stands at its address: `thread` is what it belongs to, `root` the receipt with which that began there; `track` is the thing
-    that it tells of, and `is_progress` says that the thing goes on, so that the next word on it may take this one's place. "" for none.
-    """
-
-    receipt: str
-    thread: str = ""
-    root: str = ""
-    track: str = ""
-    is_progress: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,32 +44,6 @@ class Settlement:
     is_attempt: bool = True
     successors: Sequence[Successor] = ()
     trace: Trace | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """A digest that is due: the bucket and its slot."""
-
-    person_id: int
-    agent: str
-    address_id: int
-    schedule: str
-    slot_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class NewDigest:
-    """One digest for a slot. `item_ids` are the deliveries that it stands for; The others ended without being in it."""
-
-    digest_id: int
-    slot: Slot
-    content: Digest
-    delivery: Delivery
-    item_ids: Sequence[int] = ()
-    expired_ids: Sequence[int] = ()
-    superseded_ids: Sequence[int] = ()
-    seen_ids: Sequence[int] = ()
-    lost_ids: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,51 +77,8 @@ class DeliveryStore(Protocol):
         successors as in `settle`. False where it is another state (by now); then nothing changed.
         """
 
-    async def digest_items(self, digest_id: int) -> list[Delivery]:
-        """The deliveries for which a digest stands."""
-
-    async def deliveries_by_receipt(self, agent: str, receipts: Collection[str]) -> list[Delivery]:
-        """Those of which a trace with one of these receipts was kept, oldest first. A letter edited in place stands for several, and a
-        digest for all that is in it: its items come with it.
-        """
-
-    async def traces(self, places: Collection[tuple[int, str, str]]) -> dict[tuple[int, str, str], tuple[Trace | None, Trace | None]]:
-        """For each (address id, thread, track), the newest kept trace of that thread and of that track there."""
-
-    async def claim_roots(self, wanted: Sequence[tuple[int, int, str]]) -> set[int]:
-        """Of letters that would begin a thread, as (delivery id, address id, thread): those that may. The first that asks may, in whichever process;
-        others may not while it is being sent, nor once the thread has a kept trace. One that failed gives the word back by its state.
-        """
-
     async def requeue_expired_leases(self, now: datetime) -> int:
         """Deliveries, messages and slots of dead workers come back; how many."""
-
-    async def due_slots(self, now: datetime, limit: int) -> list[Slot]:
-        """Slots reached, oldest first. Which worker makes a digest is settled by `record_digest`."""
-
-    async def held_items(self, slot: Slot, limit: int) -> list[tuple[Delivery, Message]]:
-        """What is held for a slot, oldest message first."""
-
-    async def record_digest(self, digest: NewDigest, now: datetime) -> bool:
-        """Found-or-created by its slot: False where another worker made it first, or a listed item was no longer held; then nothing changed."""
-
-    async def drop_slot(
-        self,
-        slot: Slot,
-        expired_ids: Sequence[int],
-        superseded_ids: Sequence[int],
-        now: datetime,
-        *,
-        seen_ids: Sequence[int] = (),
-        lost_ids: Sequence[int] = (),
-    ) -> None:
-        """A slot with nothing to say: its items end, no digest is made. `lost_ids` are those that she may not see any more."""
-
-    async def move_items(self, delivery_ids: Collection[int], due_at: datetime) -> int:
-        """Held items go to another slot of the same schedule; those no longer held stay. How many moved."""
-
-    async def digests(self, digest_ids: Collection[int]) -> dict[int, NewDigest]:
-        """Digests by id; their `content` as recorded, the delivery as it now stands."""
 
     async def seen(self, pairs: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
         """Which of these messages these people have read or answered by any agent: (message, person)."""

@@ -7,8 +7,8 @@ from typing import Protocol
 
 from angelia.model.delivery import Delivery
 from angelia.model.message import Message
+from angelia.planning.decision import Decision
 from angelia.planning.estimate import Count
-from angelia.planning.resolve import Decision
 
 
 @dataclass(frozen=True, slots=True)

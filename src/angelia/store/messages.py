@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 from angelia.inlet import Receipt
 from angelia.model.delivery import Delivery
 from angelia.model.message import Message
-from angelia.planning.resolve import Decision
+from angelia.planning.decision import Decision
 from angelia.store.escalations import NewEscalation
 from angelia.store.ledger import LedgerRow
 
@@ -117,7 +117,7 @@ class MessageStore(Protocol):
         """
 
     async def claim_messages(self, limit: int, lease: timedelta, now: datetime) -> list[ClaimedMessage]:
-        """The oldest that nobody has planned, holds, or has postponed beyond now."""
+        """The oldest that nobody has planned, holds, or has postponed beyond now. Where there are none that is a read, and troubles no writer."""
 
     async def record_plans(self, plans: Sequence[Plan], flood: Sequence[FloodMark], repeats: Sequence[RepeatMark], now: datetime) -> int:
         """All in one transaction: ledger, deliveries, the persons' lists of types, marks; the messages are planned. Returns how many plans

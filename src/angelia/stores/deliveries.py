@@ -11,16 +11,16 @@ from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.moments import from_us, to_us
 from angelia.planning.announcing import ended
 from angelia.planning.retry import Breaker
-from angelia.store import Backlog, Settlement, Successor, Trace
+from angelia.store import Backlog, Settlement, Successor
 from angelia.stores import rows as shape
 from angelia.stores.announcements import AnnouncementsMixin, tell
-from angelia.stores.ear_tables import receipts
 from angelia.stores.engine import PAIRS, as_columns, as_one, read_rows, run
 from angelia.stores.messages import below
 from angelia.stores.successors import succeed
 from angelia.stores.tables import breakers, deliveries, messages, pauses
+from angelia.stores.traces import keep_traces, storable
 
-_d, _k = deliveries.c, receipts.c
+_d = deliveries.c
 
 # The states stand in these texts as numbers: a bound parameter would keep SQLite from using the partial indexes.
 _DUE_AGENTS = "SELECT value FROM {agents} WHERE EXISTS (SELECT 1 FROM deliveries WHERE state = 2 AND agent = value AND due_us <= ?)"
@@ -75,27 +75,6 @@ _BOUNCE_ITEMS = (
     f"UPDATE deliveries SET state = {State.BOUNCED:d}, reason = 'came_back', ended_us = ? "
     f"WHERE digest_id = ? AND message_id IS NOT NULL AND state IN ({State.DIGESTED:d}, {State.DELIVERED:d})"
 )
-# Agent and address are the delivery's own.
-_KEEP = (
-    "INSERT INTO receipts (id, receipt, thread, root, track, is_progress, agent, address_id) "
-    "SELECT CAST(? AS bigint), CAST(? AS text), CAST(? AS text), CAST(? AS text), CAST(? AS text), CAST(? AS smallint), agent, address_id "
-    "FROM deliveries WHERE id = ? ON CONFLICT (id) DO UPDATE SET receipt = excluded.receipt, thread = excluded.thread, root = excluded.root, "
-    "track = excluded.track, is_progress = excluded.is_progress"
-)
-_NEWEST_TRACE = (
-    "SELECT receipt, thread, root, track, is_progress FROM receipts WHERE address_id = ? AND {by} = ? AND {by} <> '' AND receipt <> '' "
-    "ORDER BY id DESC LIMIT 1"
-)
-# Who is about to begin a thread stands there without a receipt, which comes with the outcome.
-_LOCK_THREAD = "SELECT pg_advisory_xact_lock(hashtextextended(CAST(? AS text), 0))"
-_IS_BEGUN = (
-    "SELECT 1 FROM receipts AS r LEFT JOIN deliveries AS d ON d.id = r.id "
-    f"WHERE r.address_id = ? AND r.thread = ? AND r.thread <> '' AND r.id <> ? AND (r.receipt <> '' OR d.state = {State.SENDING:d}) LIMIT 1"
-)
-_BEGIN = (
-    "INSERT INTO receipts (id, receipt, thread, agent, address_id) SELECT CAST(? AS bigint), '', CAST(? AS text), agent, address_id "
-    "FROM deliveries WHERE id = ? ON CONFLICT (id) DO NOTHING"
-)
 _FAILED: ColumnElement[bool] = literal_column(f"deliveries.state IN ({State.BOUNCED:d}, {State.DEAD:d})")
 _EACH_WAITING: tuple[ColumnElement[bool], ...] = (
     literal_column(f"deliveries.state = {State.HELD:d}"),
@@ -109,7 +88,7 @@ def claim_text(dialect: str, urgent: str = "") -> str:
 
 
 class DeliveriesMixin(AnnouncementsMixin):
-    """DeliveryStore in SQL, digests aside."""
+    """DeliveryStore in SQL."""
 
     async def due_agents(self, agents: Collection[str], now: datetime) -> frozenset[str]:
         """See DeliveryStore."""
@@ -176,54 +155,6 @@ class DeliveriesMixin(AnnouncementsMixin):
         is_news = await self.engine.write(work)
         self.announced()
         return is_news
-
-    async def digest_items(self, digest_id: int) -> list[Delivery]:
-        """See DeliveryStore."""
-        statement = select(*shape.DELIVERY_SELECT).where(_d.digest_id == digest_id, _d.message_id.is_not(None)).order_by(_d.message_id)
-        found = await self.engine.read(lambda connection: connection.execute(statement).all())
-        return [shape.delivery_from(row) for row in found]
-
-    async def deliveries_by_receipt(self, agent: str, receipts: Collection[str]) -> list[Delivery]:
-        """See DeliveryStore."""
-
-        def work(connection: Connection) -> list[Delivery]:
-            wanted = select(_k.id).where(_k.agent == agent, _k.receipt.in_({_told(receipt) for receipt in receipts if receipt}))
-            of_digests = select(_d.digest_id).where(_d.id.in_(wanted), _d.message_id.is_(None), _d.digest_id.is_not(None))
-            found: list[Delivery] = []
-            for condition in (_d.id.in_(wanted), and_(_d.digest_id.in_(of_digests), _d.message_id.is_not(None))):
-                found += [shape.delivery_from(row) for row in connection.execute(select(*shape.DELIVERY_SELECT).where(condition))]
-            return sorted(found, key=lambda delivery: delivery.delivery_id)
-
-        return await self.engine.read(work)
-
-    async def traces(self, places: Collection[tuple[int, str, str]]) -> dict[tuple[int, str, str], tuple[Trace | None, Trace | None]]:
-        """See DeliveryStore."""
-
-        def work(connection: Connection) -> dict[tuple[int, str, str], tuple[Trace | None, Trace | None]]:
-            return {
-                (address_id, thread, track): (_trace(connection, "thread", address_id, thread), _trace(connection, "track", address_id, track))
-                for address_id, thread, track in places
-            }
-
-        return await self.engine.read(work) if places else {}
-
-    async def claim_roots(self, wanted: Sequence[tuple[int, int, str]]) -> set[int]:
-        """See DeliveryStore."""
-        # In one order everywhere: two that ask for the same threads wait for each other in one direction only.
-        ordered = sorted(wanted, key=lambda one: (one[1], one[2], one[0]))
-
-        def work(connection: Connection) -> set[int]:
-            given: set[int] = set()
-            for delivery_id, address_id, thread in ordered:
-                key = _told(thread)
-                if connection.dialect.name == "postgresql":
-                    run(connection, _LOCK_THREAD, (f"{address_id}/{key}",)).close()
-                if run(connection, _IS_BEGUN, (address_id, key, delivery_id)).first() is None:
-                    run(connection, _BEGIN, (delivery_id, key, delivery_id)).close()
-                    given.add(delivery_id)
-            return given
-
-        return await self.engine.write(work) if ordered else set()
 
     async def requeue_expired_leases(self, now: datetime) -> int:
         """See DeliveryStore. Claims of messages need nothing: their lease is the time before which nobody else may claim them."""
@@ -399,31 +330,18 @@ def _settle(connection: Connection, settlements: Sequence[Settlement], now_us: i
         run(connection, _END_ITEMS, digests)
     settled = {(row[0], row[1]) for row in applied}
     succeed(connection, [one for s in settlements if s.successors and (s.delivery_id, s.fence) in settled for one in s.successors])
-    _keep_traces(connection, settlements, settled)
+    keep_traces(connection, settlements, settled)
     return applied
 
 
 def _bounce(connection: Connection, delivery_id: int, why: str, successors: Sequence[Successor], now_us: int) -> Any:
-    row = run(connection, _BOUNCE, (_told(why), now_us, delivery_id)).first()
+    row = run(connection, _BOUNCE, (storable(why), now_us, delivery_id)).first()
     if row is None:
         return None
     if row[1] is None:
         run(connection, _BOUNCE_ITEMS, (now_us, row[0])).close()
     succeed(connection, successors)
     return row
-
-
-def _keep_traces(connection: Connection, settlements: Sequence[Settlement], applied: Collection[tuple[int, int]]) -> None:
-    """What has no receipt can't be answered."""
-    kept = [(one.delivery_id, one.trace) for one in settlements if one.trace is not None and (one.delivery_id, one.fence) in applied]
-    rows = [(key, *map(_told, (t.receipt, t.thread, t.root, t.track)), int(t.is_progress), key) for key, t in kept if t.receipt]
-    if rows:
-        run(connection, _KEEP, rows).close()
-
-
-def _trace(connection: Connection, by: str, address_id: int, key: str) -> Trace | None:
-    row = run(connection, _NEWEST_TRACE.format(by=by), (address_id, _told(key))).first() if key else None
-    return None if row is None else Trace(row[0], row[1], row[2], row[3], bool(row[4]))
 
 
 def _settlement_values(settlement: Settlement, now_us: int) -> tuple[object, ...]:
@@ -435,14 +353,9 @@ def _settlement_values(settlement: Settlement, now_us: int) -> tuple[object, ...
         settlement.reason.value,
         shape.stamp(settlement.due_at),
         0 if settlement.is_attempt else 1,
-        _told(settlement.error),
+        storable(settlement.error),
         now_us if settlement.state.is_final else None,
     )
-
-
-def _told(error: str) -> str:
-    """A peer's words may hold what a database can't keep: they are mended, since an outcome must never fail to be kept."""
-    return error[:1000].replace("\x00", "").encode("utf-8", "replace").decode()
 
 
 def _backlog(agent: str, counts: Mapping[int, tuple[int, int]]) -> Backlog:

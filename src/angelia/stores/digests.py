@@ -1,17 +1,17 @@
 """Digests in SQL: slots that are due, and one digest for each, whoever makes it first."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Select, select, update
 
-from angelia.model.delivery import Delivery, Reason, State
-from angelia.model.message import Message
+from angelia.model.delivery import Delivery, State
 from angelia.model.moments import from_us, to_us
-from angelia.store import NewDigest, Slot
+from angelia.store import LeftOut, NewDigest, Slot
 from angelia.stores import rows as shape
 from angelia.stores.engine import SqlEngine, run
-from angelia.stores.tables import deliveries, digests, messages
+from angelia.stores.tables import deliveries, digests
 
 _d = deliveries.c
 _SLOTS = (
@@ -27,20 +27,19 @@ _END = "UPDATE deliveries SET state = ?, reason = ?, ended_us = ? WHERE id = ? A
 
 
 class DigestsMixin:
-    """The digest part of DeliveryStore in SQL."""
+    """DigestStore in SQL."""
 
     engine: SqlEngine
 
     async def due_slots(self, now: datetime, limit: int) -> list[Slot]:
-        """See DeliveryStore."""
+        """See DigestStore."""
         found = await self.engine.read(lambda connection: run(connection, _SLOTS, (to_us(now), limit)).all())
         return [Slot(row[0], row[1], row[2], row[3], from_us(row[4])) for row in found]
 
-    async def held_items(self, slot: Slot, limit: int) -> list[tuple[Delivery, Message]]:
-        """See DeliveryStore."""
+    async def held_items(self, slot: Slot, limit: int) -> list[Delivery]:
+        """See DigestStore."""
         statement = (
-            select(*shape.DELIVERY_SELECT, *shape.MESSAGE_COLUMNS)
-            .join(messages, messages.c.id == _d.message_id)
+            select(*shape.DELIVERY_SELECT)
             .where(
                 _d.state == State.HELD.value,
                 _d.due_us == to_us(slot.slot_at),
@@ -48,20 +47,28 @@ class DigestsMixin:
                 _d.agent == slot.agent,
                 _d.address_id == slot.address_id,
                 _d.schedule == slot.schedule,
+                _d.message_id.is_not(None),
             )
             .order_by(_d.message_id)
             .limit(limit)
         )
+        return await self._deliveries_of(statement)
+
+    async def digest_items(self, digest_id: int) -> list[Delivery]:
+        """See DigestStore."""
+        statement = select(*shape.DELIVERY_SELECT).where(_d.digest_id == digest_id, _d.message_id.is_not(None)).order_by(_d.message_id)
+        return await self._deliveries_of(statement)
+
+    async def _deliveries_of(self, statement: Select[Any]) -> list[Delivery]:
         found = await self.engine.read(lambda connection: connection.execute(statement).all())
-        width = len(shape.DELIVERY_SELECT)
-        return [(shape.delivery_from(row), shape.message_from(row[width:])) for row in found]
+        return [shape.delivery_from(row) for row in found]
 
     async def record_digest(self, digest: NewDigest, now: datetime) -> bool:
-        """See DeliveryStore."""
+        """See DigestStore."""
 
         def work(connection: Connection) -> bool:
             slot = digest.slot
-            everything = [*digest.item_ids, *digest.expired_ids, *digest.superseded_ids, *digest.seen_ids, *digest.lost_ids]
+            everything = [*digest.item_ids, *digest.left_out.ids]
             if len(_still_held(connection, everything)) != len(everything):
                 return False
             values = (digest.digest_id, slot.person_id, slot.agent, slot.address_id, slot.schedule, to_us(slot.slot_at))
@@ -69,27 +76,17 @@ class DigestsMixin:
                 return False
             shape.INSERT_DELIVERIES(connection, [shape.delivery_values(digest.delivery)])
             run(connection, _JOIN, [(digest.digest_id, item_id) for item_id in digest.item_ids])
-            _end(connection, digest.expired_ids, digest.superseded_ids, digest.seen_ids, digest.lost_ids, to_us(now))
+            _end(connection, digest.left_out, now)
             return True
 
         return await self.engine.write(work)
 
-    async def drop_slot(
-        self,
-        slot: Slot,
-        expired_ids: Sequence[int],
-        superseded_ids: Sequence[int],
-        now: datetime,
-        *,
-        seen_ids: Sequence[int] = (),
-        lost_ids: Sequence[int] = (),
-    ) -> None:
-        """See DeliveryStore."""
-        del slot
-        await self.engine.write(lambda connection: _end(connection, expired_ids, superseded_ids, seen_ids, lost_ids, to_us(now)))
+    async def drop_items(self, left_out: LeftOut, now: datetime) -> None:
+        """See DigestStore."""
+        await self.engine.write(lambda connection: _end(connection, left_out, now))
 
     async def move_items(self, delivery_ids: Collection[int], due_at: datetime) -> int:
-        """See DeliveryStore."""
+        """See DigestStore."""
 
         def work(connection: Connection) -> int:
             return sum(
@@ -100,7 +97,7 @@ class DigestsMixin:
         return await self.engine.write(work)
 
     async def digests(self, digest_ids: Collection[int]) -> dict[int, NewDigest]:
-        """See DeliveryStore."""
+        """See DigestStore."""
 
         def work(connection: Connection) -> dict[int, NewDigest]:
             found: dict[int, NewDigest] = {}
@@ -126,10 +123,7 @@ def _still_held(connection: Connection, delivery_ids: Collection[int]) -> set[in
     return found
 
 
-def _end(connection: Connection, expired: Sequence[int], superseded: Sequence[int], seen: Sequence[int], lost: Sequence[int], now_us: int) -> None:
-    ends = [(State.EXPIRED.value, Reason.EXPIRED.value, now_us, key) for key in expired]
-    ends += [(State.SUPPRESSED.value, Reason.SUPERSEDED.value, now_us, key) for key in superseded]
-    ends += [(State.SUPPRESSED.value, Reason.SEEN.value, now_us, key) for key in seen]
-    ends += [(State.SUPPRESSED.value, Reason.ACCESS_LOST.value, now_us, key) for key in lost]
+def _end(connection: Connection, left_out: LeftOut, now: datetime) -> None:
+    ends = [(state.value, reason.value, to_us(now), key) for state, reason, ids in left_out.ends for key in ids]
     if ends:
         run(connection, _END, ends)

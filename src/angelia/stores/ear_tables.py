@@ -1,39 +1,34 @@
 """Tables of what comes back from the media: receipts, who hears, codes that are handed over."""
 
-from sqlalchemy import BigInteger, Column, Index, Integer, SmallInteger, String, Table, Text, text
+from sqlalchemy import BigInteger, Column, Index, String, Table, Text
 
-from angelia.stores.tables import metadata
-
-
-def _text(name: str) -> Column[str]:
-    return Column(name, Text, nullable=False, server_default="")
-
+from angelia.stores.columns import big, key, metadata, partial, small, text
 
 receipts = Table(
     "receipts",
     metadata,
-    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    key(),
     Column("agent", Text, nullable=False),
-    Column("address_id", BigInteger, nullable=False, server_default="0"),
+    big("address_id"),
     Column("receipt", Text, nullable=False),
-    _text("thread"),
-    _text("root"),
-    _text("track"),
-    Column("is_progress", SmallInteger, nullable=False, server_default="0"),
+    text("thread"),
+    text("root"),
+    text("track"),
+    small("is_progress"),
 )
 """What a medium called the letter of a delivery, by its id, for media that answer or edit."""
 Index("receipts_receipt", receipts.c.agent, receipts.c.receipt)
 _r = receipts.c
-Index("receipts_thread", _r.address_id, _r.thread, _r.id, sqlite_where=text("thread <> ''"), postgresql_where=text("thread <> ''"))
-Index("receipts_track", _r.address_id, _r.track, _r.id, sqlite_where=text("track <> ''"), postgresql_where=text("track <> ''"))
+partial("receipts_thread", "thread <> ''", _r.address_id, _r.thread, _r.id)
+partial("receipts_track", "track <> ''", _r.address_id, _r.track, _r.id)
 
 ears = Table(
     "ears",
     metadata,
     Column("agent", Text, primary_key=True),
-    _text("holder"),
-    Column("lease_us", BigInteger, nullable=False, server_default="0"),
-    _text("position"),
+    text("holder"),
+    big("lease_us"),
+    text("position"),
 )
 """Which process hears a medium, and how far it was heard."""
 

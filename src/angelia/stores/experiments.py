@@ -16,7 +16,7 @@ from angelia.store import Chore, TakenTransition
 from angelia.stores import rows as shape
 from angelia.stores.changes import end_turn, take_turn
 from angelia.stores.engine import Insert, SqlEngine, run
-from angelia.stores.tables import experiment_resources, experiments, transitions
+from angelia.stores.event_tables import experiment_resources, experiments, transitions
 
 _e, _t = experiments.c, transitions.c
 _COLUMNS = (

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, delete, func, insert, or_, select, update
 from angelia.model.moments import from_us, to_us
 from angelia.store import TaskRequest
 from angelia.stores.engine import SqlEngine
-from angelia.stores.tables import stream_positions, task_requests
+from angelia.stores.event_tables import stream_positions, task_requests
 
 _r = task_requests.c
 _p = stream_positions.c

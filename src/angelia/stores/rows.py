@@ -11,8 +11,8 @@ from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.message import Message, Severity
 from angelia.model.moments import from_us, to_us
 from angelia.model.payload import message_of
+from angelia.planning.decision import Decision, Verdict
 from angelia.planning.digest import Digest, DigestGroup, Line
-from angelia.planning.resolve import Decision, Verdict
 from angelia.store import Copies
 from angelia.stores.engine import Insert
 from angelia.stores.tables import deliveries, messages

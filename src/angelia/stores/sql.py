@@ -29,10 +29,11 @@ from angelia.stores.messages import MessagesMixin
 from angelia.stores.operations import OperationsMixin
 from angelia.stores.people import PeopleMixin
 from angelia.stores.requests import RequestsMixin
-from angelia.stores.signin import SignInMixin
+from angelia.stores.signing_in import SignInMixin
 from angelia.stores.site import SiteMixin, TypesMixin
 from angelia.stores.statistics import StatisticsMixin
 from angelia.stores.templates import TemplatesMixin
+from angelia.stores.traces import TracesMixin
 from angelia.stores.upkeep import HEAD, UpkeepMixin
 
 
@@ -41,6 +42,7 @@ class SqlStore(
     LedgerMixin,
     DeliveriesMixin,
     DigestsMixin,
+    TracesMixin,
     AnswersMixin,
     EscalationsMixin,
     PeopleMixin,

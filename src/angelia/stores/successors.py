@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import Connection, select
 
 from angelia.model.delivery import State
+from angelia.planning.decision import Decision
 from angelia.planning.fallback import still_to_try
-from angelia.planning.resolve import Decision
 from angelia.store import Successor
 from angelia.stores import rows as shape
 from angelia.stores.engine import run

@@ -1,64 +1,41 @@
-"""All tables. Times are microseconds since 1970 (UTC), ids 63-bit numbers, documents JSON text: alike on both databases."""
+"""The tables of messages, people and the site. Times are microseconds since 1970 (UTC), ids 63-bit numbers, documents JSON text."""
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, SmallInteger, String, Table, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, SmallInteger, String, Table, Text, UniqueConstraint
 
 from angelia.model.delivery import State
-
-metadata = MetaData()
+from angelia.stores.columns import big, key, metadata, partial, serial, small, text
 
 ACCEPTED, PLANNED, PARKED = 0, 1, 2
 """`messages.plan_state`."""
 
-
-def _id() -> Column[int]:
-    return Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False)
-
-
-def _serial() -> Column[int]:
-    return Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
-
-
-def _big(name: str, default: int = 0) -> Column[int]:
-    return Column(name, BigInteger, nullable=False, server_default=str(default))
-
-
-def _small(name: str, default: int = 0) -> Column[int]:
-    return Column(name, SmallInteger, nullable=False, server_default=str(default))
-
-
-def _text(name: str) -> Column[str]:
-    return Column(name, Text, nullable=False, server_default="")
-
-
 messages = Table(
     "messages",
     metadata,
-    _id(),
+    key(),
     Column("source", Text, nullable=False),
     Column("type", Text, nullable=False),
-    _big("received_us"),
+    big("received_us"),
     Column("idem_key", Text),
     Column("fingerprint", LargeBinary),
     Column("payload", Text, nullable=False),
-    _small("plan_state"),
-    _big("plan_due_us"),
-    _big("plan_fence"),
-    _small("plan_attempts"),
+    small("plan_state"),
+    big("plan_due_us"),
+    big("plan_fence"),
+    small("plan_attempts"),
     Column("plan_error", Text),
 )
-Index("messages_key", messages.c.source, messages.c.idem_key, unique=True, sqlite_where=text("idem_key IS NOT NULL"),
-      postgresql_where=text("idem_key IS NOT NULL"))  # fmt: skip
-Index("messages_unplanned", messages.c.id, sqlite_where=text("plan_state = 0"), postgresql_where=text("plan_state = 0"))
-Index("messages_parked", messages.c.id, sqlite_where=text("plan_state = 2"), postgresql_where=text("plan_state = 2"))
+partial("messages_key", "idem_key IS NOT NULL", messages.c.source, messages.c.idem_key, is_unique=True)
+partial("messages_unplanned", "plan_state = 0", messages.c.id)
+partial("messages_parked", "plan_state = 2", messages.c.id)
 
 ledger = Table(
     "ledger",
     metadata,
     Column("message_id", BigInteger, primary_key=True),
     Column("person_id", BigInteger, primary_key=True),
-    _text("because"),
-    _text("decisions"),
-    _big("decided_us"),
+    text("because"),
+    text("decisions"),
+    big("decided_us"),
     sqlite_with_rowid=False,
 )
 Index("ledger_person", ledger.c.person_id, ledger.c.message_id)
@@ -66,54 +43,49 @@ Index("ledger_person", ledger.c.person_id, ledger.c.message_id)
 deliveries = Table(
     "deliveries",
     metadata,
-    _id(),
+    key(),
     Column("message_id", BigInteger),
     Column("person_id", BigInteger, nullable=False),
     Column("agent", Text, nullable=False),
-    _big("address_id"),
-    _small("state"),
-    _big("due_us"),
-    _big("lease_us"),
+    big("address_id"),
+    small("state"),
+    big("due_us"),
+    big("lease_us"),
     Column("fence", Integer, nullable=False, server_default="0"),
-    _small("attempts"),
+    small("attempts"),
     Column("first_tried_us", BigInteger),
     Column("ended_us", BigInteger),
     Column("digest_id", BigInteger),
-    _text("schedule"),
-    _text("form"),
-    _text("reason"),
-    _small("is_locked"),
-    _text("last_error"),
+    text("schedule"),
+    text("form"),
+    text("reason"),
+    small("is_locked"),
+    text("last_error"),
     Column("read_us", BigInteger),
     Column("archived_us", BigInteger),
-    _small("is_urgent"),
+    small("is_urgent"),
     UniqueConstraint("message_id", "person_id", "agent", "address_id", name="deliveries_once"),
 )
 
-
-def _partial(name: str, where: str, *columns: Column[int]) -> None:
-    Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
-
-
 _d = deliveries.c
-_partial("deliveries_due", f"state = {State.DUE:d}", _d.agent, _d.due_us, _d.id)
-_partial("deliveries_urgent", f"state = {State.DUE:d} AND is_urgent = 1", _d.agent, _d.due_us, _d.id)
-_partial("deliveries_held", f"state = {State.HELD:d}", _d.due_us, _d.person_id, _d.agent, _d.address_id, _d.schedule)
-_partial("deliveries_sending", f"state = {State.SENDING:d}", _d.lease_us)
-_partial("deliveries_failed", f"state IN ({State.BOUNCED:d}, {State.DEAD:d})", _d.id)
-_partial("deliveries_digest", "digest_id IS NOT NULL", _d.digest_id)
-_partial("deliveries_inbox", f"state = {State.DELIVERED:d} AND agent IN ('web', 'feed')", _d.person_id, _d.agent, _d.id, _d.message_id, _d.read_us,
-         _d.archived_us, _d.ended_us, _d.state)  # fmt: skip
+partial("deliveries_due", f"state = {State.DUE:d}", _d.agent, _d.due_us, _d.id)
+partial("deliveries_urgent", f"state = {State.DUE:d} AND is_urgent = 1", _d.agent, _d.due_us, _d.id)
+partial("deliveries_held", f"state = {State.HELD:d}", _d.due_us, _d.person_id, _d.agent, _d.address_id, _d.schedule)
+partial("deliveries_sending", f"state = {State.SENDING:d}", _d.lease_us)
+partial("deliveries_failed", f"state IN ({State.BOUNCED:d}, {State.DEAD:d})", _d.id)
+partial("deliveries_digest", "digest_id IS NOT NULL", _d.digest_id)
+_shown = (_d.person_id, _d.agent, _d.id, _d.message_id, _d.read_us, _d.archived_us, _d.ended_us, _d.state)
+partial("deliveries_inbox", f"state = {State.DELIVERED:d} AND agent IN ('web', 'feed')", *_shown)
 
 digests = Table(
     "digests",
     metadata,
-    _id(),
+    key(),
     Column("person_id", BigInteger, nullable=False),
     Column("agent", Text, nullable=False),
-    _big("address_id"),
+    big("address_id"),
     Column("schedule", Text, nullable=False),
-    _big("slot_us"),
+    big("slot_us"),
     Column("content", Text, nullable=False),
     UniqueConstraint("person_id", "agent", "address_id", "schedule", "slot_us", name="digests_once"),
 )
@@ -123,9 +95,9 @@ user_types = Table(
     metadata,
     Column("person_id", BigInteger, primary_key=True),
     Column("type", Text, primary_key=True),
-    _big("first_us"),
-    _big("last_us"),
-    _big("messages"),
+    big("first_us"),
+    big("last_us"),
+    big("messages"),
     sqlite_with_rowid=False,
 )
 
@@ -134,8 +106,8 @@ flood_marks = Table(
     metadata,
     Column("person_id", BigInteger, primary_key=True),
     Column("agent", Text, primary_key=True),
-    _big("window_us"),
-    _big("sent"),
+    big("window_us"),
+    big("sent"),
 )
 
 snoozes = Table(
@@ -155,28 +127,28 @@ repeat_marks = Table(
     Column("person_id", BigInteger, primary_key=True),
     Column("agent", Text, primary_key=True),
     Column("key", Text, primary_key=True),
-    _big("sent_us"),
+    big("sent_us"),
 )
 Index("repeat_marks_age", repeat_marks.c.sent_us)
 
-breakers = Table("breakers", metadata, Column("destination", Text, primary_key=True), _text("breaker"))
+breakers = Table("breakers", metadata, Column("destination", Text, primary_key=True), text("breaker"))
 pauses = Table("pauses", metadata, Column("agent", Text, primary_key=True))
-counters = Table("counters", metadata, Column("name", Text, primary_key=True), _big("value"))
+counters = Table("counters", metadata, Column("name", Text, primary_key=True), big("value"))
 
 persons = Table(
     "persons",
     metadata,
-    _serial(),
+    serial(),
     Column("login", Text, nullable=False, unique=True),
-    _text("name"),
-    _text("time_zone"),
-    _text("language"),
-    _small("is_active", 1),
-    _small("is_admin"),
-    _text("document"),
-    _big("version"),
-    _big("changed_seq"),
-    _text("previous"),
+    text("name"),
+    text("time_zone"),
+    text("language"),
+    small("is_active", 1),
+    small("is_admin"),
+    text("document"),
+    big("version"),
+    big("changed_seq"),
+    text("previous"),
 )
 Index("persons_changed", persons.c.changed_seq)
 
@@ -186,35 +158,35 @@ Index("follows_person", follows.c.person_id)
 rule_index = Table(
     "rule_index",
     metadata,
-    _serial(),
+    serial(),
     Column("person_id", BigInteger, nullable=False),
     Column("pattern", Text, nullable=False),
-    _text("name"),
-    _text("value"),
+    text("name"),
+    text("value"),
 )
 Index("rule_index_person", rule_index.c.person_id)
 
 addresses = Table(
     "addresses",
     metadata,
-    _serial(),
+    serial(),
     Column("person_id", BigInteger, nullable=False),
     Column("agent", Text, nullable=False),
     Column("value", Text, nullable=False),
-    _text("state"),
-    _small("is_default"),
-    _text("origin"),
+    text("state"),
+    small("is_default"),
+    text("origin"),
     Column("verified_us", BigInteger),
     Column("code_hash", Text),
     Column("code_expires_us", BigInteger),
-    _small("code_tries"),
+    small("code_tries"),
     UniqueConstraint("person_id", "agent", "value", name="addresses_once"),
 )
 
-codes = Table("codes", metadata, _serial(), Column("agent", Text, nullable=False), Column("value", Text, nullable=False), _big("sent_us"))
+codes = Table("codes", metadata, serial(), Column("agent", Text, nullable=False), Column("value", Text, nullable=False), big("sent_us"))
 Index("codes_place", codes.c.agent, codes.c.value, codes.c.sent_us)
 
-groups = Table("groups", metadata, _serial(), Column("name", Text, nullable=False, unique=True), _text("title"))
+groups = Table("groups", metadata, serial(), Column("name", Text, nullable=False, unique=True), text("title"))
 members = Table("members", metadata, Column("group_id", BigInteger, primary_key=True), Column("person_id", BigInteger, primary_key=True))
 Index("members_person", members.c.person_id)
 
@@ -227,22 +199,22 @@ relations = Table(
 )
 Index("relations_principal", relations.c.principal, relations.c.object, relations.c.role)
 
-documents = Table("documents", metadata, Column("name", Text, primary_key=True), _text("document"), _big("version"))
+documents = Table("documents", metadata, Column("name", Text, primary_key=True), text("document"), big("version"))
 
-sources = Table("sources", metadata, _serial(), Column("name", Text, nullable=False, unique=True), _text("document"))
+sources = Table("sources", metadata, serial(), Column("name", Text, nullable=False, unique=True), text("document"))
 
 tokens = Table(
     "tokens",
     metadata,
-    _serial(),
+    serial(),
     Column("owner", Text, nullable=False),
-    _text("title"),
-    _text("scopes"),
+    text("title"),
+    text("scopes"),
     Column("secret_hash", String(64), nullable=False, unique=True),
-    _big("created_us"),
+    big("created_us"),
     Column("expires_us", BigInteger),
     Column("last_used_us", BigInteger),
-    _small("is_revoked"),
+    small("is_revoked"),
 )
 
 credentials = Table(
@@ -250,7 +222,7 @@ credentials = Table(
     metadata,
     Column("person_id", BigInteger, primary_key=True, autoincrement=False),
     Column("password_hash", Text, nullable=False),
-    _big("changed_us"),
+    big("changed_us"),
 )
 
 identities = Table(
@@ -265,15 +237,15 @@ Index("identities_person", identities.c.person_id)
 sessions = Table(
     "sessions",
     metadata,
-    _serial(),
+    serial(),
     Column("person_id", BigInteger, nullable=False),
     Column("secret_hash", String(64), nullable=False, unique=True),
-    _text("provider"),
-    _text("provider_session"),
-    _text("device"),
-    _big("created_us"),
-    _big("seen_us"),
-    _big("ends_us"),
+    text("provider"),
+    text("provider_session"),
+    text("device"),
+    big("created_us"),
+    big("seen_us"),
+    big("ends_us"),
 )
 Index("sessions_person", sessions.c.person_id)
 Index("sessions_ends", sessions.c.ends_us)
@@ -282,154 +254,59 @@ types = Table(
     "types",
     metadata,
     Column("key", Text, primary_key=True),
-    _big("first_us"),
-    _big("last_us"),
-    _text("document"),
+    big("first_us"),
+    big("last_us"),
+    text("document"),
 )
 type_aliases = Table("type_aliases", metadata, Column("alias", Text, primary_key=True), Column("key", Text, nullable=False))
 
 feeds = Table(
     "feeds",
     metadata,
-    _serial(),
+    serial(),
     Column("person_id", BigInteger, nullable=False),
-    _text("title"),
-    _text("query"),
+    text("title"),
+    text("query"),
     Column("secret_hash", String(64), nullable=False, unique=True),
-    _big("created_us"),
-    _small("is_revoked"),
+    big("created_us"),
+    small("is_revoked"),
     Column("last_read_us", BigInteger),
 )
 
-templates = Table("templates", metadata, Column("key", Text, primary_key=True), _text("source"))
+templates = Table("templates", metadata, Column("key", Text, primary_key=True), text("source"))
 template_versions = Table(
     "template_versions",
     metadata,
-    _serial(),
+    serial(),
     Column("key", Text, nullable=False),
     Column("source", Text),
-    _text("actor"),
-    _big("at_us"),
+    text("actor"),
+    big("at_us"),
 )
 Index("template_versions_key", template_versions.c.key, template_versions.c.id)
 
 audit = Table(
     "audit",
     metadata,
-    _serial(),
-    _big("at_us"),
+    serial(),
+    big("at_us"),
     Column("actor", Text, nullable=False),
     Column("action", Text, nullable=False),
-    _text("target"),
-    _text("detail"),
+    text("target"),
+    text("detail"),
 )
 Index("audit_actor", audit.c.actor, audit.c.id)
 Index("audit_action", audit.c.action, audit.c.id)
-
-exchanges = Table(
-    "exchanges",
-    metadata,
-    Column("name", Text, primary_key=True),
-    Column("epoch", String(32), nullable=False),
-    _big("head"),
-    _big("pruned"),
-    _big("total"),
-)
-"""Where each stands: sequences up to `head` were given, those up to `pruned` are forgotten, `total` bytes were published."""
-events = Table(
-    "events",
-    metadata,
-    Column("exchange", Text, primary_key=True),
-    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
-    _big("at_us"),
-    _big("total"),
-    Column("routing_key", Text, nullable=False),
-    Column("body", LargeBinary, nullable=False),
-    _text("content_type"),
-    _text("headers"),
-    _text("properties"),
-)
-"""`total` counts the bytes of the exchange up to and with this event, so that a budget is a comparison."""
-
-experiments = Table(
-    "experiments",
-    metadata,
-    _serial(),
-    Column("path", Text, nullable=False, unique=True),
-    Column("event_key", Text, nullable=False),
-    _small("state"),
-    _small("is_created"),
-    _text("name"),
-    _text("owner"),
-    _text("group_name"),
-    _text("reporter"),
-    Column("duration", BigInteger),
-    Column("started_us", BigInteger),
-    Column("stopped_us", BigInteger),
-    _big("changed_us"),
-    _big("seen_us"),
-)
-"""`changed_us` is what was reported, `seen_us` when it came here: only that says how long it is kept."""
-Index("experiments_owner", experiments.c.owner)
-Index("experiments_group", experiments.c.group_name)
-Index("experiments_seen", experiments.c.seen_us)
-experiment_resources = Table(
-    "experiment_resources",
-    metadata,
-    Column("path", Text, primary_key=True),
-    Column("experiment_id", BigInteger, nullable=False),
-    _text("object_type"),
-    _text("name"),
-    _text("state"),
-    _big("changed_us"),
-)
-Index("experiment_resources_of", experiment_resources.c.experiment_id)
-transitions = Table(
-    "transitions",
-    metadata,
-    _id(),
-    Column("fingerprint", LargeBinary, nullable=False, unique=True),
-    Column("experiment_id", BigInteger),
-    _big("received_us"),
-    Column("payload", Text, nullable=False),
-    _small("to_publish"),
-    _small("to_tell"),
-)
-Index("transitions_of", transitions.c.experiment_id, transitions.c.id)
-Index("transitions_received", transitions.c.received_us)
-_partial("transitions_to_publish", "to_publish = 1", transitions.c.id)
-_partial("transitions_to_tell", "to_tell = 1", transitions.c.id)
-
-last_states = Table("last_states", metadata, Column("name", Text, primary_key=True), _text("state"), _big("at_us"))
-"""What inlets saw last of what they watch: only a change is a message."""
-Index("last_states_at", last_states.c.at_us)
-
-task_requests = Table(
-    "task_requests",
-    metadata,
-    Column("id", String(24), primary_key=True),
-    Column("user_id", Text, nullable=False),
-    _text("event"),
-    _text("task_id"),
-    _text("instance_id"),
-    _text("document"),
-    Column("created_us", BigInteger, nullable=False),
-    Column("matched_us", BigInteger),
-    Column("triggered_us", BigInteger),
-)
-Index("task_requests_user", task_requests.c.user_id, task_requests.c.id)
-stream_positions = Table("stream_positions", metadata, Column("name", Text, primary_key=True), _text("position"))
-"""How far those who must miss nothing have read an exchange."""
 
 answers = Table(
     "answers",
     metadata,
     Column("message_id", BigInteger, primary_key=True),
     Column("person_id", BigInteger, primary_key=True),
-    _big("seen_us"),
-    _text("seen_by"),
+    big("seen_us"),
+    text("seen_by"),
     Column("acknowledged_us", BigInteger),
-    _text("acknowledged_by"),
+    text("acknowledged_by"),
     sqlite_with_rowid=False,
 )
 """That somebody saw a message, or takes it over: told by any means, once each. `_by` is the means."""
@@ -438,15 +315,15 @@ escalations = Table(
     metadata,
     Column("message_id", BigInteger, primary_key=True),
     Column("person_id", BigInteger, primary_key=True),
-    _text("plan"),
-    _small("step"),
-    _big("due_us"),
+    text("plan"),
+    small("step"),
+    big("due_us"),
     Column("fence", Integer, nullable=False, server_default="0"),
     Column("ended_us", BigInteger),
-    _text("ending"),
+    text("ending"),
     sqlite_with_rowid=False,
 )
 """Messages that go on until somebody answers: `plan` as it stood when the message came, `step` the one that is next at `due_us`."""
-_partial("escalations_due", "ended_us IS NULL", escalations.c.due_us)
-announcements = Table("announcements", metadata, _serial(), _text("routing_key"), _text("body"), _big("at_us"), sqlite_autoincrement=True)
+partial("escalations_due", "ended_us IS NULL", escalations.c.due_us)
+announcements = Table("announcements", metadata, serial(), text("routing_key"), text("body"), big("at_us"), sqlite_autoincrement=True)
 """What the hub tells of its own doings, until its broker has it. A number is never given twice: readers know repeats by it."""

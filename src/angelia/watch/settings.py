@@ -218,7 +218,7 @@ def settings_of(
     hub: HubSettings = _section(HubSettings, "hub", document.get("hub", {}))
     if hub.url and not hub.url.startswith(("http://", "https://")):
         raise BadSettings(f"hub.url begins with https:// or http://, unlike {hub.url!r}")
-    direct = {name: document[name] for name in ("mail", "telegram") if document.get(name)}
+    direct = {name: _beside(document[name], name, path.parent) for name in ("mail", "telegram") if document.get(name)}
     if any(table.get(name) for table in (document.get("hub", {}), *direct.values()) for name in ("token", "password", "bot-id")):
         check_private(path)
     token = "" if is_trial else _token(hub, environment, path.parent)
@@ -233,6 +233,15 @@ def settings_of(
         raise BadSettings(f"{path} says nobody to tell: give [hub] with url, or mail or telegram")
     state = Path(document.get("state", "watch-state"))
     return WatcherSettings(hub, tuple(watches), state if state.is_absolute() else path.parent / state, direct, _notices(document))
+
+
+def _beside(table: Mapping[str, Any], section: str, folder: Path) -> dict[str, Any]:
+    """The table, its files looked for in the folder of the configuration; an absolute path stays what it is."""
+    files = {name: value for name, value in table.items() if name.endswith("_file") and value}
+    for name, value in files.items():
+        if not isinstance(value, str):
+            raise BadSettings(f"{section}.{name} is the name of a file")
+    return {**table, **{name: str(folder / value) for name, value in files.items()}}
 
 
 def _notices(document: Mapping[str, Any]) -> bool:

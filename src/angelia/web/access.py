@@ -7,9 +7,9 @@ from fastapi import Depends, Request
 
 from angelia.model.errors import Forbidden, NotAuthenticated, NotFound
 from angelia.model.person import Person
+from angelia.planning.editing import documents_differ
 from angelia.web.context import Context
-from angelia.web.forms import documents_differ
-from angelia.wire.callers import Caller
+from angelia.wire.callers import READING, WRITING, Caller
 
 
 def context_of(request: Request) -> Context:
@@ -69,7 +69,7 @@ async def _mine(login: str, caller: Caller, house: Context, scopes: frozenset[st
 
 async def readable_person(login: str, caller: Known, house: House) -> Person:
     """A person whose things the caller may read."""
-    return await _mine(login, caller, house, frozenset({"read", "write", "admin"}))
+    return await _mine(login, caller, house, READING)
 
 
 async def looked_into(request: Request, person: Annotated[Person, Depends(readable_person)], caller: Known, house: House) -> Person:
@@ -82,7 +82,7 @@ async def looked_into(request: Request, person: Annotated[Person, Depends(readab
 
 async def writable_person(request: Request, login: str, caller: Known, house: House) -> AsyncIterator[Person]:
     """A person whose things the caller may change. What somebody else changes there is noted, with what it was and what it has become."""
-    person = await _mine(login, caller, house, frozenset({"write", "admin"}))
+    person = await _mine(login, caller, house, WRITING)
     if caller.person is not None and caller.person.login == person.login:
         yield person
         return

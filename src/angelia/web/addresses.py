@@ -16,7 +16,8 @@ from angelia.model.moments import public_id, to_text
 from angelia.model.person import Address, AddressState, Person
 from angelia.web.access import House, Known, Reading, Writing
 from angelia.web.context import Context
-from angelia.web.forms import AddressChange, Code, NewAddress, NewLink, RowId, address_out, checked_address
+from angelia.web.forms import AddressChange, Code, NewAddress, NewLink, RowId, checked_address
+from angelia.web.shapes import address_out
 
 router = APIRouter(prefix="/api/v1/people/{login}", tags=["person"])
 Body = dict[str, Any]

@@ -48,7 +48,7 @@ from angelia.web.pages.errors import error_page, is_page, to_sign_in
 from angelia.web.pages.rooms import ROOMS
 from angelia.web.signin.guard import SignInNeeded
 from angelia.wire.problems import TITLES, problem_of
-from angelia.wire.secrets import without_secrets
+from angelia.wire.redaction import without_secrets
 
 
 def make_api(context: Context) -> FastAPI:

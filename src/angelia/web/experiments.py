@@ -4,7 +4,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from angelia.flow.rights import principals
 from angelia.model.errors import Forbidden, InvalidInput, NotFound
 from angelia.model.experiment import STATES, CleanUp, Experiment, ExperimentState, StoredTransition, detailed_body, transition_id
 from angelia.model.moments import public_id, to_text
@@ -73,7 +72,7 @@ async def _whose(caller: Caller, house: Context) -> tuple[str | None, frozenset[
         return None, frozenset(), caller.name
     if caller.person is None or not caller.scopes & {"read", "write"}:
         raise Forbidden("this token may not read")
-    named = await principals(house.store, caller.person.person_id)
+    named = await house.store.names_of(caller.person.person_id)
     return caller.person.login, frozenset(name[6:] for name in named if name.startswith("group:")), None
 
 

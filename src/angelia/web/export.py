@@ -13,10 +13,10 @@ from angelia.model.person import Person
 from angelia.store import InboxQuery
 from angelia.web.access import House, Looking
 from angelia.web.context import Context
-from angelia.web.forms import address_out, feed_out, item_out, person_out, token_out
 from angelia.web.identities import bound_to, identity_out
 from angelia.web.inbox import seen_by
 from angelia.web.sessions import open_sessions, session_out
+from angelia.web.shapes import address_out, feed_out, item_out, person_out, token_out
 
 router = APIRouter(prefix="/api/v1/people/{login}", tags=["person"])
 _PAGE = 500

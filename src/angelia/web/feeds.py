@@ -12,7 +12,6 @@ from xml.etree.ElementTree import Element, SubElement, register_namespace, tostr
 from fastapi import APIRouter, Request, Response
 from starlette.background import BackgroundTask
 
-from angelia.flow.rights import principals
 from angelia.model.errors import AngeliaError, NotFound
 from angelia.model.message import Severity
 from angelia.model.moments import number_of, public_id, to_text
@@ -45,7 +44,7 @@ async def feed(name: str, request: Request, house: House, before: str = "") -> R
     found = await house.store.feed(secret_hash(secret)) if form in ("atom", "json") and len(secret) < 200 else None
     if found is None:
         raise NotFound("there is no such feed")
-    seen_by = await principals(house.store, found.person_id)  # whoever has the token sees what its owner may see now (promise P14)
+    seen_by = await house.store.names_of(found.person_id)  # whoever has the token sees what its owner may see now (promise P14)
     items = await house.store.inbox(found.person_id, replace(feed_view(found.query, before, PAGE), seen_by=seen_by))
 
     def link(item: InboxItem) -> str:

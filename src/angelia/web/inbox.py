@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query
 
 from angelia.flow.explain import explain
-from angelia.flow.rights import principals
 from angelia.model.errors import Conflict, InvalidInput, NotFound
 from angelia.model.message import Severity
 from angelia.model.moments import from_us, number_of, public_id, to_us
@@ -15,8 +14,9 @@ from angelia.model.person import Person
 from angelia.store import InboxGroup, InboxItem, InboxQuery
 from angelia.web.access import House, Looking, Reading, Writing
 from angelia.web.context import Context
-from angelia.web.forms import Acknowledging, Limit, Marking, Undoing, item_out, number
-from angelia.web.named import object_name
+from angelia.web.forms import Acknowledging, Limit, Marking, Undoing, number
+from angelia.web.object_names import object_name
+from angelia.web.shapes import item_out
 
 router = APIRouter(prefix="/api/v1/people/{login}", tags=["person"])
 Body = dict[str, Any]
@@ -74,7 +74,7 @@ View = Annotated[InboxQuery, Depends(inbox_query)]
 
 async def seen_by(house: Context, person: Person, view: InboxQuery) -> InboxQuery:
     """The view, without what she may not see any more (promise P14)."""
-    return replace(view, seen_by=await principals(house.store, person.person_id))
+    return replace(view, seen_by=await house.store.names_of(person.person_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +177,7 @@ async def acknowledge_inbox(form: Acknowledging, person: Writing, house: House) 
 async def entry_of(house: Context, person: Person, name: str) -> InboxItem:
     """One entry of hers; what is not hers, is not there, or is no id at all is told alike."""
     delivery_id = number_of("dlv", name)
-    item = await house.store.inbox_entry(person.person_id, delivery_id or 0, await principals(house.store, person.person_id))
+    item = await house.store.inbox_entry(person.person_id, delivery_id or 0, await house.store.names_of(person.person_id))
     if item is None:
         raise NotFound("there is no such message")
     return item

@@ -7,7 +7,6 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from angelia.flow.dispatcher import JobOptions
-from angelia.flow.rights import principals
 from angelia.model.declaration import Declaration
 from angelia.model.errors import Forbidden, InvalidInput
 from angelia.model.job import MESSAGE_LENGTH, STATES, HistoryRow, Job, JobState, Principal, Product, Report, share_of
@@ -17,7 +16,7 @@ from angelia.products.source import Source
 from angelia.web.access import House, Known
 from angelia.web.context import Context
 from angelia.web.forms import Limit, number
-from angelia.wire.callers import Caller
+from angelia.wire.callers import READING, WRITING, Caller
 from angelia.wire.file_answer import FileAnswer
 
 router = APIRouter(prefix="/api/v1", tags=["jobs"])
@@ -60,9 +59,9 @@ async def principal_of(caller: Caller, house: Context, *, is_change: bool = Fals
         if caller.is_trusted:
             return Principal("", is_admin=True)
         raise Forbidden("jobs are a person's: this token is not one")
-    if not caller.scopes & ({"write", "admin"} if is_change else {"read", "write", "admin"}):
+    if caller.scopes.isdisjoint(WRITING if is_change else READING):
         raise Forbidden(f"this token lacks the scope {'write' if is_change else 'read'}")
-    names = await principals(house.store, caller.person.person_id)
+    names = await house.store.names_of(caller.person.person_id)
     return Principal(caller.person.login, frozenset(name[6:] for name in names if name.startswith("group:")), caller.is_admin)
 
 

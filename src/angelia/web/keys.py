@@ -11,8 +11,9 @@ from angelia.store import Feed
 from angelia.web.access import House, Known, Reading, Writing
 from angelia.web.context import Context
 from angelia.web.feeds import feed_view
-from angelia.web.forms import NewFeed, NewToken, RowId, feed_out, token_out
+from angelia.web.forms import NewFeed, NewToken, RowId
 from angelia.web.minting import mint, revoke
+from angelia.web.shapes import feed_out, token_out
 from angelia.wire.callers import secret_hash
 
 router = APIRouter(prefix="/api/v1/people/{login}", tags=["person"])

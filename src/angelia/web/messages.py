@@ -5,25 +5,23 @@ from typing import Any
 from fastapi import APIRouter
 
 from angelia.flow.explain import explain
-from angelia.flow.rights import is_open_to, may_see, principals
+from angelia.flow.rights import is_open_to, may_see
 from angelia.model.errors import Forbidden, NotFound
 from angelia.model.message import Message
 from angelia.model.moments import public_id
 from angelia.store import Store
 from angelia.web.access import House, Known
-from angelia.web.forms import Limit, message_out, number
+from angelia.web.forms import Limit, number
+from angelia.web.shapes import message_out
 from angelia.wire.callers import Caller
 from angelia.wire.fields import message_schema
 
 router = APIRouter(prefix="/api/v1/messages", tags=["messages"])
 
 
-_READING = frozenset({"read", "write", "admin"})
-
-
 def check_reading(caller: Caller) -> None:
     """Forbidden with a token of a person that is good for posting only."""
-    if caller.source is None and not caller.is_admin and (caller.person is None or not caller.scopes & _READING):
+    if caller.source is None and not caller.may_read:
         raise Forbidden("this token may not read")
 
 
@@ -60,7 +58,7 @@ async def list_messages(caller: Known, house: House, type: str = "", source: str
     )
     following = public_id("msg", found[-1].message_id) if len(found) == limit else None
     if person_id is not None:
-        names = await principals(house.store, person_id)
+        names = await house.store.names_of(person_id)
         found = [message for message in found if is_open_to(message, names)]
     return {"items": [message_out(message) for message in found], "next": following}
 

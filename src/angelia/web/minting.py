@@ -7,7 +7,8 @@ from typing import Any
 from angelia.model.errors import NotFound
 from angelia.store import Token
 from angelia.web.context import Context
-from angelia.web.forms import NewToken, token_out
+from angelia.web.forms import NewToken
+from angelia.web.shapes import token_out
 from angelia.wire.callers import Caller, new_secret, secret_hash
 
 

@@ -12,7 +12,8 @@ from angelia.model.moments import public_id, to_text
 from angelia.planning.retry import Breaker
 from angelia.web.access import Admin, House
 from angelia.web.context import Context
-from angelia.web.forms import AgentChange, Ids, Limit, ReplayForm, delivery_out, message_out, number
+from angelia.web.forms import AgentChange, Ids, Limit, ReplayForm, number
+from angelia.web.shapes import delivery_out, message_out
 
 router = APIRouter(prefix="/api/v1", tags=["operations"])
 Body = dict[str, Any]

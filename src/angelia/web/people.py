@@ -10,7 +10,8 @@ from angelia.model.errors import Forbidden, InvalidInput, NotFound
 from angelia.model.person import Address, AddressState, Group, Person
 from angelia.web.access import Admin, House, Known, Reading
 from angelia.web.context import Context
-from angelia.web.forms import GroupForm, Limit, NewPerson, PersonChange, RelationsForm, address_out, checked_address, person_out
+from angelia.web.forms import GroupForm, Limit, NewPerson, PersonChange, RelationsForm, checked_address
+from angelia.web.shapes import address_out, person_out
 
 router = APIRouter(prefix="/api/v1", tags=["people"])
 

@@ -10,18 +10,19 @@ from pydantic import Field
 
 from angelia.flow.explain import by_agent
 from angelia.flow.history import reach_on_history, try_on_history
-from angelia.flow.rights import is_open_to, principals
+from angelia.flow.rights import is_open_to
 from angelia.flow.wants import change_wants
 from angelia.model.errors import InvalidInput
 from angelia.model.message import Message
 from angelia.model.moments import public_id, to_text
 from angelia.model.person import Person
 from angelia.model.preference import Rule
-from angelia.planning.document import MAX_RULES, parse_rule
+from angelia.planning.rules import MAX_RULES, parse_rule
 from angelia.store import LedgerRow
 from angelia.web.access import House, Looking, Reading, Writing
 from angelia.web.context import Context
-from angelia.web.forms import Limit, Strict, Word, message_out, number
+from angelia.web.forms import Limit, Strict, Word, number
+from angelia.web.shapes import message_out
 from angelia.web.wants import place_of, with_ids
 
 router = APIRouter(prefix="/api/v1/people/{login}", tags=["person"])
@@ -187,7 +188,7 @@ async def _decisions(
 ) -> Body:
     before_id = number("msg", after) if after else None
     since = house.now() - REMEMBERED
-    names = await principals(house.store, person.person_id)
+    names = await house.store.names_of(person.person_id)
     items: list[Body] = []
     for _ in range(0, _MOST_SCANNED, _PAGE):
         page = await house.store.history(person.person_id, since, _PAGE, subtree=subtree, rule_id=rule_id, before_id=before_id)

@@ -12,10 +12,12 @@ from angelia.model.errors import InvalidInput, NotFound
 from angelia.model.message import MessageType, Severity, checked_type
 from angelia.planning.defaults import check_template as check_key
 from angelia.planning.document import parse_site
+from angelia.planning.editing import documents_differ
 from angelia.store import Source
 from angelia.web.access import Admin, House, Known
-from angelia.web.forms import NewToken, RowId, SourceForm, TypeForm, documents_differ, source_out, token_out, type_out
+from angelia.web.forms import NewToken, RowId, SourceForm, TypeForm
 from angelia.web.minting import mint, revoke
+from angelia.web.shapes import source_out, token_out, type_out
 from angelia.web.wants import version_of
 
 router = APIRouter(prefix="/api/v1", tags=["site"])

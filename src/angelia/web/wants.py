@@ -18,10 +18,10 @@ from angelia.model.moments import to_text
 from angelia.model.person import Person
 from angelia.model.preference import Mute
 from angelia.planning import editing
-from angelia.planning.document import MAX_RULES, parse_wants
+from angelia.planning.document import parse_wants
+from angelia.planning.rules import MAX_RULES
 from angelia.web.access import House, Reading, Writing
 from angelia.web.context import Context
-from angelia.web.forms import documents_differ
 
 router = APIRouter(prefix="/api/v1/people/{login}", tags=["person"])
 Body = dict[str, Any]
@@ -61,7 +61,7 @@ async def plan_preferences(document: Body, person: Reading, house: House, days: 
     """What a document would change, and how many deliveries of the last days would have differed. Nothing is saved."""
     old, version = await house.store.wants(person.login)
     history = await try_on_history(house.store, house.site(), person.login, document, house.now(), days)
-    return {"version": version, "changes": documents_differ(old, document), "history": history}
+    return {"version": version, "changes": editing.documents_differ(old, document), "history": history}
 
 
 async def _change(house: Context, person: Person, change: Callable[[Body], None]) -> Body:

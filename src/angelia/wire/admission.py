@@ -123,6 +123,8 @@ class Admission:
             return True
         if caller is not None and caller.is_admin:
             return True
+        if caller is not None and not caller.may_read:
+            return False  # a token that is good for posting only shows nothing, whoever has it
         if rule.access == "signed-in":
             return guest.is_somebody and (caller is None or caller.person is not None)
         if rule.access == "admin" or not guest.is_somebody:

@@ -18,6 +18,8 @@ REMEMBERED = 3.0  # seconds; a revoked token is refused in every process within 
 MOST_REMEMBERED = 10_000
 USES_AT_ONCE = 500
 ANONYMOUS = "anonymous"
+READING, WRITING = frozenset({"read", "write", "admin"}), frozenset({"write", "admin"})
+"""Scopes of a person's token, any of which will do."""
 
 
 def new_secret() -> str:
@@ -44,6 +46,11 @@ class Caller:
     def is_admin(self) -> bool:
         """The operator at the machine, or an administrator with a token that says admin."""
         return self.is_trusted or (self.person is not None and self.person.is_admin and "admin" in self.scopes)
+
+    @property
+    def may_read(self) -> bool:
+        """Is this more than a token that is good for posting only?"""
+        return self.is_admin or not self.scopes.isdisjoint(READING)
 
     @property
     def name(self) -> str:
@@ -77,6 +84,11 @@ class Caller:
             raise Forbidden(f"this source may post {', '.join(source.subtrees)}, not {key}")
         if severity == "urgent" and not source.may_be_urgent:
             raise Forbidden("this source may not post urgent messages")
+
+
+def by_session(person: Person) -> Caller:
+    """Who comes with a session: she may do whatever is hers to do."""
+    return Caller(person=person, scopes=frozenset({"read", "write", "post"} | ({"admin"} if person.is_admin else set())))
 
 
 class Bucket:

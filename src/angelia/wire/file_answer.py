@@ -11,7 +11,7 @@ from starlette.responses import FileResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from angelia.products.source import Kept, Source
-from angelia.wire.sending import FILES
+from angelia.wire.file_sending import FILES
 
 _ASKED = "http.response.pathsend"
 

@@ -22,9 +22,9 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from angelia.wire.asgi import WHOLE, Scope, Send
+from angelia.wire.file_sending import FILES, send_file
 from angelia.wire.local import LocalDoor
 from angelia.wire.problems import PROBLEM_HEADERS, Header, problem
-from angelia.wire.sending import FILES, send_file
 from angelia.wire.socket import Socket
 
 MOST_HEAD = 32_768  # bytes of a request line and its headers

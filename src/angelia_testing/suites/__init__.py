@@ -1,5 +1,8 @@
 """Conformance suites: the promises of the contracts, as tests that every implementation runs."""
 
+import pkgutil
+
 import pytest
 
-pytest.register_assert_rewrite(*(f"angelia_testing.suites.{name}" for name in ("agent", "directory", "equality", "store")))
+# All of them, by looking: one that is forgotten would fail without saying what it compared.
+pytest.register_assert_rewrite(*(found.name for found in pkgutil.iter_modules(__path__, f"{__name__}.")))

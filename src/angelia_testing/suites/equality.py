@@ -12,7 +12,7 @@ from angelia.model.message import Message, Severity
 from angelia.model.moments import to_us
 from angelia.model.payload import payload_of
 from angelia.model.person import Person
-from angelia.planning.resolve import Decision, Verdict
+from angelia.planning.decision import Decision, Verdict
 from angelia.store import ClaimedMessage, InboxQuery, LedgerRow, NewMessage, Plan, Settlement, Store
 
 START = datetime(2026, 11, 24, 9, tzinfo=UTC)

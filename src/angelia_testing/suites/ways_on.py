@@ -8,7 +8,7 @@ from itertools import count
 from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.moments import first_id
 from angelia.model.preference import Escalation, Until
-from angelia.planning.resolve import Decision, Verdict
+from angelia.planning.decision import Decision, Verdict
 from angelia.store import DueEscalation, InboxQuery, LedgerRow, NewEscalation, Plan, Settlement, Slot, Step, Store, Successor
 from angelia_testing.suites.store import LEASE, MINUTE, NOW, a_digest, delivery, planned, row
 

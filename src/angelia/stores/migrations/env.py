@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from angelia.stores.tables import metadata
+from angelia.stores.columns import metadata
 from angelia.stores.upkeep import mismatch
 
 LOCK = 1_095_649_095

@@ -2,10 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, time, timedelta
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlencode
-from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
@@ -17,8 +15,9 @@ from angelia.model.person import Person
 from angelia.store import InboxGroup, InboxItem, InboxQuery
 from angelia.web.access import House
 from angelia.web.context import Context
-from angelia.web.inbox import View, mark, seen_by, title_of, undo
+from angelia.web.inbox import View, seen_by, title_of, undo
 from angelia.web.pages.kit import page
+from angelia.web.pages.marking import CHANGES, mark_until
 from angelia.web.signin.guard import Maybe, Visiting, sign_in_place
 
 router = APIRouter(include_in_schema=False)
@@ -27,9 +26,7 @@ KEPT = ("state", *FILTERS, "sort", "group")
 GROUPS_A_PAGE = 25
 DEFAULT_GROUP = "object"
 _HERE = ("before", "after", "did", "count", "undo")
-CHANGES = ("read", "unread", "archive", "unarchive", "snooze", "unsnooze")
 MOST_IN_FACET = 12
-MORNING = time(8)
 Group = Annotated[str, Query(pattern="^(object|thread|none)$")]
 
 
@@ -184,18 +181,9 @@ async def mark_some(
         return RedirectResponse(place(did=change, count=await house.answers.acknowledge(person_id, taken, "web")), 303)
     # Selected entries are marked whatever their state became meanwhile in another tab; the whole view is the view.
     scope = view if ids is None else replace(view, state="all")
-    until = later(str(form.get("later", "")), house.now(), visitor.person.time_zone) if change == "snooze" else None
-    marked = await mark(house, visitor.person, replace(scope, before_id=None, after_id=None), ids, change, until=until)
+    choice = str(form.get("later", ""))
+    marked = await mark_until(house, visitor.person, replace(scope, before_id=None, after_id=None), ids, change, choice)
     return RedirectResponse(place(did=change, count=marked.changed, undo=marked.undo if marked.changed else ""), 303)
-
-
-def later(choice: str, now: datetime, zone: str) -> datetime:
-    """When what is put off comes back: in an hour, or in the morning of tomorrow or of Monday where she is."""
-    local = now.astimezone(ZoneInfo(zone))
-    days = {"tomorrow": 1, "monday": 7 - local.weekday()}.get(choice)
-    if days is None:
-        return now + timedelta(hours=1)
-    return datetime.combine(local.date() + timedelta(days=days), MORNING, local.tzinfo)
 
 
 @router.post("/inbox/undo")

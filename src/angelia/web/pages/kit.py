@@ -20,7 +20,7 @@ from markupsafe import Markup
 from angelia.flow.profiles import zone_of
 from angelia.model.moments import public_id
 from angelia.rendering.text import as_html, linked, one_line
-from angelia.web.named import object_name
+from angelia.web.object_names import object_name
 from angelia.web.pages.faults import said
 from angelia.web.pages.languages import LANGUAGES, gettexts, language_of
 from angelia.web.pages.moments import words_of

@@ -15,9 +15,9 @@ from angelia.model.moments import number_of, public_id, to_text
 from angelia.store import InboxItem, InboxQuery
 from angelia.web.access import House
 from angelia.web.context import Context
-from angelia.web.inbox import entry_of, mark, seen_by
-from angelia.web.pages.inbox import CHANGES, later
+from angelia.web.inbox import entry_of, seen_by
 from angelia.web.pages.kit import page
+from angelia.web.pages.marking import CHANGES, mark_until
 from angelia.web.signin.guard import Visiting, Visitor
 from angelia.web.wants import follow, mute, mute_of, unfollow, unmute, with_ids
 
@@ -89,9 +89,9 @@ async def mark_it(
     house: House,
     delivery_id: str,
     change: Annotated[str, Form()] = "",
-    until: Annotated[str, Form(alias="later")] = "",
+    later: Annotated[str, Form()] = "",
 ) -> Response:
-    """Read (the open page says so by itself), unread, archive, unarchive."""
+    """One of CHANGES (that it is read, the open page says by itself), or she takes it over."""
     if change not in (*CHANGES, "acknowledge"):
         raise InvalidInput("this is no way to mark a message", "change")
     item = await entry_of(house, visitor.person, delivery_id)
@@ -99,8 +99,8 @@ async def mark_it(
         await house.answers.acknowledge(visitor.person.person_id, [item.message.message_id], "web")
         return RedirectResponse(f"/inbox/{delivery_id}", 303)
     is_by_itself = change == "read" and "hx-request" in request.headers
-    end = later(until, house.now(), visitor.person.time_zone) if change == "snooze" else None
-    marked = await mark(house, visitor.person, InboxQuery(state="all"), [item.delivery_id], change, is_undoable=not is_by_itself, until=end)
+    view = InboxQuery(state="all")
+    marked = await mark_until(house, visitor.person, view, [item.delivery_id], change, later, is_undoable=not is_by_itself)
     if is_by_itself:
         return Response(status_code=204)
     if change in ("read", "unarchive", "unsnooze"):

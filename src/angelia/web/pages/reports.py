@@ -5,7 +5,7 @@ from fastapi import APIRouter, Request, Response
 from angelia import telemetry
 from angelia.model.errors import RateLimited
 from angelia.web.signin.tries import Tries
-from angelia.wire.secrets import without_secrets
+from angelia.wire.redaction import without_secrets
 
 router = APIRouter(include_in_schema=False)
 _tries = Tries(60, 60.0)

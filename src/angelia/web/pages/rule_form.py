@@ -9,7 +9,7 @@ from angelia.model.errors import InvalidInput
 from angelia.model.message import Message
 from angelia.model.moments import public_id
 from angelia.model.preference import ANY_TYPE, ConditionKind
-from angelia.planning.document import MAX_VALUES
+from angelia.planning.rules import MAX_VALUES
 
 KINDS = tuple(kind.value for kind in ConditionKind)
 BLANK_ROWS = 2

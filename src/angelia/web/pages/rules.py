@@ -15,7 +15,7 @@ from angelia.model.errors import InvalidInput, NotFound
 from angelia.model.message import Message
 from angelia.model.moments import number_of
 from angelia.model.person import AddressState
-from angelia.planning.document import parse_rule
+from angelia.planning.rules import parse_rule
 from angelia.planning.sentence import Sentence, sentence_of
 from angelia.web.access import House
 from angelia.web.context import Context

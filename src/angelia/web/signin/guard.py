@@ -11,7 +11,7 @@ from angelia.model.person import Person
 from angelia.store import Session
 from angelia.web.access import House
 from angelia.web.context import Context
-from angelia.wire.callers import Caller
+from angelia.wire.callers import Caller, by_session
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -72,8 +72,7 @@ async def maybe_visitor(request: Request, house: House) -> Visitor | None:
     if found is None:
         return None
     session, person = found
-    scopes = {"read", "write", "post"} | ({"admin"} if person.is_admin else set())
-    visitor = Visitor(person, session, Caller(person=person, scopes=frozenset(scopes)))
+    visitor = Visitor(person, session, by_session(person))
     whose = request.path_params.get("whose")
     return visitor if whose is None else await _for_another(visitor, whose, house)
 

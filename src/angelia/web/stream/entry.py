@@ -7,18 +7,17 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import HTTPConnection
 
-from angelia.flow.streams import check_pattern
+from angelia.flow.cursor import check_pattern
 from angelia.model.errors import Forbidden, InvalidInput, NotAuthenticated, NotFound
 from angelia.web.signin.sessions import Sessions
 from angelia.wire.admission import NOBODY, Admission, Guest, Verdict
 from angelia.wire.asgi import Scope, headers_of
-from angelia.wire.callers import Caller
+from angelia.wire.callers import by_session
 
 PROTOCOL = "angelia.v1"
 TOKEN_PROTOCOL = "angelia.token."  # noqa: S105
 ME = "me"
 Again = Callable[[], Awaitable[Guest]]
-_READING = frozenset({"read", "write", "admin"})
 _IN_QUERY = frozenset({"token", "access_token", "jwt", "authorization"})
 
 
@@ -59,8 +58,7 @@ class Entry:
         if found is None:
             return NOBODY
         _, person = found
-        scopes = {"read", "write", "post"} | ({"admin"} if person.is_admin else set())
-        return Guest(caller=Caller(person=person, scopes=frozenset(scopes)))
+        return Guest(caller=by_session(person))
 
     @staticmethod
     def _token(authorization: bytes, offered: Any) -> str:
@@ -81,7 +79,7 @@ class Entry:
             raise InvalidInput("the exchange is a text", "exchange")
         if exchange == ME:
             person = guest.caller.person if guest.caller is not None else None
-            if person is None or not guest.caller or not guest.caller.scopes & _READING:
+            if person is None or not guest.caller or not guest.caller.may_read:
                 raise _refusal(guest, "the stream of your own deliveries needs your own credentials, with the scope read")
             return f"{ME}/{person.person_id}", pattern
         match await self.admission.check(guest, exchange, pattern):

@@ -10,7 +10,8 @@ from time import monotonic
 from typing import Any
 
 from angelia import telemetry
-from angelia.flow.streams import MOST_BINDINGS, Streams
+from angelia.flow.cursor import MOST_BINDINGS
+from angelia.flow.streams import Streams
 from angelia.model.errors import AngeliaError, BrokerUnavailable, Forbidden, InvalidInput, NotAuthenticated, NotFound, StoreUnavailable
 from angelia.web.stream.entry import PROTOCOL, Again, Entry
 from angelia.web.stream.forms import SocketForm, dumped, outer_name

@@ -6,7 +6,7 @@ from typing import Any
 
 from angelia import telemetry
 from angelia.broker import Broker
-from angelia.flow.streams import cursor_text, parse_cursor
+from angelia.flow.cursor import cursor_text, parse_cursor
 from angelia.model.errors import Forbidden, InvalidInput, NotAuthenticated, NotFound, StoreUnavailable
 from angelia.model.event import Event, Position
 from angelia.planning.topic import matches
