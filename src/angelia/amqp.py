@@ -79,6 +79,8 @@ class Link:
         self._opening = Opening()
         self._lock = asyncio.Lock()
         self._is_closed = False
+        self.fault = ""
+        """Why there was no connection when one was wanted last."""
 
     async def channel(self, *, confirms: bool = False) -> AbstractChannel:
         """A new channel; BrokerUnavailable if there is none to be had now."""
@@ -91,8 +93,13 @@ class Link:
                 raise BrokerUnavailable("the broker's connection is closed")
             if self._connection is None or self._connection.is_closed:
                 opening = Opening()
-                self._connection = await asked(aiormq.connect(self._url, transport_factory=opening), CONNECT_WITHIN)
+                try:
+                    self._connection = await asked(aiormq.connect(self._url, transport_factory=opening), CONNECT_WITHIN)
+                except BrokerUnavailable as error:
+                    self.fault = str(error)
+                    raise
                 self._opening = opening
+                self.fault = ""
             return self._connection
 
     async def consume(self, channel: AbstractChannel, queue: str, arguments: Mapping[str, Any] | None = None) -> Inflow:

@@ -29,12 +29,13 @@ class ExchangeSettings:
 @dataclass(frozen=True, slots=True)
 class Replay:
     """What was missed: events in order. `is_complete`: nothing between what was asked and `until` is lacking. `until` is where to go on from:
-    the head, or the last event where the limit came first.
+    the head, or with `has_more` a place before it, where a limit came first: of events, of bytes, of what is no event.
     """
 
     events: Sequence[Event]
     is_complete: bool
     until: Position
+    has_more: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class Broker(Protocol):
       back; what it can't make up is told by one Gap, never by silence.
     - `replay` never gives an event that is not after `since`; where the memory does not reach back so far, or the epoch is another,
       `is_complete` is False and the events are what is left. A position ahead of the head gives no events and is not complete.
+    - Who asks for `replay` again from `until` as long as it `has_more` comes to the head and misses nothing, even where a part holds no event.
     - Headers that are a text, a number or a truth come as they went; what is nested may be lost (RabbitMQ's streams keep none).
     - An exchange that is not in `exchanges` is NotFound; an event that no broker could take (`check_event`) is InvalidInput: nothing is published.
     - An exchange that does not exist is told by `faults` and looked for again; it never disturbs the others.

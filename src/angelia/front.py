@@ -12,7 +12,7 @@ from angelia.making import make_outlets
 from angelia.model.claims import NewsWish
 from angelia.model.job import Job
 from angelia.plugins import api_maker, narrow_api, part, signed_tokens_class
-from angelia.web.context import Context
+from angelia.web.context import RIGHTS, Context
 from angelia.web.late import Late
 from angelia.web.signin.sessions import Sessions
 from angelia.wire.admission import Admission
@@ -41,6 +41,7 @@ class Front:
         )
         self._accept: Accept = traced_accept(house.intake.accept) if tracing.is_on() else house.intake.accept
         self._context = self._make_context()
+        house.store.hear(lambda topic: self._context.forget_rights() if topic == RIGHTS else None)
         self._framework = Late(self._context, api_maker)
 
     def app(self) -> App:

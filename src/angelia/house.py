@@ -381,6 +381,7 @@ class House:
             "reports": ("dispatcher",),
             "people": STAGES,
             "inboxes": (),
+            "rights": (),
         }
         async for topic in self.store.hints():
             if topic == "reports":

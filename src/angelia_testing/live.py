@@ -51,6 +51,8 @@ async def served(app: App, port: int = 0, *, backlog: int = 2_048, limits: Limit
 
 
 class _Nobody:
+    version = 0
+
     async def of(self, authorization: str | None) -> None:
         return None
 
@@ -60,7 +62,7 @@ def open_streams(exchanges: Mapping[str, ExchangeSettings], broker: Broker) -> t
     streams = Streams(broker)
     nobody: Any = _Nobody()
     nothing: Any = None  # no exchange is asked about elsewhere, and nobody has a session
-    entry = Entry(Admission(exchanges, nobody, nothing, time.time), nothing, frozenset())
+    entry = Entry(Admission(exchanges, nobody, nothing, time.time), nobody, frozenset())
     return StreamGate(_nothing, Room(streams, entry, time.time), broker), streams
 
 

@@ -94,6 +94,20 @@ async def test_a_receiver_knows_repeats_and_what_the_database_can_not_keep(store
     assert outcome.result is Result.POISON and "other content" in outcome.why
 
 
+@pytest.mark.parametrize("what", ["\\ud800", "\\u0000", "x" * 9_000], ids=["half a character", "NUL", "long"])
+async def test_a_thing_with_a_name_that_no_database_keeps_stops_nobody(running, broker, store, what):
+    """An index of PostgreSQL holds no long names; a text of neither holds all that JSON can say."""
+    await running("wf.task", "amaretti")
+
+    def task(name, status):
+        text = f'{{"_id": "{name}", "instance_id": "i", "user_id": "alice", "status": "{status}"}}'
+        return Event("wf.task", "i.t", text.encode(), "application/json")
+
+    await broker.publish([task(what, "running"), task(what, "finished"), task("good", "failed")])
+    await broker.publish([task("better", "finished")])
+    assert {"amaretti.task.failed", "amaretti.task.finished"} <= set(await types(store, 2 if len(what) > 100 else 4))
+
+
 async def test_last_states_are_remembered_for_a_while(store):
     await store.put_last_states({"a": "1", "b": "2"}, NOW)
     await store.put_last_states({"a": "3"}, NOW + timedelta(days=2))

@@ -10,6 +10,7 @@ import re
 import socket
 import time
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import httpx2
@@ -19,7 +20,7 @@ from joserfc.jwk import RSAKey
 from websockets.exceptions import ConnectionClosed
 
 from angelia.broker import ExchangeSettings
-from angelia.dialects import brainlife
+from angelia.dialects import brainlife, brainlife_requests
 from angelia.dialects.brainlife_settings import BrainlifeSettings
 from angelia.flow import streams as streams_room
 from angelia.front import app_of
@@ -394,6 +395,18 @@ async def test_who_never_reads_is_cut_and_nobody_else_notices(port, house, publi
         client.socket.transport.abort()
 
 
+async def test_no_body_is_too_deep_for_others(port, house, publish):
+    """What one form can't write must be no gap for those of another form."""
+    async with following(port, token=signed()) as other, old(port) as client:
+        await other.ask({"bind": {"exchange": "public", "key": "#"}})
+        await client.say({"bind": {"ex": "public", "key": "#"}})
+        await eventually(lambda: len(house.streams._trunks["public"].index) == 2)
+        for depth in (*range(900, 1_001, 5), 5_000, 100_000):
+            await publish("public", "x", b"[" * depth + b"]" * depth)
+            assert (await other.socket.recv()).startswith('{"event":{"exchange":"public"')
+            assert (await client.socket.recv()).startswith('{"headers":{},"dinfo":{')
+
+
 async def test_the_close_code_of_a_client_comes_back(port, house):
     """Transcript s26."""
     async with old(port) as client:
@@ -408,6 +421,45 @@ async def test_binds_have_a_limit(port, house, publish):
                 await client.say({"bind": {"ex": "public", "key": f"k{number}"}})
             assert (await client.closed())[0] == brainlife.TOO_MANY
         await notices_nothing(other, publish)
+
+
+async def test_a_check_that_is_away_for_a_while_ends_no_bind(port, house, publish, auth, monkeypatch):
+    """The original asked once; pages that are open while the service restarts must not fall silent."""
+    monkeypatch.setattr(brainlife, "RECHECK", 0.1)
+    monkeypatch.setattr(admission, "REMEMBERED", 0.1)
+    answer = auth.answer
+
+    async def looked_at(count):
+        before = len(auth.asked)
+        await eventually(lambda: len(auth.asked) >= before + count)
+
+    async with old(port) as client, old(port) as newcomer:
+        await bound(client, house, "wf.task", "ok1.#")
+        for away in (Reply(is_cut=True), Reply(503, b"<html>"), Reply(500, b'{"status":"failed"}')):
+            auth.answer = lambda asked, away=away: away
+            await looked_at(2)
+            await newcomer.say({"bind": {"ex": "wf.task", "key": "ok2.#"}})
+            assert await newcomer.next() == {"error": "Access denided wf.task"}, "who has nothing yet gets nothing"
+            await publish("wf.task", "ok1.x")
+            assert (await client.next())["msg"] == {"a": 1}
+        auth.answer = answer
+        await looked_at(2)
+        monkeypatch.setattr(admission, "HELD", 0.5)
+        auth.answer = lambda asked: Reply(is_cut=True)
+        assert await client.next() == {"error": "Access denided wf.task"}, "but not for ever"
+        await publish("wf.task", "ok1.x")
+        assert await client.nothing()
+
+
+async def test_a_check_that_says_no_ends_the_bind(port, house, publish, auth, monkeypatch):
+    monkeypatch.setattr(brainlife, "RECHECK", 0.1)
+    monkeypatch.setattr(admission, "REMEMBERED", 0.1)
+    async with old(port) as client:
+        await bound(client, house, "wf.task", "ok1.#")
+        auth.answer = lambda asked: Reply(401, b"no such instance or you don't have access to it")
+        assert await client.next() == {"error": "Access denided wf.task"}
+        await publish("wf.task", "ok1.x")
+        assert await client.nothing()
 
 
 async def test_rights_that_are_gone_end_the_bind(port, house, publish, monkeypatch):
@@ -516,19 +568,103 @@ async def test_when_the_task_ends_a_mail_goes_out_once(asking, house, bench, pub
 async def test_a_login_that_somebody_has_is_not_taken_over(asking, house, bench, publish):
     await bench.person("alice")
     await asking.post("/notification", json=REQUEST)
-    await house.store.match_task_requests("1", "wf.task.finished", "64f0", "", bench.now)
+    await house.store.match_task_requests("1", "wf.task.finished", "64f0", "", house.now())
     assert await house.task_watch.speak() == 1
     assert (await house.store.person("brainlife-1")) is not None
 
 
 async def test_what_the_auth_service_holds_up_is_tried_again(asking, house, bench, auth, monkeypatch):
     await asking.post("/notification", json=REQUEST)
-    await house.store.match_task_requests("1", "wf.task.finished", "64f0", "", bench.now)
+    await house.store.match_task_requests("1", "wf.task.finished", "64f0", "", house.now())
     answer = auth.answer
     auth.answer = lambda asked: Reply(503)
     assert await house.task_watch.speak() == 0
     auth.answer = answer
     assert await house.task_watch.speak() == 1 and await house.task_watch.speak() == 0
+
+
+async def due(asking, house, *requests, sub=1):
+    """Kept, and the event that each waits for has come."""
+    headers = {"Authorization": f"Bearer {signed(sub=sub)}", "Content-Type": "application/json"}
+    for request in requests:
+        made = await asking.post("/notification", content=json.dumps(request), headers=headers)
+        assert made.status_code == 200, made.text
+    assert await house.store.match_task_requests(str(sub), "wf.task.finished", "64f0", "", house.now()) == len(requests)
+
+
+async def known(bench, house, login, sub):
+    await bench.person(login)
+    await house.store.link_identity("brainlife", str(sub), (await house.store.person(login)).person_id)
+
+
+def asked_for(auth):
+    return [asked.path for asked in auth.asked if asked.path.startswith("/auth/")]
+
+
+async def test_what_no_message_could_hold_is_said_all_the_same_and_holds_up_nobody(asking, house, bench):
+    """Whoever may ask at all could otherwise silence everybody who comes later."""
+    odd = {"task_id": "64f0", "subject": "half \ud800 and nothing \x00", "message": "x" * 90_000}
+    await due(asking, house, REQUEST | {"config": odd}, REQUEST | {"config": {"task_id": "64f0", "subject": {"a": ["\udfff"]}, "message": 5}})
+    await known(bench, house, "bob", 2)
+    await due(asking, house, REQUEST, sub=2)
+    assert await house.task_watch.speak() == 3 and await house.task_watch.speak() == 0
+    await bench.work()
+    assert sorted((letter.message.subject, len(letter.message.body)) for letter in bench.mail.letters) == [
+        ("It ends", 11), ("half ? and nothing ", 65_536), (r"{'a': ['\udfff']}", 1),
+    ]  # fmt: skip
+
+
+async def test_one_that_is_refused_holds_up_nobody_and_is_given_up_in_the_end(asking, house, bench, monkeypatch):
+    await due(asking, house, REQUEST)
+    await known(bench, house, "bob", 2)
+    await due(asking, house, REQUEST, sub=2)
+    told = brainlife_requests._message
+    monkeypatch.setattr(brainlife_requests, "_message", lambda request, login: told(request, login) | ({"odd": 1} if request.user_id == "1" else {}))
+    assert await house.task_watch.speak() == 1
+    (left,) = await house.store.matched_task_requests()
+    monkeypatch.setattr(brainlife_requests, "GIVES_UP", timedelta(0))
+    assert left.user_id == "1" and await house.task_watch.speak() == 0
+    assert await house.store.matched_task_requests() == []
+
+
+async def test_who_waits_for_the_auth_service_holds_up_nobody(asking, house, bench, auth, monkeypatch):
+    """However many wait: each user is asked for once a turn, and nobody else where the service gives no answer."""
+    monkeypatch.setattr(brainlife_requests, "AT_ONCE", 2)
+    for sub in (3, 4):
+        await due(asking, house, REQUEST, REQUEST, REQUEST, sub=sub)
+    await known(bench, house, "bob", 2)
+    await due(asking, house, REQUEST, sub=2)
+    assert await house.task_watch.speak() == 1, "those two are unknown there, bob is known here"
+    assert asked_for(auth) == ["/auth/user/3", "/auth/user/4"]
+    await due(asking, house, REQUEST, sub=2)
+    auth.answer = lambda asked: Reply(is_cut=True)
+    assert await house.task_watch.speak() == 1
+    assert asked_for(auth)[2:] == ["/auth/user/3"], "no answer: so the others wait for the next turn"
+
+
+async def test_an_event_that_no_database_could_hold_stops_no_later_one(asking, house, bench, publish):
+    await house.store.put_stream_position("brainlife wf.task", str(await house.broker.head("wf.task")))
+    await asking.post("/api/event/notification", json=REQUEST)
+    await publish("wf.task", "x", b'{"_id": "64f0", "user_id": "\\ud800", "status": "finished"}')
+    await publish("wf.task", "ok64f0.64f0", json.dumps(TASK).encode())
+    watch = asyncio.create_task(house.task_watch.run())
+    try:
+        async with asyncio.timeout(60):
+            while not any("trigger_date" in entry for entry in (await asking.get("/notification")).json()["notifications"]):
+                assert not watch.done(), watch
+                await asyncio.sleep(0.05)
+    finally:
+        watch.cancel()
+
+
+async def test_a_page_of_another_site_may_ask(asking):
+    headers = {"Origin": "https://x.example", "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+    for path in ("/api/event/health", "/api/event/notification", "/notification/"):
+        answer = await asking.options(path, headers=headers)
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (204, "*")
+        assert "POST" in answer.headers["access-control-allow-methods"] and answer.headers["access-control-allow-headers"] == "authorization"
+    refused = await asking.post("/notification", content=b"{bad", headers={"Content-Type": "application/json"})
+    assert refused.status_code == 400 and refused.headers["access-control-allow-origin"] == "*"
 
 
 # ---- transcripts of the original ------------------------------------------------------------------------------------------------
@@ -577,24 +713,32 @@ def published(text):
     return Event(exchange, key, ast.literal_eval(body), "" if content_type == "None" else content_type, headers, given)
 
 
-@pytest.mark.parametrize("name, most", [("receive", 19), ("denied", 7), ("unknown", 0), ("noise", 1), ("repeated", 3)])
-async def test_a_transcript_is_answered_as_by_the_original(port, house, publish, name, most):
+SPOKEN = {"receive": 19, "denied": 7, "unknown": 0, "noise": 1, "repeated": 3, "expiry": 3, "ordering": 2}
+"""Conversations, and how many frames the original sent in each. In `ordering` each frame stands behind what brought it."""
+LIFE = 4.0
+"""Seconds that a token is good for in `expiry`; there it had five."""
+
+
+@pytest.mark.parametrize("name", SPOKEN)
+async def test_a_transcript_is_answered_as_by_the_original(port, house, publish, name):
 
     async def put(event):
         await house.broker.publish([event])
 
-    assert await retold(port, house, publish, name, put) == most
+    assert await retold(port, house, publish, name, put) == SPOKEN[name]
 
 
 async def retold(port, house, publish, name, put, faults=_FAULTS, lost=()):
     """A whole conversation, in order: a frame too many or too few shows at the next one. How many frames came."""
-    count = 0
-    async with old(port) as client:
+    count, ends_at = 0, time.time() + LIFE
+    async with old(port, signed(exp=ends_at) if name == "expiry" else None) as client:
         for who, what, expected in steps(name):
             if who == "C>":
                 await client.say(ast.literal_eval(what) if what.startswith("b'") else what)
             else:
                 event = published(what)
+                if name == "expiry" and event.routing_key != "a.1":
+                    await asyncio.sleep(max(0.0, ends_at + 0.1 - time.time()))
                 # The original's clients waited half a second and hoped.
                 await eventually(lambda event=event, expected=expected: matching(house, event) >= len(expected))
                 await put(event)

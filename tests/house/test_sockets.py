@@ -9,10 +9,12 @@ import pytest
 import uvicorn
 from tests.house.open_exchange import port, settings
 
+from angelia import telemetry
 from angelia.model.event import Event
 from angelia.wire import socket as wire
 from angelia.wire.server import Server
 from angelia_testing.live import following
+from angelia_testing.waiting import eventually
 
 __all__ = ["port", "settings"]
 
@@ -151,6 +153,24 @@ async def test_who_answers_no_ping_is_cut(port, house, monkeypatch):
         await asyncio.sleep(2.5)
         assert await client.ask({"ping": 1}) == {"pong": True}, "who answers stays"
     raw.writer.close()
+
+
+async def test_a_connection_that_is_given_up_does_not_wait_for_a_client_that_reads_nothing(port, house, monkeypatch):
+    """After a protocol error there is nothing more to say: what is still unread must not hold the connection for as long as the client likes."""
+    monkeypatch.setattr(wire, "CLOSE_WITHIN", 1.0)
+    clients = telemetry.stream_clients.labels("websocket")._value
+    before = clients.get()
+    raw = await Raw.shaken(port)
+    raw.send(frame(1, json.dumps({"bind": {"exchange": "open"}}).encode()))
+    assert (await raw.frame())[0] == 1
+    raw.writer.transport.pause_reading()
+    while not house.streams._paused:
+        await house.broker.publish([Event("open", "k", json.dumps("x" * 100_000).encode(), "application/json")])
+    raw.send(frame(1, b"{}", is_masked=False))
+    assert clients.get() == before + 1
+    await eventually(lambda: clients.get() == before)
+    raw.writer.transport.abort()
+    await unharmed(port, house)
 
 
 async def test_an_empty_close_is_answered(port):

@@ -40,11 +40,13 @@ def rule(**fields):
         ("{header.h} {property.message_id}", "1 m"),
         ("{body.yes} {body.whole} {body.list}", "true 3 1, 2"),
         ("{body.nul}", "ab"),
+        ("{body.half} {body.halves}", 'a? {"k?": "?"}'),
         ("{exchange}: {body.deep}", 'x: [{"name": "alice"}, {"name": "bob"}]'),
     ],
 )
 def test_templates(template, expected):
-    body = {"deep": [{"name": "alice"}, {"name": "bob"}], "text": "hello", "yes": True, "whole": 3.0, "list": [1, 2], "nul": "a\x00b"}
+    body = {"deep": [{"name": "alice"}, {"name": "bob"}], "text": "hello", "yes": True, "whole": 3.0, "list": [1, 2], "nul": "a\x00b",
+            "half": "a\ud800", "halves": {"k\udfff": "\ud800"}}  # fmt: skip
     found = rule(subject=template).mapped(event("a.b", body, headers={"h": 1}, properties={"message_id": "m"}), {})
     assert found.fields["subject"] == expected
 
@@ -155,6 +157,22 @@ def test_obs_builds_requests_and_numbers():
     made = fields_of("obs", "opensuse.obs.request.state_change", request)
     assert (made["to"], made["actor"], made["params"]["project"]) == (["alice", "carol"], "bob", "P")
     assert fields_of("obs", "opensuse.obs.metrics", {"x": 1}) is None
+    made = fields_of("obs", "opensuse.obs.request.review_wanted", request | {"by_group": "qa", "who": "bob"})
+    assert (made["type"], made["to"], made["object"]) == ("obs.request.review_wanted", ["group:qa"], "obs:request/7")
+    assert fields_of("obs", "opensuse.obs.request.review_wanted", request | {"by_user": "dave"})["to"] == ["alice", "dave", "carol"]
+    made = fields_of("obs", "opensuse.obs.relationship.create", {"who": "bob", "user": "alice", "project": "P", "role": "maintainer"})
+    assert (made["type"], made["to"], made["subject"]) == ("obs.relationship.create", ["alice"], "maintainer of P: create")
+
+
+def test_obs_builds_that_succeed_and_packages_that_change():
+    made = fields_of("obs", "opensuse.obs.package.build_success", FAIL)
+    assert (made["type"], made["severity"]) == ("obs.package.build_success", "low")
+    made = fields_of("obs", "suse.obs.package.service_fail", {"project": "P", "package": "p", "error": "no network", "user": "bob"})
+    assert (made["type"], made["body"], made["actor"]) == ("obs.package.service_fail", "no network", "bob")
+    made = fields_of("obs", "opensuse.obs.project.comment", {"project": "P", "commenter": "bob", "comment_body": "Look."})
+    assert (made["type"], made["object"], made["body"]) == ("obs.project.comment", "obs:P", "Look.")
+    assert fields_of("obs", "opensuse.obs.repo.published", {"project": "P", "repo": "r"})["object"] == "obs:P"
+    assert fields_of("obs", "opensuse.obs.workflow_run.fail", {"id": 1}) is None
 
 
 def test_openqa_results():

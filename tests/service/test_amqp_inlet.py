@@ -69,6 +69,7 @@ async def running(vhost, sqlite_store, intake, wire):
         await until(lambda: wire.consumers(queue))
         return inlet
 
+    start.tasks = tasks
     yield start
     for task in tasks:
         task.cancel()
@@ -313,6 +314,37 @@ async def test_status_changes_only_through_restarts(running, intake, wire, sqlit
         return await sqlite_store.last_states(["amaretti task t1", "x"]) == {"amaretti task t1": "finished"}
 
     await until(last_is_remembered)
+
+
+async def test_of_several_processes_one_takes_and_another_goes_on(running, intake, wire, vhost):
+    """What tells of one thing stays in its order: two that shared the queue would overtake each other."""
+    inlets = [await running(), await running()]
+
+    async def both_are_there():
+        found = await asyncio.to_thread(vhost.node.api, "GET", f"/consumers/{vhost.name}")
+        return [entry["queue"]["name"] for entry in found].count("q") == 2
+
+    await until(both_are_there)
+    taken = []
+    for inlet, task in zip(inlets, running.tasks, strict=True):
+        take = inlet._receiver.take
+
+        async def noted(events, accept, take=take, task=task):
+            taken.append(task)
+            return await take(events, accept)
+
+        inlet._receiver.take = noted
+    for number in range(20):
+        await wire.publish("x", "k", body(number), message_id=f"m{number}")
+    await until(lambda: len(intake.kept) == 20)
+    assert len(set(taken)) == 1
+    first = taken[0]
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    await wire.publish("x", "k", body(20), message_id="m20")
+    await until(lambda: len(intake.kept) == 21)
+    assert taken[-1] is not first
+    await until(lambda: wire.is_empty("q"))
 
 
 async def test_a_deleted_queue_is_made_again(running, intake, wire, vhost):

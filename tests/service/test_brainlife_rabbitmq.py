@@ -5,7 +5,7 @@ from dataclasses import replace
 import aiormq
 import pytest
 from aiormq.abc import ChannelFrame
-from tests.house.test_brainlife import _FAULTS, auth, port, publish, retold, speaking  # noqa: F401 - three are fixtures
+from tests.house.test_brainlife import _FAULTS, SPOKEN, auth, port, publish, retold, speaking  # noqa: F401 - three are fixtures
 
 from angelia.amqp import properties_of
 from angelia.amqp_publishing import frames
@@ -22,8 +22,8 @@ def settings(settings, tmp_path, auth, vhost):  # noqa: F811 - the fixture
     return replace(speaking(settings, tmp_path, auth), broker=BrokerSettings(url=vhost.url))
 
 
-@pytest.mark.parametrize("name, most", [("receive", 19), ("denied", 7), ("unknown", 0), ("noise", 1), ("repeated", 3)])
-async def test_a_transcript_is_answered_as_by_the_original(port, house, publish, vhost, name, most):  # noqa: F811 - fixtures
+@pytest.mark.parametrize("name", SPOKEN)
+async def test_a_transcript_is_answered_as_by_the_original(port, house, publish, vhost, name):  # noqa: F811 - fixtures
     connection = await aiormq.connect(vhost.url)
     channel = await connection.channel(publisher_confirms=False)
 
@@ -35,6 +35,6 @@ async def test_a_transcript_is_answered_as_by_the_original(port, house, publish,
         await channel.write_queue.put(ChannelFrame(payload, should_close=False))
 
     try:
-        assert await retold(port, house, publish, name, put, (*_FAULTS, *TABLES), LOST) == most
+        assert await retold(port, house, publish, name, put, (*_FAULTS, *TABLES), LOST) == SPOKEN[name]
     finally:
         await connection.close()

@@ -173,6 +173,13 @@ async def test_an_exchange_that_is_missing_is_told_and_found_later(vhost, broker
     await until(is_well)
 
 
+@pytest.mark.parametrize("exchanges", [EXCHANGES, {"runs": ExchangeSettings()}], ids=["several", "one"])
+async def test_a_broker_that_is_away_is_told_as_such(brokers, exchanges):
+    """With one exchange, too, it is the broker that is away and not the exchange: health says whether there is a connection."""
+    found = await brokers(exchanges, "amqp://guest:guest@127.0.0.1:1/").faults()
+    assert list(found) == [""] and "refuses or is away" in found[""]
+
+
 async def test_an_exchange_of_another_kind_is_told_and_disturbs_nobody(vhost, brokers):
     await asyncio.to_thread(vhost.declare_exchange, "runs", "fanout")
     broker = brokers(EXCHANGES)

@@ -11,6 +11,8 @@ from angelia.front import app_of
 from angelia.house import House
 from angelia.settings import load
 from angelia.stores.sql import upgrade
+from angelia.web.stream import native
+from angelia.wire import callers
 from angelia_testing.hub import SITE
 from angelia_testing.live import following, served
 
@@ -55,7 +57,10 @@ async def with_token(client, login):
 
 
 async def test_ones_own_deliveries_come_at_once_and_a_revoked_token_ends_them(front, back, monkeypatch):
-    monkeypatch.setattr(inbox_feed, "POLL", 600.0)  # so that only the hint of the other can have told it
+    # So that only the hints of the other can have told it.
+    monkeypatch.setattr(inbox_feed, "POLL", 600.0)
+    monkeypatch.setattr(native, "RECHECK", 600.0)
+    monkeypatch.setattr(callers, "REMEMBERED", 600.0)
     async with operator(back) as client, served(app_of(front)) as port:
         (await client.put("/api/v1/site", json=SITE)).raise_for_status()
         alice, bob = await with_token(client, "alice"), await with_token(client, "bob")

@@ -221,7 +221,8 @@ class EmbeddedBroker:
         tail = self._tails.get(exchange)
         remembered = tail.after(Position(mark.epoch, begin), limit) if tail is not None and tail.head.sequence >= mark.head else None
         if remembered is not None:
-            return Replay(remembered, is_complete, position_of(remembered[-1]) if remembered else Position(mark.epoch, begin))
+            until = position_of(remembered[-1]) if remembered else Position(mark.epoch, begin)
+            return Replay(remembered, is_complete, until, until.sequence < mark.head)
         events: list[Event] = []
         at, size = begin, 0
         while len(events) < limit and at < mark.head and size < MOST_WAITING:
@@ -235,7 +236,7 @@ class EmbeddedBroker:
             at = position_of(found[-1]).sequence
         if not events and at < mark.head:
             return Replay((), False, head)
-        return Replay(events, is_complete, Position(mark.epoch, at))
+        return Replay(events, is_complete, Position(mark.epoch, at), at < mark.head)
 
     async def _read(self, exchange: str, epoch: str, after: int, limit: int) -> list[Event]:
         try:

@@ -288,13 +288,14 @@ class RabbitMQBroker:
         remembered = room.tail.after(since, limit)
         if remembered is not None:
             last = remembered[-1].position if len(remembered) == limit else None
-            return Replay(remembered, True, last or room.tail.head)
+            until = last or room.tail.head
+            return Replay(remembered, True, until, until.sequence < head.sequence)
         is_same = since.epoch == head.epoch
         entries = await self._read(room, head, since.sequence + 1 if is_same else "first", limit)
         is_complete = is_same and bool(entries) and offset_of(entries[0]) == since.sequence + 1
         events = [event for entry in entries if (event := event_of(entry, room.name, head.epoch)) is not None]
         reached = Position(head.epoch, offset_of(entries[-1])) if entries else head
-        return Replay(events[:limit], is_complete, reached)
+        return Replay(events[:limit], is_complete, reached, reached.sequence < head.sequence)
 
     async def _read(self, room: Room, head: Position, offset: int | str, limit: int) -> list[Delivery]:
         """Entries of the stream up to the head, so many at most, by a consumer of its own."""
@@ -329,6 +330,8 @@ class RabbitMQBroker:
                             await self._prepare(room)
         except TimeoutError:
             return {"": f"the broker does not answer within {FAULTS_WITHIN:g} s"}
+        if self._reading.fault:
+            return {"": self._reading.fault}
         faults = {name: room.fault for name, room in self._rooms.items() if room.fault}
         if len(faults) == len(self._rooms) > 1 and len(set(faults.values())) == 1:
             return {"": next(iter(faults.values()))}

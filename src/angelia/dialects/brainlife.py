@@ -17,7 +17,7 @@ from angelia.flow.streams import Streams
 from angelia.model.errors import AngeliaError, NotAuthenticated
 from angelia.model.event import Event
 from angelia.wire.admission import Admission, Guest, Verdict
-from angelia.wire.asgi import App, Receive, Scope, Send, respond
+from angelia.wire.asgi import App, Receive, Scope, Send, headers_of, respond
 from angelia.wire.problems import problem_of
 from angelia.wire.socket import EXTENSION, Socket, text_frame
 
@@ -26,7 +26,8 @@ HEALTH = "/api/event/health"
 TOO_SLOW, TOO_MANY = 4408, 4429
 MOST_WAITING = 128
 RECHECK = 60.0  # seconds between two looks at the rights of a client
-_HEADERS = [(b"content-type", b"application/json; charset=utf-8"), (b"access-control-allow-origin", b"*"), (b"cache-control", b"no-store")]
+_ANYWHERE = (b"access-control-allow-origin", b"*")
+_HEADERS = [(b"content-type", b"application/json; charset=utf-8"), _ANYWHERE, (b"cache-control", b"no-store")]
 _JSON = frozenset({"application/json", "text/json"})
 _PROPERTIES = (
     ("content_encoding", "contentEncoding"),
@@ -46,12 +47,14 @@ _PROPERTIES = (
 """Ours and node-amqp's, in the order of the wire; empty ones are left out."""
 
 
-def event_document(event: Event) -> dict[str, Any]:
-    """An event as node-amqp showed it. `queue`, `deliveryTag` and `consumerTag` are there for their shape only: all clients share them."""
+def event_document(event: Event, *, is_readable: bool = True) -> dict[str, Any]:
+    """An event as node-amqp showed it. `queue`, `deliveryTag` and `consumerTag` are there for their shape only: all clients share them.
+    Where it is not `is_readable` it is shown as one whose body is broken.
+    """
     position = event.position
     sequence = position.sequence if position is not None else 0
     about: dict[str, Any] = {}
-    body, fault = _body(event)
+    body, fault = _body(event, is_readable=is_readable)
     if fault is not None:
         about |= {"parseError": {}, "rawData": fault}
     if event.content_type:
@@ -69,11 +72,13 @@ def event_document(event: Event) -> dict[str, Any]:
     return {"headers": dict(event.headers), "dinfo": about, "msg": body}
 
 
-def _body(event: Event) -> tuple[Any, str | None]:
+def _body(event: Event, *, is_readable: bool) -> tuple[Any, str | None]:
     """(the body as clients see it, its text where it should have been JSON and is not)."""
     if event.content_type in _JSON:
         text = event.body.decode("utf-8", "replace")
         try:
+            if not is_readable:
+                return None, text
             return json.loads(text, parse_constant=_refuse, parse_float=_finite), None
         except (ValueError, RecursionError):
             return None, text
@@ -99,6 +104,14 @@ def _dumped(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain).encode("utf-8", "replace")
 
 
+def _text(event: Event) -> bytes:
+    try:
+        return _dumped(event_document(event))
+    except RecursionError:
+        # What can just be read may be too deep to be written again, one level down.
+        return _dumped(event_document(event, is_readable=False))
+
+
 class BrainlifeForm:
     """Frames of brainlife/event. An event comes once for each bind that matches."""
 
@@ -110,7 +123,7 @@ class BrainlifeForm:
     def event(self, event: Event, cursor: str) -> bytes:
         """See Form. The cursor has no place in it, so all clients share one frame, whatever else they follow."""
         if self._last[0] is not event:
-            self._last = event, text_frame(_dumped(event_document(event)))
+            self._last = event, text_frame(_text(event))
         return self._last[1]
 
     def gap(self, exchange: str, cursor: str) -> bytes:
@@ -214,7 +227,7 @@ class BrainlifeClient:
 
     async def _recheck(self) -> None:
         for exchange, pattern in list(self._listener.bindings):
-            if await self._admission.check(self._guest, exchange, pattern) is not Verdict.GRANTED:
+            if await self._admission.check(self._guest, exchange, pattern, is_held=True) is not Verdict.GRANTED and not self._is_gone:
                 self._streams.unbind(self._listener, [(exchange, pattern)])
                 self._streams.go_live(self._listener)
                 self._deny(exchange)
@@ -237,6 +250,8 @@ class BrainlifeDialect:
             return self._open(scope, scope["extensions"][EXTENSION])
         if scope["type"] == "http" and path == HEALTH and scope["method"] in ("GET", "HEAD"):
             return await self._health(scope, send)
+        if scope["type"] == "http" and (path == HEALTH or path in REQUESTS) and scope["method"] == "OPTIONS":
+            return await self._allow(scope, send)
         if scope["type"] == "http" and path in REQUESTS and scope["method"] in ("GET", "POST"):
             return await self._request(scope, receive, send)
         return await self._behind(scope, receive, send)
@@ -258,9 +273,17 @@ class BrainlifeDialect:
         try:
             status, said = await self._requests.answer(scope, receive)
         except AngeliaError as error:
-            return await respond(send, *problem_of(error))
-        await respond(send, status, _dumped(said), _HEADERS)
-        return None
+            status, body, headers = problem_of(error)
+            return await respond(send, status, body, [*headers, _ANYWHERE])
+        return await respond(send, status, _dumped(said), _HEADERS)
+
+    @staticmethod
+    async def _allow(scope: Scope, send: Send) -> None:
+        """What a browser asks before a page of another site may (CORS): the token is in a header, so no cookie is at stake."""
+        asked = headers_of(scope).get(b"access-control-request-headers", b"authorization,content-type")
+        headers = [_ANYWHERE, (b"access-control-allow-methods", b"GET,HEAD,PUT,PATCH,POST,DELETE"), (b"access-control-allow-headers", asked)]
+        await send({"type": "http.response.start", "status": 204, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
 
     async def _health(self, scope: Scope, send: Send) -> None:
         faults = await self._broker.faults()

@@ -15,17 +15,18 @@ from angelia import telemetry
 from angelia.broker import Broker, Gap
 from angelia.dialects.brainlife_settings import BrainlifeSettings
 from angelia.inlet import Accept
-from angelia.model.errors import AngeliaError, BrokerUnavailable, StoreUnavailable
+from angelia.model.errors import AngeliaError, BrokerUnavailable, InvalidInput, StoreUnavailable
 from angelia.model.event import Event, Position
 from angelia.model.person import Address, AddressState, Person
 from angelia.outbound import Answer, Outbound, Request
 from angelia.store import Store, TaskRequest
-from angelia.wire.fields import draft_of, parse_fields
+from angelia.wire.fields import BODY, draft_of, parse_fields
 
 EVENT = "wf.task."
 RETRY = 30.0  # seconds
 GIVES_UP = timedelta(days=3)
 KEPT = timedelta(days=90)
+AT_ONCE = 500
 _LOGIN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _MAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}")
 
@@ -52,6 +53,7 @@ class TaskWatch:
         self._changed = changed
         self._name = f"brainlife {settings.exchange}"
         self._matched = asyncio.Event()
+        self._is_auth_away = False
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -88,7 +90,12 @@ class TaskWatch:
         if not isinstance(task, dict) or not isinstance(task.get("status"), str):
             return
         user, task_id, instance_id = (str(task.get(name, "")) for name in ("user_id", "_id", "instance_id"))
-        if await self._store.match_task_requests(user, EVENT + task["status"], task_id, instance_id, self._now()):
+        try:
+            matched = await self._store.match_task_requests(user, EVENT + task["status"], task_id, instance_id, self._now())
+        except InvalidInput:
+            # No request holds what the database can't keep; and no event may stand in the way of those behind it.
+            return
+        if matched:
             self._matched.set()
 
     async def _speak_again(self) -> None:
@@ -105,25 +112,41 @@ class TaskWatch:
                 continue
 
     async def speak(self) -> int:
-        """Turn what has matched into messages; how many. A repeat is caught by its key."""
-        said = 0
-        for request in await self._store.matched_task_requests():
-            now = self._now()
-            login = await self._login(request.user_id)
-            if login is None:
-                if request.matched_at is not None and now - request.matched_at > GIVES_UP:
-                    telemetry.log.error("task_request_given_up", request=request.request_id)
-                    await self._store.end_task_requests([request.request_id], now)
-                continue
-            await self._accept("brainlife", [draft_of(parse_fields(_message(request, login)), self._now, f"task-request {request.request_id}")])
-            await self._store.end_task_requests([request.request_id], now)
-            said += 1
+        """Turn what has matched into messages; how many. A repeat is caught by its key, and one that can't be said holds up nobody else."""
+        said, last = 0, None
+        logins: dict[str, str | None] = {}
+        self._is_auth_away = False
+        while some := await self._store.matched_task_requests(AT_ONCE, last):
+            for request in some:
+                said += await self._say(request, logins)
+            last = some[-1]
         return said
+
+    async def _say(self, request: TaskRequest, logins: dict[str, str | None]) -> bool:
+        """Was it said? `logins` are those that were looked for in this turn."""
+        now = self._now()
+        try:
+            if request.user_id not in logins:
+                logins[request.user_id] = await self._login(request.user_id)
+            login = logins[request.user_id]
+            if login is not None:
+                draft = draft_of(parse_fields(_message(request, login)), self._now, f"task-request {request.request_id}")
+                await self._accept("brainlife", [draft])
+                await self._store.end_task_requests([request.request_id], now)
+                return True
+        except StoreUnavailable:
+            raise
+        except AngeliaError as error:
+            telemetry.log.error("task_request_failed", request=request.request_id, error=str(error))
+        if request.matched_at is not None and now - request.matched_at > GIVES_UP:
+            telemetry.log.error("task_request_given_up", request=request.request_id)
+            await self._store.end_task_requests([request.request_id], now)
+        return False
 
     async def _login(self, sub: str) -> str | None:
         """Who she is to the hub: known already, or as the auth service says; None where nobody can say now."""
         person = await self._store.person_of_identity(self._settings.issuer, sub)
-        if person is None and self._settings.auth_url:
+        if person is None and self._settings.auth_url and not self._is_auth_away:
             person = await self._newcomer(sub)
         return person.login if person is not None else None
 
@@ -131,6 +154,8 @@ class TaskWatch:
         url = f"{self._settings.auth_url.rstrip('/')}/user/{quote(sub, safe='')}"
         headers = {"Accept": "application/json", "Authorization": f"Bearer {self._settings.token}"}
         answer = await self._outbound.fetch(Request(url=url, headers=headers, timeout=10.0, most=65_536))
+        # Who gives no answer is not asked again for each of the others: those whom we know would wait for all of that.
+        self._is_auth_away = not isinstance(answer, Answer)
         if not isinstance(answer, Answer) or answer.status != 200:
             telemetry.log.warning("auth_service_failed", status=getattr(answer, "status", 0))
             return None
@@ -165,11 +190,16 @@ def _message(request: TaskRequest, login: str) -> dict[str, Any]:
     found = json.loads(request.document).get("config")
     config: dict[str, Any] = found if isinstance(found, dict) else {}
     status = request.event.removeprefix(EVENT)
-    subject = str(config.get("subject") or f"Your task is {status}")
-    body = str(config.get("message") or "")
+    subject = _text(config.get("subject") or f"Your task is {status}")
+    body = _text(config.get("message") or "")
     kind = re.sub(r"[^a-z0-9_:-]", "-", status.lower())[:60] or "ended"
-    fields = {"type": f"brainlife.task.{kind}", "to": [login], "subject": subject[:200], "body": body[:100_000]}
-    return fields | ({"object": f"brainlife:task:{request.task_id}"} if request.task_id else {})
+    fields = {"type": f"brainlife.task.{kind}", "to": [login], "subject": subject[:200], "body": body[:BODY]}
+    return fields | ({"object": f"brainlife:task:{_text(request.task_id)}"} if request.task_id else {})
+
+
+def _text(value: object) -> str:
+    """What was posted as a text that a message can hold: whatever was taken must be said."""
+    return str(value).replace("\x00", "").encode("utf-8", "replace").decode()
 
 
 def stored_form(request: TaskRequest) -> dict[str, Any]:

@@ -63,8 +63,10 @@ class WithInboxes:
                 while seen != stamp:
                     replay = await self.replay(exchange, at)
                     at = replay.until
-                    if len(replay.events) < PAGE:
+                    if not replay.has_more:
                         stamp = seen
+                    if not replay.is_complete:
+                        yield Gap(at)
                     if replay.events:
                         self._is_new(int(exchange[len(PREFIX) :]))
                         yield replay.events
@@ -82,9 +84,20 @@ class WithInboxes:
             return Replay((), False, await self.head(exchange))
         query = InboxQuery(state="all", is_newest_first=False, after_id=since.sequence, limit=min(limit, PAGE))
         events = [self._event(item) for item in await self._items(exchange, query)]
-        until = events[-1].position if events else since
+        if not events:
+            return await self._nothing_after(exchange, since)
+        until = events[-1].position
         assert until is not None
-        return Replay(events, True, until)
+        return Replay(events, True, until, has_more=len(events) == query.limit)
+
+    async def _nothing_after(self, exchange: str, since: Position) -> Replay:
+        """The end; or a place that is none (any more), as after a backup was put back: who waits there would wait for ever."""
+        try:
+            newest = await self._store.newest_in_inbox(int(exchange[len(PREFIX) :]))
+        except StoreUnavailable as error:
+            raise BrokerUnavailable(str(error), error.retry_after) from None
+        is_ahead = since.sequence > newest
+        return Replay((), not is_ahead, Position(_EPOCH, newest) if is_ahead else since)
 
     async def _items(self, exchange: str, query: InboxQuery) -> list[InboxItem]:
         person_id = int(exchange[len(PREFIX) :])

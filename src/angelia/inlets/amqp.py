@@ -133,6 +133,8 @@ class AmqpInlet:
             other = await self._link.channel()
             try:
                 arguments: Any = {"x-queue-type": "quorum", "x-delivery-limit": MOST_TRIES, "x-dead-letter-exchange": DEAD}
+                # What tells of one thing comes in its order: of several processes one takes, and another goes on when that one is gone.
+                arguments |= {"x-single-active-consumer": True}
                 passive = not binding.declare
                 await asked(other.queue_declare(queue, passive=passive, durable=True, arguments=None if passive else arguments))
             finally:

@@ -25,6 +25,7 @@ _LISTS = ("to", "cc", "access")
 _TABLES = ("params", "tags")
 _OWN = ("key", "exchange", "when", "unless", "changed", "drop", "restricted", "sender")
 _LONGEST = {"subject": 255, "object": 255, "thread": 255, "actor": 255, "collapse_key": 255, "supersedes": 255, "body": 65_536}
+LONGEST_STATE = 255
 Find = Callable[[str], Any]
 
 
@@ -68,7 +69,7 @@ class MessageMapping:
             except InvalidInput:
                 continue
             names |= {filled(rule.changed["of"], find) for rule in self.rules if rule.changed and matches(rule.key, event.routing_key)}
-        return names - {""}
+        return {name for name in names if 0 < len(name) <= LONGEST_STATE}
 
     def mapped(self, event: Event, states: Mapping[str, str]) -> Mapped:
         """InvalidInput for a body that can't be read."""
@@ -86,6 +87,8 @@ def _by(rule: Rule, find: Find, states: Mapping[str, str]) -> Mapped:
     state: tuple[str, str] | None = None
     if rule.changed:
         state = filled(rule.changed["of"], find), filled(rule.changed["value"], find)
+        if max(map(len, state)) > LONGEST_STATE:
+            raise InvalidInput(f"what changes, and what to, has at most {LONGEST_STATE} characters", "changed")
         if states.get(state[0]) == state[1]:
             return Mapped(None)
     if rule.is_dropped:
@@ -160,17 +163,24 @@ def _below(value: Any, path: str) -> Any:
 
 
 def text_of(value: Any) -> str:
-    """A value as it stands in a text. NUL has no place in one."""
+    """A value as it stands in a text. NUL has no place in one, nor half a character (a lone surrogate)."""
+    text = _text(value)
+    if not text.isascii():
+        text = text.encode("utf-8", "replace").decode()
+    return text.replace("\x00", "")
+
+
+def _text(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return value.replace("\x00", "")
+        return value
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     if isinstance(value, list) and all(isinstance(item, str | int) for item in value):
-        return ", ".join(map(text_of, value))
+        return ", ".join(map(_text, value))
     return json.dumps(value, ensure_ascii=False)
 
 

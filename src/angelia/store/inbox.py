@@ -97,6 +97,9 @@ class InboxStore(Protocol):
     async def inbox_stamp(self, person_id: int) -> str:
         """Another text once something newer is in her web inbox, or she marked something; cheap to ask."""
 
+    async def newest_in_inbox(self, person_id: int) -> int:
+        """The id of the newest delivery in her web inbox, whoever may see it now; 0 for none."""
+
     async def mark(
         self,
         person_id: int,

@@ -38,8 +38,8 @@ class RequestStore(Protocol):
     async def match_task_requests(self, user_id: str, event: str, task_id: str, instance_id: str, now: datetime) -> int:
         """Her requests for this event on this task or instance are due; how many became so."""
 
-    async def matched_task_requests(self, limit: int = 1_000) -> list[TaskRequest]:
-        """Those that are due and not said, the longest due first."""
+    async def matched_task_requests(self, limit: int = 1_000, after: TaskRequest | None = None) -> list[TaskRequest]:
+        """Those that are due and not said, the longest due first; with `after` what stands behind that one."""
 
     async def end_task_requests(self, request_ids: Collection[str], now: datetime) -> None:
         """They are said."""

@@ -38,7 +38,7 @@ class Upkeep(Protocol):
         """
 
     def wake(self, topic: str) -> None:
-        """A hint to other processes (`messages`, `deliveries`, `people`); may be lost."""
+        """A hint to other processes (`messages`, `deliveries`, `people`, `rights`...); may be lost."""
 
     def hints(self) -> AsyncIterator[str]:
         """Topics that other processes woke; ends on close. One reader gets each."""

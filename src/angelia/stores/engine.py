@@ -27,6 +27,7 @@ BUSY_SECONDS = 2.0
 GLANCE = 0.02  # seconds that a glance may wait for a lock, of which a reader in WAL mode meets hardly any
 READERS = 4
 MOST_IN_COMMIT = 200
+_HALF = "a text holds half a character (a lone surrogate)"
 DAMAGED = "the database file is damaged: stop the hub and put a backup in its place"
 
 
@@ -248,6 +249,8 @@ class SqliteEngine:
         except (DBAPIError, sqlite3.Error):
             self._drop_own()
             return await self.read(work)
+        except UnicodeEncodeError:
+            raise InvalidInput(_HALF) from None
 
     def _read(self, work: Work[T]) -> T:
         try:
@@ -255,6 +258,8 @@ class SqliteEngine:
         except (DBAPIError, sqlite3.Error) as error:
             self._drop_own()
             raise unavailable(error) from error
+        except UnicodeEncodeError:
+            raise InvalidInput(_HALF) from None
 
     def _on_own(self, work: Work[T], patience: float) -> T:
         """In a transaction on this thread's connection; a new one waits for locks so many seconds."""
@@ -376,7 +381,7 @@ def _tried(connection: Connection, work: Work[Any]) -> tuple[Exception | None, A
             raise
         return Conflict("the database holds this already"), None
     except UnicodeEncodeError:
-        return InvalidInput("a text holds half a character (a lone surrogate)"), None
+        return InvalidInput(_HALF), None
     except Exception as error:  # noqa: BLE001 - goes to the one who asked, as it is
         return error, None
 

@@ -135,6 +135,10 @@ class InboxMixin(AnnouncementsMixin):
 
         return await self.engine.read(work)
 
+    async def newest_in_inbox(self, person_id: int) -> int:
+        """See InboxStore."""
+        return await self.engine.read(lambda connection: int(run(connection, _NEWEST, (person_id,)).scalar() or 0))
+
     async def mark(
         self,
         person_id: int,

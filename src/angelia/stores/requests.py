@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
 
 from angelia.model.moments import from_us, to_us
 from angelia.store import TaskRequest
@@ -66,9 +66,12 @@ class RequestsMixin:
         due = update(task_requests).where(*waits).values(matched_us=to_us(now))
         return await self.engine.write(lambda connection: connection.execute(due).rowcount)
 
-    async def matched_task_requests(self, limit: int = 1_000) -> list[TaskRequest]:
+    async def matched_task_requests(self, limit: int = 1_000, after: TaskRequest | None = None) -> list[TaskRequest]:
         """See RequestStore."""
         statement = select(task_requests).where(_r.matched_us.is_not(None), _r.triggered_us.is_(None)).order_by(_r.matched_us, _r.id).limit(limit)
+        if after is not None and after.matched_at is not None:
+            at_us = to_us(after.matched_at)
+            statement = statement.where(or_(_r.matched_us > at_us, and_(_r.matched_us == at_us, _r.id > after.request_id)))
         found = await self.engine.read(lambda connection: connection.execute(statement).all())
         return [_request(row) for row in found]
 

@@ -39,7 +39,7 @@ async def groups_of(person: Somebody, house: House) -> Body:
 async def end_sessions(person: Somebody, caller: Admin, house: House) -> Body:
     """Sign her out everywhere."""
     ended = await house.store.end_sessions(person.person_id)
-    house.sessions.forget()
+    house.rights_changed()
     await house.store.audit(caller.name, "sessions.end", person.login, {"ended": ended}, house.now())
     return {"ended": ended}
 
@@ -81,6 +81,6 @@ async def use_link(token: str, password: str, again: str, house: Context) -> Per
         raise InvalidInput("the two passwords are not the same", "again")
     await house.store.put_password(person.person_id, await hashed(password), house.now())
     await house.store.end_sessions(person.person_id)
-    house.sessions.forget()
+    house.rights_changed()
     await house.store.audit(f"person:{person.login}", "password.put", person.login, {"by": "link"}, house.now())
     return person

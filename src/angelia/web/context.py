@@ -23,6 +23,9 @@ from angelia.web.signin.providers import Provider
 from angelia.web.signin.sessions import Sessions
 from angelia.wire.callers import Callers
 
+RIGHTS = "rights"
+"""The hint of one process to the others that rights changed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
@@ -59,3 +62,13 @@ class Context:
     scrapers: Scrapers = field(default_factory=Scrapers)
     clean_up: CleanUp = field(default_factory=CleanUp)
     limits: Limits = field(default_factory=Limits)
+
+    def rights_changed(self) -> None:
+        """Somebody lost rights: here they are looked at again at once, live streams included, and other processes are told."""
+        self.forget_rights()
+        self.store.wake(RIGHTS)
+
+    def forget_rights(self) -> None:
+        """The same as far as this process goes."""
+        self.callers.forget()
+        self.sessions.forget()

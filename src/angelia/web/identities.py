@@ -56,5 +56,5 @@ async def remove_identity(person: Writing, caller: Known, house: House, issuer: 
     opening = {provider.settings.issuer for provider in house.providers.values()}
     if not await house.store.unlink_identity(issuer, subject, person.person_id, opening, has_passwords=house.has_passwords):
         raise NotFound("there is no such identity")
-    house.sessions.forget()
+    house.rights_changed()
     await house.store.audit(caller.name, "identity.unlink", person.login, {"issuer": issuer, "subject": subject}, house.now())

@@ -29,5 +29,5 @@ async def revoke(house: Context, caller: Caller, owner: str, token_id: int) -> N
     if token_id not in {token.token_id for token in await house.store.list_tokens(owner)}:
         raise NotFound("there is no such token")
     await house.store.revoke_token(token_id)
-    house.callers.forget()
+    house.rights_changed()
     await house.store.audit(caller.name, "token.revoke", owner, {"id": token_id}, house.now())

@@ -71,9 +71,8 @@ async def change_person(form: PersonChange, person: Reading, caller: Known, hous
     if {"is_active", "is_admin"} & changes.keys():
         # At once here, and within seconds in every other process (promise P19).
         house.callers.forget()
-        house.sessions.forget()
     await house.store.audit(caller.name, "person.change", person.login, changes, house.now())
-    house.sessions.forget()
+    house.rights_changed()
     house.changed("people")
     return person_out(changed)
 

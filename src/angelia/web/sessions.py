@@ -59,5 +59,5 @@ async def end_sessions(person: Writing, caller: Known, house: House, keep: RowId
 
 
 async def _told(house: Context, person: Person, actor: str) -> None:
-    house.sessions.forget()
+    house.rights_changed()
     await house.store.audit(actor, "session.end", person.login, {}, house.now())

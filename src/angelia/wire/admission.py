@@ -1,6 +1,7 @@
 """Who may follow which exchange: the credentials of a live client, and the rule of each exchange."""
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from angelia.wire.callers import Caller, Callers
 
 CHECK_WITHIN = 5.0  # seconds
 REMEMBERED = 30.0  # seconds that the answer of a check counts
+HELD = 300.0
+"""Seconds that a yes counts for a binding that its client has already, where the check does not answer: an outage there is no loss of rights."""
 MOST_REMEMBERED = 20_000
 MOST_CHECKS = 32
 """Checks that are under way at once."""
@@ -81,7 +84,7 @@ class Admission:
         self._signatures = signatures
         self._clock = clock
         self._kept: OrderedDict[tuple[str, str], tuple[float, bool]] = OrderedDict()
-        self._asking: dict[tuple[str, str], asyncio.Task[bool]] = {}
+        self._asking: dict[tuple[str, str], asyncio.Task[bool | None]] = {}
         self._slots = asyncio.Semaphore(MOST_CHECKS)
 
     async def guest(self, token: str) -> Guest:
@@ -110,14 +113,21 @@ class Admission:
             raise NotAuthenticated("this is no token that we know")
         return self._signatures.claims(token)
 
-    async def check(self, guest: Guest, exchange: str, pattern: str) -> Verdict:
-        """May this guest bind this pattern? `pattern` is checked already as text."""
+    @property
+    def rights(self) -> int:
+        """Another number once a token was revoked, or a person switched off, as far as this process has heard."""
+        return self._callers.version
+
+    async def check(self, guest: Guest, exchange: str, pattern: str, *, is_held: bool = False) -> Verdict:
+        """May this guest bind this pattern? `pattern` is checked already as text. `is_held`: may it keep it? Then the last answer of a check that
+        is away counts for a while longer.
+        """
         rule = self.exchanges.get(exchange)
         if rule is None:
             return Verdict.UNKNOWN
-        return Verdict.GRANTED if await self._is_granted(guest, exchange, rule, pattern) else Verdict.DENIED
+        return Verdict.GRANTED if await self._is_granted(guest, exchange, rule, pattern, is_held=is_held) else Verdict.DENIED
 
-    async def _is_granted(self, guest: Guest, exchange: str, rule: ExchangeSettings, pattern: str) -> bool:
+    async def _is_granted(self, guest: Guest, exchange: str, rule: ExchangeSettings, pattern: str, *, is_held: bool) -> bool:
         caller = guest.caller
         if rule.access == "public":
             return True
@@ -136,9 +146,9 @@ class Admission:
             return True
         if rule.access == "claim":
             return _claim_holds(guest.claims, rule.claim, word)
-        return await self._asked(guest, exchange, rule, word)
+        return await self._asked(guest, exchange, rule, word, HELD if is_held else 0.0)
 
-    async def _asked(self, guest: Guest, exchange: str, rule: ExchangeSettings, word: str) -> bool:
+    async def _asked(self, guest: Guest, exchange: str, rule: ExchangeSettings, word: str, patience: float) -> bool:
         """What the configured URL says; everything but a clear yes is no. Those who ask the same at the same time share one question."""
         mark = sha256(guest.token.encode("utf-8", "replace")).hexdigest(), f"{exchange}\0{word}"
         kept = self._kept.get(mark)
@@ -148,22 +158,28 @@ class Admission:
         if task is None:
             task = self._asking[mark] = asyncio.create_task(self._fetch(guest.token, rule, word))
             task.add_done_callback(lambda _: self._asking.pop(mark, None))
-        try:
+        is_granted: bool | None = None
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CHECK_WITHIN):
                 is_granted = await asyncio.shield(task)
-        except TimeoutError:
-            return False
+        if is_granted is None:
+            return kept is not None and kept[1] and self._clock() - kept[0] < patience
         self._kept[mark] = self._clock(), is_granted
+        self._kept.move_to_end(mark)
         if len(self._kept) > MOST_REMEMBERED:
             self._kept.popitem(last=False)
         return is_granted
 
-    async def _fetch(self, token: str, rule: ExchangeSettings, word: str) -> bool:
+    async def _fetch(self, token: str, rule: ExchangeSettings, word: str) -> bool | None:
+        """Yes or no; None where nobody says: no answer, or one that tells of a fault there."""
         url = rule.check_url.replace("{word}", quote(word, safe=""))
         headers = {"Accept": "application/json", "Authorization": f"Bearer {token}"}
         async with self._slots:
             answer = await self._outbound.fetch(Request(url=url, headers=headers, timeout=CHECK_WITHIN, most=65_536))
-        return isinstance(answer, Answer) and answer.said.get("status") == "ok"
+        if not isinstance(answer, Answer):
+            return None
+        is_granted = answer.said.get("status") == "ok"
+        return None if answer.status >= 500 and not is_granted else is_granted
 
     async def close(self) -> None:
         """Who still waits gets a no."""

@@ -14,7 +14,7 @@ from angelia.model.errors import Forbidden, NotAuthenticated, RateLimited
 from angelia.model.person import Person
 from angelia.store import Source, Store
 
-REMEMBERED = 3.0  # seconds; a revoked token is refused in every process within 5 s (promise P19)
+REMEMBERED = 1.0  # seconds; a revoked token is refused in every process, and ends its streams, within 5 s (promise P19)
 MOST_REMEMBERED = 10_000
 USES_AT_ONCE = 500
 ANONYMOUS = "anonymous"
@@ -129,6 +129,7 @@ class Callers:
         self._buckets: dict[str, tuple[float, Bucket]] = {}
         self._asking: dict[str, asyncio.Task[Caller]] = {}
         self._used: set[int] = set()
+        self.version = 0
         self._noting: asyncio.Task[None] | None = None
 
     async def of(self, authorization: bytes) -> Caller | None:
@@ -167,6 +168,7 @@ class Callers:
         """Look again at the store: a token was revoked, or a person switched off."""
         self._known.clear()
         self._asking.clear()
+        self.version += 1
 
     async def poster(self, authorization: bytes) -> Caller:
         """The caller of a post; where posting is open nobody needs a token."""

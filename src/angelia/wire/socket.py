@@ -32,6 +32,7 @@ MOST_FRAMES = 100  # from one client in one second, and as many in reserve
 PING_EVERY = 25.0
 HIGH_WATER = 131_072  # bytes that wait for a client until it counts as slow
 CLOSE_WITHIN = 5.0
+MOST_REASON = 123
 GOING_AWAY, NOT_UTF8, POLICY, RESTART = 1001, 1007, 1008, 1012
 _PING = b"\x89\x00"
 _LOG = logging.getLogger("angelia.websockets")
@@ -260,7 +261,8 @@ class Socket(asyncio.Protocol):
             return
         self._closing_at = monotonic()
         if self._conn.state is OPEN:
-            self._conn.send_close(code, reason)
+            # A close frame holds 125 bytes; half a character at the end is left out.
+            self._conn.send_close(code, reason.encode()[:MOST_REASON].decode(errors="ignore"))
         self._flush()
 
     def drop(self) -> None:
@@ -278,6 +280,9 @@ class Socket(asyncio.Protocol):
         """Ping, cut the dead; called about once a second."""
         self._allowance = min(2.0 * MOST_FRAMES, self._allowance + (now - self._looked_at) * MOST_FRAMES)
         self._looked_at = now
+        if self.transport.is_closing() and not self._closing_at:
+            # Dropped: what waits for a client that takes nothing must not keep its connection for ever.
+            self._closing_at = now
         if self._closing_at:
             if now - self._closing_at > CLOSE_WITHIN:
                 self.transport.abort()

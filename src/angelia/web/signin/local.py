@@ -80,5 +80,5 @@ async def put_password(form: PasswordForm, person: Writing, caller: Known, house
         raise InvalidInput("this is not the old password", "old_password")
     await house.store.put_password(person.person_id, await hashed(form.password), house.now())
     await house.store.end_sessions(person.person_id)
-    house.sessions.forget()
+    house.rights_changed()
     await house.store.audit(caller.name, "password.put", person.login, {}, house.now())

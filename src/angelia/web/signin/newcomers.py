@@ -94,5 +94,5 @@ async def _with_rights(house: Context, person: Person, identity: Identity, setti
     changed = await house.store.change_person(person.person_id, {"is_admin": is_admin})
     await house.store.audit(f"provider:{identity.issuer}"[:255], "person.change", person.login, {"is_admin": is_admin}, house.now())
     house.changed("people")
-    house.sessions.forget()
+    house.rights_changed()
     return changed

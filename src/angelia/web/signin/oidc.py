@@ -119,7 +119,7 @@ async def ended(name: str, house: House, logout_token: Annotated[str, Form()] = 
         telemetry.log.warning("logout_refused", provider=name, why=str(error))
         return JSONResponse({"error": "invalid_request", "error_description": "this logout token is not good"}, error.status, headers=headers)
     count = await house.store.end_provider_sessions(gone.issuer, gone.subject, gone.session)
-    house.sessions.forget()
+    house.rights_changed()
     if count:
         await house.store.audit(f"provider:{name}", "sign-out", gone.subject or gone.session, {"sessions": count}, house.now())
     return Response(status_code=200, headers=headers)

@@ -16,7 +16,7 @@ from angelia.wire.callers import secret_hash
 IDLE = timedelta(hours=8)
 LONGEST = timedelta(days=7)
 TOUCH = timedelta(minutes=5)
-REMEMBERED = 3.0  # seconds; what was ended is refused in every process within 5 s (promise P19)
+REMEMBERED = 1.0  # seconds; what was ended is refused in every process, and ends its streams, within 5 s (promise P19)
 MOST_REMEMBERED = 10_000
 _BY_THEMSELVES = frozenset({"/inbox/live", "/api/v1/stream"})
 """What open pages ask without her: it does not keep a session from ending by rest."""
@@ -32,6 +32,7 @@ class Sessions:
         self.is_secure = base_url.startswith("https://")
         self.cookie = "__Host-angelia" if self.is_secure else "angelia"
         self._known: dict[str, tuple[float, tuple[Session, Person] | None]] = {}
+        self.version = 0
 
     async def open(self, request: Request, response: Response, person: Person, provider: str = "", provider_session: str = "") -> None:
         """Sign her in: a new secret each time, so that one planted before is worth nothing (session fixation)."""
@@ -59,7 +60,7 @@ class Sessions:
         if found is not None:
             session, person = found
             await self._store.end_sessions(person.person_id, [session.session_id])
-            self._known.clear()
+            self.forget()
 
     async def find(self, request: HTTPConnection) -> tuple[Session, Person] | None:
         """The session of a request and whose it is, None where there is none that is good."""
@@ -85,3 +86,4 @@ class Sessions:
     def forget(self) -> None:
         """Look again at the store: something was ended."""
         self._known.clear()
+        self.version += 1

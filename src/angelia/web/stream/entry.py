@@ -1,6 +1,6 @@
 """Who comes to a stream: credentials by header, subprotocol, frame or session; from which pages browsers may come."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
@@ -10,6 +10,7 @@ from starlette.requests import HTTPConnection
 from angelia.flow.cursor import check_pattern
 from angelia.model.errors import Forbidden, InvalidInput, NotAuthenticated, NotFound
 from angelia.web.signin.sessions import Sessions
+from angelia.web.stream.forms import outer_name
 from angelia.wire.admission import NOBODY, Admission, Guest, Verdict
 from angelia.wire.asgi import Scope, headers_of
 from angelia.wire.callers import by_session
@@ -72,8 +73,23 @@ class Entry:
                 return str(word[len(TOKEN_PROTOCOL) :])
         return ""
 
-    async def bindable(self, guest: Guest, exchange: object, key: object) -> tuple[str, str]:
-        """The binding by its inner name, if the guest may have it; else InvalidInput, NotAuthenticated, Forbidden, NotFound."""
+    @property
+    def rights(self) -> int:
+        """Another number once somebody lost rights, as far as this process has heard."""
+        return self.admission.rights + self.sessions.version
+
+    async def check_held(self, guest: Guest, held: Iterable[tuple[str, str]]) -> None:
+        """May the guest keep these bindings? They have inner names: what one person followed of her own is not another's with his token."""
+        for exchange, key in list(held):
+            name, _ = await self.bindable(guest, outer_name(exchange), key, is_held=True)
+            if name != exchange:
+                raise Forbidden("this is the stream of somebody else's deliveries")
+
+    async def bindable(self, guest: Guest, exchange: object, key: object, *, is_held: bool = False) -> tuple[str, str]:
+        """The binding by its inner name, if the guest may have it; else InvalidInput, NotAuthenticated, Forbidden, NotFound.
+
+        `is_held`: the guest has it already (see `Admission.check`).
+        """
         pattern = check_pattern(key)
         if not isinstance(exchange, str):
             raise InvalidInput("the exchange is a text", "exchange")
@@ -82,7 +98,7 @@ class Entry:
             if person is None or not guest.caller or not guest.caller.may_read:
                 raise _refusal(guest, "the stream of your own deliveries needs your own credentials, with the scope read")
             return f"{ME}/{person.person_id}", pattern
-        match await self.admission.check(guest, exchange, pattern):
+        match await self.admission.check(guest, exchange, pattern, is_held=is_held):
             case Verdict.GRANTED:
                 return exchange, pattern
             case Verdict.UNKNOWN:

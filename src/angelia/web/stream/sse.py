@@ -2,15 +2,15 @@
 
 import asyncio
 import random
-from typing import Any
+from time import monotonic
 
 from angelia import telemetry
 from angelia.broker import Broker
 from angelia.flow.cursor import cursor_text, parse_cursor
-from angelia.model.errors import Forbidden, InvalidInput, NotAuthenticated, NotFound, StoreUnavailable
+from angelia.model.errors import BrokerUnavailable, Forbidden, InvalidInput, NotAuthenticated, NotFound, StoreUnavailable
 from angelia.model.event import Event, Position
 from angelia.planning.topic import matches
-from angelia.web.stream.entry import bindings_of
+from angelia.web.stream.entry import Again, bindings_of
 from angelia.web.stream.forms import SseForm, dumped, event_document, outer_name
 from angelia.web.stream.native import NO_CREDENTIALS, NO_RIGHTS, RECHECK, RETRY, TOO_SLOW, Room
 from angelia.wire.asgi import Receive, Scope, Send, headers_of, respond
@@ -85,7 +85,8 @@ async def stream(room: Room, scope: Scope, receive: Receive, send: Send) -> None
         greeting = b"retry: %d\nevent: bound\nid: %s\ndata: %s\n\n" % (retry, cursor.encode(), bound)
         await send({"type": "http.response.body", "body": greeting, "more_body": True})
         room.streams.go_live(pipe.listener)
-        jobs = [asyncio.create_task(_wait_for_end(receive, pipe)), asyncio.create_task(_recheck(room, pipe, guest.ends_at, again, wanted))]
+        rechecking = _recheck(room, pipe, guest.ends_at, again, was_somebody=guest.is_somebody)
+        jobs = [asyncio.create_task(_wait_for_end(receive, pipe)), asyncio.create_task(rechecking)]
         await _pump(room, pipe, send)
     finally:
         room.streams.leave(pipe.listener)
@@ -114,21 +115,32 @@ async def _wait_for_end(receive: Receive, pipe: _Pipe) -> None:
     pipe.end(1001, "the client went")
 
 
-async def _recheck(room: Room, pipe: _Pipe, ends_at: float | None, again: Any, wanted: list[tuple[str, str]]) -> None:
+async def _recheck(room: Room, pipe: _Pipe, ends_at: float | None, again: Again, *, was_somebody: bool) -> None:
     while True:
-        await asyncio.sleep(RECHECK)
+        await _rest(room)
         try:
             if ends_at is not None and ends_at <= room.epoch_seconds():
                 raise NotAuthenticated("the token has expired")
             guest = await again()
-            for exchange, key in wanted:
-                await room.entry.bindable(guest, exchange, key)
+            if was_somebody and not guest.is_somebody:
+                raise NotAuthenticated("the session has ended")
+            await room.entry.check_held(guest, pipe.listener.bindings)
         except NotAuthenticated as error:
             return pipe.end(NO_CREDENTIALS, str(error))
         except (Forbidden, NotFound) as error:
             return pipe.end(NO_RIGHTS, str(error))
-        except StoreUnavailable:
+        except (StoreUnavailable, BrokerUnavailable):
             continue
+        except Exception as error:  # noqa: BLE001 - rights that nobody looks at any more must not be taken for good
+            telemetry.log.exception("rights_not_checked", error=str(error))
+            return pipe.end(1011, "an operator will find it in the log")
+
+
+async def _rest(room: Room) -> None:
+    """Until it is time to look again, or this process hears that somebody lost rights."""
+    rights, until = room.entry.rights, monotonic() + RECHECK
+    while monotonic() < until and rights == room.entry.rights:
+        await asyncio.sleep(min(1.0, RECHECK))
 
 
 # ---- one look
@@ -175,15 +187,14 @@ async def _after(broker: Broker, name: str, since: Position, patterns: list[str]
             return found, at, is_complete, False
         replay = await broker.replay(name, at, PAGE)
         is_complete &= replay.is_complete
-        for event in replay.events:
-            assert event.position is not None
-            at = event.position
+        for number, event in enumerate(replay.events, 1):
             looked_at += 1
             if any(matches(pattern, event.routing_key) for pattern in patterns):
                 found.append(event)
-                if len(found) == limit:
-                    return found, at, is_complete, at == replay.until and len(replay.events) < PAGE
+                if len(found) == limit and number < len(replay.events):
+                    assert event.position is not None
+                    return found, event.position, is_complete, False
         at = replay.until
-        if len(replay.events) < PAGE:
-            return found, at, is_complete, True
+        if len(found) == limit or not replay.has_more:
+            return found, at, is_complete, not replay.has_more
     return found, at, is_complete, False

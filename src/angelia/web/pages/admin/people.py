@@ -98,7 +98,7 @@ async def save_person(request: Request, login: str, asked: Asked, visitor: Admin
         await change_person(made(PersonChange, **values, **flags), person, visitor.caller, house)
     except AngeliaError as error:
         return told(request, visitor, "admin/person.html", error, **await _values(person, house) | {"form": values, "flags": flags})
-    house.sessions.forget()
+    house.rights_changed()
     return done(_place(login), "saved")
 
 
