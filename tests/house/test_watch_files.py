@@ -262,6 +262,19 @@ def test_a_log_of_its_own_beside_it_is_no_part_of_it(tmp_path, rotation, is_rest
     log.check()
 
 
+def test_an_empty_neighbour_that_is_overwritten_by_a_copy_is_no_stranger(tmp_path):
+    """It has the number of a file that was there before, and holds all that is left of one that lived between two looks."""
+    log = Log(tmp_path)
+    (tmp_path / "run.log.1").touch()
+    log.append(2)
+    log.look()
+    log.path.rename(tmp_path / "run.log.2")
+    log.append(2)
+    shutil.copyfile(log.path, tmp_path / "run.log.1")
+    os.truncate(log.path, 0)
+    log.check()
+
+
 def test_an_empty_log_that_is_filled_and_rotated_is_not_taken_for_a_stranger(tmp_path):
     log = Log(tmp_path)
     log.path.touch()

@@ -60,7 +60,7 @@ BESIDE = {
     "tests/house/test_oda_transcripts.py": {"matrix"},
     "tests/journey/test_watching_direct.py": {"telegram", "smtp"},
     "tests/journey/test_bot.py": {"telegram", "smtp"},
-    "tests/journey/test_every_agent.py": {"apprise", "matrix", "ntfy", "smtp", "telegram", "webpush", "xmpp"},
+    "tests/journey/test_every_agent.py": {"apprise", "jabber", "matrix", "ntfy", "smtp", "telegram", "webpush", "xmpp"},
     "tests/journey/test_clock.py": {"smtp"},
     "tests/pure/test_watch_learning.py": {"telegram"},
     "src/angelia_testing/hub.py": {"maildir"},

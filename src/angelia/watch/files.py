@@ -330,7 +330,7 @@ class Follower:
         known = {trace.key for trace in (*self.done, *self.strangers)}
         for path, there in listed[-MOST_REMEMBERED:]:
             # Of an empty one nothing is known by which it could be told from another.
-            if path.name == self.path.name or not there.st_size or (there.st_dev, there.st_ino) in known:
+            if not there.st_size or (there.st_dev, there.st_ino) in known:
                 continue
             with suppress(OSError):
                 if (file := self._open_listed(path, there)) is not None:
