@@ -13,10 +13,15 @@ from email.utils import formatdate
 CONTROLS = re.compile("\x1b\\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 MOST_UNITS = 4096
 LATER = (401, 403, 404, 408, 425, 429)
+TOO_LARGE = (413, 431)
 
 
 class Never(Exception):
     """The other side will never take this; the text says why."""
+
+
+class OnlyThis(Exception):
+    """This message waits, for a mailbox that is full; those behind it go before."""
 
 
 def clean(text):
@@ -30,12 +35,22 @@ def one_line(text):
     return (" ".join(lines[0].split())[:200]) if lines else "message"
 
 
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A message that is sent on as a question is lost, and a token is for the one to whom it was given: a redirect is an answer like others."""
+
+    def redirect_request(self, *_):
+        return None
+
+
+_OPENER = urllib.request.build_opener(_NoRedirect)
+
+
 def _post(url, fields, headers, limit):
     """Status and JSON of the answer; OSError where there is none."""
     headers = dict(headers, **{"Content-Type": "application/json"})
     request = urllib.request.Request(url, json.dumps(fields).encode("utf-8"), headers)
     try:
-        with urllib.request.urlopen(request, timeout=limit) as answer:
+        with _OPENER.open(request, timeout=limit) as answer:
             return answer.getcode(), json.loads(answer.read(65536).decode("utf-8", "replace"))
     except urllib.error.HTTPError as error:
         with error:
@@ -59,11 +74,12 @@ def to_hub(table, message, limit):
         fields["object"] = fields["thread"] = "instrument/" + table["name"]
     if table.get("to"):
         fields["to"] = table["to"]
-    status, _ = _post(table["url"].rstrip("/") + "/api/v1/messages", fields, headers, limit)
+    status, said = _post(table["url"].rstrip("/") + "/api/v1/messages", fields, headers, limit)
+    # Whatever stands before the hub says no in its own words: only the hub names the message, or the fault in it.
     if status in (200, 201):
-        return True
-    if 400 <= status < 500 and status not in LATER:
-        raise Never("the hub answered %d" % status)
+        return isinstance(said, dict) and "id" in said
+    if 400 <= status < 500 and status not in LATER and (status in TOO_LARGE or "detail" in said):
+        raise Never("the hub answered %d: %s" % (status, said.get("detail", "it is too large")))
     return False
 
 
@@ -83,7 +99,12 @@ def to_telegram(table, message, limit):
 
 
 def to_mail(table, message, limit):
-    """To all recipients, with STARTTLS where it is offered; a password goes over an open line only on this machine."""
+    """To each recipient, with STARTTLS where it is offered; a password goes over an open line only on this machine.
+
+    Who has it is taken out of the message's `recipients`: who can't have it now gets it later, alone.
+    """
+    left = message["recipients"] = list(message.get("recipients") or table["recipients"])
+    refused = []
     server = smtplib.SMTP(table["server"], int(table.get("port", 25)), timeout=limit)
     try:
         server.ehlo()
@@ -98,22 +119,44 @@ def to_mail(table, message, limit):
                 return False
             server.login(user, table["password"])
         sender = user if "@" in user else "%s@%s" % (user or "bot", table["server"])
-        letter = MIMEText(clean(message["text"]), "plain", "utf-8")
-        letter["Subject"] = Header(one_line(message["text"]), "utf-8")
-        letter["From"], letter["To"] = sender, ", ".join(table["recipients"])
-        letter["Date"], letter["Message-ID"] = formatdate(), "<%s@bot>" % message["key"]
-        letter["Auto-Submitted"] = "auto-generated"
-        server.sendmail(sender, table["recipients"], letter.as_string())
-    except smtplib.SMTPDataError as error:
-        if error.smtp_code >= 500:
-            raise Never("%d %s" % (error.smtp_code, error.smtp_error.decode("utf-8", "replace")))
-        raise
+        for recipient in list(left):
+            why = _refusal(server, sender, recipient, _letter(message, sender, recipient))
+            if why[:1] != "4":
+                left.remove(recipient)
+            if why[:1] == "5":
+                refused.append(why)
     finally:
         try:
             server.quit()
         except (smtplib.SMTPException, OSError):
             server.close()
+    if left:
+        raise OnlyThis()
+    if refused:
+        raise Never("; ".join(refused))
     return True
+
+
+def _letter(message, sender, recipient):
+    letter = MIMEText(clean(message["text"]), "plain", "utf-8")
+    letter["Subject"] = Header(one_line(message["text"]), "utf-8")
+    letter["From"], letter["To"] = sender, recipient
+    letter["Date"], letter["Message-ID"] = formatdate(), "<%s@bot>" % message["key"]
+    letter["Auto-Submitted"] = "auto-generated"
+    return letter.as_string()
+
+
+def _refusal(server, sender, recipient, letter):
+    """Code and words of the one who refuses this mail; "" where it is taken."""
+    try:
+        server.sendmail(sender, [recipient], letter)
+    except smtplib.SMTPRecipientsRefused as error:
+        code, said = error.recipients[recipient]
+    except smtplib.SMTPDataError as error:
+        code, said = error.smtp_code, error.smtp_error
+    else:
+        return ""
+    return "%d %s: %s" % (code, recipient, said.decode("utf-8", "replace") if isinstance(said, bytes) else said)
 
 
 WAYS = {"hub": to_hub, "mail": to_mail, "telegram": to_telegram}

@@ -17,7 +17,7 @@ class LogWatch(object):
         self.poll, self._max_level = poll, max_level
         self._reader = ProtocolReader(path, from_end)
         self._sent_at = {}
-        self._flushed_at = 0.0
+        self._flushed_at = -1e12
         self._stopping = threading.Event()
 
     def step(self):
@@ -25,16 +25,16 @@ class LogWatch(object):
         count = 0
         try:
             for _, _, text, line in errors(self._reader.records(), self._max_level):
-                now = time.time()
-                if 0 <= now - self._sent_at.get(text, -1e12) < REPEATED_AFTER:
+                now = time.monotonic()
+                if now - self._sent_at.get(text, -1e12) < REPEATED_AFTER:
                     continue
                 if len(self._sent_at) > 1000:
                     self._sent_at.clear()
                 self._sent_at[text] = now
                 messangers.send_message(line, type="instrument.error")
                 count += 1
-            if time.time() - self._flushed_at > 30:
-                self._flushed_at = time.time()
+            if time.monotonic() - self._flushed_at > 30:
+                self._flushed_at = time.monotonic()
                 tables = config.load()
                 messangers.start_sending(tables, config.spool_folder(tables))
         except Exception:  # noqa: BLE001 - a measurement must not end for its log

@@ -23,22 +23,37 @@ def send_message(text, limit=LIMIT, type="instrument.message"):
     with while the script runs; else the next message or logwatch sends it.
     """
     try:
-        until = time.time() + limit
-        tables = config.load()
-        folder = config.spool_folder(tables)
+        until = time.monotonic() + limit
         message = {"text": _text(text), "key": uuid.uuid4().hex, "type": type, "at": time.time()}
         outcome = []
-        writer = threading.Thread(target=_keep, args=(folder, ways(tables), message, outcome))
-        writer.daemon = True
-        _writers.add(writer)
-        writer.start()
-        writer.join(max(0.0, until - time.time()))
-        threads = start_sending(tables, folder)
-        for thread in threads:
-            thread.join(max(0.0, until - time.time()))
+        sender = _thread(_send, message, outcome)
+        _writers.add(sender)
+        if not _is_started(sender):
+            # The interpreter is ending, or has no room for a thread: then it is written down here, and the next message sends it.
+            _writers.discard(sender)
+            _keep(message, outcome)
+            return outcome[0]
+        sender.join(max(0.0, until - time.monotonic()))
+        for thread in outcome[1:]:
+            thread.join(max(0.0, until - time.monotonic()))
         return bool(outcome) and outcome[0]
     except Exception:  # noqa: BLE001 - a measurement must not end for a message
         return False
+
+
+def _thread(work, *arguments):
+    """A thread for it, that no script waits for at its end."""
+    thread = threading.Thread(target=work, args=arguments)
+    thread.daemon = True
+    return thread
+
+
+def _is_started(thread):
+    try:
+        thread.start()
+    except RuntimeError:
+        return False
+    return True
 
 
 def ways(tables):
@@ -50,35 +65,47 @@ def ways(tables):
 
 def start_sending(tables, folder):
     """A thread for each channel that sends what waits; a dead channel holds up no other."""
-    threads, names = [], ways(tables)
+    names = ways(tables)
     if "hub" not in names:
         # What was written down while there was no configuration that could be read, or another one, waits for whoever is there now.
         spool.hand_over(os.path.join(folder, "hub"), [os.path.join(folder, way) for way in names])
-    for way in names:
-        thread = threading.Thread(target=_drain, args=(tables[way], way, folder))
-        thread.daemon = True
-        thread.start()
-        threads.append(thread)
-    return threads
+    threads = [_thread(_drain, tables[way], way, folder) for way in names]
+    return [thread for thread in threads if _is_started(thread)]
 
 
-def _keep(folder, names, message, outcome):
+def _send(message, outcome):
+    """In a thread, from the first look at the configuration on: that may lie on a share that hangs."""
     try:
-        # Without any channel it waits for the day on which there is one to send it by.
-        for way in names or ["hub"]:
-            spool.put(os.path.join(folder, way), message)
-        outcome.append(True)
-    except Exception:  # noqa: BLE001
-        outcome.append(False)
+        place = _keep(message, outcome)
     finally:
         _writers.discard(threading.current_thread())
+    if place is not None:
+        try:
+            outcome.extend(start_sending(*place))
+        except Exception:  # noqa: BLE001 - it is written down: the next message sends it
+            pass
+
+
+def _keep(message, outcome):
+    """Write it down, for each channel by itself, and say first in `outcome` whether that is done: tables and folder, None where it is not."""
+    try:
+        tables = config.load()
+        folder = config.spool_folder(tables)
+        # Without any channel it waits for the day on which there is one to send it by.
+        for way in ways(tables) or ["hub"]:
+            spool.put(os.path.join(folder, way), message)
+    except Exception:  # noqa: BLE001
+        outcome.append(False)
+        return None
+    outcome.append(True)
+    return tables, folder
 
 
 @atexit.register
 def _wait_for_writers():
-    until = time.time() + _END
+    until = time.monotonic() + _END
     for writer in list(_writers):
-        writer.join(max(0.0, until - time.time()))
+        writer.join(max(0.0, until - time.monotonic()))
 
 
 def _drain(table, way, spools):
@@ -95,10 +122,13 @@ def _drain(table, way, spools):
             except channels.Never as error:
                 spool.set_aside(taken, error)
                 continue
+            except channels.OnlyThis:
+                spool.give_back(taken, message)
+                continue
             except Exception:  # noqa: BLE001
                 is_sent = False
             if not is_sent:
-                spool.give_back(taken)
+                spool.give_back(taken, message)
                 return
             spool.done(taken)
     except Exception:  # noqa: BLE001 - the folder went away

@@ -16,13 +16,28 @@ def put(folder, message, name=None):
         os.makedirs(folder, exist_ok=True)
     if len(waiting(folder)) >= MOST_WAITING:
         raise OSError("%s is full" % folder)
-    name = name or "%020d-%s.json" % (int(time.time() * 1e6), uuid.uuid4().hex[:8])
+    _write(folder, name or "%020d-%s.json" % (int(time.time() * 1e6), uuid.uuid4().hex[:8]), message)
+
+
+def _write(folder, name, message):
     part = os.path.join(folder, name + ".part")
     with io.open(part, "w", encoding="utf-8") as file:
         file.write(json.dumps(message))
         file.flush()
         os.fsync(file.fileno())
     os.replace(part, os.path.join(folder, name))
+    _sync(folder)
+
+
+def _sync(folder):
+    """So that the new name survives a power cut too; Windows does that by itself, and opens no folders."""
+    if os.name == "nt":
+        return
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def waiting(folder):
@@ -74,8 +89,10 @@ def hand_over(folder, others):
         done(taken)
 
 
-def give_back(taken):
-    """It could not be sent now."""
+def give_back(taken, message=None):
+    """It could not be sent now; `message` is what is left of it."""
+    if message is not None:
+        _write(os.path.dirname(taken), os.path.basename(taken), message)
     os.replace(taken, taken[: -len(".taken")] + ".json")
 
 

@@ -16,7 +16,8 @@ import httpx2
 PATH = "/api/v1/messages"
 MOST_SPOOLED = 100_000
 FLUSH_AT_ONCE = 50
-_TRY_LATER = frozenset({408, 425, 429, 500, 502, 503, 504, 507})
+_TRY_LATER = frozenset({404, 405, 408, 425, 429, 500, 502, 503, 504, 507})
+_TOO_LARGE = frozenset({413, 431})
 
 
 class Refused(Exception):
@@ -33,6 +34,18 @@ class Receipt:
 
     status: str
     message_id: str | None = None
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in it durable, where the system opens folders: Windows does not, and needs no such word."""
+    try:
+        number = os.open(folder, os.O_RDONLY)
+    except PermissionError:
+        return
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 class Spool:
@@ -53,11 +66,7 @@ class Spool:
             file.flush()
             os.fsync(file.fileno())
         part.rename(self.folder / f"{name}.json")
-        folder = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(self.folder)
 
     def waiting(self) -> list[Path]:
         """Oldest first."""
@@ -86,7 +95,11 @@ def _headers(token: str) -> dict[str, str]:
 
 
 def receipt_of(status: int, text: str) -> Receipt:
-    """What the hub said; Refused for what it will never take, OSError for what it may take later."""
+    """What the hub said; Refused for what it will never take, OSError for what it may take later.
+
+    Only the hub itself refuses for good, in its own words. Whatever else answers there (a proxy, a page to sign in, a redirect to https) may be
+    gone tomorrow; but what is too large for a proxy stays so, and who is not allowed in is told.
+    """
     if status in _TRY_LATER:
         raise OSError(f"the hub answered {status}")
     try:
@@ -96,8 +109,8 @@ def receipt_of(status: int, text: str) -> Receipt:
         fields = [error["field"] for error in body.get("errors", [])]
         words = f"{fields[0]}: {body['detail']}" if fields else str(body["detail"])
     except (ValueError, KeyError, TypeError, AttributeError):
-        if status in (200, 201):
-            raise OSError("what answered is not the hub") from None
+        if status not in _TOO_LARGE and status not in (401, 403):
+            raise OSError(f"what answered {status} is not the hub") from None
         words = f"the hub answered {status}"
     raise (NotAllowed if status in (401, 403) else Refused)(words)
 

@@ -22,7 +22,8 @@ def agent_classes() -> Mapping[str, Any]:
     for point in sorted(entry_points(group=AGENTS), key=lambda point: point.name):
         try:
             classes[point.name] = point.load()
-        except ImportError as error:
+        except Exception as error:
+            # Whatever it is, it is not ours: the operator hears whose file it is.
             raise BadSettings(f"agent {point.name!r} can't be loaded: {error}; install its extra or remove it") from error
     return classes
 
@@ -37,7 +38,7 @@ def instrument_class(adapter: str) -> Any:
         raise BadSettings(f"there is no instrument adapter {adapter!r}; there are {', '.join(sorted(points))}")
     try:
         return points[adapter].load()
-    except ImportError as error:
+    except Exception as error:
         raise BadSettings(f"instrument adapter {adapter!r} can't be loaded: {error}; install its extra or remove it") from error
 
 

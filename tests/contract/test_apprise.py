@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from angelia.agent import Surroundings
-from angelia.agents.apprise import AppriseAgent, AppriseSettings
+from angelia.agents.apprise import AppriseAgent, AppriseSettings, _is_fit
 from angelia.model.delivery import Later, Refused, Sent
 from angelia.model.errors import BadSettings
 from angelia.outbound import Outbound
@@ -150,6 +150,14 @@ class TestApprise(AgentSuite):
     def test_the_schemes_that_are_allowed_unless_said_otherwise_are_known(self, outbound):
         agent = AppriseAgent(AppriseSettings(), Surroundings(outbound=outbound))
         assert agent.check_address(agent.address_example) and agent.check_address("gotifys://host.example.org/token12")
+
+    def test_more_than_a_hundred_services_can_be_allowed(self, bench, outbound):
+        known = bench.agent._library.plugins.N_MGR
+        fit = sorted(scheme for scheme in known.schemas() if _is_fit(known, scheme))
+        agent = AppriseAgent(AppriseSettings(schemes=", ".join(fit)), Surroundings(outbound=outbound))
+        assert len({known[scheme] for scheme in fit}) > 100
+        assert agent.check_address("discord://4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js")
+        assert agent.check_address("46elks://user:secret@15551231234") and agent.check_address("mailto://a:b@example.org") is None
 
     def test_settings_that_can_not_work_are_told(self, outbound, monkeypatch):
         for scheme in ("nosuchthing", "syslog", "mqtt", "mailto", "amqp"):

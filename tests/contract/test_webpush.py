@@ -110,8 +110,8 @@ class TestWebpush(AgentSuite):
     @pytest.mark.parametrize(
         ("reply", "outcome"),
         [
-            (Reply(410), Refused("this browser takes nothing any more (410): switch it on again in that browser", is_address_bad=True)),
-            (Reply(404), Refused("this browser takes nothing any more (404): switch it on again in that browser", is_address_bad=True)),
+            (Reply(410), Refused("this browser takes nothing any more (410): switch it on again in that browser", is_address_over=True)),
+            (Reply(404), Refused("this browser takes nothing any more (404): switch it on again in that browser", is_address_over=True)),
             (Reply(413), Refused("the push service finds this letter too long (413)")),
             (
                 Reply(429, headers={"Retry-After": "120"}),

@@ -189,3 +189,25 @@ async def test_a_report_that_comes_later_sends_it_the_next_way_once(ways):
     assert await trail(ways, message) == [("mail", "bounced", "came_back"), ("pager", "delivered", "fallback")]
     assert subjects(ways, "pager") == ["look"]
     assert await ways.store.check() == []
+
+
+@pytest.mark.parametrize(
+    "place", ["ops@example.org", f"ops@{'long-' * 11}a.{'long-' * 11}b.{'long-' * 11}c.{'long-' * 11}d.example.org"], ids=["short", "long"]
+)
+async def test_whoever_has_an_address_that_is_refused_hears_of_it_once_a_day(bench, place):
+    """One address may be that of several people, and may be longer than a key."""
+    bench.mail.answer = lambda _: Refused("550 unknown", is_address_bad=True)
+    for login in ("alice", "bob"):
+        await bench.person(login, mail=False)
+    addresses = {}
+    for day in range(2):
+        for login in ("alice", "bob"):
+            body = {"agent": "mail", "value": place, "is_verified": True}
+            if login in addresses:
+                await bench.call("DELETE", f"/api/v1/people/{login}/addresses/{addresses[login]}", None, 204)
+            addresses[login] = (await bench.call("POST", f"/api/v1/people/{login}/addresses", body, 201))["id"]
+        await bench.post(subject=f"day {day}", to=["alice", "bob"])
+        await bench.work(bench.now + timedelta(days=day))
+        for login in ("alice", "bob"):
+            items = (await bench.call("GET", f"/api/v1/people/{login}/inbox"))["items"]
+            assert [one["message"]["type"] for one in items].count("angelia.address.refused") == day + 1, login

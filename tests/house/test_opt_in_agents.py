@@ -103,9 +103,15 @@ async def test_a_browser_subscribes_is_told_and_ends_it(tmp_path):
             service.reply = Reply(410)
             await call("POST", "/messages", {"type": "a.b", "subject": "nobody there", "to": ["alice"]})
             await turned(house)
-            (address,) = (await call("GET", "/people/alice/addresses"))["items"]
-            assert address["state"] == "bouncing"
-            assert "nothing more is sent" in await browser.get("/addresses")
+            assert (await call("GET", "/people/alice/addresses"))["items"] == []
+            assert "No address yet" in await browser.get("/addresses")
+            inbox = [one["message"] for one in (await call("GET", "/people/alice/inbox"))["items"]]
+            (notice,) = [message for message in inbox if message["type"] == "angelia.address.refused"]
+            assert notice["subject"] == "Your webpush address has ended" and service.url not in str(inbox)
+            assert [one["actor"] for one in (await call("GET", "/audit?action=address.delete"))["items"]] == ["agent:webpush"]
+            again = await call("POST", "/messages", {"type": "a.b", "subject": "nowhere", "to": ["alice"]})
+            await turned(house)
+            assert (await call("GET", f"/messages/{again['id']}/why?login=alice"))["agents"]["webpush"]["reason"] == "no_verified_address"
     service.stop()
 
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from angelia.watch import files
-from angelia.watch.files import Follower, NotAFile, first_offset, open_log
+from angelia.watch.files import Follower, NotAFile, first_offset, is_rotated, open_log
 
 
 class Log:
@@ -225,3 +225,61 @@ def test_a_file_that_is_copied_and_emptied_while_it_is_looked_at_loses_nothing(t
         found += [piece.data for piece in follower.pieces(1 << 20)]
     assert b"".join(found) == b"".join(lines)
     follower.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "is_it"),
+    [
+        *((name, True) for name in ("run.log.1", "run.log-20261126", "run-1.log", "run.2026-11-26.log", "run.log.2026-11-26T10_00_00Z", "run1.log")),
+        *((name, True) for name in ("run.log.old", "run.log~", "run.old.log", "run (2).log", "run.log.Thu")),
+        *((name, False) for name in ("runner.log", "run_debug.log", "run-errors.log.1", "run.txt", "other.log", "run.log.part")),
+    ],
+)
+def test_names_of_rotated_files(tmp_path, name, is_it):
+    assert is_rotated(name, tmp_path / "run.log") is is_it
+
+
+@pytest.mark.parametrize("rotation", ["rename", "copytruncate", "recreate"])
+@pytest.mark.parametrize("is_restarted", [False, True])
+@pytest.mark.parametrize("neighbour", ["run-2.log", "run_debug.log"])
+def test_a_log_of_its_own_beside_it_is_no_part_of_it(tmp_path, rotation, is_restarted, neighbour):
+    """It has a name that could be an earlier one's, or not; it was there before, and goes on."""
+    log, other = Log(tmp_path), tmp_path / neighbour
+    other.write_text("stranger\n" * 3)
+    log.append(2)
+    for _ in range(3):
+        log.look()
+        with other.open("a") as file:
+            file.write("stranger\n")
+        if is_restarted:
+            log.restart()
+        getattr(log, rotation)()
+        log.append(2)
+        with other.open("a") as file:
+            file.write("stranger\n")
+    log.look()
+    assert "stranger" not in log.got
+    log.check()
+
+
+def test_an_empty_neighbour_that_is_overwritten_by_a_copy_is_no_stranger(tmp_path):
+    """It has the number of a file that was there before, and holds all that is left of one that lived between two looks."""
+    log = Log(tmp_path)
+    (tmp_path / "run.log.1").touch()
+    log.append(2)
+    log.look()
+    log.path.rename(tmp_path / "run.log.2")
+    log.append(2)
+    shutil.copyfile(log.path, tmp_path / "run.log.1")
+    os.truncate(log.path, 0)
+    log.check()
+
+
+def test_an_empty_log_that_is_filled_and_rotated_is_not_taken_for_a_stranger(tmp_path):
+    log = Log(tmp_path)
+    log.path.touch()
+    log.look()
+    log.restart()
+    log.append(2)
+    log.rename()
+    log.check()

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from angelia.watch import files
+from angelia.watch import files, watching
 from angelia.watch.settings import WatcherSettings, WatchSettings
 from angelia.watch.watcher import Watcher
 
@@ -310,3 +310,64 @@ def test_a_traceback_is_one_message(tmp_path, lines):
     site.path.write_text(f"{text}\n10:01 info 3 script on\n")
     site.look()
     assert site.sink.bodies() == [text]
+
+
+def held_open(folder):
+    """The files of a folder that this process holds open, deleted ones too."""
+    places = [os.readlink(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{number}")]
+    return sorted(place.removeprefix(f"{folder}/") for place in places if place.startswith(f"{folder}/"))
+
+
+def test_however_many_match_few_are_open_and_each_line_is_told_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(watching, "MOST_OPEN", 5)
+    site = Site(tmp_path, paths=(str(tmp_path / "*.log"),))
+    logs = [tmp_path / f"day-{number:02d}.log" for number in range(30)]
+    for turn in range(3):
+        for log in logs:
+            with log.open("a") as file:
+                file.write(f"error 2 {log.stem} turn {turn}\n")
+        site.look()
+        assert len(held_open(tmp_path)) == 5
+    logs[3].rename(tmp_path / "day-03.log.1")  # not open by now: found by its number and its bytes
+    with (tmp_path / "day-03.log.1").open("a") as file:
+        file.write("error 2 day-03 behind\n")
+    logs[3].write_text("error 2 day-03 anew\n")
+    site.look()
+    lines = [f"error 2 {log.stem} turn {turn}" for log in logs for turn in range(3)]
+    assert Counter(site.sink.bodies()) == Counter([*lines, "error 2 day-03 behind", "error 2 day-03 anew"])
+
+
+def test_a_log_that_was_deleted_is_not_held_for_ever(tmp_path):
+    """Its room on the disk comes back; what its writer still says meanwhile is told."""
+    site, log = Site(tmp_path, paths=(str(tmp_path / "*.log"),)), tmp_path / "monday.log"
+    with log.open("a") as writer:
+        writer.write("error 2 a one\n")
+        writer.flush()
+        site.look()
+        log.unlink()
+        site.look()
+        writer.write("error 2 a two\n")
+        writer.flush()
+        site.look(after=watching.HELD_FOR - 1)
+        assert held_open(tmp_path)[:1] == ["monday.log (deleted)"]
+    site.look(after=watching.HELD_FOR - 1)
+    assert held_open(tmp_path) == ["monday.log (deleted)"]
+    site.look(after=2)
+    assert held_open(tmp_path) == [] and site.sink.bodies() == ["error 2 a one", "error 2 a two"]
+    site.look(after=watching.KNOWN_FOR)
+    site.look()
+    assert str(log) not in json.loads((tmp_path / "state" / "yumo.json").read_text())["files"]
+    log.write_text("error 2 a three\n")
+    site.look()
+    assert site.sink.bodies()[2:] == ["error 2 a three"]
+
+
+def test_letters_that_can_not_be_read_are_told_to_the_operator(tmp_path, caplog):
+    site = Site(tmp_path, encoding="utf-8")
+    for number in range(4):
+        with site.path.open("ab") as file:
+            file.write(f"error 1 насос {number}\n".encode("cp1251"))
+        site.look()
+    told = [record.getMessage() for record in caplog.records if "look at encoding" in record.getMessage()]
+    assert len(told) == 3 and "holds 5 letters that are no utf-8" in told[0]  # the first, and after each doubling
+    assert str(site.path) in told[0] and len(site.sink.taken) == 4

@@ -2,17 +2,22 @@
 
 import ast
 import importlib
+import itertools
 import json
 import socket
 import subprocess
 import sys
 import threading
 import time
+from collections import Counter
+from email import message_from_bytes
 from pathlib import Path
 
 import pytest
+from aiosmtpd.controller import Controller
 
 from angelia_testing.hub import Hub
+from angelia_testing.peers.http import Reply, ScriptedHttp
 from angelia_testing.peers.process import ENVIRONMENT, free_port
 from angelia_testing.peers.telegram_api import CHANNEL, TOKEN, TelegramApi, refusal
 from angelia_testing.waiting import wait_until
@@ -32,6 +37,13 @@ def bot(monkeypatch, tmp_path):
 @pytest.fixture
 def api():
     made = TelegramApi()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def peer():
+    made = ScriptedHttp()
     yield made
     made.stop()
 
@@ -141,6 +153,70 @@ def test_nor_with_a_broken_configuration(bot, tmp_path, config):
     assert "/dev/null" in config or len(waiting(tmp_path)) == 1
 
 
+def test_a_message_is_not_sent_on_as_a_question_nor_its_token_to_another(bot, tmp_path, peer):
+    """As where a hub is asked by http and leads to https: a client that follows asks for a list, and takes that for a receipt."""
+    elsewhere = ScriptedHttp(lambda _: Reply(200, b'{"items": []}'))
+    peer.answer = lambda _: Reply(301, headers={"Location": f"{elsewhere.url}/api/v1/messages"})
+    configure(tmp_path, hub={"url": peer.url, "token": "ang_secret"})
+    assert bot.send_message("text", limit=10)
+    wait_until(lambda: peer.asked and waiting(tmp_path) == ["hub"] and not list(tmp_path.glob("*/*/*.taken")))
+    assert elsewhere.asked == []
+    elsewhere.stop()
+
+
+@pytest.mark.parametrize(
+    ("reply", "left"),
+    [
+        (Reply(200, b'{"ok": true}'), ["hub"]),
+        (Reply(200, b"<html>sign in</html>"), ["hub"]),
+        (Reply(400, b"<html>plain HTTP on a port for HTTPS</html>"), ["hub"]),
+        (Reply(405, b"<html>"), ["hub"]),
+        (Reply(404, b'{"detail": "Not Found"}'), ["hub"]),
+        (Reply(413, b"<html>"), ["refused"]),
+        (Reply(422, b'{"detail": "type: must be dotted"}'), ["refused"]),
+    ],
+)
+def test_only_the_hub_itself_refuses_for_good(bot, tmp_path, peer, reply, left):
+    peer.answer = lambda _: reply
+    configure(tmp_path, hub={"url": peer.url})
+    assert bot.send_message("text", limit=10)
+    folder = tmp_path / "bot-spool" / "hub"
+    wait_until(lambda: [path.parent.name for path in folder.rglob("*.json")] == left and peer.asked)
+
+
+def test_where_no_thread_can_be_had_it_is_written_down(bot, tmp_path, monkeypatch):
+    """As at the end of the interpreter, where newer ones begin no thread."""
+
+    def no_room(_):
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    configure(tmp_path)
+    monkeypatch.setattr(threading.Thread, "start", no_room)
+    assert bot.send_message("text")
+    assert waiting(tmp_path) == ["hub"]
+
+
+def test_a_clock_that_is_set_back_makes_nobody_wait(bot, tmp_path, monkeypatch):
+    silent, now, hours = socket.create_server(("127.0.0.1", 0)), time.time(), itertools.count()
+    configure(tmp_path, hub={"url": f"http://127.0.0.1:{silent.getsockname()[1]}"})
+    monkeypatch.setattr(time, "time", lambda: now - 3_600 * next(hours))
+    began = time.monotonic()
+    assert bot.send_message("text", limit=0.5)
+    assert time.monotonic() - began < 5
+    silent.close()
+
+
+def test_a_configuration_on_a_share_that_hangs_makes_nobody_wait(bot, tmp_path, monkeypatch):
+    configure(tmp_path)
+    hanging, load = threading.Event(), bot.config.load
+    monkeypatch.setattr(bot.config, "load", lambda: hanging.wait(60) and load())
+    began = time.monotonic()
+    assert bot.send_message("text", limit=0.2) is False
+    assert time.monotonic() - began < 5
+    hanging.set()
+    wait_until(lambda: waiting(tmp_path) == ["hub"])  # it is kept as soon as the share is back
+
+
 def test_a_script_that_ends_at_once_loses_nothing_and_the_hub_gets_each_once(tmp_path):
     hub = Hub(tmp_path / "hub")
     try:
@@ -194,3 +270,41 @@ def test_the_log_watch_sends_errors_once(bot, tmp_path, api):
     assert watch.step() == 1
     wait_until(lambda: len(api.messages) == 3)
     assert set(api.messages) == {"error 1 насос", "error 2 half line", "error 2 anew"}
+
+
+class Choosy:
+    """A mail server that refuses some recipients."""
+
+    def __init__(self):
+        self.refused, self.got, self.port = {}, [], free_port()
+        self._server = Controller(self, "127.0.0.1", self.port)
+        self._server.start()
+
+    async def handle_RCPT(self, server, session, envelope, address, options):
+        if address in self.refused:
+            return self.refused[address]
+        envelope.rcpt_tos.append(address)
+        return "250 ok"
+
+    async def handle_DATA(self, server, session, envelope):
+        self.got += [(address.partition("@")[0], message_from_bytes(envelope.content)["Message-ID"]) for address in envelope.rcpt_tos]
+        return "250 taken"
+
+    def stop(self):
+        self._server.stop()
+
+
+def test_who_can_not_have_it_now_gets_it_later_alone(bot, tmp_path):
+    post = Choosy()
+    recipients = ["alice@example.org", "bob@example.org", "carol@example.org"]
+    configure(tmp_path, mail={"server": "127.0.0.1", "port": post.port, "recipients": recipients})
+    post.refused = {"alice@example.org": "452 4.2.2 full", "bob@example.org": "550 5.1.1 unknown"}
+    for text in ("one", "two"):
+        assert bot.send_message(text, limit=10)
+    wait_until(lambda: len(post.got) == 2 and waiting(tmp_path) == ["mail", "mail"])
+    post.refused = {}
+    assert bot.send_message("three", limit=10)
+    wait_until(lambda: not waiting(tmp_path))
+    post.stop()
+    assert Counter(login for login, _ in post.got) == {"alice": 3, "bob": 1, "carol": 3}
+    assert len({key for _, key in post.got}) == 3

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import angelia
-from angelia.client import AsyncClient, Client, Refused, receipt_of
+from angelia.client import AsyncClient, Client, NotAllowed, Receipt, Refused, Spool, receipt_of
 from angelia.stores.sql import upgrade
 from angelia_testing import warm
 from angelia_testing.hub import Hub
@@ -202,6 +202,51 @@ def test_the_command_flushes_into_the_store_of_the_data_folder(tmp_path):
     assert subjects(folder) == ["s"]
 
 
-def test_a_page_that_is_not_the_hub_is_taken_for_later():
-    with pytest.raises(OSError, match="not the hub"):
-        receipt_of(200, "<html>sign in</html>")
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        (200, "<html>sign in</html>"),
+        (200, '{"items": []}'),
+        (201, "null"),
+        (301, ""),
+        (302, "<html>moved</html>"),
+        (400, "<html>plain HTTP request was sent to HTTPS port</html>"),
+        (404, '{"detail": "Not Found"}'),
+        (405, "<html>not allowed</html>"),
+        (410, "[]"),
+    ],
+)
+def test_a_page_that_is_not_the_hub_is_taken_for_later(status, text):
+    with pytest.raises(OSError, match=r"not the hub|the hub answered 40[45]"):
+        receipt_of(status, text)
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "kind"),
+    [
+        (422, '{"detail": "must be dotted", "errors": [{"field": "type"}]}', Refused),
+        (409, '{"detail": "the key came with another message"}', Refused),
+        (413, "<html>too large</html>", Refused),
+        (401, "<html>who are you?</html>", NotAllowed),
+        (403, '{"detail": "this source may post a, not b"}', NotAllowed),
+    ],
+)
+def test_what_is_refused_for_good_is_told(status, text, kind):
+    with pytest.raises(Refused) as told:
+        receipt_of(status, text)
+    assert type(told.value) is kind
+
+
+def test_a_system_that_opens_no_folders_spools_once_each(tmp_path, monkeypatch):
+    """Windows says no to whoever opens a folder. The message is there by then: who took that for a failure would put it there again and again."""
+    opening = os.open
+
+    def as_on_windows(path, *arguments, **named):
+        if Path(path).is_dir():
+            raise PermissionError(13, "Permission denied")
+        return opening(path, *arguments, **named)
+
+    monkeypatch.setattr(os, "open", as_on_windows)
+    with Client(f"http://127.0.0.1:{free_port()}", spool=tmp_path / "spool") as client:
+        assert client.send(type="a.b", subject="kept") == Receipt("spooled")
+    assert waiting(tmp_path / "spool") == ["kept"] and len(Spool(tmp_path / "spool").waiting()) == 1

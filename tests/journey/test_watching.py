@@ -8,12 +8,15 @@ import shutil
 import signal
 import struct
 import subprocess
+import sys
 import time
+import tomllib
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from angelia_testing.hub import Hub
 from angelia_testing.peers.process import ANGELIA, ENVIRONMENT, Server, missing
@@ -325,3 +328,44 @@ def test_it_ends_on_a_signal_and_goes_on_where_it_was(hub, tmp_path):
         assert bodies(hub) == writer.lines[2:]
     finally:
         watching.stop()
+
+
+def test_of_two_with_one_folder_for_state_the_second_is_refused(hub, tmp_path):
+    """Started twice by mistake: both would tell all, and each would spoil the other's place."""
+    writer = Writer(tmp_path / "run.log")
+    writer.append(1)
+    watching = Watching(tmp_path / "watch", hub.url, TABLE.format(path=writer.path))
+    argv = [*ANGELIA, "watch", "--config", str(tmp_path / "watch" / "watch.toml")]
+    try:
+        wait_until(lambda: len(bodies(hub)) == 1, 30, what=watching.server.log)
+        second = subprocess.run(argv, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False)
+        assert second.returncode == 1 and "another watcher works with" in second.stderr and "Traceback" not in second.stderr
+        watching.kill()
+        watching.start()
+        writer.append(1)
+        wait_until(lambda: len(bodies(hub)) == 2, 30, what=watching.server.log)
+    finally:
+        watching.stop()
+
+
+ONLY_ELSEWHERE = ("fcntl", "grp", "pwd", "resource", "termios", "uvloop")
+WITHOUT = f"import sys\nsys.modules.update(dict.fromkeys({ONLY_ELSEWHERE!r}))\nfrom angelia.cli.main import main\nmain()\n"
+
+
+def without_posix(*words):
+    return subprocess.run([sys.executable, "-c", WITHOUT, *words], env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_it_needs_nothing_that_windows_lacks(tmp_path):
+    """The program of an instrument runs there. The hub does not, and says so."""
+    (tmp_path / "watch.toml").write_text('[hub]\nurl = "http://hub"\n' + TABLE.format(path=tmp_path / "run.log"))
+    (tmp_path / "run.log").write_text("error 2 motor lost\n")
+    checked = without_posix("watch", "--config", str(tmp_path / "watch.toml"), "--check")
+    assert (checked.returncode, checked.stderr) == (0, "") and "1 file is there now" in checked.stdout
+    tried = without_posix("watch", "test", str(tmp_path / "watch.toml"), str(tmp_path / "run.log"))
+    assert (tried.returncode, tried.stderr) == (0, "") and "1 record would be told" in tried.stdout
+    served = without_posix("serve")
+    assert served.returncode == 1 and "on Windows there is angelia watch" in served.stderr and "Traceback" not in served.stderr
+    wanted = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["dependencies"]
+    (loop,) = [Requirement(one) for one in wanted if one.startswith("uvloop")]
+    assert not loop.marker.evaluate({"sys_platform": "win32"}) and loop.marker.evaluate({"sys_platform": "linux"})

@@ -249,3 +249,83 @@ def test_an_outbox_survives_a_crash_and_sets_aside_what_never_goes(tmp_path):
     wait_until(lambda: not second.waiting(), 60)
     second.stop()
     assert sent == ["one", "two"] and len(list((tmp_path / "refused").glob("*.txt"))) == 1
+
+
+class Choosy:
+    """Refuses some recipients, at RCPT or after DATA; tells who got which subject."""
+
+    def __init__(self):
+        self.at_recipient, self.at_data, self.got, self.port = {}, {}, [], free_port()
+        self._server = Controller(self, "127.0.0.1", self.port)
+        self._server.start()
+
+    async def handle_RCPT(self, server, session, envelope, address, options):
+        if address in self.at_recipient:
+            return self.at_recipient[address]
+        envelope.rcpt_tos.append(address)
+        return "250 ok"
+
+    async def handle_DATA(self, server, session, envelope):
+        (recipient,) = envelope.rcpt_tos
+        if recipient in self.at_data:
+            return self.at_data[recipient]
+        self.got.append((recipient.partition("@")[0], message_from_bytes(envelope.content, policy=default)["Subject"]))
+        return "250 taken"
+
+    def stop(self):
+        self._server.stop()
+
+
+@pytest.fixture
+def choosy():
+    made = Choosy()
+    yield made
+    made.stop()
+
+
+THREE = ["alice@example.org", "bob@example.org", "carol@example.org"]
+
+
+def test_who_can_not_have_it_now_keeps_it_from_nobody_else(choosy, tmp_path):
+    """F23: a mailbox that is full for days is tried again alone; the others hear of this, and of what comes behind it, at once and once."""
+    choosy.at_recipient["alice@example.org"], choosy.at_data["bob@example.org"] = "452 4.2.2 full", "451 4.3.0 not now"
+    outbox = Outbox("mail", tmp_path, direct_mail({"server": "127.0.0.1", "port": choosy.port, "user": "yumo", "recipients": THREE}).send)
+    outbox.start()
+    try:
+        for number in range(3):
+            outbox.put(message(f"k{number}", f"s{number}"))
+        wait_until(lambda: len(choosy.got) == 3, 10, what="what is for carol")
+        assert choosy.got == [("carol", f"s{number}") for number in range(3)] and len(outbox.waiting()) == 3
+        choosy.at_recipient.clear()
+        choosy.at_data.clear()
+        wait_until(lambda: not outbox.waiting(), 60, what="what is for the others")
+    finally:
+        outbox.stop()
+    assert sorted(choosy.got) == [(login, f"s{number}") for login in ("alice", "bob", "carol") for number in range(3)]
+
+
+def test_who_is_refused_for_good_keeps_it_from_nobody_else(choosy):
+    choosy.at_recipient["alice@example.org"], choosy.at_data["bob@example.org"] = "550 5.1.1 unknown", "554 5.7.1 looks like spam"
+    channel = direct_mail({"server": "127.0.0.1", "port": choosy.port, "user": "yumo", "recipients": THREE})
+    with pytest.raises(Never, match=r"alice@example\.org: 550 5\.1\.1 unknown; bob@example\.org: 554 5\.7\.1 looks like spam"):
+        channel.send(message())
+    assert choosy.got == [("carol", "s")]
+
+
+def test_a_message_that_waits_alone_and_is_taken_away_holds_up_nothing(tmp_path):
+    sent = []
+
+    def send(fields):
+        if fields["subject"] == "full":
+            raise NotNow("full", 0.05, is_alone=True)
+        sent.append(fields["subject"])
+
+    outbox = Outbox("x", tmp_path, send)
+    outbox.start()
+    outbox.put(message("a", "full"))
+    wait_until(lambda: outbox._alone, 10)
+    (path,) = outbox.waiting()
+    path.unlink()
+    outbox.put(message("b", "next"))
+    wait_until(lambda: sent == ["next"] and not outbox._alone, 10)
+    outbox.stop()

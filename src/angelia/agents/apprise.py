@@ -30,7 +30,7 @@ from angelia.rendering.text import shortened
 
 # Loaded where the agent is switched on, and only there: it takes half a second.
 _LIBRARY = EntryPoint("library", "apprise", "angelia.agents.apprise")
-_URL = re.compile(r"([a-z][a-z0-9]{0,30})://[!#-;=?-\[\]_a-z~]{1,1000}")
+_URL = re.compile(r"([a-z0-9]{1,31})://[!#-;=?-\[\]_a-z~]{1,1000}")
 _STATUS = re.compile(r"error=([1-5][0-9]{2})\b")
 _REFUSED_EVENTS = frozenset({"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork"})
 MOST_TITLE, MOST_TEXT = 250, 30_000
@@ -50,7 +50,7 @@ class AppriseSettings:
         """Say at the start what would fail at night."""
         if self.timeout <= 0 or self.concurrency < 1:
             raise BadSettings("agents.apprise: timeout and concurrency are above 0")
-        if not self.allowed or any(re.fullmatch(r"[a-z][a-z0-9]*", scheme) is None for scheme in self.allowed):
+        if not self.allowed or any(re.fullmatch(r"[a-z0-9]+", scheme) is None for scheme in self.allowed):
             raise BadSettings("agents.apprise.schemes are beginnings of URLs with commas between, such as discord, slack")
 
     @property

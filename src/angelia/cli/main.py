@@ -49,6 +49,9 @@ COMMANDS = {
 }
 
 
+_NOT_ON_WINDOWS = frozenset({"fcntl", "grp", "pwd", "resource", "uvloop"})
+
+
 class LazyGroup(click.Group):
     """Loads a command's module when it is named; lists all of them without loading any."""
 
@@ -62,7 +65,12 @@ class LazyGroup(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"angelia.cli.{COMMANDS[cmd_name][0]}")
+        try:
+            module = importlib.import_module(f"angelia.cli.{COMMANDS[cmd_name][0]}")
+        except ModuleNotFoundError as error:
+            if error.name not in _NOT_ON_WINDOWS:
+                raise
+            raise Failure(f"angelia {cmd_name} needs Linux or a system like it ({error.name}): on Windows there is angelia watch") from error
         command: click.Command = module.commands[cmd_name]
         return command
 

@@ -8,6 +8,7 @@ import click
 
 from angelia.cli.outcome import Failure
 from angelia.watch import learning
+from angelia.watch.checkpoint import claimed
 from angelia.watch.opening import described, opened
 from angelia.watch.settings import WatchSettings, load
 
@@ -33,9 +34,10 @@ def watch(context: click.Context, config: str, logs: tuple[str, ...], check: boo
         return
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx2").setLevel(logging.WARNING)
-    watcher = opened(settings)
-    watcher.stop_on_signals()
-    watcher.run()
+    with claimed(settings.state):
+        watcher = opened(settings)
+        watcher.stop_on_signals()
+        watcher.run()
 
 
 @watch.command("learn")

@@ -205,7 +205,7 @@ class Relay:
         self._judge_destination(destination, outcome, now)
         settlement = settle(delivery, outcome, now, self._lifetimes.of(agent.name), is_crash=is_crash)
         await self._end_try(letter, self._traced(agent, letter, outcome, settlement), now)
-        if isinstance(outcome, Refused) and outcome.is_address_bad:
+        if isinstance(outcome, Refused) and (outcome.is_address_bad or outcome.is_address_over):
             await self._address_refused(letter, outcome, now)
         elif isinstance(outcome, Later) and outcome.moved_to:
             await self._address_moved(agent, letter, outcome, now)
@@ -292,10 +292,16 @@ class Relay:
     async def _address_refused(self, letter: Letter, outcome: Refused, now: datetime) -> None:
         if letter.address is None:
             return
+        address, person, name = letter.address, letter.person, letter.delivery.agent
+        shown = shown_by(self._lanes[name].agent, address.value)
         try:
-            await self._store.set_address(letter.address.address_id, state=AddressState.BOUNCING, now=now)
-            shown = shown_by(self._lanes[letter.delivery.agent].agent, letter.address.value)
-            await self._voice.address_refused(letter.person.login, letter.delivery.agent, shown, outcome.why, now)
+            if outcome.is_address_over:
+                if await self._store.delete_address(address.person_id, address.address_id):
+                    await self._store.audit(f"agent:{name}", "address.delete", person.login, {"address": address.address_id}, now)
+                    await self._voice.address_ended(person.login, name, shown, outcome.why, now)
+                return
+            await self._store.set_address(address.address_id, state=AddressState.BOUNCING, now=now)
+            await self._voice.address_refused(person.login, name, shown, outcome.why, now)
         except AngeliaError as error:
             # The next letter to this address is refused again, and told then.
             telemetry.log.warning("refusal_not_recorded", address_id=letter.address.address_id, error=str(error))

@@ -49,19 +49,25 @@ class Voice:
         """An address was refused for good: its owner hears of it by what else reaches her."""
         text = f"The address {address} was refused ({why}). Nothing more is sent there until you verify it again."
         message = _house_message(f"{HOUSE}.address.refused", login, now, f"Your {agent} address does not work", text)
-        await self._say([(f"refused {agent} {address} {now.date()}", message)])
+        await self._say([(f"refused {login} {agent} {now.date()} {address}", message)])
+
+    async def address_ended(self, login: str, agent: str, address: str, why: str, now: datetime) -> None:
+        """An address can never work again, so it was deleted: its owner hears of it by what else reaches her."""
+        text = f"The address {address} has ended ({why}). It was deleted from your addresses."
+        message = _house_message(f"{HOUSE}.address.refused", login, now, f"Your {agent} address has ended", text)
+        await self._say([(f"ended {login} {agent} {now.date()} {address}", message)])
 
     async def came_back(self, login: str, agent: str, address: str, why: str, now: datetime) -> None:
         """What had been sent came back, and the address may still work: told once a day, however many they are."""
         text = f"Messages that had been sent to {address} came back ({why}). Those that follow are sent there as before."
         message = _house_message(f"{HOUSE}.delivery.returned", login, now, f"A message by {agent} came back", text)
-        await self._say([(f"came back {agent} {address} {now.date()}", message)])
+        await self._say([(f"came back {login} {agent} {now.date()} {address}", message)])
 
     async def gave_up(self, login: str, agent: str, address: str, why: str, now: datetime) -> None:
         """Letters to an address were tried until their lifetime was over: told once in the seven days that keys are kept, however many they are."""
         text = f"Messages for {address} could not be sent for so long that they were given up ({why}). Those that follow are tried again."
         message = _house_message(f"{HOUSE}.delivery.expired", login, now, f"Messages by {agent} did not reach you", text)
-        await self._say([(f"gave up {agent} {address}", message)])
+        await self._say([(f"gave up {login} {agent} {address}", message)])
 
     async def address_test(self, login: str, agent: str, address: str, key: str, now: datetime) -> Receipt:
         """She asked for a test of one address: it goes the way of every message, and there only. `key` makes a second try a second message."""
@@ -86,8 +92,13 @@ class Voice:
         for key, message in things:
             payload = payload_of(message)
             digest = blake2b(payload.encode(), digest_size=16).digest()
-            drafts.append(Draft(message.type, payload, key[:255], digest))
+            drafts.append(Draft(message.type, payload, _fitting(key), digest))
         return await self._accept(HOUSE, drafts) if drafts else ()
+
+
+def _fitting(key: str) -> str:
+    """A key has at most 255 characters; two long addresses that begin alike are two."""
+    return key if len(key) <= 255 else f"{key[:200]} {blake2b(key.encode(errors='replace'), digest_size=16).hexdigest()}"
 
 
 def _house_message(key: str, login: str, at: datetime, subject: str, body: str) -> Message:

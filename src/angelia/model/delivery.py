@@ -120,10 +120,13 @@ class Later:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Never: the address or the content was refused for good. `is_address_bad` changes the address's state."""
+    """Never: the address or the content was refused for good. `is_address_bad` changes the address's state; one that `is_address_over` can never
+    work again, whatever its owner does, and is deleted.
+    """
 
     why: str
     is_address_bad: bool = False
+    is_address_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)

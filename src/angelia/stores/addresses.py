@@ -12,11 +12,15 @@ from angelia.model.moments import to_us
 from angelia.model.person import Address, AddressState
 from angelia.stores import rows as shape
 from angelia.stores.changes import touch
-from angelia.stores.engine import SqlEngine
+from angelia.stores.engine import SqlEngine, run
 from angelia.stores.tables import addresses, codes
 
 MOST_TRIES = 5
 _a = addresses.c
+_NEXT_ID = (
+    "INSERT INTO counters (name, value) VALUES ('addresses', (SELECT COALESCE(MAX(id), 0) FROM addresses) + 1) "
+    "ON CONFLICT (name) DO UPDATE SET value = MAX(counters.value, (SELECT COALESCE(MAX(id), 0) FROM addresses)) + 1 RETURNING value"
+)
 
 
 def address_from(row: Row[Any]) -> Address:
@@ -31,6 +35,15 @@ def address_from(row: Row[Any]) -> Address:
         origin=row.origin,
         verified_at=shape.moment(row.verified_us),
     )
+
+
+def insert_address(connection: Connection, values: dict[str, Any]) -> int:
+    """A new row; its id. That of a deleted one is never given again: what waits for that one, comes back from it, or stands in its thread, is not
+    this one's. PostgreSQL sees to it by itself, SQLite would give the newest again.
+    """
+    if connection.dialect.name == "sqlite":
+        values = values | {"id": run(connection, _NEXT_ID, ()).scalar_one()}
+    return int(connection.execute(insert(addresses).values(**values).returning(_a.id)).scalar_one())
 
 
 class AddressesMixin:
@@ -56,7 +69,7 @@ class AddressesMixin:
                 raise Conflict(f"this {address.agent} address is there already")
             if address.is_default:
                 _no_default(connection, address.person_id, address.agent)
-            address_id = connection.execute(insert(addresses).values(**values).returning(_a.id)).scalar_one()
+            address_id = insert_address(connection, values)
             touch(connection, [address.person_id])
             return replace(address, address_id=address_id)
 

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from angelia.model.moments import to_us
 from angelia.model.person import Address, AddressState
-from angelia.stores.addresses import address_from
+from angelia.stores.addresses import address_from, insert_address
 from angelia.stores.changes import touch
 from angelia.stores.ear_tables import ears, link_codes
 from angelia.stores.engine import SqlEngine, run
@@ -76,7 +76,7 @@ def _verified(connection: Connection, person_id: int, agent: str, value: str, mo
             return None
         is_first = not connection.scalar(select(func.count()).where(*hers))
         values = {"person_id": person_id, "agent": agent, "value": value, "is_default": int(is_first), "origin": "user"}
-        known = connection.execute(insert(addresses).values(**values, **proven).returning(_a.id)).scalar_one()
+        known = insert_address(connection, values | proven)
     else:
         connection.execute(update(addresses).where(_a.id == known).values(**proven))
     touch(connection, [person_id])

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, delete, insert, literal, not_, select, update
 from angelia.model.errors import NotFound
 from angelia.model.person import Address, AddressState, Group
 from angelia.stores import rows as shape
-from angelia.stores.addresses import address_from
+from angelia.stores.addresses import address_from, insert_address
 from angelia.stores.changes import touch
 from angelia.stores.engine import SqlEngine, run
 from angelia.stores.tables import addresses, groups, members, persons, relations
@@ -180,4 +180,4 @@ def _vouch(connection: Connection, principal_id: int, vouched: Collection[Addres
     for address in wanted.values():
         values = {"agent": address.agent, "value": address.value, "state": AddressState.OK.value, "origin": "directory"}
         values |= {"person_id": principal_id, "is_default": 1, "verified_us": shape.stamp(address.verified_at)}
-        connection.execute(insert(addresses).values(**values))
+        insert_address(connection, values)

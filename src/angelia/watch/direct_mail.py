@@ -1,5 +1,6 @@
 """Mail without a hub: the bot's table `mail` (user, password, port, server, recipients), one letter for each recipient."""
 
+import logging
 import smtplib
 import ssl
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from angelia.watch.outbox import Never, NotNow
 from angelia.watch.settings import secret_in
 from angelia.watch.words import clean, one_line
 
+log = logging.getLogger("angelia.watch")
 _NAMES = frozenset({"user", "password", "password_file", "port", "server", "recipients", "from", "ca_file", "timeout", "plain_login"})
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -34,22 +36,22 @@ class DirectMail:
     is_plain_login: bool = False
 
     def send(self, message: dict[str, Any]) -> None:
-        """One try. Who has it already is not in `rest`."""
-        left = list(message.get("recipients") or self.recipients)
-        refused: list[str] = []
+        """One try. Who has it already is not in `rest`; who can't have it now keeps nobody else from it."""
+        left, refused, later = list(message.get("recipients") or self.recipients), list[str](), list[str]()
         try:
             server = self._connected()
             try:
                 for recipient in list(left):
                     try:
                         server.send_message(self._letter(message, recipient), self.sender, [recipient])
-                    except smtplib.SMTPRecipientsRefused as error:
-                        code, said = error.recipients[recipient]
+                    except (smtplib.SMTPRecipientsRefused, smtplib.SMTPDataError) as error:
+                        # Each has a mail of her own, so what is said of one says nothing of the others.
+                        code, why = _refusal(error, recipient)
                         if code < 500:
-                            raise NotNow(
-                                f"{recipient}: {code} {one_line(said.decode(errors='replace'))}", rest=message | {"recipients": left}
-                            ) from None
-                        refused.append(f"{recipient}: {code}")
+                            later.append(why)
+                            continue
+                        refused.append(why)
+                        log.error("mail: %s", why)
                     left.remove(recipient)
             finally:
                 # What is taken is taken, however the server says good-bye.
@@ -60,11 +62,11 @@ class DirectMail:
             text = error.smtp_error.decode(errors="replace") if isinstance(error.smtp_error, bytes) else str(error.smtp_error)
             words = f"{error.smtp_code} {one_line(text)}"
             # A wrong password or a server that wants another one is the operator's to mend: nothing is thrown away for it.
-            if error.smtp_code >= 500 and isinstance(error, smtplib.SMTPDataError):
-                raise Never(words) from None
             raise NotNow(words, rest=message | {"recipients": left}) from None
         except (smtplib.SMTPException, OSError) as error:
             raise NotNow(f"{self.server}: {one_line(str(error))}", rest=message | {"recipients": left}) from None
+        if later:
+            raise NotNow("; ".join(later), rest=message | {"recipients": left}, is_alone=True)
         if refused:
             raise Never("; ".join(refused))
 
@@ -103,6 +105,12 @@ class DirectMail:
         if file := message.get("attachment"):
             letter.add_attachment(clean(str(file["text"])), filename=str(file["name"]))
         return letter
+
+
+def _refusal(error: smtplib.SMTPRecipientsRefused | smtplib.SMTPDataError, recipient: str) -> tuple[int, str]:
+    """Code and words."""
+    code, said = error.recipients[recipient] if isinstance(error, smtplib.SMTPRecipientsRefused) else (error.smtp_code, error.smtp_error)
+    return code, f"{recipient}: {code} {one_line(said.decode(errors='replace') if isinstance(said, bytes) else said)}"
 
 
 def direct_mail(table: Mapping[str, Any]) -> DirectMail:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Generator, Iterator
 from contextlib import suppress
@@ -18,6 +19,14 @@ BEFORE = 1 << 15
 MOST_REMEMBERED = 64
 # An open file could not be renamed by its writer on Windows; elsewhere an open one is found again wherever it is moved.
 KEEPS_OPEN = os.name != "nt"
+_WORDS = re.compile(r"[^\W\d_]+")
+_OF_ROTATION = frozenset(
+    (
+        *("old", "bak", "back", "backup", "prev", "previous", "last", "save", "saved", "orig", "copy", "t", "z", "utc"),
+        *("mon", "tue", "wed", "thu", "fri", "sat", "sun"),
+        *("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"),
+    )
+)
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
@@ -76,6 +85,16 @@ def _tail_of(file: int, offset: int) -> tuple[str, int]:
     return hashlib.blake2b(_read_at(file, offset - length, length), digest_size=8).hexdigest(), length
 
 
+def _trace_of(file: int) -> Trace:
+    """As it is now, to its end; the file is closed."""
+    try:
+        found = os.fstat(file)
+        tail, length = _tail_of(file, found.st_size)
+        return Trace(found.st_dev, found.st_ino, _read_at(file, 0, HEAD).hex(), found.st_size, tail, length, mtime_ns=found.st_mtime_ns)
+    finally:
+        os.close(file)
+
+
 def _read_at(file: int, offset: int, length: int) -> bytes:
     os.lseek(file, offset, os.SEEK_SET)
     parts: list[bytes] = []
@@ -88,6 +107,14 @@ def _read_at(file: int, offset: int, length: int) -> bytes:
 def is_under(path: Path, root: Path) -> bool:
     """Does the path lead to a place below `root`, all links followed?"""
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
+
+
+def is_rotated(name: str, path: Path) -> bool:
+    """The log's name with numbers, times, words such as `old`, as earlier files of it have? `run_debug.log` beside `run.log` is another log."""
+    rest = name.removeprefix(path.stem)
+    if rest == name or rest[:1].isalpha():
+        return False
+    return set(_WORDS.findall(rest.lower())) <= _OF_ROTATION | set(_WORDS.findall(path.suffix.lower()))
 
 
 def open_log(path: Path, root: Path) -> int:
@@ -140,8 +167,8 @@ class Piece:
 class Follower:
     """Follows one path. `pieces()` gives what is new, file after file, in the order in which it was written.
 
-    `trace` is the file that is read now; `done` are those that were read to their end and may still lie about under other names; `resume` is
-    where to read on after a restart, at most the offset of the trace.
+    `trace` is the file that is read now; `done` are those that were read to their end and may still lie about under other names; `strangers`
+    lay beside it before and are not of it; `resume` is where to read on after a restart, at most the offset of the trace.
     """
 
     path: Path
@@ -149,10 +176,16 @@ class Follower:
     start: str = "end"
     trace: Trace | None = None
     done: list[Trace] = field(default_factory=list)
+    strangers: list[Trace] = field(default_factory=list)
     seen: tuple[int, ...] = ()
     resume: int | None = None
     _file: int | None = None
     _is_first: bool = True
+
+    @property
+    def is_open(self) -> bool:
+        """Does it hold a file between two looks?"""
+        return self._file is not None
 
     def close(self) -> None:
         """Give the open file back."""
@@ -169,6 +202,10 @@ class Follower:
         """New bytes, at most about `most`. OSError (also NotAFile) where the path can't be read now; what was open before is given first."""
         left = most
         file: int | None = None
+        if self.trace is None:
+            # Before it is opened: what comes later may be of it.
+            with suppress(OSError):
+                self._pass_over(self._listed())
         try:
             try:
                 file = open_log(self.path, self.root)
@@ -286,26 +323,39 @@ class Follower:
         for path, found in siblings:
             if (found.st_dev, found.st_ino) not in taken and found.st_mtime_ns >= old.mtime_ns:
                 yield from self._whole_of(path, found, old)
+        self._pass_over([pair for pair in siblings if pair[1].st_mtime_ns < old.mtime_ns])
+
+    def _pass_over(self, listed: list[tuple[Path, os.stat_result]]) -> None:
+        """What lies there already does not come between two looks: older files of this log, or logs of their own, which go on."""
+        known = {trace.key for trace in (*self.done, *self.strangers)}
+        for path, there in listed[-MOST_REMEMBERED:]:
+            # Of an empty one nothing is known by which it could be told from another.
+            if not there.st_size or (there.st_dev, there.st_ino) in known:
+                continue
+            with suppress(OSError):
+                if (file := self._open_listed(path, there)) is not None:
+                    self.strangers.append(_trace_of(file))
+        self.strangers = self.strangers[-MOST_REMEMBERED:]
 
     def _siblings(self, current: os.stat_result) -> list[tuple[Path, os.stat_result]]:
         """Files beside it whose names begin with its own (`x.log.1`, `x.log-2026`, `x-1.log`), oldest first.
 
         A folder that is renamed in while it is listed may show a file twice or not at all: two lists must agree.
         """
-        first, found = self._listed(current), self._listed(current)
+        first, found = self._listed(), self._listed()
         if [(path, there.st_ino) for path, there in first] != [(path, there.st_ino) for path, there in found]:
             raise Moving("files are being renamed")
-        return found
+        return [(path, there) for path, there in found if (there.st_dev, there.st_ino) != (current.st_dev, current.st_ino)]
 
-    def _listed(self, current: os.stat_result) -> list[tuple[Path, os.stat_result]]:
+    def _listed(self) -> list[tuple[Path, os.stat_result]]:
         found: list[tuple[Path, os.stat_result]] = []
         with os.scandir(self.path.parent) as entries:
             for entry in entries:
-                if not entry.name.startswith(self.path.stem) or entry.name.endswith((".gz", ".xz", ".bz2", ".zst")):
+                if not is_rotated(entry.name, self.path) or entry.name.endswith((".gz", ".xz", ".bz2", ".zst")):
                     continue
                 with suppress(FileNotFoundError):
                     there = os.stat(entry.path, follow_symlinks=False)
-                    if stat.S_ISREG(there.st_mode) and (there.st_dev, there.st_ino) != (current.st_dev, current.st_ino):
+                    if stat.S_ISREG(there.st_mode):
                         found.append((Path(entry.path), there))
         return sorted(found, key=lambda pair: (pair[1].st_mtime_ns, pair[0].name))
 
@@ -347,7 +397,7 @@ class Follower:
         try:
             found, head = os.fstat(file), _read_at(file, 0, HEAD)
             key = (found.st_dev, found.st_ino)
-            if any(done.key == key and _goes_on(done, file, found.st_size, head) for done in self.done):
+            if any(past.key == key and _goes_on(past, file, found.st_size, head) for past in (*self.done, *self.strangers)):
                 return
             if head and old.has_head(head) and found.st_size < old.offset:
                 self._remember(Trace(*key, head.hex()))
@@ -360,7 +410,8 @@ class Follower:
 
     def state(self) -> dict[str, Any]:
         """For the checkpoint."""
-        return {"trace": None if self.trace is None else asdict(self.trace), "done": [asdict(trace) for trace in self.done]}
+        traces = {"done": [asdict(trace) for trace in self.done], "strangers": [asdict(trace) for trace in self.strangers]}
+        return {"trace": None if self.trace is None else asdict(self.trace)} | traces
 
     def restore(self, state: dict[str, Any], resume: int | None) -> None:
         """From a checkpoint; from `resume` on records are not finished."""
@@ -369,6 +420,7 @@ class Follower:
             self._is_first = False
             self.resume = resume if resume is not None and resume < self.trace.offset else None
         self.done = [Trace(**fields) for fields in state.get("done", [])]
+        self.strangers = [Trace(**fields) for fields in state.get("strangers", [])]
 
 
 def _goes_on(known: Trace, file: int, size: int, head: bytes) -> bool:

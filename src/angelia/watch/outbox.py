@@ -23,12 +23,16 @@ class Never(Exception):
 
 
 class NotNow(Exception):
-    """The channel may take it later: after `seconds`, where it said when. `rest` is what is left to send, if a part went."""
+    """The channel may take it later: after `seconds`, where it said when. `rest` is what is left to send, if a part went.
 
-    def __init__(self, text: str, seconds: float | None = None, rest: dict[str, Any] | None = None) -> None:
+    `is_alone`: only this message waits (a mailbox that is full); those behind it go before.
+    """
+
+    def __init__(self, text: str, seconds: float | None = None, rest: dict[str, Any] | None = None, *, is_alone: bool = False) -> None:
         super().__init__(text)
         self.seconds = seconds
         self.rest = rest
+        self.is_alone = is_alone
 
 
 Send = Callable[[dict[str, Any]], None]
@@ -36,7 +40,7 @@ Send = Callable[[dict[str, Any]], None]
 
 
 class Outbox:
-    """A channel's folder. What is put there is durable, and sent in order; ids that were sent are known for a while."""
+    """A channel's folder. What is put there is durable, and sent in order, but for what waits alone; ids that were sent are known for a while."""
 
     def __init__(self, name: str, folder: Path, send: Send) -> None:
         self.name, self.folder, self._send = name, folder, send
@@ -47,6 +51,7 @@ class Outbox:
         self._known |= dict.fromkeys(path.stem.partition("-")[2] for path in waiting)
         self._number = max((int(path.stem.partition("-")[0]) for path in waiting), default=0)
         self._count = len(waiting)
+        self._alone: dict[Path, tuple[float, float]] = {}  # when it is tried again, and after which pause
         self._stopping, self._woken = threading.Event(), threading.Event()
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -84,9 +89,13 @@ class Outbox:
         pause = FIRST_PAUSE
         while not self._stopping.is_set():
             self._woken.clear()
-            for path in self.waiting():
+            waiting = self.waiting()
+            self._alone = {path: self._alone[path] for path in waiting if path in self._alone}
+            for path in waiting:
                 if self._stopping.is_set():
                     return
+                if self._alone.get(path, (0.0, 0.0))[0] > time.monotonic():
+                    continue
                 wait = self._try(path)
                 if wait is None:
                     pause = FIRST_PAUSE
@@ -96,10 +105,11 @@ class Outbox:
                 pause = min(LONGEST_PAUSE, pause * 2)
                 break
             else:
-                self._woken.wait(60)
+                again_at = min((at for at, _ in self._alone.values()), default=time.monotonic() + 60)
+                self._woken.wait(max(0.0, again_at - time.monotonic()))
 
     def _try(self, path: Path) -> float | None:
-        """Send one; None when it is done with, else the seconds to wait (0 for unknown)."""
+        """Send one; None when those behind it may go, else the seconds to wait (0 for unknown)."""
         try:
             message = json.loads(path.read_text(encoding="utf-8"))
             self._send(message)
@@ -108,7 +118,11 @@ class Outbox:
             if error.rest is not None:
                 with suppress(OSError):
                     checkpoint.save(path, error.rest)
-            return error.seconds or 0.0
+            if not error.is_alone:
+                return error.seconds or 0.0
+            pause = self._alone.get(path, (0.0, FIRST_PAUSE))[1]
+            self._alone[path] = time.monotonic() + (error.seconds or pause), min(LONGEST_PAUSE, pause * 2)
+            return None
         except (Never, ValueError) as error:
             log.error("%s will never take this: %s", self.name, error)
             self._set_aside(path, str(error))
@@ -117,6 +131,7 @@ class Outbox:
             return 0.0
         else:
             self._done(path)
+        self._alone.pop(path, None)
         return None
 
     def _done(self, path: Path) -> None:

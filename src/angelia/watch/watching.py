@@ -4,6 +4,7 @@ import glob
 import logging
 import os
 import time
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,6 +22,10 @@ from angelia.watch.settings import WatchSettings, rate, rules_of, seconds, size
 log = logging.getLogger("angelia.watch")
 Fields = dict[str, Any]
 MOST_A_TURN = 64 << 20
+MOST_OPEN = 100
+"""Files of one watch that are held open between two looks: those that were written last."""
+HELD_FOR = 600.0  # seconds that a file without a name is held open after its last byte: who deletes a log wants the room back
+KNOWN_FOR = 7 * 86_400.0  # seconds that a file is known which only matched a pattern, and is away
 _DEDUP_KEY = ("watch", "kind", "device", "text_normalised")
 _ALL = ("",)
 
@@ -35,6 +40,8 @@ class Reading:
     lately: Piece | None = None
     failing_since: float | None = None
     is_failing_told: bool = False
+    left_at: float = 0.0
+    replaced_told: int = 0
 
 
 @dataclass(slots=True)
@@ -61,6 +68,7 @@ class Watch:
     _is_first: bool = True
     _start: Any = None
     _end: Any = None
+    _open: OrderedDict[str, Follower] = field(default_factory=OrderedDict)
 
     def __post_init__(self) -> None:
         watch = self.settings
@@ -125,6 +133,7 @@ class Watch:
             if reading.follower.has_changed():
                 for piece in reading.follower.pieces(MOST_A_TURN):
                     yield from self._of_piece(reading, piece, now)
+                self._hold(path, reading.follower)
             reading.failing_since, reading.is_failing_told = None, False
         except OSError as error:
             yield from self._failing(path, reading, error, now)
@@ -132,13 +141,24 @@ class Watch:
         if scanner is not None and time.monotonic() - scanner.fed_at >= seconds(self.settings.flush_after):
             yield from self._of_found(reading, scanner.flush(), now)
 
+    def _hold(self, path: str, follower: Follower) -> None:
+        """Few are open at once, however many match: those that were written last. A closed one is found again by its number and its bytes."""
+        if not follower.is_open:
+            return
+        self._open[path] = follower
+        self._open.move_to_end(path)
+        while len(self._open) > MOST_OPEN:
+            self._open.popitem(last=False)[1].close()
+
     def _failing(self, path: str, reading: Reading, error: OSError, now: float) -> Iterator[Fields | None]:
+        if reading.failing_since is None:
+            reading.failing_since = reading.left_at = now
+            log.warning("%s: %s", ascii(path), error.strerror or error)
         if isinstance(error, FileNotFoundError):
             for piece in reading.follower.pieces_left():
+                reading.left_at = now
                 yield from self._of_piece(reading, piece, now)
-        if reading.failing_since is None:
-            reading.failing_since = now
-            log.warning("%s: %s", ascii(path), error.strerror or error)
+            self._let_go(path, reading, now)
         wait = 0.0 if isinstance(error, NotAFile) else seconds(self.settings.missing_after)
         # What only matched a pattern may go; a file that was asked for by name, or not to be read at all, is told of.
         is_wanted = path in self.settings.paths or not isinstance(error, FileNotFoundError)
@@ -148,10 +168,18 @@ class Watch:
             said = f"{words.one_line(ascii(path)[1:-1])} can't be read: {error.strerror or error}"
             yield self._addressed(words.state_message(self.settings.name, self.measurement.name, "log.missing", key, said, said))
 
+    def _let_go(self, path: str, reading: Reading, now: float) -> None:
+        """Of a file that is away: close it, and later forget it where it only matched."""
+        if now - reading.left_at >= HELD_FOR:
+            reading.follower.close()
+        if now - reading.left_at >= KNOWN_FOR and path not in self.settings.paths:
+            self.readings.pop(path, None)
+            self._saved.get("files", {}).pop(path, None)
+
     def _of_piece(self, reading: Reading, piece: Piece, now: float) -> Iterator[Fields | None]:
         if piece.is_new and reading.scanner is not None:
             yield from self._of_found(reading, reading.scanner.finish(), now)
-            reading.scanner, reading.encoding = None, ""
+            reading.scanner, reading.encoding, reading.replaced_told = None, "", 0
         data = piece.data
         if reading.scanner is None:
             if not data or (piece.offset == 0 and is_part_of_bom(data)):
@@ -164,7 +192,15 @@ class Watch:
         reading.lately = piece
         self.measurement.written_at, self.measurement.is_silence_told = now, False
         yield from self._of_found(reading, reading.scanner.feed(data), now, piece)
+        self._count_replaced(reading, reading.scanner.decoder)
         reading.lately = piece.end()
+
+    def _count_replaced(self, reading: Reading, decoder: Decoder) -> None:
+        """What can't be read as the encoding that was decided is told to the operator: the first time, and whenever it has doubled."""
+        if decoder.replaced and decoder.replaced >= 2 * reading.replaced_told:
+            reading.replaced_told = decoder.replaced
+            name, count, encoding = ascii(str(reading.follower.path)), decoder.replaced, decoder.decided or "utf-8"
+            log.warning("%s: what is told of it holds %d letters that are no %s; look at encoding and fallback_encoding", name, count, encoding)
 
     def _scanner(self, reading: Reading, piece: Piece) -> tuple[Scanner, int]:
         watch = self.settings

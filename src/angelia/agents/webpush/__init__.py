@@ -155,7 +155,7 @@ def _outcome(answer: Answer | NoAnswer) -> Outcome:
         if answer.status in (200, 201, 202):
             return Sent(answer.headers.get("location", "")[-200:] or str(answer.status))
         if answer.status in (404, 410):
-            return Refused(f"this browser takes nothing any more ({answer.status}): switch it on again in that browser", is_address_bad=True)
+            return Refused(f"this browser takes nothing any more ({answer.status}): switch it on again in that browser", is_address_over=True)
         if answer.status == 413:
             return Refused("the push service finds this letter too long (413)")
         if answer.status == 429:

@@ -85,6 +85,27 @@ class PersonSuite:
         assert await store.delete_address(alice.person_id, made.address_id)
         assert await store.addresses(alice.person_id) == []
 
+    async def test_the_id_of_a_deleted_address_is_given_to_no_other(self, store: Store) -> None:
+        """What came back from the old one, or stands in its thread, would be held against whoever got its number."""
+        alice, bob = [await store.put_person(Person(person_id=0, login=login)) for login in ("alice", "bob")]
+        given: list[int] = []
+        for number in range(3):
+            made = await store.add_address(Address(address_id=0, person_id=alice.person_id, agent="chat", value=str(number)))
+            given.append(made.address_id)
+            assert await store.delete_address(alice.person_id, made.address_id)
+        await store.put_link_code("chat", bob.person_id, "hash", NOW + MINUTE)
+        linked = await store.take_link_code("chat", "hash", "-1", 50, NOW)
+        assert linked is not None
+        given.append(linked.address_id)
+        assert await store.delete_address(bob.person_id, linked.address_id)
+        for value in ("qa@example.org", "qa2@example.org"):
+            place = Address(address_id=0, person_id=0, agent="mail", value=value, state=AddressState.OK)
+            await store.put_group(Group(group_id=0, name="qa"), [place])
+            kept = await store.group("qa")
+            assert kept is not None
+            given += [address.address_id for address in kept.addresses]
+        assert len(set(given)) == len(given) == 6
+
     async def test_a_place_that_has_another_address_now(self, store: Store) -> None:
         alice, bob = [await store.put_person(Person(person_id=0, login=login)) for login in ("alice", "bob")]
         old, other, hers = [
