@@ -126,6 +126,7 @@ class JobSettings:
     silent_after: int = say(3_600, "how long an instrument that has a job may say nothing before the job counts as lost")
     unreachable_after: int = say(43_200, "how long a job waits for an instrument that takes nothing before it fails")
     progress_every: float = say(60.0, "seconds between two words on how far a job is, for people who are told of that; 0 for none")
+    copies_to: str = say("", "logins or group:<name> who get a copy of what people are told of their jobs, with commas")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The ODA dialect: an analysis service as its unmodified clients know it, under /dispatch-data/."""
 
 import contextlib
+import math
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 from datetime import datetime
@@ -31,7 +32,7 @@ from angelia.dialects.oda_wire import (
 from angelia.flow.dispatcher import Dispatcher
 from angelia.inlet import Accept, Draft
 from angelia.model.declaration import Declaration
-from angelia.model.errors import AngeliaError, Forbidden, InvalidInput, NotAuthenticated, NotFound, StoreUnavailable, TooLarge
+from angelia.model.errors import AngeliaError, Forbidden, InvalidInput, NotAuthenticated, NotFound, RateLimited, StoreUnavailable, TooLarge
 from angelia.model.message import HOUSE, Message, Recipient, Sender, Severity
 from angelia.model.payload import payload_of
 from angelia.model.preference import Site
@@ -123,9 +124,10 @@ class OdaDialect:
             return as_text(str(error), 403)
         except NotUnderstood as error:
             return told(error, self._installed())
-        except StoreUnavailable as error:
+        except (StoreUnavailable, RateLimited) as error:
             # Its clients ask again after 502 to 504, and only after these.
-            return told(NotUnderstood(str(error), "InternalError", 503), self._installed())
+            answer = told(NotUnderstood(str(error), "InternalError", 503), self._installed())
+            return replace(answer, headers=(*answer.headers, (b"retry-after", b"%d" % math.ceil(error.retry_after))))
         except AngeliaError as error:
             return told(_as_envelope(error), self._installed())
         except Exception as error:  # noqa: BLE001 - whatever it is, clients read its envelope

@@ -34,7 +34,7 @@ from angelia.model.schedule import Schedule, ends_at, next_slot
 from angelia.planning.fallback import PREFIX as FALLBACK
 from angelia.planning.fallback import order_of
 from angelia.planning.following import is_followed
-from angelia.planning.job_news import NewsDefaults, fact_of, is_progress, news
+from angelia.planning.job_news import NewsDefaults, Step, fact_of, is_progress, news
 from angelia.planning.topic import matches
 
 
@@ -429,6 +429,8 @@ def _untold(case: _Case, agent: str) -> Reason | None:
     fact = fact_of(case.message) if wish is not None or usual is not None or is_progress(case.message) else None
     if fact is None:
         return None
+    if fact.step in (Step.DONE, Step.FAILED) and "follow" in case.because:
+        return None  # she wants to be told of the end of this one, whatever is usual
     fact = replace(fact, is_edited=agent in case.site.editing)
     reason = news(fact, over(wish or NewsWish(), usual or NewsWish()), NewsDefaults())
     return None if reason is Reason.CHOSEN else reason
