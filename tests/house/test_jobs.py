@@ -10,16 +10,22 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from click.testing import CliRunner
 
+from angelia.cli.jobs import _file_name
+from angelia.cli.main import program
+from angelia.cli.outcome import Failure
 from angelia.flow import job_runner
 from angelia.flow.dispatcher import JobPolicy
 from angelia.flow.job_runner import JobPatience
+from angelia.front import Front
 from angelia.instrument import CantTell, Done, Failed, Gone, Lent, NotStarted, Progress, Rejected
 from angelia.instruments.function import FunctionInstrument, FunctionSettings
 from angelia.model.declaration import Declaration, DeclaredProduct, Limits, Parameter, ParameterKind
 from angelia.model.job import STATES, JobReason, JobState, Principal, callback_secret
 from angelia.products.output import write_manifest
 from angelia.settings import load
+from angelia_testing.live import served
 from angelia_testing.scripted import ScriptedInstrument
 
 SCRIPTED = {"instrument": "scripted", "product": "one"}
@@ -645,6 +651,54 @@ async def test_a_back_end_elsewhere_gets_a_file_with_the_secret_of_its_job_alone
     far.is_done = True
     await until(working, job["id"])
     assert (await fetched(work.values["file"])).status_code == 403  # it has ended
+
+
+async def test_a_job_from_the_command_line_with_a_file_to_files(working, house, scripted, tmp_path):
+    parameters = (Parameter("what", ParameterKind.STRING), Parameter("file", ParameterKind.FILE), Parameter("n", ParameterKind.FLOAT, default=0.0))
+    declaration = Declaration("readers", parameters=parameters, products=(DeclaredProduct("one"),))
+    house.dispatcher.instruments["readers"] = FunctionInstrument(
+        declaration, FunctionSettings("angelia_testing.functions:run"), Lent(folder=tmp_path / "place")
+    )
+    (tmp_path / "given.txt").write_text("two stars")
+    out = tmp_path / "out"
+    async with served(Front(house).app()) as port:
+
+        def said(*words, exit_code=0):
+            environment = {"ANGELIA_TOKEN": working.bearers["alice"]["Authorization"].removeprefix("Bearer ")}
+            done = CliRunner().invoke(program, ["--url", f"http://127.0.0.1:{port}", "--json", "job", *words], env=environment)
+            assert isinstance(done.exception, Failure) or done.exception is None, done.exception
+            assert bool(exit_code) is (done.exception is not None), (done.output, done.exception)
+            return str(done.exception) if exit_code else done.output
+
+        def run():
+            submitted = ("submit", "readers", "one", "what=read")
+            job = json.loads(said(*submitted, f"file=@{tmp_path / 'given.txt'}"))["id"]
+            assert json.loads(said("wait", job))["state"] == "done"
+            assert said("download", job, "--to", str(out)) == f"{out / 'read.txt'}\n"
+            assert (out / "read.txt").read_text() == "two stars"
+            (out / "read.txt").write_text("mine")
+            assert "File exists" in said("download", job, "--to", str(out), exit_code=1)
+            assert (out / "read.txt").read_text() == "mine"
+            assert "it has no product x; it has read" in said("download", job, "--product", "x", exit_code=1)
+            assert "No such file" in said(*submitted, "file=@/nowhere", exit_code=1)
+            bad = json.loads(said("submit", "readers", "one", "what=raise", "file=x"))["id"]
+            assert said("wait", bad, exit_code=1) == "the job is failed"
+            slow = json.loads(said("submit", "scripted", "one"))["id"]
+            assert said("wait", slow, "--seconds", "0.1", exit_code=1).startswith("after 0.1 seconds it is ")
+
+        scripted.is_done = False
+        await asyncio.to_thread(run)
+
+
+@pytest.mark.parametrize(
+    ("said", "name", "wanted"),
+    [
+        ("attachment; filename*=UTF-8''a%20b.fits", "x", "a b.fits"), ("attachment; filename*=UTF-8''..%2F..%2Fetc%2Fpasswd", "x", "passwd"),
+        ("", "a/../..", "product"), ("", ".bashrc", "bashrc"), ("", "a\\..\\b", "a_.._b"), ("attachment; filename*=UTF-8''a%0Ab%00", "x", "a_b_"),
+    ],
+)  # fmt: skip
+def test_no_name_of_a_hub_leads_out_of_the_folder(said, name, wanted):
+    assert _file_name(said, name) == wanted
 
 
 async def test_all_that_came_of_it_is_one_file(working, house, scripted):

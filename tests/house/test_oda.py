@@ -788,6 +788,10 @@ async def test_a_job_is_found_by_the_beginning_of_its_id_among_many(client, hous
     assert (await client.get("inspect-user-state", token=token("bob@example.org"), job_id=first[:8]))["records"] == []
     assert (await client.get("inspect-state", token=manager, job_id=first[:8], recent_days=0))["records"] == []
     assert len((await client.get("inspect-state", token=manager))["records"]) == 2
+    for days in ("nan", "soon", "[1]"):
+        assert (await client.get("inspect-state", 400, token=manager, recent_days=days))["error_message"] == "recent_days is a number"
+    for days in ("inf", "-1", "1e9"):
+        await client.get("inspect-state", token=manager, recent_days=days)
 
 
 async def test_an_incident_is_told_to_those_who_look_after_them(client, bench):

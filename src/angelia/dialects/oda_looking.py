@@ -1,5 +1,6 @@
 """Looking at jobs in the ODA dialect: inspect-state, inspect-user-state, and addresses that lead back to a request."""
 
+import math
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -180,6 +181,9 @@ def _letter(letter: Delivery, message: Message, job: Job, name: str) -> dict[str
 
 def _days(text: str) -> float:
     try:
-        return min(max(float(text), 0.0), 36_500.0) if text else RECENT_DAYS
+        days = float(text) if text else RECENT_DAYS
     except ValueError:
-        raise NotUnderstood("recent_days is a number") from None
+        days = math.nan
+    if math.isnan(days):
+        raise NotUnderstood("recent_days is a number")
+    return min(max(days, 0.0), 36_500.0)
