@@ -337,7 +337,8 @@ def _join(connection: Connection, there: Job, asked: Job, now: datetime, most_wa
         _write(connection, there, again, change, now)
         there, joined = again, Joined.RETRIED
     before = run(connection, _CAMPAIGN, (there.job_id, asked.owner)).scalar()
-    if joined is Joined.JOINED and there.state in _UNBEGUN and (before is None or is_told_again) and _kept(connection, there.job_id) < MOST_HISTORY:
+    is_to_tell = joined is Joined.JOINED and there.state in _UNBEGUN and asked.owner != "" and (before is None or is_told_again)
+    if is_to_tell and _kept(connection, there.job_id) < MOST_HISTORY:
         run(connection, _ONE_MORE_ROW, (there.job_id,)).close()
         row = replace(there, owner=asked.owner, state=JobState.QUEUED, progress=0.0, message="", reason=JobReason.ASKED)
         _write_history(connection, row, asked.owner, now, is_to_tell=True)

@@ -289,7 +289,9 @@ class JobSuite:
         assert len(await store.untold_jobs(10)) == 4  # it computes: its end is what she waits for
         await store.add_job(a_job(21, "", values={"n": 1}), NOW)
         await store.add_job(a_job(22, "dave", values={"n": 1}), NOW)
+        await store.add_job(a_job(23, "", values={"n": 1}), NOW, is_told_again=True)
         assert [row.by for _, job, row in await store.untold_jobs(10) if job.job_id == 21] == ["dave"]
+        assert [row.by for row in await store.job_history(21)] == ["", "dave"]
 
     async def test_the_questions_that_are_kept_are_bounded(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("angelia.stores.jobs.MOST_HISTORY", 3)
