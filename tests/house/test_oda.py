@@ -814,6 +814,19 @@ async def test_an_incident_is_told_to_those_who_look_after_them(client, bench):
     assert foreign.status_code == 403
 
 
+class TestWithoutAnybodyForIncidents:
+    @pytest.fixture
+    def settings(self, settings):
+        return replace(settings, oda=replace(settings.oda, incidents_to=""))
+
+    async def test_a_report_that_nobody_hears_is_not_said_to_be_sent(self, client):
+        reply = await client.run(token=token(), n=6, query_type="Dummy")
+        form = {"job_id": reply["job_monitor"]["job_id"], "incident_content": "it is too square"}
+        said = (await client.api.post("/dispatch-data/report_incident", params={"token": token()}, data=form)).json()
+        assert said["email_report_status"] == "sending email failed"
+        assert said["martix_message_report_status"] == "sending of an incident report message via matrix failed"
+
+
 async def test_who_has_a_token_is_known_to_the_hub_and_told_as_it_says(client, bench):
     dora = token("dora@example.org", mssub=False, tem=0, mxroomid="!r:example.org")
     await client.run(token=dora, n=8, query_type="Dummy")

@@ -45,6 +45,8 @@ from angelia.wire.site_tokens import Expired, SiteTokens
 PREFIX = "/dispatch-data"
 SENT = "incident report email successfully sent"
 SENT_BY_CHAT = "incident report message successfully sent via matrix"
+NOT_SENT, NOT_SENT_BY_CHAT = "sending email failed", "sending of an incident report message via matrix failed"
+"""Where the site names nobody who hears of incidents: the report is kept, and that is all."""
 MOST_INCIDENT = 20_000
 Endpoint = Callable[[Asked], Awaitable[Answer]]
 
@@ -242,8 +244,8 @@ class OdaDialect:
         reports: dict[str, list[object]] = {"res_content_incident_reports": [], "res_content_incident_reports_failed": []}
         return as_json(
             {
-                "email_report_status": SENT,
-                "martix_message_report_status": SENT_BY_CHAT,
+                "email_report_status": SENT if people else NOT_SENT,
+                "martix_message_report_status": SENT_BY_CHAT if people else NOT_SENT_BY_CHAT,
                 "martix_message_report_status_details": {"res_content": reports},
             }
         )
