@@ -222,7 +222,7 @@ class House:
             self.intake.new_id,
             self.now,
             folder=folder / "jobs",
-            uploads=Uploads(folder / "oda" / "uploads", f"{told_at}/dispatch-data/download_file"),
+            uploads=Uploads(folder / "oda" / "uploads", f"{told_at}/dispatch-data/download_file", told.most_uploaded),
             base_url=self.settings.house.base_url,
             products_url=self.settings.oda.products_url.rstrip("/"),
             code_of=self._code,

@@ -517,6 +517,17 @@ async def test_an_upload_becomes_a_parameter_and_stays_its_owners(client):
     assert (await client.api.get("/dispatch-data/download_products", params={**onward, "token": token("bob@example.org")})).content == b"two stars"
 
 
+async def test_a_file_that_nothing_asks_for_is_not_kept(client, house, tmp_path):
+    folder = tmp_path / "oda" / "uploads"
+    form = {"instrument": "echo", "product_type": "echo", "query_type": "Dummy", "query_status": "new"}
+    files = {"nonsense": ("a.txt", b"two stars")}
+    answer = await client.api.post("/dispatch-data/run_analysis", data=form, files=files)
+    assert answer.json()["exit_status"]["comment"] == "Please note that argument nonsense is not used"
+    for wrong, status in (({"instrument": "none"}, 400), ({"product_type": "none"}, 400), ({"token": "x"}, 403)):
+        assert (await client.api.post("/dispatch-data/run_analysis", data=form | wrong, files={"text": ("a.txt", b"two")})).status_code == status
+    assert not folder.exists() or [path for path in folder.iterdir() if path.is_file()] == []
+
+
 SCWS = {"instrument": "windows", "product_type": "one", "query_type": "Real", "query_status": "new"}
 
 

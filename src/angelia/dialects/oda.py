@@ -165,14 +165,23 @@ class OdaDialect:
         if not asked.files:
             return await self._runs.run_analysis(replace(asked, values=with_scws(asked.values, None)) if is_new else asked)
         guest, files = self._people.guest(asked), dict(asked.files)
+        taken = self._takes(asked, guest)
         scws = files.pop(SCWS_FILE, None)
         values = with_scws(asked.values, None if scws is None else await scws.read()) if is_new else asked.values
         if (catalogue := files.pop(CATALOGUE_FILE, None)) is not None:
             check_catalogue(await catalogue.read(16))
             await catalogue.seek(0)
             files[CATALOGUE] = catalogue
-        kept = await self._files.keep(files, guest)
-        return await self._runs.run_analysis(replace(asked, values={**values, **kept}, files={}))
+        # Nobody fills the hub with what no instrument asks for.
+        kept = await self._files.keep({name: file for name, file in files.items() if name in taken}, guest)
+        unused = dict.fromkeys(files.keys() - taken, "")
+        return await self._runs.run_analysis(replace(asked, values={**values, **unused, **kept}, files={}))
+
+    def _takes(self, asked: Asked, guest: Guest) -> frozenset[str]:
+        """The parameters of what is asked for."""
+        declaration = self._runs.declaration(asked, guest)
+        product = declaration.product(asked.text("product_type"))
+        return frozenset(one.name for one in declaration.parameters_of(product)) if product is not None else frozenset()
 
     def _described(self, asked: Asked) -> tuple[Declaration, str]:
         return self._runs.declaration(asked, self._people.guest(asked)), asked.text("product_type")

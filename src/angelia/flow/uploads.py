@@ -1,7 +1,6 @@
 """Files that people give to jobs: kept once for equal contents, each with its owners; known by the address that stands for it in a request."""
 
 import hashlib
-import json
 import os
 import re
 import tempfile
@@ -21,10 +20,12 @@ _KINDS = frozenset({ParameterKind.FILE, ParameterKind.CATALOGUE})
 
 
 class Uploads:
-    """Below one folder; `place` is the address at which they are given back. What is here blocks: call it in a thread."""
+    """Below one folder; `place` is the address at which they are given back. Those of one owner have at most `most` bytes, 0 for any number. What is
+    here blocks: call it in a thread.
+    """
 
-    def __init__(self, folder: Path, place: str) -> None:
-        self._folder, self._place = folder, place
+    def __init__(self, folder: Path, place: str, most: int = 0) -> None:
+        self._folder, self._place, self._most = folder, place, most
 
     def address(self, key: str) -> str:
         """What stands for a file in a request."""
@@ -38,27 +39,47 @@ class Uploads:
         return key if _KEY.fullmatch(key) else ""
 
     def keep(self, content: BinaryIO, login: str) -> str:
-        """Its key, once it is on disk: one file for equal contents, with all who gave it as owners. "" is the public."""
+        """Its key, once it is on disk: one file for equal contents, with all who gave it as owners. "" is the public. Forbidden for one who has
+        given too much.
+        """
         self._folder.mkdir(parents=True, exist_ok=True)
         digest = hashlib.sha256()
-        number, part = tempfile.mkstemp(dir=self._folder, prefix=".")
-        with open(number, "wb") as file:
-            while piece := content.read(_PIECE):
-                digest.update(piece)
-                file.write(piece)
-            file.flush()
-            os.fsync(file.fileno())
-        key = digest.hexdigest()[:32]
-        # Jobs of the hub's own user read it: none of them should change it by mistake.
-        Path(part).chmod(0o400)
-        Path(part).replace(self._folder / key)
-        # A file for each owner: two who send the same at once can't undo each other's word.
-        owner, folder = login or PUBLIC, self._folder / f"{key}.owners"
-        folder.mkdir(exist_ok=True)
-        mark = folder / hashlib.sha256(owner.encode()).hexdigest()[:32]
-        if not mark.exists():
-            _write_whole(mark, json.dumps(owner))
+        number, name = tempfile.mkstemp(dir=self._folder, prefix=".")
+        part = Path(name)
+        try:
+            with open(number, "wb") as file:
+                while piece := content.read(_PIECE):
+                    digest.update(piece)
+                    file.write(piece)
+                file.flush()
+                os.fsync(file.fileno())
+            key = digest.hexdigest()[:32]
+            self._check_room(login, key, part.stat().st_size)
+            # Jobs of the hub's own user read it: none of them should change it by mistake.
+            part.chmod(0o400)
+            part.replace(self._folder / key)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        # A file for each owner of each: two who send the same at once can't undo each other's word.
+        mark = self._mark(login, key)
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
         return key
+
+    def _check_room(self, login: str, key: str, size: int) -> None:
+        if not self._most or self._mark(login, key).exists():
+            return
+        folder = self._mark(login, key).parent
+        keys = [mark.name for mark in folder.iterdir()] if folder.is_dir() else []
+        if size + sum(path.stat().st_size for one in keys if (path := self.path(one)) is not None) > self._most:
+            raise Forbidden(
+                f"the files that you uploaded would take more than {self._most} bytes: that is all you may keep; they are forgotten in time"
+            )
+
+    def _mark(self, login: str, key: str) -> Path:
+        """Where it is written whose a file is."""
+        return self._folder / "owners" / hashlib.sha256((login or PUBLIC).encode()).hexdigest()[:32] / key
 
     def place_of(self, key: str) -> Path:
         """Where its bytes are, or were."""
@@ -71,9 +92,7 @@ class Uploads:
 
     def is_of(self, key: str, login: str) -> bool:
         """May she have it?"""
-        folder = self._folder / f"{key}.owners"
-        owners = {json.loads(mark.read_text("utf-8")) for mark in folder.iterdir() if not mark.name.startswith(".")} if folder.is_dir() else set()
-        return PUBLIC in owners or (login in owners and login != "")
+        return self._mark("", key).exists() or self._mark(login, key).exists()
 
     def check(self, keys: Collection[str], login: str) -> None:
         """May she give these to a job? Forbidden and InvalidInput say why not. They are kept as long as the job, from now on."""
@@ -94,17 +113,7 @@ class Uploads:
         if not self._folder.is_dir():
             return
         for path in list(self._folder.iterdir()):
-            if not path.is_file() or path.stat().st_mtime >= before:
-                continue
-            path.unlink(missing_ok=True)
-            owners = path.with_name(f"{path.name}.owners")
-            for mark in list(owners.iterdir()) if owners.is_dir() else ():
-                mark.unlink(missing_ok=True)
-            if owners.is_dir():
-                owners.rmdir()
-
-
-def _write_whole(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+            if path.is_file() and path.stat().st_mtime < before:
+                path.unlink(missing_ok=True)
+                for mark in self._folder.glob(f"owners/*/{path.name}"):
+                    mark.unlink(missing_ok=True)

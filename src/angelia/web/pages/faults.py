@@ -212,6 +212,7 @@ TEXTS = (
     N_("this instrument needs the roles %(names)s"),
     N_("a file of this request is not there any more; upload it again"),
     N_("a file of this request is not yours"),
+    N_("the files that you uploaded would take more than %(most)s bytes: that is all you may keep; they are forgotten in time"),
     N_("there is no file to pack"),
     N_("this job has just ended"),
     N_("this job is %(state)s; there is nothing to cancel"),
