@@ -37,6 +37,7 @@ from angelia.flow.relay import Lifetimes, Relay
 from angelia.flow.replies import Replies
 from angelia.flow.streams import Streams
 from angelia.flow.transitions import Crier, ForgetExperiments, Herald
+from angelia.flow.uploads import Uploads
 from angelia.flow.verification import code_letter, verification_link
 from angelia.flow.voice import Voice
 from angelia.inlet import Inlet
@@ -213,6 +214,7 @@ class House:
 
     def _dispatcher(self) -> Dispatcher:
         told, folder = self.settings.jobs, self.settings.data_dir.resolve()
+        told_at = (self.settings.oda.products_url or self.settings.house.base_url).rstrip("/")
         patience = JobPatience(timedelta(seconds=told.unreachable_after), timedelta(seconds=told.silent_after))
         return Dispatcher(
             self.store,
@@ -221,6 +223,7 @@ class House:
             self.intake.new_id,
             self.now,
             folder=folder / "jobs",
+            uploads=Uploads(folder / "oda" / "uploads", f"{told_at}/dispatch-data/download_file", told.most_uploaded),
             base_url=self.settings.house.base_url,
             products_url=self.settings.oda.products_url.rstrip("/"),
             code_of=self._code,
@@ -232,6 +235,7 @@ class House:
                 most_bytes=told.most_bytes,
                 keep=timedelta(days=told.keep_days),
                 progress_every=told.progress_every,
+                copies_to=tuple(name for part in told.copies_to.split(",") if (name := part.strip())),
                 patience=patience,
             ),
         )

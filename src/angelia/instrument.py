@@ -145,6 +145,8 @@ class Instrument(Protocol):
     - What a job does (crash, hang, garbage) ends only that job.
     - `most_at_once` is how many jobs it takes at once; `poll_seconds` how often it should be asked without a hint.
     - Where it has an attribute `makes_folders` that is true, it makes the folder of a job itself, where one is needed.
+    - Where it has an attribute `is_far` that is true, it does not see the hub's folders: of a file that was uploaded it gets an address that the
+      secret of the job opens, and not a path.
     - Where it has a method `settle(work)`, that is called when the end of a job is written down: nobody asks for it any more.
     """
 

@@ -120,9 +120,13 @@ class JobSettings:
     keep_days: int = say(30, "how long ended jobs and their results are kept")
     most_waiting: int = say(200, "how many jobs of one person may be under way at once; 0 for any number")
     most_bytes: int = say(0, "how many bytes the results of one person's jobs may take before she can ask for no more; 0 for any number")
+    most_uploaded: int = say(
+        1_073_741_824, "how many bytes the files may take that one person gives to jobs, and those of the public; 0 for any number"
+    )
     silent_after: int = say(3_600, "how long an instrument that has a job may say nothing before the job counts as lost")
     unreachable_after: int = say(43_200, "how long a job waits for an instrument that takes nothing before it fails")
     progress_every: float = say(60.0, "seconds between two words on how far a job is, for people who are told of that; 0 for none")
+    copies_to: str = say("", "logins or group:<name> who get a copy of what people are told of their jobs, with commas")
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,6 +156,23 @@ def _toil(values: Mapping[str, Any], out: Output) -> None:
     out.json("toiled", os.getpid())
 
 
+def _read(values: Mapping[str, Any], out: Output) -> None:
+    """What is in a file that somebody has given."""
+    out.text("read", Path(str(values["file"])).read_text(encoding="utf-8"))
+
+
+def _publish(values: Mapping[str, Any], out: Output) -> None:
+    """A part, and the rest when somebody has made the file `beside`.go; `n` below 0 fails then."""
+    out.text("first", "half of it")
+    out.publish()
+    out.progress(0.5, "half way")
+    while not Path(f"{values['beside']}.go").exists():
+        time.sleep(0.02)
+    if float(values["n"]) < 0:
+        raise ValueError("no such star")
+    out.text("second", "the rest")
+
+
 def _large(values: Mapping[str, Any], out: Output) -> None:
     out.text("small", "few")
     out.text("large", "x" * 100_000)
@@ -182,6 +199,8 @@ _DEEDS = {
     "toil": _toil,
     "dwell": _dwell,
     "large": _large,
+    "publish": _publish,
+    "read": _read,
 }
 
 

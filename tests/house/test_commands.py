@@ -61,7 +61,7 @@ def test_an_argument_that_is_no_text_is_told(monkeypatch, tmp_path):
 
 
 def test_a_hub_that_wants_a_token_is_told_where_it_comes_from(monkeypatch):
-    monkeypatch.setattr(reach.Reach, "_asked", lambda *_: (401, {"content-type": "application/problem+json"}, '{"detail": "this needs your token"}'))
+    monkeypatch.setattr(reach.Reach, "_asked", lambda *_: (401, {"content-type": "application/problem+json"}, b'{"detail": "this needs your token"}'))
     said, code = failed("--url", "http://hub", "messages")
     assert code == 3 and said == "this needs your token; commands take it from ANGELIA_TOKEN, or from the file ANGELIA_TOKEN_FILE"
 
@@ -71,7 +71,7 @@ def test_tags_and_parameters_that_are_given_twice_stay(monkeypatch):
 
     def asked(self, method, path, arguments):
         sent.append(arguments["json"])
-        return 201, {}, '{"id": "msg_0add56sshg804", "status": "accepted"}'
+        return 201, {}, b'{"id": "msg_0add56sshg804", "status": "accepted"}'
 
     monkeypatch.setattr(reach.Reach, "_asked", asked)
     words = ["send", "a.b", "hello", "--tag", "x=1", "--tag", "x=2", "--param", "p=1", "--param", "p=2", "--param", "q=3="]

@@ -3,6 +3,7 @@
 
 import asyncio
 import re
+from pathlib import Path
 
 import pytest
 from tests.house.browsing import alice, browsers  # noqa: F401 - fixtures
@@ -250,3 +251,71 @@ async def test_rooms_are_linked_only_where_instruments_are(house, alice):
     house.dispatcher.instruments.clear()
     assert 'href="/jobs"' not in await alice.get("/profile")
     assert "no instrument that you may use" in await alice.get("/instruments")
+
+
+async def test_she_is_told_when_this_one_is_done_whatever_is_usual(working, bench, alice):
+    await bench.call("POST", "/api/v1/people/alice/addresses", {"agent": "mail", "value": "alice@example.org", "is_verified": True}, 201)
+    quiet = {"jobs": {"mail": {"threshold": 3600, "on_submit": False}}, "preferences": {"job": {"mail": "now"}}}
+    await bench.call("PUT", "/api/v1/people/alice/preferences", quiet, 200)
+    working.is_done = False
+    told, other = [await asked(alice, energy=energy) for energy in ("3", "4")]
+    page = await until(alice, told, "Tell me when this one is done")
+    assert "You will be told" not in page
+    assert await alice.post(f"{told}/tell", 303, wanted="yes") == told
+    assert "You will be told when this one is done" in await alice.get(told)
+    assert "Tell me when this one is done" in await alice.get(other)
+    follows = (await bench.call("GET", "/api/v1/people/alice/preferences", None, 200))["follows"]
+    assert follows == [told.rpartition("/")[2]]
+    working.is_done = True
+    for place in (told, other):
+        assert "Tell me when" not in await until(alice, place, ">done<")
+    async with asyncio.timeout(30):
+        while len(said := (await bench.call("GET", "/api/v1/messages?type=job"))["items"]) < 2 or not bench.mail.letters:
+            await asyncio.sleep(0.05)
+            await bench.work()
+    assert len(said) >= 2
+    assert [letter.message.object for letter in bench.mail.letters] == follows
+    # What has ended is followed no longer, once something else is.
+    working.is_done = False
+    third = await asked(alice, energy="5")
+    await alice.post(f"{third}/tell", 303, wanted="yes")
+    assert (await bench.call("GET", "/api/v1/people/alice/preferences", None, 200))["follows"] == [third.rpartition("/")[2]]
+    await alice.post(f"{third}/tell", 303, wanted="no")
+    assert not (await bench.call("GET", "/api/v1/people/alice/preferences", None, 200)).get("follows")
+    await alice.post("/jobs/job_0123456789abc/tell", 404, wanted="yes")
+
+
+async def test_a_file_is_chosen_in_the_form_and_stays_where_something_else_is_wrong(working, house, alice):
+    house.dispatcher.instruments["scale"] = made = ScriptedInstrument("scale")
+    parameters = (Parameter("image", ParameterKind.FILE, label="Image"), Parameter("n", ParameterKind.FLOAT, default=1.0))
+    made.declaration = Declaration("scale", parameters=parameters, products=(DeclaredProduct("one"),))
+    place = "/instruments/scale/one"
+    form = await alice.get(place)
+    assert 'enctype="multipart/form-data"' in form and 'type="file"' in form and 'name="f.image"' in form
+    assert "multipart" not in await alice.get("/instruments/camera/picture")
+    files = {"f.image": ("a.fits", b"SIMPLE  = two stars")}
+    answer = await alice.api.post(place, data={"p.image": "", "p.n": "many"}, files=files)
+    assert answer.status_code == 422
+    address = re.search(r'name="p.image"[^>]* value="([^"]+)"', answer.text)[1].replace("&amp;", "&")
+    answer = await alice.api.post(place, data={"p.image": address, "p.n": "2"}, files={"f.image": ("", b"")})
+    assert answer.status_code == 303, answer.text
+    await until(alice, answer.headers["location"], ">done<")
+    (work,) = made.works.values()
+    assert Path(work.values["image"]).read_bytes() == b"SIMPLE  = two stars"
+    assert (await alice.api.post(place, data={"p.image": house.dispatcher.uploads.address("0" * 32), "p.n": "2"})).status_code == 422
+
+
+async def test_several_results_can_be_saved_as_one_file(working, alice):
+    def two(work):
+        out = Output(work.folder)
+        out.text("one", "1")
+        out.text("two", "2")
+        out.close()
+        return Done()
+
+    working.on_poll = two
+    place = await asked(alice, energy="6")
+    page = await until(alice, place, ">done<")
+    assert f'href="{place}/archive"' in page
+    answer = await alice.api.get(f"{place}/archive")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/gzip")

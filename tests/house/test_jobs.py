@@ -1,20 +1,31 @@
 """Jobs from the request to the result: over the API, with the stages of one house running; and all that can go wrong (P12, F41-F44)."""
 
 import asyncio
+import io
 import json
+import tarfile
 import time
 from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from click.testing import CliRunner
 
+from angelia.cli.jobs import _file_name
+from angelia.cli.main import program
+from angelia.cli.outcome import Failure
 from angelia.flow import job_runner
 from angelia.flow.dispatcher import JobPolicy
 from angelia.flow.job_runner import JobPatience
+from angelia.front import Front
 from angelia.instrument import CantTell, Done, Failed, Gone, Lent, NotStarted, Progress, Rejected
 from angelia.instruments.function import FunctionInstrument, FunctionSettings
 from angelia.model.declaration import Declaration, DeclaredProduct, Limits, Parameter, ParameterKind
 from angelia.model.job import STATES, JobReason, JobState, Principal, callback_secret
+from angelia.products.output import write_manifest
 from angelia.settings import load
+from angelia_testing.live import served
 from angelia_testing.scripted import ScriptedInstrument
 
 SCRIPTED = {"instrument": "scripted", "product": "one"}
@@ -472,6 +483,22 @@ async def test_one_that_came_while_the_stage_was_stopped_is_for_the_next(working
     assert list(scripted.started.values()) == [1, 1]
 
 
+async def test_who_keeps_too_much_gets_no_more_until_it_is_forgotten(working, house, scripted):
+    from angelia.flow.clock import now
+
+    await until(working, (await submitted(working))["id"])
+    house.dispatcher._policy = JobPolicy(most_bytes=len("of the script"))
+    refused = await submitted(working, n=1, status=403)
+    assert "13 bytes or more" in refused["detail"]
+    await until(working, (await submitted(working, "bob", n=1))["id"], login="bob")
+    await until(working, (await submitted(working, "root", n=2))["id"], login="root")
+    house.dispatcher._policy = JobPolicy(most_bytes=14)
+    await until(working, (await submitted(working, n=3))["id"])
+    await submitted(working, n=4, status=403)
+    await house.dispatcher.forget_old(now() + timedelta(days=31))
+    await submitted(working, n=4)
+
+
 async def test_old_ones_are_forgotten_with_their_files(working, house, scripted):
     from angelia.flow.clock import now
 
@@ -546,6 +573,180 @@ async def test_what_computes_without_end_does_not_slow_the_hub(house, bench, tmp
     stop.set()
     house.hints["dispatcher"]()
     await task
+
+
+@pytest.mark.parametrize("jobs_each", [1, 1000])
+@pytest.mark.parametrize(("n", "ends"), [(1.0, "done"), (-1.0, "failed")])
+async def test_what_is_published_is_seen_while_the_rest_is_computed(working, house, tmp_path, jobs_each, n, ends):
+    parameters = (Parameter("what", ParameterKind.STRING), Parameter("n", ParameterKind.FLOAT), Parameter("beside", ParameterKind.STRING))
+    declaration = Declaration("parts", parameters=parameters, products=(DeclaredProduct("one"),))
+    made = FunctionInstrument(declaration, FunctionSettings("angelia_testing.functions:run", jobs_each=jobs_each), Lent(folder=tmp_path / "place"))
+    house.dispatcher.instruments["parts"] = made
+    for round_ in range(2):  # in the place of the first one's files nothing must be left for the second
+        beside = tmp_path / f"beside{round_}"
+        asked = {"instrument": "parts", "product": "one", "parameters": {"what": "publish", "n": n, "beside": str(beside)}}
+        job = await ask(working, "alice", "POST", "/api/v1/jobs", asked, 202)
+        job = await until(working, job["id"], lambda job: job["products"] and (job["state"] == "running" or job["ended_at"]))
+        assert (job["state"], [one["name"] for one in job["products"]]) == ("running", ["first"])
+        place = job["products"][0]["url"]
+        assert (await working.outside.get(place, headers=working.bearers["alice"])).text == "half of it"
+        Path(f"{beside}.go").touch()
+        job = await until(working, job["id"])
+        assert job["state"] == ends
+        assert [one["name"] for one in job["products"]] == (["first", "second"] if ends == "done" else [])
+        for product in job["products"]:
+            assert (await working.outside.get(product["url"], headers=working.bearers["alice"])).status_code == 200
+        assert ends == "done" or (await working.outside.get(place, headers=working.bearers["alice"])).status_code == 404
+
+
+async def test_a_file_that_was_uploaded_is_read_by_what_computes(working, house, tmp_path):
+    parameters = (Parameter("what", ParameterKind.STRING), Parameter("file", ParameterKind.FILE))
+    declaration = Declaration("readers", parameters=parameters, products=(DeclaredProduct("one"),))
+    house.dispatcher.instruments["readers"] = FunctionInstrument(
+        declaration, FunctionSettings("angelia_testing.functions:run"), Lent(folder=tmp_path / "place")
+    )
+
+    async def upload(login, content, status=201):
+        answer = await working.outside.post("/api/v1/uploads", content=content, headers=working.bearers[login])
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+    told = await upload("alice", "zwei Sterne \N{WHITE STAR}".encode())
+    assert told["size"] == 15
+    asked = {"instrument": "readers", "product": "one", "parameters": {"what": "read", "file": told["value"]}}
+    job = await until(working, (await ask(working, "alice", "POST", "/api/v1/jobs", asked, 202))["id"])
+    assert (job["state"], job["parameters"]["file"]) == ("done", told["value"])
+    assert (await working.outside.get(job["products"][0]["url"], headers=working.bearers["alice"])).text == "zwei Sterne \N{WHITE STAR}"
+    refused = await ask(working, "bob", "POST", "/api/v1/jobs", asked, 403)
+    assert "not yours" in refused["detail"]
+    gone = asked | {"parameters": {"what": "read", "file": house.dispatcher.uploads.address("0" * 32)}}
+    assert "not there any more" in (await ask(working, "alice", "POST", "/api/v1/jobs", gone, 422))["detail"]
+    assert (await working.outside.post("/api/v1/uploads", content=b"x")).status_code == 401
+    assert (await working.outside.post("/api/v1/uploads", content=bytes(17 << 20), headers=working.bearers["alice"])).status_code == 413
+
+
+async def test_a_back_end_elsewhere_gets_a_file_with_the_secret_of_its_job_alone(working, house):
+    parameters = (Parameter("file", ParameterKind.FILE),)
+    far = house.dispatcher.instruments["far"] = ScriptedInstrument("far")
+    far.declaration, far.is_far, far.is_done = Declaration("far", parameters=parameters, products=(DeclaredProduct("one"),)), True, False
+    key = house.dispatcher.uploads.keep(io.BytesIO(b"two stars"), "alice")
+    other = house.dispatcher.uploads.address(house.dispatcher.uploads.keep(io.BytesIO(b"three stars"), "alice"))
+    asked = {"instrument": "far", "product": "one", "parameters": {"file": house.dispatcher.uploads.address(key)}}
+    job = await ask(working, "alice", "POST", "/api/v1/jobs", asked, 202)
+    await until(working, job["id"], is_at("running"))
+    (work,) = far.works.values()
+
+    async def fetched(address):
+        place = urlsplit(address)
+        return await working.outside.get(f"{place.path}?{place.query}", follow_redirects=True)
+
+    def with_secret(address, secret=work.callback_secret, job_id=job["id"]):
+        return f"{address}&job_id={job_id}&secret={secret}"
+
+    address = house.dispatcher.uploads.address(key)
+    assert work.values["file"] == with_secret(address)
+    assert (await fetched(work.values["file"])).content == b"two stars"
+    for bad in (address, with_secret(address, "x"), with_secret(address, job_id="job_0000000000001"), with_secret(other)):
+        assert (await fetched(bad)).status_code == 403, bad
+    far.is_done = True
+    await until(working, job["id"])
+    assert (await fetched(work.values["file"])).status_code == 403  # it has ended
+
+
+async def test_a_job_from_the_command_line_with_a_file_to_files(working, house, scripted, tmp_path):
+    parameters = (Parameter("what", ParameterKind.STRING), Parameter("file", ParameterKind.FILE), Parameter("n", ParameterKind.FLOAT, default=0.0))
+    declaration = Declaration("readers", parameters=parameters, products=(DeclaredProduct("one"),))
+    house.dispatcher.instruments["readers"] = FunctionInstrument(
+        declaration, FunctionSettings("angelia_testing.functions:run"), Lent(folder=tmp_path / "place")
+    )
+    (tmp_path / "given.txt").write_text("two stars")
+    out = tmp_path / "out"
+    async with served(Front(house).app()) as port:
+
+        def said(*words, exit_code=0):
+            environment = {"ANGELIA_TOKEN": working.bearers["alice"]["Authorization"].removeprefix("Bearer ")}
+            done = CliRunner().invoke(program, ["--url", f"http://127.0.0.1:{port}", "--json", "job", *words], env=environment)
+            assert isinstance(done.exception, Failure) or done.exception is None, done.exception
+            assert bool(exit_code) is (done.exception is not None), (done.output, done.exception)
+            return str(done.exception) if exit_code else done.output
+
+        def run():
+            submitted = ("submit", "readers", "one", "what=read")
+            job = json.loads(said(*submitted, f"file=@{tmp_path / 'given.txt'}"))["id"]
+            assert json.loads(said("wait", job))["state"] == "done"
+            assert said("download", job, "--to", str(out)) == f"{out / 'read.txt'}\n"
+            assert (out / "read.txt").read_text() == "two stars"
+            (out / "read.txt").write_text("mine")
+            assert "File exists" in said("download", job, "--to", str(out), exit_code=1)
+            assert (out / "read.txt").read_text() == "mine"
+            assert "it has no product x; it has read" in said("download", job, "--product", "x", exit_code=1)
+            assert "No such file" in said(*submitted, "file=@/nowhere", exit_code=1)
+            bad = json.loads(said("submit", "readers", "one", "what=raise", "file=x"))["id"]
+            assert said("wait", bad, exit_code=1) == "the job is failed"
+            slow = json.loads(said("submit", "scripted", "one"))["id"]
+            assert said("wait", slow, "--seconds", "0.1", exit_code=1).startswith("after 0.1 seconds it is ")
+
+        scripted.is_done = False
+        await asyncio.to_thread(run)
+
+
+@pytest.mark.parametrize(
+    ("said", "name", "wanted"),
+    [
+        ("attachment; filename*=UTF-8''a%20b.fits", "x", "a b.fits"), ("attachment; filename*=UTF-8''..%2F..%2Fetc%2Fpasswd", "x", "passwd"),
+        ("", "a/../..", "product"), ("", ".bashrc", "bashrc"), ("", "a\\..\\b", "a_.._b"), ("attachment; filename*=UTF-8''a%0Ab%00", "x", "a_b_"),
+    ],
+)  # fmt: skip
+def test_no_name_of_a_hub_leads_out_of_the_folder(said, name, wanted):
+    assert _file_name(said, name) == wanted
+
+
+async def test_all_that_came_of_it_is_one_file(working, house, scripted):
+    def several(work):
+        (work.folder / "a").mkdir(exist_ok=True)
+        for name in ("a/x.txt", "x.txt"):
+            (work.folder / name).write_text(name)
+        write_manifest(work.folder, [{"name": name, "kind": "text", "path": name, "content_type": "text/plain"} for name in ("a/x.txt", "x.txt")])
+        return Done()
+
+    scripted.on_poll = several
+    job = await until(working, (await submitted(working))["id"])
+    answer = await working.outside.get(f"/api/v1/jobs/{job['id']}/archive", headers=working.bearers["alice"])
+    assert answer.headers["content-disposition"] == f"attachment; filename={job['id']}.tar.gz"
+    with tarfile.open(fileobj=io.BytesIO(answer.content)) as archive:
+        assert {entry.name: (archive.extractfile(entry).read(), entry.uname, entry.uid) for entry in archive} == {
+            "a/x.txt": (b"a/x.txt", "", 0), "x.txt": (b"x.txt", "", 0),
+        }  # fmt: skip
+    assert list((house.dispatcher.files._root / "archives").iterdir()) == []
+    await ask(working, "bob", "GET", f"/api/v1/jobs/{job['id']}/archive", None, 404)
+    scripted.on_poll = lambda work: Failed("no")
+    failed = await until(working, (await submitted(working, n=3))["id"])
+    await ask(working, "alice", "GET", f"/api/v1/jobs/{failed['id']}/archive", None, 404)
+
+
+async def test_what_was_refused_changes_nothing(working, house, scripted):  # E6.78, E6.79
+    scripted.is_done = False
+    mine, others = await submitted(working), await submitted(working, "bob", n=7)
+    for job in (mine, others):
+        await until(working, job["id"], is_at("running"), login="bob" if job is others else "alice")
+    works = {work.job_id: work for work in scripted.works.values()}
+    for secret in ("", "x", works[others["id"]].callback_secret):
+        for method, more in (
+            ("POST", {"json": {"state": "failed"}, "headers": {"Authorization": f"Bearer {secret}"}}),
+            ("GET", {"params": {"secret": secret, "action": "failed"}}),
+        ):
+            answer = await working.outside.request(method, f"/api/v1/jobs/{mine['id']}/callback", **more)
+            assert answer.status_code == 403, (method, secret)
+    for method in ("PUT", "DELETE", "PATCH"):
+        assert (await working.outside.request(method, f"/api/v1/jobs/{mine['id']}/callback")).status_code == 405
+    for path in ("/cancel", "/retry"):
+        await ask(working, "alice", "GET", f"/api/v1/jobs/{mine['id']}{path}", None, 405)
+        await ask(working, "bob", "POST", f"/api/v1/jobs/{mine['id']}{path}", None, 404)
+    assert (await ask(working, "alice", "GET", f"/api/v1/jobs/{mine['id']}"))["state"] == "running"
+    assert [row for row in await house.store.job_history(number(mine["id"])) if row.report] == []
+    scripted.is_done = True
+    job = await until(working, mine["id"])
+    await ask(working, "alice", "POST", f"/api/v1/jobs/{job['id']}/cancel", None, 409)
 
 
 async def test_numbers_for_operators(working, house, scripted):

@@ -1,21 +1,24 @@
 """The decision tables: which step of a job is told by mail and by chat, and which is not, and why."""
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qsl
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from angelia.flow.job_voice import job_message
+from angelia.flow.job_voice import concerned, job_message
 from angelia.model.claims import Claims, read_claims
+from angelia.model.declaration import ProductKind
 from angelia.model.delivery import Reason
 from angelia.model.errors import InvalidInput
-from angelia.model.job import HistoryRow, Job, JobState
+from angelia.model.job import HistoryRow, Job, JobReason, JobState, Product, is_empty
 from angelia.model.message import Message, Recipient, Sender
 from angelia.model.person import Person
 from angelia.model.preference import Site
 from angelia.planning.decision import Profile, Standing, Verdict
 from angelia.planning.document import parse_site, parse_wants
-from angelia.planning.job_news import Fact, Link, NewsDefaults, Step, link_for, link_line, news
+from angelia.planning.job_news import Fact, Link, NewsDefaults, Step, link_for, link_line, news, request_address
 from angelia.planning.resolve import resolve
 
 MAIL = NewsDefaults(interval=60)
@@ -49,6 +52,11 @@ AFTER_SUBMIT = [
     ("S9 failed at once", OTHER, {"mssub": True}, STEP),
     ("S10", submitted(0), {"mssub": True, "intsub": 0}, YES),
     ("S11", submitted(0), {"mssub": True}, TOLD),
+    ("S5 asked before", submitted(asked_before=(0.0,)), {"mssub": True, "intsub": 4}, TOLD),
+    ("S6 asked before", submitted(asked_before=(4.3,)), {"mssub": True, "intsub": 4}, YES),
+    ("S6 what was not told does not count", submitted(asked_before=(6.0, 3.0)), {"mssub": True, "intsub": 4}, YES),
+    ("S6 told in between", submitted(asked_before=(9.0, 3.0)), {"mssub": True, "intsub": 4}, TOLD),
+    ("S10 asked before", submitted(asked_before=(0.0, 0.0)), {"mssub": True, "intsub": 0}, YES),
     ("S12 another user's word is none of hers", submitted(), {"mssub": True, "intsub": 60}, YES),
     ("S13b one that did not leave is none", submitted(), {"mssub": True, "intsub": 60}, YES),
     ("S13 it did not leave: the relay tries again, and this is still to be told", submitted(None), {"mssub": True, "intsub": 60}, YES),
@@ -203,13 +211,106 @@ def test_a_message_leads_back_to_the_request(letters: int, start: str) -> None:
         job_id=1, owner="alice", instrument="echo", product="one", values={"text": "x" * letters, "unset": None}, content_hash="", state=JobState.DONE,
         created_at=at, changed_at=at,
     )  # fmt: skip
-    line = link_line(job, "https://see.example.org", f"https://hub.example.org/jobs/{job.public_id}")
+    line = link_line(job, {"text": "x" * letters}, "https://see.example.org", f"https://hub.example.org/jobs/{job.public_id}")
     assert line.startswith(start)
-    assert "unset" not in line
-    assert link_line(job, "", "https://hub.example.org/jobs/job_1") == ""
+    assert link_line(job, {}, "", "https://hub.example.org/jobs/job_1") == ""
     row = HistoryRow(1, at, JobState.DONE, "dispatcher")
-    assert line in job_message(job, row, "Echo", "https://hub.example.org", "https://see.example.org").body
+    assert line in job_message(job, row, "Echo", "https://hub.example.org", line).body
     assert line not in job_message(job, row, "Echo", "https://hub.example.org").body
+
+
+def a_job(**fields: object) -> Job:
+    at = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    usual = {"job_id": 1, "owner": "alice", "instrument": "echo", "product": "one", "values": {}, "content_hash": "", "state": JobState.DONE}
+    return Job(**(usual | {"created_at": at, "changed_at": at} | fields))
+
+
+def test_an_address_spells_lists_and_what_is_unset_as_they_are_read() -> None:
+    given = {"scw_list": ["a", "b"], "cuts": {"x": [1]}, "flat": True, "note": None, "n": 1.5}
+    said = dict(parse_qsl(request_address(a_job(), given, "https://see.example.org").partition("?")[2]))
+    assert (said["scw_list"], said["use_scws"], said["cuts"], said["flat"], said["note"], said["n"]) == (
+        "a,b",
+        "form_list",
+        '{"x": [1]}',
+        "True",
+        "\0",
+        "1.5",
+    )
+    assert "use_scws=no" in request_address(a_job(), {"scw_list": []}, "https://see.example.org")
+
+
+def test_a_submission_is_told_to_who_asked_and_an_end_to_all() -> None:
+    job = a_job(shared_with=("bob", "carol"), in_campaign=("carol",))
+    at = job.created_at
+    assert concerned(job, HistoryRow(1, at, JobState.QUEUED, "alice")) == ["alice"]
+    assert concerned(job, HistoryRow(2, at, JobState.QUEUED, "bob", reason=JobReason.ASKED)) == ["bob"]
+    assert concerned(job, HistoryRow(2, at, JobState.QUEUED, "carol", reason=JobReason.ASKED)) == []
+    assert concerned(job, HistoryRow(2, at, JobState.QUEUED, "dave", reason=JobReason.ASKED)) == []  # she has left since
+    for by in ("dispatcher", "root"):
+        assert concerned(job, HistoryRow(3, at, JobState.QUEUED, by)) == ["alice", "bob"]
+    assert concerned(job, HistoryRow(4, at, JobState.DONE, "dispatcher")) == ["alice", "bob"]
+
+
+def test_how_long_it_took_counts_from_the_question_that_made_it_run() -> None:
+    job = a_job(attempt=2, asked_at=datetime(2026, 3, 5, 12, tzinfo=UTC))
+    row = HistoryRow(9, job.asked_at + timedelta(seconds=10), JobState.DONE, "dispatcher", attempt=2)
+    assert job_message(job, row, "Echo", "https://hub.example.org").params["seconds"] == "10.000"
+
+
+def test_a_copy_goes_to_who_looks_after_jobs() -> None:  # the blind copies of M2, M5, M9
+    row = HistoryRow(9, a_job().created_at, JobState.DONE, "dispatcher")
+    told = job_message(a_job(), row, "Echo", "https://hub.example.org", copies_to=("group:operators", "alice"))
+    assert [(one.principal, str(one.kind), one.reason) for one in told.recipients] == [
+        ("alice", "to", "owner"), ("group:operators", "cc", "looks after jobs"),
+    ]  # fmt: skip
+    assert told.access == ("alice", "group:operators")
+
+
+def test_an_empty_result_is_told_as_one() -> None:
+    row = HistoryRow(9, a_job().created_at, JobState.DONE, "dispatcher", reason=JobReason.EMPTY)
+    told = job_message(a_job(), row, "Echo", "https://hub.example.org")
+    assert told.subject == "Echo: one is done, with an empty result"
+    assert "There is nothing in what came of it" in told.body
+    assert (told.type, told.params["reason"]) == ("job.echo.done", "empty")
+
+
+def product(kind: ProductKind, size: int = 10, content: bytes | None = None, **meta: object) -> Product:
+    return Product("x", kind, "x", "text/plain", size, "", meta, "x", content)
+
+
+@pytest.mark.parametrize(
+    ("products", "is_so"),
+    [
+        ([], True),
+        ([product(ProductKind.TABLE, rows=0)], True),
+        ([product(ProductKind.TABLE, rows=1)], False),
+        ([product(ProductKind.TABLE)], False),  # nobody has counted
+        ([product(ProductKind.IMAGE, shape=[0, 10]), product(ProductKind.LIGHT_CURVE, rows=0)], True),
+        ([product(ProductKind.IMAGE, shape=[2, 10]), product(ProductKind.LIGHT_CURVE, rows=0)], False),
+        ([product(ProductKind.SPECTRUM, rows=0), product(ProductKind.TEXT, 12, b"12 iterations")], True),
+        ([product(ProductKind.TEXT, 0, b"")], True),
+        ([product(ProductKind.TEXT, 1, b"\n")], True),
+        ([product(ProductKind.TEXT, 4, b"true")], False),
+        ([product(ProductKind.JSON, 3, b"{} ")], True),
+        ([product(ProductKind.JSON, 4, b"null")], True),
+        ([product(ProductKind.JSON, 1, b"0")], False),
+        ([product(ProductKind.FILE, 0)], True),
+        ([product(ProductKind.FILE, 1)], False),
+    ],
+)
+def test_a_result_without_content_is_empty(products: list[Product], is_so: bool) -> None:
+    assert is_empty(products) is is_so
+
+
+def test_who_follows_a_job_is_told_of_its_end_whatever_is_usual() -> None:
+    quiet = {"mail": {"threshold": 3600, "on_done": False, "on_failure": False, "on_submit": False}}
+    said = {state: replace(message(state, 10), object="job_0123456789abc") for state in ("queued", "done", "failed")}
+    follows = ["job_0123456789abc"]
+    assert decided(said["done"], jobs=quiet) == (Verdict.SUPPRESSED, OFF)
+    assert decided(said["done"], jobs=quiet, follows=follows) == (Verdict.NOW, YES)
+    assert decided(said["failed"], jobs=quiet, follows=follows) == (Verdict.NOW, YES)
+    assert decided(said["queued"], jobs=quiet, follows=follows) == (Verdict.SUPPRESSED, OFF)
+    assert decided(said["done"], jobs=quiet, follows=["job_another"]) == (Verdict.SUPPRESSED, OFF)
 
 
 def test_what_she_says_herself_wins_over_her_token() -> None:

@@ -38,6 +38,9 @@ def test_each_kind_is_written_listed_and_read_back(tmp_path):
     (tmp_path / "raw.bin").write_bytes(bytes(range(256)))
     out.file("raw", "raw.bin")
     assert not (tmp_path / MANIFEST).exists()
+    out.publish()
+    assert list(listed(tmp_path)) == ["light curve", "spectrum", "image", "sources é", "log", "best", "raw"]
+    (tmp_path / MANIFEST).unlink()
     out.close()
     found = listed(tmp_path)
     assert {name: entry["kind"] for name, entry in found.items()} == {

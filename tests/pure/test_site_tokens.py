@@ -124,6 +124,15 @@ def test_an_end_that_is_no_time_is_refused(end: object) -> None:
         SiteTokens(SECRET).read(signed(claims(exp=end)), NOW)
 
 
+@pytest.mark.parametrize("name", ["nbf", "iat"])
+def test_one_of_the_future_is_not_good_yet(name: str) -> None:  # E8.93
+    for good in (0, NOW.timestamp() - 5, NOW.timestamp() + 59, str(int(NOW.timestamp()))):
+        SiteTokens(SECRET).read(signed(claims(**{name: good})), NOW)
+    for bad in (NOW.timestamp() + 61, "soon", [1], True, {}):
+        with pytest.raises(NotAuthenticated):
+            SiteTokens(SECRET).read(signed(claims(**{name: bad})), NOW)
+
+
 def test_claims_become_wishes() -> None:
     read = read_claims(claims(mssub=False, tem=0, mstout="True", intsub="60", mxroomid="!a:b", mxsub=1, tmx=5.5, mxdone="no", msfail="?"))
     assert read.login == "alice@example.org"

@@ -1,10 +1,21 @@
 """The unmodified client of PyPI against the sample site as it is started: it lists, describes, computes, polls, inspects and refreshes."""
 
+import asyncio
+
 import pytest
 
+from angelia.dialects.oda_wire import wire_id
+from angelia.front import Front
+from angelia.house import House
+from angelia.instrument import Progress
+from angelia.model.job import JobState, Principal, callback_secret
+from angelia.settings import load
+from angelia.stores.sql import upgrade
 from angelia.wire.site_tokens import SiteTokens
 from angelia_testing.hub import Hub
+from angelia_testing.live import served
 from angelia_testing.peers.oda_client import run_client
+from angelia_testing.scripted import ScriptedInstrument
 
 SCRIPT = """
 import base64, io, json, logging, sys, time
@@ -153,3 +164,49 @@ def test_its_command_line(hub):
     signed = SiteTokens(secret).read_any(changed[1].rpartition("your new token (secret!): ")[2].split()[0])
     assert [signed[name] for name in ("mssub", "msdone", "mxsub", "mxdone", "mxroomid")] == [False, False, False, False, "!r:s"]
     assert "without valid secret key" in refused[1]
+
+
+# As a program that a back end runs: it finds its call-back in a file of its folder.
+REPORTS = """
+import json, os, sys, tempfile
+from oda_api.api import ProgressReporter
+
+given = json.load(sys.stdin)
+os.chdir(tempfile.mkdtemp())
+with open(".oda_api_context", "w") as file:
+    json.dump({"callback": given["callback"]}, file)
+reporter = ProgressReporter()
+reporter.report_progress(stage="reading", progress=30, substage="frames", subprogress=5, message="30 of 100 frames")
+reporter.report_progress(stage="fitting", progress=15, progress_max=20, message="nearly")
+print(json.dumps("told"))
+"""
+ALICE = Principal("alice")
+
+
+@pytest.fixture
+async def house(tmp_path):
+    made = load(environment={}, overrides={"house": {"data_dir": str(tmp_path)}, "instruments": {}})
+    upgrade(made.database)
+    async with House.open(made) as house:
+        working = asyncio.create_task(house.work())
+        yield house
+        house.stop()
+        await working
+
+
+@pytest.mark.parametrize("path", ["/dispatch-data/call_back?job_id={wire}&secret={secret}", "/api/v1/jobs/{job}/callback?secret={secret}"])
+async def test_its_progress_reporter_is_heard(house, path):
+    scripted = house.dispatcher.instruments["scripted"] = ScriptedInstrument()
+    scripted.poll_seconds, scripted.on_poll = 3_600, lambda work: Progress(None, "computing")
+    job = await house.dispatcher.submit(ALICE, "scripted", "one", {})
+    async with asyncio.timeout(30):
+        while (job := await house.dispatcher.job(ALICE, job.job_id)).state is not JobState.RUNNING:
+            await asyncio.sleep(0.02)
+    address = path.format(wire=wire_id(job.job_id), job=job.public_id, secret=callback_secret(house.secret, job))
+    async with served(Front(house).app()) as port:
+        assert await asyncio.to_thread(run_client, REPORTS, {"callback": f"http://127.0.0.1:{port}{address}"}) == "told"
+    job = await house.dispatcher.job(ALICE, job.job_id)
+    assert (job.state, job.progress, job.message) == (JobState.RUNNING, 0.75, "nearly")
+    first, second = [row for row in await house.dispatcher.history(ALICE, job.job_id) if row.report]
+    assert (first.progress, first.report["stage"], first.report["substage"], first.message) == (0.3, "reading", "frames", "30 of 100 frames")
+    assert (second.progress, second.report["stage"]) == (0.75, "fitting")

@@ -22,7 +22,7 @@ def over_http(url: str, token: str, method: str, path: str, arguments: Mapping[s
         raise Failure(f"{url!r} is no URL of a hub: {error}", 2) from None
     except httpx2.HTTPError as error:
         raise Unreachable(f"the hub at {url} does not answer: {error}") from None
-    return answer.status_code, answer.headers, answer.text
+    return answer.status_code, answer.headers, answer.content
 
 
 def settings_of(config: str, overrides: Mapping[str, Any]) -> Settings:
@@ -46,4 +46,4 @@ def through_door(door: Path, method: str, path: str, arguments: Mapping[str, Any
         raise Unreachable(f"the hub that runs on this data folder does not answer: {error}") from None
     if answer.status_code == 503:
         raise Unreachable(answer.json().get("detail", "the hub can't do this right now"))
-    return answer.status_code, answer.headers, answer.text
+    return answer.status_code, answer.headers, answer.content

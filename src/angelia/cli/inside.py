@@ -34,7 +34,7 @@ async def _in_process(settings: Settings, method: str, path: str, arguments: Map
             transport = httpx2.ASGITransport(Front(house, trusts_caller=True).narrow(path))
             async with httpx2.AsyncClient(transport=transport, base_url="http://hub") as client:
                 answer = await client.request(method, path, **arguments)
-                return answer.status_code, answer.headers, answer.text
+                return answer.status_code, answer.headers, answer.content
     except (StoreUnavailable, SchemaMismatch) as error:
         raise Unreachable(str(error)) from None
     except AngeliaError as error:

@@ -1,8 +1,10 @@
 """job: what instruments compute; ask for it, follow it, end it."""
 
 import json
+import time
+from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import click
 
@@ -40,19 +42,32 @@ def describe(reach: Reach, instrument: str) -> None:
 @click.option("--campaign", default="", help="Name of a set of jobs: you are told of all at once, when the last has ended.")
 @click.pass_obj
 def submit(reach: Reach, /, instrument: str, product: str, parameters: tuple[str, ...], **options: Any) -> None:
-    """Ask INSTRUMENT for PRODUCT. PARAMETERS are name=value; a value is JSON, or else a text."""
-    asked: dict[str, Any] = {"instrument": instrument, "product": product, "parameters": dict(map(_parameter, parameters))}
+    """Ask INSTRUMENT for PRODUCT. PARAMETERS are name=value; a value is JSON, or else a text, or @FILE for the file itself."""
+    given = dict(_parameter(text, reach) for text in parameters)
+    asked: dict[str, Any] = {"instrument": instrument, "product": product, "parameters": given}
     reach.show(reach.call("POST", "/api/v1/jobs", json=asked | options))
 
 
-def _parameter(text: str) -> tuple[str, Any]:
+def _parameter(text: str, reach: Reach) -> tuple[str, Any]:
     name, is_there, value = text.partition("=")
     if not is_there or not name:
         raise Failure(f"{text!r} is no parameter; it looks like name=value")
+    if value.startswith("@"):
+        return name, _uploaded(Path(value[1:]), reach)
     try:
         return name, json.loads(value)
     except ValueError:
         return name, value
+
+
+def _uploaded(path: Path, reach: Reach) -> str:
+    """What stands for a file in a request."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise Failure(f"{path}: {error.strerror or error}") from None
+    value: str = reach.call("POST", "/api/v1/uploads", content=content, headers={"content-type": "application/octet-stream"})["value"]
+    return value
 
 
 @job.command("list")
@@ -78,6 +93,53 @@ def _place(job_id: str) -> str:
 def show(reach: Reach, job_id: str) -> None:
     """One job: its history, and what came of it."""
     reach.show(reach.call("GET", _place(job_id)))
+
+
+@job.command("wait")
+@click.argument("job_id")
+@click.option("--seconds", type=float, default=3_600.0, show_default=True, help="Give up after so many.")
+@click.pass_obj
+def wait(reach: Reach, job_id: str, *, seconds: float) -> None:
+    """Until a job has ended; the exit status is 0 only where it is done."""
+    ends_at, pause = time.monotonic() + seconds, 0.2
+    while not (found := reach.call("GET", _place(job_id)))["ended_at"]:
+        if time.monotonic() + pause > ends_at:
+            raise Failure(f"after {seconds:g} seconds it is {found['state']}")
+        time.sleep(pause)
+        pause = min(5.0, pause * 1.5)
+    reach.show({name: found[name] for name in ("id", "state", "reason", "message")})
+    if found["state"] != "done":
+        raise Failure(f"the job is {found['state']}")
+
+
+@job.command("download")
+@click.argument("job_id")
+@click.option("--product", "names", multiple=True, help="Only this one; may be given several times.")
+@click.option("--to", "folder", default=".", show_default=True, help="The folder where they go.")
+@click.pass_obj
+def download(reach: Reach, job_id: str, names: tuple[str, ...], folder: str) -> None:
+    """What came of a job, as files. One that is there is not written over."""
+    listed = reach.call("GET", _place(job_id) + "/products")["items"]
+    if unknown := sorted(set(names) - {one["name"] for one in listed}):
+        raise Failure(f"it has no product {unknown[0]}; it has {', '.join(one['name'] for one in listed) or 'none'}")
+    for one in listed:
+        if names and one["name"] not in names:
+            continue
+        headers, content = reach.fetch(one["url"])
+        path = Path(folder) / _file_name(headers.get("content-disposition", ""), one["name"])
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("xb") as file:
+                file.write(content)
+        except OSError as error:
+            raise Failure(f"{path}: {error.strerror or error}") from None
+        click.echo(str(path))
+
+
+def _file_name(said: str, name: str) -> str:
+    """As the hub calls the file, without anything that leads elsewhere."""
+    plain = PurePosixPath(unquote(said.partition("filename*=UTF-8''")[2]) or name).name.replace("\\", "_").lstrip(".")
+    return "".join(letter if letter.isprintable() else "_" for letter in plain) or "product"
 
 
 @job.command("cancel")

@@ -19,7 +19,7 @@ COMMANDS = {
     "send": ("messages", "Send a message."),
     "event": ("events", "Publish an event on an exchange."),
     "exchange": ("events", "Exchanges: list, and who follows one."),
-    "job": ("jobs", "Jobs of instruments: submit, list, show, cancel, retry."),
+    "job": ("jobs", "Jobs of instruments: submit, list, show, wait, download, cancel, retry."),
     "amqp": ("amqp", "Exchanges and accounts on a broker."),
     "messages": ("messages", "Show messages."),
     "explain": ("messages", "Why somebody got a message, or not."),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-Answer = tuple[int, Mapping[str, str], str]
+Answer = tuple[int, Mapping[str, str], bytes]
 """Status, headers and body."""
 
 

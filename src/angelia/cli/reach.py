@@ -38,8 +38,19 @@ class Reach:
             raise _failure(status, answer)
         return answer
 
-    def raw(self, method: str, path: str, **arguments: Any) -> Answer:
-        """Status, headers and body of one call."""
+    def raw(self, method: str, path: str, **arguments: Any) -> tuple[int, Mapping[str, str], str]:
+        """Status, headers and text of one call."""
+        status, headers, body = self._answer(method, path, arguments)
+        return status, headers, body.decode(errors="replace")
+
+    def fetch(self, path: str) -> tuple[Mapping[str, str], bytes]:
+        """Headers and bytes of a file; Failure with the hub's own words where there is none."""
+        status, headers, body = self._answer("GET", path, {})
+        if status >= 400:
+            raise _failure(status, json.loads(body) if "json" in headers.get("content-type", "") else None)
+        return headers, body
+
+    def _answer(self, method: str, path: str, arguments: Mapping[str, Any]) -> Answer:
         try:
             return self._asked(method, path, arguments)
         except UnicodeEncodeError:

@@ -1,6 +1,7 @@
 """The ODA dialect: an analysis service as its unmodified clients know it, under /dispatch-data/."""
 
 import contextlib
+import math
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 from datetime import datetime
@@ -31,7 +32,7 @@ from angelia.dialects.oda_wire import (
 from angelia.flow.dispatcher import Dispatcher
 from angelia.inlet import Accept, Draft
 from angelia.model.declaration import Declaration
-from angelia.model.errors import AngeliaError, Forbidden, InvalidInput, NotAuthenticated, NotFound, StoreUnavailable, TooLarge
+from angelia.model.errors import AngeliaError, Forbidden, InvalidInput, NotAuthenticated, NotFound, RateLimited, StoreUnavailable, TooLarge
 from angelia.model.message import HOUSE, Message, Recipient, Sender, Severity
 from angelia.model.payload import payload_of
 from angelia.model.preference import Site
@@ -44,6 +45,8 @@ from angelia.wire.site_tokens import Expired, SiteTokens
 PREFIX = "/dispatch-data"
 SENT = "incident report email successfully sent"
 SENT_BY_CHAT = "incident report message successfully sent via matrix"
+NOT_SENT, NOT_SENT_BY_CHAT = "sending email failed", "sending of an incident report message via matrix failed"
+"""Where the site names nobody who hears of incidents: the report is kept, and that is all."""
 MOST_INCIDENT = 20_000
 Endpoint = Callable[[Asked], Awaitable[Answer]]
 
@@ -123,9 +126,10 @@ class OdaDialect:
             return as_text(str(error), 403)
         except NotUnderstood as error:
             return told(error, self._installed())
-        except StoreUnavailable as error:
+        except (StoreUnavailable, RateLimited) as error:
             # Its clients ask again after 502 to 504, and only after these.
-            return told(NotUnderstood(str(error), "InternalError", 503), self._installed())
+            answer = told(NotUnderstood(str(error), "InternalError", 503), self._installed())
+            return replace(answer, headers=(*answer.headers, (b"retry-after", b"%d" % math.ceil(error.retry_after))))
         except AngeliaError as error:
             return told(_as_envelope(error), self._installed())
         except Exception as error:  # noqa: BLE001 - whatever it is, clients read its envelope
@@ -161,14 +165,23 @@ class OdaDialect:
         if not asked.files:
             return await self._runs.run_analysis(replace(asked, values=with_scws(asked.values, None)) if is_new else asked)
         guest, files = self._people.guest(asked), dict(asked.files)
+        taken = self._takes(asked, guest)
         scws = files.pop(SCWS_FILE, None)
         values = with_scws(asked.values, None if scws is None else await scws.read()) if is_new else asked.values
         if (catalogue := files.pop(CATALOGUE_FILE, None)) is not None:
             check_catalogue(await catalogue.read(16))
             await catalogue.seek(0)
             files[CATALOGUE] = catalogue
-        kept = await self._files.keep(files, guest)
-        return await self._runs.run_analysis(replace(asked, values={**values, **kept}, files={}))
+        # Nobody fills the hub with what no instrument asks for.
+        kept = await self._files.keep({name: file for name, file in files.items() if name in taken}, guest)
+        unused = dict.fromkeys(files.keys() - taken, "")
+        return await self._runs.run_analysis(replace(asked, values={**values, **unused, **kept}, files={}))
+
+    def _takes(self, asked: Asked, guest: Guest) -> frozenset[str]:
+        """The parameters of what is asked for."""
+        declaration = self._runs.declaration(asked, guest)
+        product = declaration.product(asked.text("product_type"))
+        return frozenset(one.name for one in declaration.parameters_of(product)) if product is not None else frozenset()
 
     def _described(self, asked: Asked) -> tuple[Declaration, str]:
         return self._runs.declaration(asked, self._people.guest(asked)), asked.text("product_type")
@@ -240,8 +253,8 @@ class OdaDialect:
         reports: dict[str, list[object]] = {"res_content_incident_reports": [], "res_content_incident_reports_failed": []}
         return as_json(
             {
-                "email_report_status": SENT,
-                "martix_message_report_status": SENT_BY_CHAT,
+                "email_report_status": SENT if people else NOT_SENT,
+                "martix_message_report_status": SENT_BY_CHAT if people else NOT_SENT_BY_CHAT,
                 "martix_message_report_status_details": {"res_content": reports},
             }
         )

@@ -1,5 +1,6 @@
 """Looking at jobs in the ODA dialect: inspect-state, inspect-user-state, and addresses that lead back to a request."""
 
+import math
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,7 +9,7 @@ from urllib.parse import urlencode
 from angelia.dialects.oda_ids import JobIds
 from angelia.dialects.oda_people import CHAT, MAIL, OdaPeople
 from angelia.dialects.oda_runs import JOB_STATUS
-from angelia.dialects.oda_wire import Answer, Asked, NotUnderstood, as_json, job_number, redirect
+from angelia.dialects.oda_wire import Answer, Asked, NotUnderstood, as_json, job_number, redirect, wire_id
 from angelia.flow.dispatcher import Dispatcher
 from angelia.flow.job_voice import message_type
 from angelia.model.delivery import Delivery, State
@@ -25,6 +26,8 @@ MOST_WITH_LETTERS = 20
 """Jobs of one look whose letters are looked up; to see those of another, ask for it by its id."""
 MOST_LOOKED_AT = 2_000
 """Jobs that one look without an id goes through."""
+MOST_NAMES = 200_000
+"""Jobs among which one is looked for by the beginning of its id."""
 _RESOLVED = ("job_id", "session_id", "token")
 
 
@@ -63,6 +66,12 @@ class OdaLooking:
             one = await self._ids.find(principal, wanted)
             return [] if one is None else [one]
         since = self._now() - timedelta(days=_days(asked.text("recent_days")))
+        if wanted and not self._ids.is_legacy:
+            # What begins so is found among many, and not read before: an id tells its name by itself.
+            named = await self._dispatcher.jobs_among(
+                principal, lambda job_id: wire_id(job_id).startswith(wanted), MOST_NAMES, of_all=principal.is_admin
+            )
+            return [job for job in named if job.changed_at >= since]
         found: list[Job] = []
         before = None
         for _ in range(MOST_LOOKED_AT // PAGE):
@@ -94,7 +103,7 @@ class OdaLooking:
         person = await self._store.person(job.owner) if job.owner else None
         if person is None:
             return {}
-        subtree = message_type(job.instrument, job.state).rpartition(".")[0]
+        subtree = message_type(job.instrument, JobState.DONE).rpartition(".")[0]
         there = await self._store.list_messages(person_id=person.person_id, subtree=subtree, source=HOUSE, limit=PAGE)
         about = {message.message_id: message for message in there if message.object == job.public_id}
         if not about:
@@ -118,7 +127,10 @@ class OdaLooking:
             return self._failed(str(error), error.status)
         if job is None:
             return self._failed("Request not authorized", 403)
-        return redirect(request_address(job, self._products_url))
+        given = self._dispatcher.as_given(job)
+        if given is None:
+            return self._failed(f"{job.instrument} does not offer {job.product} any more", 400)
+        return redirect(request_address(job, given, self._products_url))
 
     def _failed(self, text: str, status: int) -> Answer:
         return redirect(f"{self._products_url}?{urlencode({'error_message': text, 'status_code': status})}")
@@ -169,6 +181,9 @@ def _letter(letter: Delivery, message: Message, job: Job, name: str) -> dict[str
 
 def _days(text: str) -> float:
     try:
-        return min(max(float(text), 0.0), 36_500.0) if text else RECENT_DAYS
+        days = float(text) if text else RECENT_DAYS
     except ValueError:
-        raise NotUnderstood("recent_days is a number") from None
+        days = math.nan
+    if math.isnan(days):
+        raise NotUnderstood("recent_days is a number")
+    return min(max(days, 0.0), 36_500.0)

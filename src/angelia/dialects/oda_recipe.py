@@ -12,10 +12,8 @@ MOST_CODE = 65_536
 
 
 def recipe(instrument: str, product: str, values: Mapping[str, Any], products_url: str) -> str:
-    """Python for the client from PyPI. `values` are as a caller gives them, in the units of the declaration; None is left out."""
-    given = {"instrument": instrument, "product": product, "product_type": "Real"} | {
-        name: value for name, value in values.items() if value is not None
-    }
+    """Python for the client from PyPI. `values` are as a caller gives them to ask for the same; its None is a value that is unset."""
+    given = {"instrument": instrument, "product": product, "product_type": "Real", **values}
     lines = "".join(f"    {name!r}: {value!r},\n" for name, value in given.items())
     return (
         "from oda_api.api import DispatcherAPI\n"

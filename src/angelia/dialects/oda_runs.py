@@ -24,9 +24,9 @@ from angelia.dialects.oda_wire import (
 from angelia.flow.dispatcher import Dispatcher, JobOptions
 from angelia.model.declaration import Declaration
 from angelia.model.errors import Forbidden, IllegalStep, InvalidInput, NotFound
-from angelia.model.job import Job, JobState, Principal, Report, share_of
+from angelia.model.job import Job, JobReason, JobState, Principal, Report, content_hash, share_of
 from angelia.parameters import checked, needed_roles
-from angelia.parameters.values import in_own_units
+from angelia.parameters.values import to_ask_again
 from angelia.wire.asgi import Scope
 
 CONTROL = frozenset(
@@ -57,6 +57,8 @@ _ACTIONS: Mapping[str, JobState] = {
     "failed": JobState.FAILED,
 }
 """All other actions say that it is under way."""
+DRY = "dry run: nothing was started"
+EMPTY = "the products are empty: the parameters may ask for what there is not"
 _TIME = b'"time_request": '
 _SECRETS = frozenset({"token", "secret", "work_dir", "file_name"})
 """What a call-back may hold and nobody is shown."""
@@ -117,7 +119,8 @@ class OdaRuns:
         job = await self._job(run)
         if job is None:
             return self._refusal(run, "Request not authorized", f"The provided job_id={run.job_id} does not belong to your user account")
-        if run.query_status in WAITS and asked.address:
+        # With products in it an answer is too large to be kept.
+        if run.query_status in WAITS and asked.address and not asked.is_true("return_progress"):
             if len(self._polls) >= MOST_KEPT:
                 self._polls.clear()
             self._polls[asked.address] = Poll(run, job.job_id)
@@ -225,15 +228,26 @@ class OdaRuns:
             return self._refusal(run, _lacking(run.guest, missing))
         if run.job_id:
             await self._check_needless_id(run, found.values)
+        if run.asked.is_true("dry_run"):
+            return self._tried(run, found.values)
         await self._people.introduce(run.guest)
         try:
             alias = self._ids.alias(run.declaration.name, run.product, found.values, principal.login, run.asked.text("query_type"))
-            options = JobOptions(session=run.session, alias=alias, is_fresh="reruns" in self._before)
+            options = JobOptions(session=run.session, alias=alias, is_fresh="reruns" in self._before, is_told_again=True)
             done = await self._dispatcher.request(principal, run.declaration.name, run.product, run.given, options)
         except Forbidden as error:
             return self._refusal(run, str(error))
         job = await self._ended(principal, done.job, LONGEST_WAIT) if run.is_answered_at_once else done.job
         return await self._answer(run, job)
+
+    def _tried(self, run: Run, values: Mapping[str, Any]) -> Answer:
+        """All that can be said of a request without a job: nothing is started."""
+        name = content_hash(run.declaration.name, run.declaration.version, run.product, values)[:16]
+        products = {**self._described(run, values), "instrument_parameters": dict(values), "session_id": run.session, "job_id": name}
+        document = reply(
+            "done", name, run.session, run.session, self._now().timestamp(), status="done", comment=_comment(run), message=DRY, products=products
+        )  # fmt: skip
+        return as_json(document)
 
     async def _check_needless_id(self, run: Run, values: Mapping[str, Any]) -> None:
         job = await self._job(run)
@@ -268,15 +282,17 @@ class OdaRuns:
             why = job.message or f"failed: the job was {job.state.label}"
             return await self._reply(run, job, "failed", status, message=why, error=str(job.reason), comment=comment, failed=True)
         if status != "done":
-            return await self._reply(run, job, status, status, comment=comment, message=job.message)
+            more = {"products": await self._products(run, job)} if run.asked.is_true("return_progress") else {}
+            return await self._reply(run, job, status, status, comment=comment, message=job.message, **more)
         if run.query_status in WAITS:
             return await self._reply(run, job, "ready", "ready", comment=comment)
         products = await self._products(run, job)
-        return await self._reply(run, job, "done", "done", comment=comment, message=job.message, products=products)
+        warning = EMPTY if job.reason is JobReason.EMPTY else ""
+        return await self._reply(run, job, "done", "done", comment=comment, message=job.message, warning=warning, products=products)
 
     async def _reply(self, run: Run, job: Job, query_status: str, status: str, **more: Any) -> Answer:
         if "products" not in more and run.query_status == "new":
-            more["products"] = self._described(run, job)
+            more["products"] = self._described(run, job.values)
         reports = await self._reports(run.guest.principal, job)
         document = reply(
             query_status,
@@ -307,7 +323,7 @@ class OdaRuns:
         listed = await self._dispatcher.products(principal, job.job_id)
         files = [(product, self._dispatcher.files.source(job, product)) for product in listed]
         made = await asyncio.to_thread(encoded, files, has_pickles="pickles" in self._before)
-        answer = {**made.products, **self._described(run, job), "session_id": run.session, "job_id": self._name(run, job)}
+        answer = {**made.products, **self._described(run, job.values), "session_id": run.session, "job_id": self._name(run, job)}
         names = [source.name for _, source in files]
         return answer | {
             "prod_process_message": "",
@@ -316,13 +332,14 @@ class OdaRuns:
             "left_out": list(made.left_out),
         }
 
-    def _described(self, run: Run, job: Job) -> dict[str, Any]:
+    def _described(self, run: Run, values: Mapping[str, Any]) -> dict[str, Any]:
         """The parameters as they are used, and the code that asks for the same: without any token in it."""
-        parameters = {**job.values, "instrument": job.instrument, "product_type": job.product, "query_status": run.query_status}
+        instrument = run.declaration.name
+        parameters = {**values, "instrument": instrument, "product_type": run.product, "query_status": run.query_status}
         parameters |= {"query_type": run.asked.text("query_type"), "session_id": run.session}
         product = run.declaration.product(run.product) or run.declaration.products[0]
-        own = in_own_units(run.declaration.parameters_of(product), job.values)
-        return {"input_prod_list": [], "analysis_parameters": parameters, "api_code": recipe(job.instrument, job.product, own, self._products_url)}
+        given = to_ask_again(run.declaration.parameters_of(product), values)
+        return {"input_prod_list": [], "analysis_parameters": parameters, "api_code": recipe(instrument, run.product, given, self._products_url)}
 
     def _refusal(self, run: Run, text: str, debug: str = "") -> Answer:
         return refusal(text, run.job_id, run.session, self._now().timestamp(), debug)

@@ -197,7 +197,7 @@ def refusal(text: str, job_id: str, session: str, now: float, debug: str = "") -
 
 def reply(
     query_status: str, job_id: str, job_session: str, session: str, now: float, *, status: str, message: str = "", error: str = "", debug: str = "",
-    comment: str = "", failed: bool = False, products: Mapping[str, Any] | None = None, reports: Iterable[Mapping[str, Any]] = (),
+    comment: str = "", warning: str = "", failed: bool = False, products: Mapping[str, Any] | None = None, reports: Iterable[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:  # fmt: skip
     """What run_analysis answers. `status` is the job's in the old words, `now` in epoch seconds."""
     monitor: dict[str, Any] = {"job_id": job_id, "session_id": job_session, "status": status}
@@ -213,7 +213,7 @@ def reply(
             "error_message": error,
             "debug_message": debug,
             "comment": comment,
-            "warning": "",
+            "warning": warning,
         },
         "job_monitor": monitor,
         "job_status": status,

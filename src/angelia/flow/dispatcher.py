@@ -7,13 +7,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from time import monotonic
 from typing import Any
+from urllib.parse import urlencode
 
 from angelia import telemetry
 from angelia.flow.job_files import JobFiles
 from angelia.flow.job_reads import JobReads
 from angelia.flow.job_runner import JobPatience, JobRunner, cancel_quietly
 from angelia.flow.job_voice import JobVoice
-from angelia.flow.jobs_in_hand import LEASE, JobsInHand
+from angelia.flow.jobs_in_hand import AT_ONCE, LEASE, JobsInHand
+from angelia.flow.uploads import Uploads
 from angelia.inlet import Accept
 from angelia.instrument import Instrument, Work
 from angelia.model.declaration import Declaration
@@ -34,7 +36,7 @@ from angelia.model.job import (
 from angelia.model.message import Attachment
 from angelia.model.moments import public_id
 from angelia.parameters import checked, missing_roles
-from angelia.parameters.values import in_own_units
+from angelia.parameters.values import to_ask_again
 from angelia.products.source import Source
 from angelia.store import JobQuery, JobStore, Joined
 
@@ -48,6 +50,7 @@ _REPORTABLE = frozenset({None, JobState.SUBMITTED, JobState.RUNNING, JobState.DO
 class JobOptions:
     """How a job is wanted. `is_private`: its run is shared with nobody. `is_fresh`: a result that is there does not count. `seconds` to its
     deadline. `alias` and `session` are a dialect's. `campaign` names a set of her jobs: she is told of all at once, when the last has ended.
+    `is_told_again`: asking again for what is under way is told as a submission, too.
     """
 
     session: str = ""
@@ -55,6 +58,7 @@ class JobOptions:
     alias: str = ""
     is_private: bool = False
     is_fresh: bool = False
+    is_told_again: bool = False
     seconds: float | None = None
 
 
@@ -70,13 +74,14 @@ class Submission:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobPolicy:
     """`most_waiting`: jobs of one person that have not ended (0: any number); `keep`: how long ended ones are; `patience` as there.
-    `progress_every`: seconds between two words on how far one is, 0 for none.
+    `progress_every`: seconds between two words on how far one is, 0 for none. `copies_to`: logins and groups who hear what people hear of theirs.
     """
 
     most_waiting: int = 0
     keep: timedelta = timedelta(days=30)
     most_bytes: int = 0
     progress_every: float = 0.0
+    copies_to: tuple[str, ...] = ()
     patience: JobPatience = field(default_factory=JobPatience)
 
 
@@ -94,6 +99,7 @@ class Dispatcher:
         now: Callable[[], datetime],
         *,
         folder: Path,
+        uploads: Uploads,
         base_url: str,
         products_url: str = "",
         code_of: Callable[[Job, Mapping[str, Any]], Attachment | None] = lambda _job, _values: None,
@@ -106,9 +112,9 @@ class Dispatcher:
         self._base_url, self._secret, self._wake = base_url, secret, wake
         self._tell_others = tell_others
         self._policy, self._code_of = policy or JobPolicy(), code_of
-        self.files = JobFiles(folder)
+        self.files, self.uploads = JobFiles(folder), uploads
         self._reads = JobReads(store)
-        self._voice = JobVoice(store, accept, base_url, self._title, products_url, self._code)
+        self._voice = JobVoice(store, accept, base_url, self._title, products_url, self._code, self.as_given, self._policy.copies_to)
         # Its place is free, and the stage woken, a moment later: with the end of its task.
         self._runner = JobRunner(store, self.files, self._work, now, self._noted, self._policy.patience)
         self._in_hand = JobsInHand(store, instruments, self._runner, wake)
@@ -144,6 +150,8 @@ class Dispatcher:
         found = checked(declaration, product, given)
         if not principal.is_admin and (missing := missing_roles(declaration, product, found.values, principal.roles)):
             raise Forbidden(f"what is asked needs the roles {', '.join(missing)}")
+        if keys := self._uploads_in(declaration, product, found.values):
+            await asyncio.to_thread(self.uploads.check, keys.values(), principal.login)
         await self._check_room(principal)
         now = self._now()
         only_for = f"person {principal.login}" if options.is_private else ""
@@ -157,13 +165,20 @@ class Dispatcher:
         most = 0 if principal.is_admin else self._policy.most_waiting
         has_room = self._in_hand.has_room(instrument)
         with self._in_hand.coming(instrument if has_room else ""):
-            added = await self._store.add_job(job, now, is_fresh=options.is_fresh, most_waiting=most, lease=LEASE if has_room else None)
+            added = await self._store.add_job(
+                job, now, is_fresh=options.is_fresh, most_waiting=most, lease=LEASE if has_room else None, is_told_again=options.is_told_again
+            )
         telemetry.jobs_submitted.labels(instrument, added.joined.value).inc()
         if added.taken is not None:
             await self._in_hand.begin(added.taken, self._now())
         elif added.joined is not Joined.JOINED:
             self._wake()
         return Submission(added.job, added.joined, tuple(found.unused))
+
+    def _uploads_in(self, declaration: Declaration, product: str, values: Mapping[str, Any]) -> dict[str, str]:
+        """By parameter, the files among its values that were uploaded here."""
+        declared = declaration.product(product)
+        return {} if declared is None else self.uploads.keys_in(declaration.parameters_of(declared), values)
 
     async def _check_room(self, principal: Principal) -> None:
         most = self._policy.most_bytes
@@ -203,10 +218,21 @@ class Dispatcher:
         query = JobQuery(login=login, states=states, instrument=instrument, session=session, campaign=campaign, before_id=before_id, limit=limit)
         return await self._store.jobs(query)
 
+    async def jobs_among(self, principal: Principal, is_wanted: Callable[[int], bool], most: int, *, of_all: bool = False) -> list[Job]:
+        """Those of hers of whose ids that is true, the youngest first; of the `most` youngest, and read only where it is."""
+        if of_all and not principal.is_admin:
+            raise Forbidden("the jobs of others are for administrators")
+        ids = await self._store.job_ids(None if of_all else principal.login, most)
+        # Hundreds of thousands of ids take longer than others should wait.
+        found = await asyncio.to_thread(lambda: [job_id for job_id in ids if is_wanted(job_id)][:AT_ONCE])
+        there = await self._store.jobs_by_id(found) if found else {}
+        return [there[job_id] for job_id in found if job_id in there]
+
     async def history(self, principal: Principal, job_id: int) -> list[HistoryRow]:
-        """All that happened to one of hers."""
+        """All that happened to one of hers. Who else asked for the same is nobody's business."""
         await self.job(principal, job_id)
-        return await self._store.job_history(job_id)
+        rows = await self._store.job_history(job_id)
+        return [row for row in rows if row.reason is not JobReason.ASKED or row.by == principal.login or principal.is_admin]
 
     async def products(self, principal: Principal, job_id: int) -> list[Product]:
         """What came of one of hers; while it runs, what there is."""
@@ -287,6 +313,13 @@ class Dispatcher:
             self._entered(changed)
         return True
 
+    async def lends(self, job_id: int, secret: str, key: str) -> bool:
+        """May whoever knows the secret of a job that goes on have this upload? It is for the instrument alone that computes with it."""
+        job = await self._store.job(job_id)
+        if job is None or job.state.is_final or job.instrument not in self.instruments or not is_callback_secret(self._secret, job, secret):
+            return False
+        return key in self._uploads_in(self.instruments[job.instrument].declaration, job.product, job.values).values()
+
     def hear(self) -> None:
         """Another process has taken a call-back: the next turn looks whether it was for a job that is held here."""
         self._in_hand.hear()
@@ -334,6 +367,7 @@ class Dispatcher:
             for job_id in old:
                 await asyncio.to_thread(self.files.forget, job_id, public_id("job", job_id))
             await self._store.forget_jobs(old)
+        await asyncio.to_thread(self.uploads.forget_old, (at - self._policy.keep).timestamp())
 
     async def count(self, at: datetime) -> None:
         """A chore: the numbers that operators watch."""
@@ -342,25 +376,40 @@ class Dispatcher:
         for (instrument, state), number in counts.items():
             telemetry.jobs_in_state.labels(instrument, state.label).set(number)
 
-    def _code(self, job: Job) -> Attachment | None:
-        """In the units of the declaration, where the instrument still offers this."""
+    def as_given(self, job: Job) -> Mapping[str, Any] | None:
+        """The values by which somebody would ask for the same again; None where the instrument does not offer this any more."""
         declaration = self.instruments[job.instrument].declaration if job.instrument in self.instruments else None
         product = declaration.product(job.product) if declaration is not None else None
         if declaration is None or product is None:
             return None
-        return self._code_of(job, in_own_units(declaration.parameters_of(product), job.values))
+        return to_ask_again(declaration.parameters_of(product), job.values)
+
+    def _code(self, job: Job) -> Attachment | None:
+        given = self.as_given(job)
+        return None if given is None else self._code_of(job, given)
 
     def _title(self, instrument: str) -> str:
         found = self.instruments.get(instrument)
         return found.declaration.title if found is not None else ""
 
     def _work(self, job: Job, changed: Callable[[], None] = lambda: None) -> Work:
-        declaration = self.instruments[job.instrument].declaration
+        declaration, secret = self.instruments[job.instrument].declaration, callback_secret(self._secret, job)
         return Work(
-            job_id=job.public_id, key=job.key, instrument=job.instrument, product=job.product, values=job.values, folder=self.files.folder(job),
-            limits=declaration.limits, callback_url=f"{self._base_url}/api/v1/jobs/{job.public_id}/callback",
-            callback_secret=callback_secret(self._secret, job), owner=job.owner, attempt=job.attempt, changed=changed,
+            job_id=job.public_id, key=job.key, instrument=job.instrument, product=job.product, values=self._lent(job, secret),
+            folder=self.files.folder(job), limits=declaration.limits, callback_url=f"{self._base_url}/api/v1/jobs/{job.public_id}/callback",
+            callback_secret=secret, owner=job.owner, attempt=job.attempt, changed=changed,
         )  # fmt: skip
+
+    def _lent(self, job: Job, secret: str) -> Mapping[str, Any]:
+        """Its values, with files that were uploaded as their instrument can read them: paths, or addresses that the secret of the job opens."""
+        instrument = self.instruments[job.instrument]
+        keys = self._uploads_in(instrument.declaration, job.product, job.values)
+        if not keys:
+            return job.values
+        if getattr(instrument, "is_far", False):
+            opens = urlencode({"job_id": job.public_id, "secret": secret})
+            return {**job.values, **{name: f"{self.uploads.address(key)}&{opens}" for name, key in keys.items()}}
+        return {**job.values, **{name: str(self.uploads.place_of(key)) for name, key in keys.items()}}
 
     def _entered(self, job: Job) -> None:
         """It is in another state; where it has ended, the next may begin."""

@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -13,6 +14,7 @@ from angelia.instrument import MANIFEST, MOST_CONTENTS
 from angelia.model.declaration import Limits, ProductKind
 from angelia.model.errors import AngeliaError, NotFound
 from angelia.model.job import Job, Product
+from angelia.products.packing import packed
 from angelia.products.source import Kept, Source
 
 MOST_MANIFEST = 4_194_304
@@ -54,6 +56,16 @@ class JobFiles:
     def forget(self, job_id: int, public: str) -> None:
         """Of all attempts."""
         shutil.rmtree(self._of(job_id, public), ignore_errors=True)
+
+    def archive(self, job: Job, products: Sequence[Product]) -> Path:
+        """All of these that are there in one new file, which whoever asked removes. NotFound where none is."""
+        sources: list[tuple[str, Source]] = []
+        for product in products:
+            with suppress(NotFound):
+                sources.append((product.path, self.source(job, product)))
+        if not sources:
+            raise NotFound("there is no file to pack")
+        return packed(sources, self._root / "archives")
 
     def source(self, job: Job, product: Product) -> Source:
         """Where a product's bytes are. NotFound where its file is gone, or is not what it was."""

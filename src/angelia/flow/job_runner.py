@@ -10,7 +10,7 @@ from angelia import telemetry
 from angelia.flow.job_files import BadProducts, JobFiles, collect, has_manifest, taken
 from angelia.instrument import CantTell, Done, Failed, Gone, Handle, Instrument, NotStarted, Outcome, Progress, Rejected, Work
 from angelia.model.errors import InvalidInput, StoreUnavailable
-from angelia.model.job import Job, JobChange, JobReason, JobState
+from angelia.model.job import Job, JobChange, JobReason, JobState, is_empty
 from angelia.store import JobStore
 
 BY = "dispatcher"
@@ -207,7 +207,8 @@ class JobRunner:
                     reason = JobReason.LIMIT if error.is_limit else JobReason.CRASH
                     await self._change(held, instrument, JobState.FAILED, reason, str(error))
                     return
-                change = JobChange(by=BY, state=JobState.DONE, fence=job.fence, message=message, products=products)
+                worth = JobReason.EMPTY if is_empty(products) else None
+                change = JobChange(by=BY, state=JobState.DONE, fence=job.fence, message=message, products=products, reason=worth)
                 await self._written(held, instrument, work, change)
             case Failed(why, is_limit, is_crash):
                 reason = JobReason.LIMIT if is_limit else JobReason.CRASH if is_crash else JobReason.INSTRUMENT

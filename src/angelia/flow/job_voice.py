@@ -2,15 +2,16 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import blake2b
+from typing import Any
 from urllib.parse import urlencode
 
 from angelia.inlet import Accept, Draft
-from angelia.model.job import PREFIX, Campaign, HistoryRow, Job, JobState
-from angelia.model.message import HOUSE, Attachment, Message, Recipient, Sender, Severity
+from angelia.model.job import PREFIX, Campaign, HistoryRow, Job, JobReason, JobState
+from angelia.model.message import HOUSE, Attachment, Message, Recipient, RecipientKind, Sender, Severity
 from angelia.model.payload import payload_of
 from angelia.planning.job_news import link_line
 from angelia.store import JobStore
@@ -35,6 +36,8 @@ _NO_WORD = re.compile(r"[^a-z0-9_:-]+")
 
 CodeOf = Callable[[Job], Attachment | None]
 """Code that asks for the same as a job, as it goes with what is said of it; None where there is none."""
+GivenOf = Callable[[Job], Mapping[str, Any] | None]
+"""The values by which somebody would ask for the same again; None where nobody can."""
 
 
 class JobVoice:
@@ -42,10 +45,10 @@ class JobVoice:
 
     def __init__(
         self, store: JobStore, accept: Accept, base_url: str, title_of: Callable[[str], str], products_url: str = "",
-        code_of: CodeOf = lambda _: None,
+        code_of: CodeOf = lambda _: None, given_of: GivenOf = lambda _: None, copies_to: Sequence[str] = (),
     ) -> None:  # fmt: skip
         self._store, self._accept, self._base_url, self._title_of = store, accept, base_url, title_of
-        self._products_url, self._code_of = products_url, code_of
+        self._products_url, self._code_of, self._given_of, self._copies_to = products_url, code_of, given_of, copies_to
         self._saying = asyncio.Lock()
         self._last: dict[int, Beat] = {}
 
@@ -56,11 +59,7 @@ class JobVoice:
                 await self._say_progress(now, running, every)
             rolled = await self._say_campaigns(now)
             ready = await self._store.untold_jobs(AT_ONCE, now - GRACE)
-            drafts = [
-                self._draft(number, job, row)
-                for number, job, row in ready
-                if not _is_overtaken(job, row, now) and set(job.people) - set(job.in_campaign)
-            ]
+            drafts = [self._draft(number, job, row) for number, job, row in ready if not _is_overtaken(job, row, now) and concerned(job, row)]
             if drafts:
                 await self._accept(HOUSE, drafts)
             await self._store.told_jobs([number for number, _, _ in ready])
@@ -90,9 +89,15 @@ class JobVoice:
             await self._accept(HOUSE, drafts)
 
     def _draft(self, number: int, job: Job, row: HistoryRow) -> Draft:
-        message = job_message(job, row, self._title_of(job.instrument), self._base_url, self._products_url)
+        link = self._line(job) if row.state is JobState.DONE else ""
+        message = job_message(job, row, self._title_of(job.instrument), self._base_url, link, self._copies_to)
         # Without what goes with it: another version of the code must not make another message of it.
         return _drafted(replace(message, attachment=self._code_of(job)), f"{job.key} {number}", payload_of(message))
+
+    def _line(self, job: Job) -> str:
+        """How the text leads back to the request; "" where it can't."""
+        given = self._given_of(job) if self._products_url else None
+        return "" if given is None else link_line(job, given, self._products_url, f"{self._base_url}/jobs/{job.public_id}")
 
 
 def _drafted(message: Message, key: str, said: str = "") -> Draft:
@@ -172,20 +177,34 @@ def message_type(instrument: str, state: JobState) -> str:
     return f"{PREFIX}.{_NO_WORD.sub('_', instrument.lower())[:80] or '_'}.{word}"
 
 
-def job_message(job: Job, row: HistoryRow, title: str, base_url: str, products_url: str = "") -> Message:
-    """One step of one job as a message to all who asked for it. Pure."""
+def concerned(job: Job, row: HistoryRow) -> list[str]:
+    """Who is to be told: of a submission who asked, of all else everybody whose it is. A campaign is told at its end alone."""
+    people = [login for login in job.people if login and login not in job.in_campaign]
+    if row.reason is JobReason.ASKED or (row.state is JobState.QUEUED and row.by in job.people):
+        return [login for login in people if login == row.by]
+    return people
+
+
+def job_message(job: Job, row: HistoryRow, title: str, base_url: str, link: str = "", copies_to: Sequence[str] = ()) -> Message:
+    """One step of one job as a message to those whom it concerns; `link` is a line of its text, `copies_to` hear of it as well. Pure."""
     _, words, severity = _STATE_WORDS[row.state]
     if row.state is JobState.RUNNING:
         words = f"is running: {row.progress:.0%}" if row.progress else "is running"
-    people: Sequence[str] = [login for login in job.people if login and login not in job.in_campaign]
+    if row.reason is JobReason.EMPTY:
+        words = "is done, with an empty result"
+    people = concerned(job, row)
+    copies = [name for name in copies_to if name not in people]
     ended_at = row.at if row.state.is_final else None
-    seconds = (ended_at - job.created_at).total_seconds() if ended_at else 0.0
-    lines = [f"Your job {job.public_id} ({title or job.instrument}, {job.product}) {words}."]
+    seconds = (ended_at - (job.asked_at or job.created_at)).total_seconds() if ended_at else 0.0
+    asked_before = {"asked_before": " ".join(f"{before:.3f}" for before in row.asked_before)} if row.asked_before else {}
+    lines = [f"The job {job.public_id} ({title or job.instrument}, {job.product}) {words}."]
     if row.message:
         lines.append(row.message)
     page = f"{base_url}/jobs/{job.public_id}"
-    if row.state is JobState.DONE and (line := link_line(job, products_url, page)):
-        lines.append(line)
+    if row.reason is JobReason.EMPTY:
+        lines.append("There is nothing in what came of it: the parameters may ask for what there is not.")
+    if link:
+        lines.append(link)
     return Message(
         message_id=0,
         source=HOUSE,
@@ -193,7 +212,10 @@ def job_message(job: Job, row: HistoryRow, title: str, base_url: str, products_u
         received_at=row.at,
         occurred_at=row.at,
         sender=Sender(HOUSE, "Angelia"),
-        recipients=tuple(Recipient(login, reason="owner" if login == job.owner else "asked for the same") for login in people),
+        recipients=(
+            *(Recipient(login, reason="owner" if login == job.owner else "asked for the same") for login in people),
+            *(Recipient(name, RecipientKind.CC, "looks after jobs") for name in copies),
+        ),
         actor="" if row.by in ("dispatcher", "instrument") else row.by,
         severity=severity,
         subject=f"{title or job.instrument}: {job.product} {words}",
@@ -213,7 +235,8 @@ def job_message(job: Job, row: HistoryRow, title: str, base_url: str, products_u
             "seconds": f"{seconds:.3f}",
             "output_bytes": str(job.output_bytes),
             "submitted_at": f"{job.created_at.timestamp():.6f}",
+            **asked_before,
         },
         is_restricted=True,
-        access=tuple(people),
+        access=(*people, *copies),
     )

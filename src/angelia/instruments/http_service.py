@@ -47,6 +47,7 @@ class HttpServiceInstrument:
 
     Settings = HttpServiceSettings
     declares: Declaration | None = None
+    is_far = True
 
     def __init__(self, declaration: Declaration, settings: HttpServiceSettings, lent: Lent) -> None:
         self.declaration = declaration

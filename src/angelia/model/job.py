@@ -97,6 +97,10 @@ class JobReason(StrEnum):
     """Nothing was heard of it any more."""
     PERSON = "person"
     """Somebody who may cancelled it."""
+    EMPTY = "empty"
+    """It ended well, and there is nothing in what came of it."""
+    ASKED = "asked"
+    """Of a row of history: somebody asked for what was under way already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +119,8 @@ class Job:
     `values` are the canonical parameters. `alias` is another id, by which a dialect calls it. `progress` is 0 to 1. `attempt` counts starts
     that were wanted: 1, and one more with each retry. `handle` is what the instrument calls it. `fence` grows with each claim; `due_at` is when
     somebody must look at it next, and until then it is whose fence that is. `tries` counts submits that failed in this attempt. `campaign` is
-    what the first called a set of jobs with this one in it; `in_campaign` (read only where words are to be said) are all to whom it is part of one.
+    what the first called a set of jobs with this one in it. Read only where words are to be said: `in_campaign`, all to whom it is part of one, and
+    `asked_at`, when the run was asked for that this is, None where that was the first.
     """
 
     job_id: int
@@ -147,6 +152,7 @@ class Job:
     output_bytes: int = 0
     due_at: datetime | None = None
     in_campaign: tuple[str, ...] = ()
+    asked_at: datetime | None = None
 
     @property
     def public_id(self) -> str:
@@ -197,6 +203,25 @@ class Product:
     content: bytes | None = field(default=None, repr=False)
 
 
+_NUMBERS = frozenset({ProductKind.IMAGE, ProductKind.LIGHT_CURVE, ProductKind.SPECTRUM, ProductKind.TABLE})
+_NOTHING = frozenset({b"", b"{}", b"[]", b"null", b'""'})
+
+
+def is_empty(products: Sequence[Product]) -> bool:
+    """Is there nothing in what came of a job? Images, curves and tables decide where there are any, by what their writers say of them; a log
+    beside an empty table is no result.
+    """
+    numbers = [product for product in products if product.kind in _NUMBERS]
+    return not any(map(_has_content, numbers or products))
+
+
+def _has_content(product: Product) -> bool:
+    rows, shape = product.meta.get("rows"), product.meta.get("shape")
+    if product.kind in _NUMBERS and (rows == 0 or (isinstance(shape, list | tuple) and 0 in shape)):
+        return False
+    return product.size > 0 and (product.content is None or product.content.strip() not in _NOTHING)
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """What an instrument says of a job by a call-back. `sequence` counts from 1: what is not above the last one is old, and 0 says that
@@ -221,7 +246,9 @@ def share_of(progress: str, most: str) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class HistoryRow:
-    """One thing that happened to a job: `number` counts from 1; `by` is dispatcher, instrument, or a login."""
+    """One thing that happened to a job: `number` counts from 1; `by` is dispatcher, instrument, or a login. `asked_before` (read only where words are
+    to be said): how many seconds earlier the same person had asked for it, the first time first.
+    """
 
     number: int
     at: datetime
@@ -232,6 +259,7 @@ class HistoryRow:
     message: str = ""
     reason: JobReason = JobReason.NONE
     report: Mapping[str, Any] = field(default_factory=dict)
+    asked_before: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,7 +325,9 @@ def _entered(job: Job, state: JobState, now: datetime) -> Job:
         return replace(job, state=state, started_at=job.started_at or now)
     if state.is_final:
         # What it was given to do is over: whoever held it must not write any more.
-        return replace(job, state=state, ended_at=now, progress=1.0 if state is JobState.DONE else job.progress, fence=job.fence + 1)
+        ended = replace(job, state=state, ended_at=now, fence=job.fence + 1)
+        # What was shown while it ran is no result of one that came to none.
+        return replace(ended, progress=1.0) if state is JobState.DONE else replace(ended, output_bytes=0)
     return replace(job, state=state)
 
 

@@ -62,6 +62,22 @@ def in_own_units(parameters: Iterable[Parameter], values: Mapping[str, Any]) -> 
     return {parameter.name: _in_own_unit(parameter, values[parameter.name]) for parameter in parameters if parameter.name in values}
 
 
+def to_ask_again(parameters: Iterable[Parameter], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values by which a caller would ask for the same again: bare numbers in the units of the declaration, or as they are where another
+    argument names their unit. What is unset anyway is left out; None stays where leaving it out would mean the default.
+    """
+    given: dict[str, Any] = {}
+    for parameter in parameters:
+        value = values.get(parameter.name)
+        if value is None and (parameter.default is None or parameter.name not in values):
+            continue
+        if parameter.unit_name:
+            given |= {parameter.name: value, parameter.unit_name: parameter.out_unit}
+        else:
+            given[parameter.name] = _in_own_unit(parameter, value)
+    return given
+
+
 def _in_own_unit(parameter: Parameter, value: Any) -> Any:
     own, out = parameter.in_unit, parameter.out_unit
     if value is None or own == out:

@@ -1,7 +1,10 @@
 """Is a step of a job told by one channel? The decision tables for submissions and ends, and how a message links to the results. Pure."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 from urllib.parse import urlencode
 
 from angelia.model.claims import NewsWish
@@ -35,13 +38,15 @@ class Fact:
     """One step of one job for one person by one channel; lengths in seconds.
 
     `elapsed` runs from the first request, None where that is not known. `since_told` is how long ago the last word on a submission of the
-    same job by her left by this channel, whatever the session; one that did not leave is none. `is_repeat`: the same end was told.
+    same job by her left by this channel, whatever the session; one that did not leave is none. Where that follows from what she wants,
+    `asked_before` are the times of her earlier requests, the first one first. `is_repeat`: the same end was told.
     `before` is what `elapsed` was at the last word on progress that the house had, `is_edited`: the channel changes what it sent in place.
     """
 
     step: Step
     elapsed: float | None = None
     since_told: float | None = None
+    asked_before: tuple[float, ...] = ()
     is_repeat: bool = False
     before: float = 0.0
     is_edited: bool = False
@@ -72,9 +77,19 @@ def _submitted(fact: Fact, wish: NewsWish, defaults: NewsDefaults) -> Reason:
     if not _said(wish.on_submit, defaults.on_submit):
         return Reason.OFF
     interval = defaults.interval if wish.interval is None else wish.interval
-    if fact.since_told is not None and fact.since_told <= interval and interval > 0:
+    since_told = _since_told(fact, interval)
+    if since_told is not None and since_told <= interval and interval > 0:
         return Reason.JOB_TOLD
     return Reason.CHOSEN
+
+
+def _since_told(fact: Fact, interval: float) -> float | None:
+    """Of her earlier requests the first was told, and then each that came later than an interval after the last that was."""
+    told = fact.since_told
+    for before in fact.asked_before:
+        if told is None or told - before > interval:
+            told = before
+    return told
 
 
 def _running(fact: Fact, wish: NewsWish, defaults: NewsDefaults) -> Reason:
@@ -129,6 +144,9 @@ def fact_of(message: Message) -> Fact | None:
         return None
     seconds = _number(message.params.get("seconds"))
     begun = _number(message.params.get("submitted_at"))
+    asked_before = message.params.get("asked_before", "")
+    if isinstance(asked_before, str) and asked_before:
+        return Fact(_STEPS[state], elapsed=seconds, asked_before=tuple(float(text) for text in asked_before.split() if _number(text) is not None))
     since = None
     if begun is not None and message.params.get("attempt", "1") != "1" and message.occurred_at is not None:
         since = message.occurred_at.timestamp() - begun
@@ -160,18 +178,30 @@ LONGEST_WHOLE = 600
 LONGEST_SHORT = 2000
 
 
-def request_address(job: Job, products_url: str) -> str:
-    """With all parameters, sorted: it asks for the same again."""
-    given = {name: value for name, value in job.values.items() if value is not None}
-    given |= {"instrument": job.instrument, "product_type": job.product, "query_status": "new", "query_type": "Real", "use_scws": "no"}
-    return f"{products_url}?{urlencode(sorted(given.items()))}"
+_WINDOWS = "scw_list"
+_UNSET = "\0"
 
 
-def link_line(job: Job, products_url: str, page: str) -> str:
+def request_address(job: Job, given: Mapping[str, Any], products_url: str) -> str:
+    """With all parameters, sorted: it asks for the same again. `given` are the values as a caller gives them; None is told as unset."""
+    said = {name: _UNSET if value is None else _spelt(name, value) for name, value in given.items()}
+    said |= {"instrument": job.instrument, "product_type": job.product, "query_status": "new", "query_type": "Real"}
+    said |= {"use_scws": "form_list" if said.get(_WINDOWS) else "no"}
+    return f"{products_url}?{urlencode(sorted(said.items()))}"
+
+
+def _spelt(name: str, value: Any) -> str:
+    """As its readers take it apart again: JSON for what is no plain value, a list of science windows with commas."""
+    if name == _WINDOWS and isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return json.dumps(value) if isinstance(value, list | tuple | Mapping) else str(value)
+
+
+def link_line(job: Job, given: Mapping[str, Any], products_url: str, page: str) -> str:
     """How the text of a message leads back to what was asked; "" where the site has no place for requests."""
     if not products_url:
         return ""
-    address = request_address(job, products_url)
+    address = request_address(job, given, products_url)
     match link_for(len(address)):
         case Link.WHOLE:
             return f"The same request, for good: {address}"

@@ -16,7 +16,7 @@ from angelia.planning.decision import Decision, Profile, Resolution, Standing, V
 from angelia.planning.fallback import PREFIX as FALLBACK
 from angelia.planning.fallback import order_of
 from angelia.planning.following import is_followed
-from angelia.planning.job_news import NewsDefaults, fact_of, is_progress, news
+from angelia.planning.job_news import NewsDefaults, Step, fact_of, is_progress, news
 from angelia.planning.matching import rule_matches
 
 _IN_DIGEST = frozenset({Verdict.DIGEST, Verdict.HELD})
@@ -297,6 +297,8 @@ def _untold(case: _Case, agent: str) -> Reason | None:
     fact = fact_of(case.message) if wish is not None or usual is not None or is_progress(case.message) else None
     if fact is None:
         return None
+    if fact.step in (Step.DONE, Step.FAILED) and "follow" in case.because:
+        return None  # she wants to be told of the end of this one, whatever is usual
     fact = replace(fact, is_edited=agent in case.site.editing)
     reason = news(fact, over(wish or NewsWish(), usual or NewsWish()), NewsDefaults())
     return None if reason is Reason.CHOSEN else reason

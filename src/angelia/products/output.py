@@ -93,6 +93,12 @@ class Output:
             return
         _write_whole(self._folder / PROGRESS, json.dumps({"fraction": _share(fraction), "message": str(message)[:2000]}).encode(), is_safe=False)
 
+    def publish(self) -> None:
+        """Let what was written so far be seen while the rest is computed, from the next word of progress on. None of it may be changed after."""
+        self._spill()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        write_manifest(self._folder, self._entries)
+
     def close(self) -> None:
         """List what was written; after it the job may be called done."""
         if not self._room:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from angelia.products.output import MANIFEST
 from angelia.sandbox import keeper
 from angelia.sandbox.frames import CANCEL, ENDED, PROGRESS, RUN, BadFrame, Frames, frame, parts, received
 from angelia.sandbox.keeper import CANCELLED, LOOK_EVERY, begin, over_limit, sync_folder, told, write_whole
@@ -256,6 +257,7 @@ class Kept:
         if task.progress is not None and now >= task.told_at + _TELL_EVERY:
             fraction, message = task.progress
             task.progress, task.told_at = None, now
+            self._show(Path(task.request["folder"]))
             self._tell(PROGRESS, {"key": task.request["key"], "fraction": fraction, "message": message})
         if now < task.look_at:
             return
@@ -280,12 +282,22 @@ class Kept:
         if ended["status"] == "exit" and ended.get("code") and not ended.get("error"):
             ended["why"] = self._tail()
         is_file = ended["status"] == "exit" and ended.get("code") == 0 and "products" not in ended
-        self._clear(Path(task.request["folder"]) if is_file else None)
+        wanted = Path(task.request["folder"])
+        if wanted.is_symlink():
+            wanted.unlink()
+        self._clear(wanted if is_file else None)
         if task.lock is not None:
             kept = {**ended, "contents": base64.b64encode(contents).decode()} if "products" in ended else ended
             write_whole(task.run / keeper.ENDED, json.dumps(kept).encode())
             os.close(task.lock)
         self._tell(ENDED, {"key": task.request["key"], **ended}, contents)
+
+    def _show(self, wanted: Path) -> None:
+        """What the job has published is seen where it will be when it has ended."""
+        if (self._folder / MANIFEST).is_file() and not os.path.lexists(wanted):
+            with contextlib.suppress(OSError):
+                wanted.parent.mkdir(parents=True, exist_ok=True)
+                wanted.symlink_to(self._folder)
 
     def _clear(self, wanted: Path | None) -> None:
         """The folder is empty for the next job: what this one left goes to `wanted`, or away."""

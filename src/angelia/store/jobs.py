@@ -58,9 +58,13 @@ class JobStore(Protocol):
     One content hash has one job that counts: two who ask the same at once get the same, and it is started once.
     """
 
-    async def add_job(self, job: Job, now: datetime, *, is_fresh: bool = False, most_waiting: int = 0, lease: timedelta | None = None) -> AddedJob:
+    async def add_job(
+        self, job: Job, now: datetime, *, is_fresh: bool = False, most_waiting: int = 0, lease: timedelta | None = None, is_told_again: bool = False
+    ) -> AddedJob:
         """Make it, or join the one of the same content hash. `is_fresh`: one that is done does not count, and a new one is made. With a `lease`
         a new one is claimed for so long in the same transaction, unless others wait for its instrument.
+
+        Who joins one that has not begun to compute is told so; with `is_told_again` also one who had asked for it before.
 
         RateLimited where the owner has `most_waiting` jobs that have not ended (0: any number), and this would be one more.
         """
@@ -76,6 +80,9 @@ class JobStore(Protocol):
 
     async def jobs(self, query: JobQuery) -> list[Job]:
         """A page of them."""
+
+    async def job_ids(self, login: str | None, limit: int) -> list[int]:
+        """The ids of her jobs alone, the youngest first; with None of those of all."""
 
     async def claim_jobs(self, rooms: Mapping[str, int], lease: timedelta, now: datetime, limit: int) -> list[ClaimedJob]:
         """Those that are due: of each instrument, `rooms` that wait to be started, and all that it has and nobody looks after."""
@@ -94,6 +101,7 @@ class JobStore(Protocol):
 
     async def untold_jobs(self, limit: int, before: datetime | None = None) -> list[tuple[int, Job, HistoryRow]]:
         """What people are still to be told, oldest first: its number, the job as it is now, and what happened. Jobs of nobody tell nothing.
+        A row of the reason ASKED is for who asked alone.
         With `before`, what is younger is left out, unless the job has ended.
         """
 

@@ -10,8 +10,8 @@ from sqlalchemy import Connection, delete, func, select
 
 from angelia.model.declaration import ProductKind
 from angelia.model.errors import RateLimited
-from angelia.model.job import HistoryRow, Job, JobChange, JobState, Product, after, canonical
-from angelia.model.moments import to_us
+from angelia.model.job import HistoryRow, Job, JobChange, JobReason, JobState, Product, after, canonical
+from angelia.model.moments import from_us, to_us
 from angelia.planning.announcing import job_entered
 from angelia.store.jobs import MOST_HISTORY, AddedJob, ClaimedJob, JobQuery, Joined
 from angelia.stores import rows as shape
@@ -57,6 +57,10 @@ _UNTOLD = (
 _EVER = (1 << 63) - 1
 _IN_CAMPAIGN = "SELECT job_id, login FROM job_people WHERE job_id {among} AND campaign <> '' ORDER BY login"
 _TOLD = "UPDATE job_history SET to_tell = 0 WHERE id = ?"
+_UNBEGUN = frozenset({JobState.QUEUED, JobState.SUBMITTING, JobState.SUBMITTED})
+_ONE_MORE_ROW = "UPDATE jobs SET rows_kept = rows_kept + 1 WHERE id = ?"
+_ASKED_BEFORE = "SELECT at_us FROM job_history WHERE job_id = ? AND id < ? AND state = 1 AND by_whom = ? ORDER BY id DESC LIMIT 50"
+_QUEUED = "SELECT attempt, by_whom, at_us FROM job_history WHERE job_id = ? AND state = 1 ORDER BY id"
 _PRODUCT = (
     "INSERT INTO job_products (job_id, name, position, kind, title, content_type, size, sha256, meta, path, content) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -80,7 +84,9 @@ class JobsMixin(CampaignsMixin, AnnouncementsMixin):
 
     engine: SqlEngine
 
-    async def add_job(self, job: Job, now: datetime, *, is_fresh: bool = False, most_waiting: int = 0, lease: timedelta | None = None) -> AddedJob:
+    async def add_job(
+        self, job: Job, now: datetime, *, is_fresh: bool = False, most_waiting: int = 0, lease: timedelta | None = None, is_told_again: bool = False
+    ) -> AddedJob:
         """See JobStore."""
         waiting, taken = row_of(job), job if lease is None else replace(job, state=JobState.SUBMITTING, fence=job.fence + 1, due_at=now + lease)
         held = row_of(taken)
@@ -96,7 +102,7 @@ class JobsMixin(CampaignsMixin, AnnouncementsMixin):
                 if is_fresh and there.state is JobState.DONE:
                     run(connection, _RETIRE, (there.job_id,)).close()
                     continue
-                joined = _join(connection, there, job, now, most_waiting)
+                joined = _join(connection, there, job, now, most_waiting, is_told_again=is_told_again)
                 self._tell_job(connection, joined.job if joined.joined is Joined.RETRIED else None, now)
                 return joined
             _check_room(connection, job.owner, most_waiting)
@@ -166,6 +172,13 @@ class JobsMixin(CampaignsMixin, AnnouncementsMixin):
             return all_of(connection, connection.execute(statement).all())
 
         return await self.engine.read(work)
+
+    async def job_ids(self, login: str | None, limit: int) -> list[int]:
+        """See JobStore."""
+        statement = select(_j.id).order_by(_j.id.desc())
+        if login is not None:
+            statement = select(_p.job_id).where(_p.login == login).order_by(_p.job_id.desc())
+        return await self.engine.read(lambda connection: list(connection.scalars(statement.limit(limit))))
 
     async def claim_jobs(self, rooms: Mapping[str, int], lease: timedelta, now: datetime, limit: int) -> list[ClaimedJob]:
         """See JobStore."""
@@ -251,7 +264,10 @@ class JobsMixin(CampaignsMixin, AnnouncementsMixin):
             there = {job.job_id: job for job in all_of(connection, run_among(connection, _SOME, ids, "bigint").all())} if ids else {}
             for job_id, login in run_among(connection, _IN_CAMPAIGN, ids, "bigint") if ids else ():
                 there[job_id] = replace(there[job_id], in_campaign=(*there[job_id].in_campaign, login))
-            return [(row.id, there[row.job_id], history_row(0, row)) for row in found if row.job_id in there]
+            for job_id, job in there.items():
+                if job.attempt > 1:
+                    there[job_id] = replace(job, asked_at=_asked_at(connection, job_id))
+            return [(row.id, there[row.job_id], _told_row(connection, row, there[row.job_id])) for row in found if row.job_id in there]
 
         return await self.engine.read(work)
 
@@ -306,7 +322,7 @@ def _check_room(connection: Connection, login: str, most: int) -> None:
         raise RateLimited(f"{most} jobs of yours have not ended yet; submit again when one has", retry_after=30)
 
 
-def _join(connection: Connection, there: Job, asked: Job, now: datetime, most_waiting: int) -> AddedJob:
+def _join(connection: Connection, there: Job, asked: Job, now: datetime, most_waiting: int, *, is_told_again: bool) -> AddedJob:
     """The run of one that was asked before; where it came to no result, it runs again."""
     joined = Joined.JOINED
     # Those who cancelled it don't want to hear of it again.
@@ -320,9 +336,14 @@ def _join(connection: Connection, there: Job, asked: Job, now: datetime, most_wa
         assert again is not None
         _write(connection, there, again, change, now)
         there, joined = again, Joined.RETRIED
-    before = run(connection, _CAMPAIGN, (there.job_id, asked.owner)).scalar() if asked.campaign else ""
+    before = run(connection, _CAMPAIGN, (there.job_id, asked.owner)).scalar()
+    is_to_tell = joined is Joined.JOINED and there.state in _UNBEGUN and asked.owner != "" and (before is None or is_told_again)
+    if is_to_tell and _kept(connection, there.job_id) < MOST_HISTORY:
+        run(connection, _ONE_MORE_ROW, (there.job_id,)).close()
+        row = replace(there, owner=asked.owner, state=JobState.QUEUED, progress=0.0, message="", reason=JobReason.ASKED)
+        _write_history(connection, row, asked.owner, now, is_to_tell=True)
     run(connection, _JOIN, _asking(there.job_id, there.state, asked, now)).close()
-    for campaign in sorted({before or "", asked.campaign}):
+    for campaign in sorted({before or "", asked.campaign}) if asked.campaign else ():
         look_at(connection, asked.owner, campaign, now)
     if asked.owner != there.owner:
         run(connection, *((_TAKEN_OVER, (asked.owner, there.job_id)) if is_unwanted else (_SHARED, (there.job_id,)))).close()
@@ -363,7 +384,8 @@ def _write(connection: Connection, old: Job, new: Job, change: JobChange, now: d
         asked = run(connection, _PEOPLE_STATE + " RETURNING login, campaign", (int(new.state), new.job_id)).all()
         for login, campaign in sorted(map(tuple, asked)) if new.state.is_final is not old.state.is_final else ():
             look_at(connection, login, campaign, now)
-    if change.products is not None or new.attempt != old.attempt:
+    has_no_result = new.state.is_final and new.state is not JobState.DONE
+    if change.products is not None or new.attempt != old.attempt or has_no_result:
         run(connection, _NO_PRODUCTS, (new.job_id,)).close()
     if change.products:
         run(connection, _PRODUCT, [
@@ -375,6 +397,24 @@ def _write(connection: Connection, old: Job, new: Job, change: JobChange, now: d
         # What certainly did not start and waits again is no news.
         is_news = is_step and (new.state.is_final or (new.state is JobState.QUEUED and old.state is not JobState.SUBMITTING))
         _write_history(connection, new, change.by, now, report, is_to_tell=is_news)
+
+
+def _told_row(connection: Connection, row: Any, job: Job) -> HistoryRow:
+    """With the times at which its person had asked before: only a second question has any."""
+    told = history_row(0, row)
+    if told.state is not JobState.QUEUED or told.at == job.created_at:
+        return told
+    asked = run(connection, _ASKED_BEFORE, (row.job_id, row.id, row.by_whom)).scalars().all()
+    return replace(told, asked_before=tuple((row.at_us - at_us) / 1e6 for at_us in reversed(asked)))
+
+
+def _asked_at(connection: Connection, job_id: int) -> datetime | None:
+    """When somebody last wanted it to run: a start that the dispatcher wanted by itself belongs to the question before."""
+    first: dict[int, Any] = {}
+    for row in run(connection, _QUEUED, (job_id,)).all():
+        first.setdefault(row.attempt, row)
+    wanted = [row.at_us for row in first.values() if row.by_whom not in ("dispatcher", "instrument")]
+    return from_us(wanted[-1]) if wanted else None
 
 
 def _kept(connection: Connection, job_id: int) -> int:

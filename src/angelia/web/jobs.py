@@ -1,10 +1,13 @@
 """Jobs over the API: what there is to compute, ask for it, follow it, take its products; and the call-backs of instruments."""
 
+import asyncio
+import io
 from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.background import BackgroundTask
 
 from angelia.flow.dispatcher import JobOptions
 from angelia.model.declaration import Declaration
@@ -92,6 +95,17 @@ async def submit(asked: JobIn, caller: Known, house: House) -> Body:
     return job_out(done.job, principal) | {"result": done.joined.value, "unused": list(done.unused)}
 
 
+@router.post("/uploads", status_code=201)
+async def upload(request: Request, caller: Known, house: House) -> Body:
+    """A file for a parameter of the kind `file` or `catalogue`: the body is its bytes. What stands for it in a request is `value`; it is hers, and is
+    kept as long as jobs are, counted from the last one that was given it.
+    """
+    principal = await principal_of(caller, house, is_change=True)
+    content = await request.body()
+    key = await asyncio.to_thread(house.dispatcher.uploads.keep, io.BytesIO(content), principal.login)
+    return {"value": house.dispatcher.uploads.address(key), "size": len(content)}
+
+
 @router.get("/jobs")
 async def jobs(
     caller: Known,
@@ -157,6 +171,13 @@ async def products(job_id: str, caller: Known, house: House) -> Body:
     return {"items": [_product_out(found, product) for product in await house.dispatcher.products(principal, found.job_id)]}
 
 
+@router.get("/jobs/{job_id}/archive")
+async def archive(job_id: str, caller: Known, house: House) -> Response:
+    """All products in one file (tar, gzip)."""
+    principal = await principal_of(caller, house)
+    return await job_archive(await house.dispatcher.job(principal, number("job", job_id)), principal, house)
+
+
 @router.get("/jobs/{job_id}/products/{name:path}")
 async def product(job_id: str, name: str, caller: Known, house: House) -> Response:
     """The bytes of one product; ranges are answered."""
@@ -191,6 +212,16 @@ async def call_back_by_address(job_id: str, house: House, request: Request, secr
     state = _BY_ACTION.get(said.get("action", ""), JobState.RUNNING)
     told = Report(state, share_of(said.get("progress", ""), said.get("progress_max", "100")), said.get("message", "")[:MESSAGE_LENGTH], 0, said)
     return {"taken": await house.dispatcher.call_back(number("job", job_id), secret, told)}
+
+
+async def job_archive(job: Job, principal: Principal, house: Context) -> Response:
+    """What came of a job as one file, packed for this answer."""
+    there = await house.dispatcher.products(principal, job.job_id)
+    made = await asyncio.to_thread(house.dispatcher.files.archive, job, there)
+    headers = {"content-disposition": f"attachment; filename={job.public_id}.tar.gz", "cache-control": "private, no-store"}
+    answer = FileAnswer(made, media_type="application/gzip", headers=headers)
+    answer.background = BackgroundTask(made.unlink, missing_ok=True)
+    return answer
 
 
 def product_file(product: Product, source: Source) -> Response:

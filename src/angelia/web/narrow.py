@@ -36,6 +36,7 @@ ROOMS = {
     "exchanges": ("exchanges",),
     "jobs": ("plots", "jobs"),
     "instruments": ("jobs",),
+    "uploads": ("jobs",),
 }
 """Whose routes lie below /api/v1/ and this word."""
 OF_PERSON = {

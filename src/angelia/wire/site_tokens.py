@@ -6,7 +6,7 @@ import os
 from base64 import urlsafe_b64decode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from angelia.model.claims import prolonged, read_moment, read_options
 from angelia.model.errors import Forbidden, InvalidInput, NotAuthenticated
 
 MOST_TOKEN = 16_384
+LEEWAY = timedelta(seconds=60)
+"""So far may the clock of who signed it be ahead of ours."""
 LONGEST_REFRESH = 604_800.0
 """Seconds that one refresh may add."""
 PLACES = ("oda_env_var", "file_cur_dir", "file_home", "context_file")
@@ -54,6 +56,9 @@ class SiteTokens:
             raise NotAuthenticated("the end of this token is no time")
         if moment is not None and moment <= now:
             raise Expired("The token provided is expired.")
+        for name in ("nbf", "iat"):
+            if (begin := payload.get(name)) is not None and ((since := read_moment(begin)) is None or since > now + LEEWAY):
+                raise NotAuthenticated("The token provided is not valid yet.")
         return payload
 
     def read_any(self, token: str) -> dict[str, Any]:

@@ -274,6 +274,60 @@ class JobSuite:
         await store.told_jobs([number for number, _, _ in told[:2]])
         assert [number for number, _, _ in await store.untold_jobs(10)] == [told[2][0]]
 
+    async def test_who_joins_what_has_not_begun_is_told_so_and_again_where_that_is_wanted(self, store: Store) -> None:
+        await at(store, 1, values={"n": 0})
+        later = [NOW + timedelta(seconds=seconds) for seconds in range(6)]
+        for second, login, is_told_again in ((1, "bob", False), (2, "bob", False), (3, "alice", False), (4, "bob", True), (5, "bob", True)):
+            await store.add_job(a_job(10 + second, login, values={"n": 0}), later[second], is_told_again=is_told_again)
+        told = [(row.by, row.reason, row.asked_before) for _, _, row in await store.untold_jobs(10)]
+        asked = JobReason.ASKED
+        assert told == [("alice", JobReason.NONE, ()), ("bob", asked, ()), ("bob", asked, (3.0,)), ("bob", asked, (4.0, 1.0))]
+        job = await store.job(1)
+        assert job is not None and (job.state, job.reason) == (JobState.QUEUED, JobReason.NONE)
+        await at(store, 1, JobState.SUBMITTING, JobState.RUNNING)
+        await store.add_job(a_job(20, "carol", values={"n": 0}), NOW, is_told_again=True)
+        assert len(await store.untold_jobs(10)) == 4  # it computes: its end is what she waits for
+        await store.add_job(a_job(21, "", values={"n": 1}), NOW)
+        await store.add_job(a_job(22, "dave", values={"n": 1}), NOW)
+        await store.add_job(a_job(23, "", values={"n": 1}), NOW, is_told_again=True)
+        assert [row.by for _, job, row in await store.untold_jobs(10) if job.job_id == 21] == ["dave"]
+        assert [row.by for row in await store.job_history(21)] == ["", "dave"]
+
+    async def test_the_questions_that_are_kept_are_bounded(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("angelia.stores.jobs.MOST_HISTORY", 3)
+        for number in range(10):
+            await store.add_job(a_job(1 + number, values={"n": 0}), NOW, is_told_again=True)
+        assert len(await store.job_history(1)) == 4
+
+    async def test_when_a_run_was_asked_for_is_told_with_its_end(self, store: Store) -> None:
+        await at(store, 1, JobState.SUBMITTING, JobState.FAILED)
+        wanted = NOW + timedelta(days=3)
+        await store.change_job(1, JobChange(by="alice", state=JobState.QUEUED), wanted)
+        await store.change_job(1, JobChange(by="dispatcher", state=JobState.SUBMITTING), wanted)
+        await store.change_job(1, JobChange(by="dispatcher", state=JobState.SUBMITTED), wanted)
+        # The instrument lost it, and the dispatcher begins it anew: that is the same question.
+        await store.change_job(1, JobChange(by="dispatcher", state=JobState.QUEUED), wanted + LEASE)
+        await at(store, 1, JobState.SUBMITTING, JobState.DONE)
+        *_, (_, job, row) = await store.untold_jobs(10)
+        assert (row.state, job.attempt, job.asked_at) == (JobState.DONE, 3, wanted)
+
+    async def test_what_was_shown_while_it_ran_is_gone_with_a_job_that_came_to_nothing(self, store: Store) -> None:
+        shown = Product("x", ProductKind.TEXT, "x", "text/plain", 3, "0" * 64, {}, "x", b"abc")
+        for number, state in enumerate((JobState.FAILED, JobState.CANCELLED, JobState.LOST), 1):
+            await at(store, number, JobState.SUBMITTING, JobState.RUNNING)
+            await store.change_job(number, JobChange(by="dispatcher", progress=0.5, products=[shown]), NOW)
+            assert await store.job_products(number) == [shown]
+            job = await at(store, number, state)
+            assert (await store.job_products(number), job.output_bytes) == ([], 0)
+
+    async def test_ids_alone(self, store: Store) -> None:
+        for number, login in ((1, "alice"), (2, "bob"), (3, "alice")):
+            await at(store, number, login=login)
+        assert await store.job_ids(None, 10) == [3, 2, 1]
+        assert await store.job_ids("alice", 10) == [3, 1]
+        assert await store.job_ids(None, 1) == [3]
+        assert await store.job_ids("carol", 10) == []
+
     async def test_what_is_young_is_told_only_of_a_job_that_has_ended(self, store: Store) -> None:
         await at(store, 1)
         await at(store, 2, JobState.SUBMITTING, JobState.DONE)
@@ -323,8 +377,7 @@ class JobSuite:
         await at(store, 1, campaign="a", values={"n": 0})
         await store.add_job(a_job(2, "bob", values={"n": 0}, campaign="b"), NOW)
         await store.add_job(a_job(3, "carol", values={"n": 0}), NOW)
-        ((_, job, _),) = await store.untold_jobs(10)
-        assert job.in_campaign == ("alice", "bob")
+        assert {job.in_campaign for _, job, _ in await store.untold_jobs(10)} == {("alice", "bob")}
         assert [one.job_id for one in await store.jobs(JobQuery(login="bob", campaign="b"))] == [1]
         assert await store.jobs(JobQuery(login="bob", campaign="a")) == []
         await store.add_job(a_job(4, "bob", values={"n": 0}, campaign="c"), NOW)

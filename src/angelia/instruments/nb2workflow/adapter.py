@@ -52,6 +52,7 @@ class NotebookInstrument:
 
     Settings = NotebookSettings
     declares: Declaration | None = Declaration(name="notebooks", adapter="nb2workflow", is_repeatable=True)
+    is_far = True
 
     def __init__(self, declaration: Declaration, settings: NotebookSettings, lent: Lent) -> None:
         self.most_at_once = settings.most_at_once

@@ -1,5 +1,6 @@
 """Instruments: those that she may use, and a form for each of their products, made of its declaration."""
 
+import asyncio
 import re
 from typing import Any
 
@@ -8,14 +9,14 @@ from fastapi.responses import RedirectResponse
 
 from angelia.flow.dispatcher import JobOptions
 from angelia.model.declaration import Declaration, DeclaredProduct
-from angelia.model.errors import AngeliaError, Forbidden, NotFound, RateLimited
+from angelia.model.errors import AngeliaError, Forbidden, InvalidInput, NotFound, RateLimited
 from angelia.model.job import Principal
 from angelia.parameters import BadParameters
 from angelia.web.access import House
 from angelia.web.context import Context
 from angelia.web.forms import number
 from angelia.web.jobs import CAMPAIGN, principal_of
-from angelia.web.pages.job_form import fields_of, request_of, typed_in, typed_of
+from angelia.web.pages.job_form import fields_of, files_in, request_of, typed_in, typed_of
 from angelia.web.pages.kit import page
 from angelia.web.signin.guard import Visiting, Visitor
 
@@ -58,8 +59,13 @@ async def ask(request: Request, visitor: Visiting, house: House, name: str, prod
     principal = await principal_of(visitor.caller, house, is_change=True)
     declaration, found = _declared(house, principal, name, product)
     parameters = declaration.parameters_of(found)
-    form = {key: str(value) for key, value in (await request.form()).items()}
-    typed = typed_in(parameters, form)
+    async with request.form() as sent:
+        form = {key: value for key, value in sent.items() if isinstance(value, str)}
+        typed = typed_in(parameters, form)
+        for parameter, file in files_in(parameters, sent).items():
+            # Kept at once: where something else is wrong, its address stands in the field.
+            key = await asyncio.to_thread(house.dispatcher.uploads.keep, file.file, principal.login)
+            typed[parameter] = house.dispatcher.uploads.address(key)
     options = JobOptions(is_private="private" in form, is_fresh="fresh" in form, campaign=form.get("campaign", "").strip())
     if not _CAMPAIGN.fullmatch(options.campaign):
         told = {"fields": fields_of(declaration, found, typed), "wrong": "1", "campaign_fault": True, "status": 422}
@@ -68,7 +74,7 @@ async def ask(request: Request, visitor: Visiting, house: House, name: str, prod
         done = await house.dispatcher.request(principal, name, product, request_of(parameters, typed), options)
     except BadParameters as error:
         told = {"fields": fields_of(declaration, found, typed, error.faults), "wrong": str(len(error.faults)), "status": 422}
-    except (Forbidden, RateLimited) as error:
+    except (Forbidden, RateLimited, InvalidInput) as error:
         told = {"fields": fields_of(declaration, found, typed), "problem": str(error), "status": _status(error)}
     else:
         return RedirectResponse(f"/jobs/{done.job.public_id}", 303)
@@ -76,7 +82,7 @@ async def ask(request: Request, visitor: Visiting, house: House, name: str, prod
 
 
 def _status(error: AngeliaError) -> int:
-    return 429 if isinstance(error, RateLimited) else 403
+    return 429 if isinstance(error, RateLimited) else 422 if isinstance(error, InvalidInput) else 403
 
 
 def _form(request: Request, visitor: Visitor, declaration: Declaration, found: DeclaredProduct, **values: Any) -> Response:

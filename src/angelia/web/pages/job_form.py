@@ -11,6 +11,9 @@ from angelia.parameters.values import UNSET, in_own_units
 
 PREFIX = "p."
 """Before the name of a parameter in the form: no parameter can then be taken for an option of the job."""
+FILE_PREFIX = "f."
+"""And before it, where a file is chosen for it."""
+_FILES = frozenset({ParameterKind.FILE, ParameterKind.CATALOGUE})
 _LONG = frozenset({ParameterKind.STRUCTURED, ParameterKind.CATALOGUE, ParameterKind.PRODUCT_LIST})
 
 
@@ -28,6 +31,11 @@ class Field:
     def name(self) -> str:
         """As the form calls it."""
         return PREFIX + self.parameter.name
+
+    @property
+    def file_name(self) -> str:
+        """As the form calls a file that is chosen for it; "" where none can be."""
+        return FILE_PREFIX + self.parameter.name if self.parameter.kind in _FILES else ""
 
     @property
     def is_required(self) -> bool:
@@ -67,6 +75,12 @@ def typed_in(parameters: Iterable[Parameter], form: Mapping[str, Any]) -> dict[s
     """What a form says of these parameters. A browser sends the ends of lines as CR LF."""
     names = [parameter.name for parameter in parameters]
     return {name: str(form[PREFIX + name]).replace("\r\n", "\n") for name in names if PREFIX + name in form}
+
+
+def files_in(parameters: Iterable[Parameter], form: Mapping[str, Any]) -> dict[str, Any]:
+    """The files that were chosen, by parameter: a browser sends an empty one where none was."""
+    chosen = {one.name: form.get(FILE_PREFIX + one.name) for one in parameters if one.kind in _FILES}
+    return {name: file for name, file in chosen.items() if getattr(file, "filename", "")}
 
 
 def request_of(parameters: Iterable[Parameter], typed: Mapping[str, str]) -> dict[str, Any]:

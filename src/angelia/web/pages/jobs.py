@@ -6,17 +6,18 @@ from hashlib import blake2b
 from typing import Annotated, Any
 from urllib.parse import quote, urlencode
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
+from angelia.flow.wants import change_wants
 from angelia.model.declaration import ProductKind
 from angelia.model.errors import NotFound
 from angelia.model.job import STATES, Job, JobState, Product
-from angelia.model.moments import to_text
+from angelia.model.moments import number_of, to_text
 from angelia.web.access import House
 from angelia.web.context import Context
 from angelia.web.forms import number
-from angelia.web.jobs import principal_of, product_file, told_by
+from angelia.web.jobs import job_archive, principal_of, product_file, told_by
 from angelia.web.pages.job_form import said_in, usual_of
 from angelia.web.pages.kit import page
 from angelia.web.pages.recipes import recipes_of
@@ -146,6 +147,8 @@ async def job(request: Request, visitor: Visiting, house: House, job_id: str, se
     product = declared.product(found.product) if declared else None
     labels = {one.name: one for one in declared.parameters_of(product)} if declared and product else {}
     history = await house.dispatcher.history(principal, found.job_id)
+    document, _ = await house.store.wants(visitor.person.login)
+    follows: Any = document.get("follows", ())
     return page(
         request,
         visitor,
@@ -156,6 +159,8 @@ async def job(request: Request, visitor: Visiting, house: House, job_id: str, se
         title_of=titles_of(house).get(found.instrument, found.instrument),
         product_title=product.title if product and product.title else found.product,
         has_form=product is not None,
+        can_be_told=visitor.person.login in found.people and not found.state.is_final,
+        is_followed=found.public_id in follows,
         can_retry=found.state in _AGAIN and found.instrument in house.dispatcher.instruments,
         labels=labels,
         link=f"{house.base_url.rstrip('/')}/j/{found.public_id.removeprefix('job_')}",
@@ -221,11 +226,38 @@ async def rows(
     )
 
 
+@router.get("/jobs/{job_id}/archive")
+async def archive(visitor: Visiting, house: House, job_id: str) -> Response:
+    """All products in one file, to be saved."""
+    principal = await principal_of(visitor.caller, house)
+    return await job_archive(await house.dispatcher.job(principal, number("job", job_id)), principal, house)
+
+
 @router.get("/jobs/{job_id}/files/{name:path}")
 async def file(visitor: Visiting, house: House, job_id: str, name: str) -> Response:
     """One product, to be saved."""
     found, source = await house.dispatcher.product(await principal_of(visitor.caller, house), number("job", job_id), name)
     return product_file(found, source)
+
+
+@router.post("/jobs/{job_id}/tell")
+async def tell(visitor: Visiting, house: House, job_id: str, wanted: Annotated[str, Form(max_length=3)] = "yes") -> Response:
+    """Tell her of the end of this one, whatever is usual of jobs; or no more. Those that have ended since are followed no longer."""
+    principal = await principal_of(visitor.caller, house)
+    found = await house.dispatcher.job(principal, number("job", job_id))
+    document, _ = await house.store.wants(visitor.person.login)
+    follows: Any = document.get("follows", ())
+    ids = {ref: one for ref in follows if (one := number_of("job", ref)) is not None}
+    there = await house.store.jobs_by_id(list(ids.values())) if ids else {}
+    over = {ref for ref, one in ids.items() if one not in there or there[one].state.is_final}
+
+    def change(wants: dict[str, Any]) -> None:
+        kept = {*wants.get("follows", [])} - over - {found.public_id}
+        wants["follows"] = sorted(kept | ({found.public_id} if wanted == "yes" else set()))
+
+    await change_wants(house.store, visitor.person.login, change, house.site(), house.now())
+    house.changed("people")
+    return RedirectResponse(f"/jobs/{found.public_id}", 303)
 
 
 @router.post("/jobs/{job_id}/cancel")

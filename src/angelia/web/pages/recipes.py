@@ -7,7 +7,7 @@ from typing import Any
 
 from angelia.model.declaration import Declaration, DeclaredProduct
 from angelia.model.job import Job
-from angelia.parameters.values import in_own_units
+from angelia.parameters.values import to_ask_again
 from angelia.web.context import Context
 
 COMMAND = "curl"
@@ -15,7 +15,7 @@ COMMAND = "curl"
 
 def recipes_of(job: Job, declaration: Declaration, product: DeclaredProduct, house: Context) -> dict[str, str]:
     """Code by the name of its program: what others brought, then a command line for the API."""
-    values = in_own_units(declaration.parameters_of(product), job.values)
+    values = to_ask_again(declaration.parameters_of(product), job.values)
     return {**house.recipes(job, values), COMMAND: command(job, values, house.base_url)}
 
 
