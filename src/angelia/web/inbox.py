@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 
@@ -86,12 +86,13 @@ class Marked:
 
 
 @router.get("/inbox")
-async def inbox(view: View, person: Looking, house: House, group: Literal["", "object", "thread"] = "") -> Body:
+async def inbox(view: View, person: Looking, house: House, group: str = Query("", pattern="^(|object|thread|tag:.{1,64})$")) -> Body:
     """A page of her inbox: filters by state, type subtree, source, tag (`name=value`), reason, object, thread, severity and text.
 
     `sort` is `received` or `severity`, with `-` falling; of equal severity the newest come first, or last in the rising order.
 
-    With `group` the page is of groups: each with its title, its numbers and its first three entries. `next` is the cursor of the following page.
+    With `group` (object, thread or `tag:<name>`) the page is of groups: each with its title, its numbers and its first three entries. `next` is
+    the cursor of the following page.
     """
     seen = await seen_by(house, person, view)
     if group:
@@ -107,7 +108,7 @@ async def inbox(view: View, person: Looking, house: House, group: Literal["", "o
 
 
 def title_of(house: Context, group: InboxGroup) -> str:
-    """What the object or thread of a group is called; its key where nobody knows better."""
+    """What the object or the like of a group is called; its key where nobody knows better."""
     newest = group.items[0].message if group.items else None
     return object_name(newest, house.dispatcher.instruments) if newest is not None and newest.object == group.key else group.key
 
