@@ -94,6 +94,21 @@ async def test_a_receiver_knows_repeats_and_what_the_database_can_not_keep(store
     assert outcome.result is Result.POISON and "other content" in outcome.why
 
 
+async def test_events_that_have_keys_of_their_own_are_known_by_them(store, intake):
+    receiver = Receiver("t", "ci", None, store, lambda: NOW)
+    cloud = {"specversion": "1.0", "id": "1", "source": "/x", "type": "a.b"}
+    binary = {"cloudEvents:specversion": "1.0", "cloudEvents:id": "2", "cloudEvents:source": "/x", "cloudEvents:type": "a.b"}
+    own = {"type": "a.c", "idempotency_key": "k"}
+
+    def events(start):
+        yield Event("x", "k", json.dumps(cloud).encode(), "application/cloudevents+json")
+        yield Event("x", "k", b'{"n":1}', "application/json", binary, properties={"message_id": f"m{start}"})
+        yield Event("x", "k", json.dumps(own).encode(), "application/json", properties={"message_id": f"m{start + 1}"})
+
+    outcomes = [await receiver.take(list(events(start)), intake.accept) for start in (1, 3)]
+    assert [[(entry.result, entry.why) for entry in entries] for entries in outcomes] == [[(Result.TAKEN, "")] * 3, [(Result.REPEAT, "")] * 3]
+
+
 async def test_last_states_are_remembered_for_a_while(store):
     await store.put_last_states({"a": "1", "b": "2"}, NOW)
     await store.put_last_states({"a": "3"}, NOW + timedelta(days=2))

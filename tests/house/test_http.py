@@ -98,6 +98,31 @@ async def test_cloudevents_in_all_three_forms(outside, tokens):
     assert len(many.json()["items"]) == 3
 
 
+async def test_events_that_libraries_wrote_as_bytes(outside, tokens):
+    event = {"specversion": "1.0", "type": "obs.x", "source": "/ci", "id": "e"}
+    wire = {"Content-Type": "application/cloudevents+json"} | tokens["ci"]
+    packed = {
+        "a": {"data_base64": "eyJzdWJqZWN0IjoicyIsIm4iOjF9"},
+        "b": {"data_base64": "eyJzdWJqZWN0IjoicyIsIm4iOjF9", "datacontenttype": "application/vnd.x+json; charset=utf-8"},
+        "c": {"data_base64": "w6Q=", "datacontenttype": "text/plain"},
+    }
+    found = []
+    for name, more in packed.items():
+        answer = await outside.post("/api/v1/messages", json=event | more | {"id": name}, headers=wire)
+        assert answer.status_code == 201, answer.text
+        stored = (await outside.get(f"/api/v1/messages/{answer.json()['id']}", headers=tokens["ci"])).json()
+        found.append((stored.get("subject"), stored.get("params"), stored.get("body")))
+    assert found[:2] == [("s", {"n": "1"}, found[0][2])] * 2 and found[2][2] == "ä"
+
+
+async def test_events_with_long_names_are_told_apart(outside, tokens):
+    event = {"specversion": "1.0", "type": "obs.x", "source": f"https://ci.example.org/{'x' * 300}"}
+    answers = [await outside.post("/api/v1/messages", json=event | {"id": name}, headers={"Content-Type": "application/cloudevents+json"} | tokens["ci"])
+               for name in ("1", "2", "2")]  # fmt: skip
+    assert [answer.status_code for answer in answers] == [201, 201, 200]
+    assert len({answer.json()["id"] for answer in answers}) == 2
+
+
 BAD = [
     (b"{", {}, 400), (b'{"type":"obs.x","type":"obs.y"}', {}, 400), (b"null", {}, 422), (b'{"type":"obs x"}', {}, 422),
     (b'{"type":"obs.x","body":"' + b"x" * 70_000 + b'"}', {}, 413), (b"x" * 17_000_000, {}, 413),
@@ -209,6 +234,22 @@ async def test_the_hermes_forms(outside, tokens, bench):  # gaps G-1 to G-4, cas
     assert b'id="ci"' in listed.content
     as_json = await outside.get("/hermes/alice/", headers=tokens["alice"] | {"Accept": "application/json"})
     assert [item["body"] for item in as_json.json()["items"]] == ["text"]
+
+
+async def test_head_is_where_get_is(outside, tokens, bench):
+    await bench.post(to=["alice"], subject="hello")
+    await bench.work()
+    made = (await outside.post("/api/v1/people/me/feeds", json={}, headers=tokens["alice"])).json()
+    feed = made["atom"].replace("http://127.0.0.1:8080", "")
+    for path in ("/healthz/live", "/healthz/ready", "/metrics", "/version", "/sign-in", "/api/v1/messages", "/api/v1/people/me/inbox", feed):
+        got, head = [await outside.request(method, path, headers=tokens["alice"]) for method in ("GET", "HEAD")]
+        assert (got.status_code, head.status_code, head.content) == (200, 200, b""), path
+        assert head.headers["content-type"] == got.headers["content-type"] and head.headers.get("etag") == got.headers.get("etag"), path
+    assert (await outside.head("/api/v1/people/me", headers={})).status_code == 401
+    assert (await outside.head("/nothing")).status_code == 404
+    assert (await outside.head("/api/v1/publish/a")).headers["allow"] == "POST"
+    refused = await outside.head("/api/v1/parked/release", headers=tokens["root"])
+    assert (refused.status_code, refused.headers["allow"], refused.content) == (405, "POST", b"")
 
 
 async def test_probes_and_odd_requests(outside, bench):
