@@ -117,6 +117,11 @@ class DeliveryStore(Protocol):
         successors as in `settle`. False where it is another state (by now); then nothing changed.
         """
 
+    async def is_cut_off(self, delivery: Delivery, since: datetime) -> bool:
+        """Did nothing reach the address of this delivery since then, while its agent reached another one? The agent's newest deliveries tell enough
+        of others: False where it reached nobody, as when its own server is away.
+        """
+
     async def digest_items(self, digest_id: int) -> list[Delivery]:
         """The deliveries for which a digest stands."""
 
