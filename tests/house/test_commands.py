@@ -161,6 +161,19 @@ def test_an_inbox_is_filtered_sorted_grouped_and_marked(monkeypatch):
     assert told(monkeypatch, "inbox", "mark", "read", "dlv_1", "dlv_2")[2]["ids"] == ["dlv_1", "dlv_2"]
 
 
+def test_a_message_without_a_subject_is_listed_by_its_first_line(monkeypatch):
+    messages = [
+        {"id": "msg_1", "type": "a", "body": "\n  hello\nthere"},
+        {"id": "msg_2", "type": "a", "body": "<p>x</p>", "body_format": "html"},
+        {"id": "msg_3"},
+    ]
+    listed = told(monkeypatch, "messages", answer=json.dumps({"items": messages}))[4].splitlines()
+    assert [line.split()[-1] for line in listed] == ["hello", "-", "-"]
+    items = [{"id": "dlv_1", "message": message} for message in messages]
+    assert "hello" in told(monkeypatch, "inbox", "list", answer=json.dumps({"items": items}))[4]
+    assert json.loads(told(monkeypatch, "--json", "messages", answer=json.dumps({"items": messages}))[4])["items"] == messages
+
+
 def test_a_feed_is_of_a_view(monkeypatch):
     _, path, body, _, _ = told(monkeypatch, "feed", "add", "alice", "--title", "Builds", *VIEW)
     assert path == "/api/v1/people/alice/feeds" and body == {"title": "Builds", "query": VIEWED}

@@ -10,6 +10,7 @@ from cloudevents.v1.conversion import to_binary, to_structured
 from cloudevents.v1.http import CloudEvent
 
 from angelia.front import app_of
+from angelia.model.moments import public_id
 
 XML = b"""<h:message xmlns:h="http://xml.opensuse.org/hermes" type="%s"><h:sender id="ci">CI</h:sender><h:body>text</h:body></h:message>"""
 
@@ -224,6 +225,10 @@ async def test_the_hermes_forms(outside, tokens, bench):  # gaps G-1 to G-4, cas
     await bench.call("PUT", "/api/v1/types/obs.build.fail", {"aliases": ["OBS_BUILD_FAIL"]}, 200)
     legacy = await outside.post("/hermes/", data={"rm": "notify", "_type": "OBS_BUILD_FAIL", "package": "okular"}, headers=tokens["ci"])
     assert legacy.text.isdigit()
+    indented = XML.replace(b"<h:body>text</h:body>", b"<h:body>\n  one\n    two\n  </h:body>") % b"example"
+    (answer,) = [await outside.post("/hermes/bob/example", content=indented, headers=headers)]
+    (told,) = [one for one in await bench.store.list_messages(person_id=None) if public_id("msg", one.message_id) in answer.text]
+    assert told.body == "  one\n    two"
     (kept,) = await bench.store.list_messages(person_id=None, subtree="obs")
     assert (kept.type, kept.params) == ("obs.build.fail", {"package": "okular"})
     assert (await outside.get("/hermes/?rm=notify&_type=x", headers=tokens["ci"])).status_code == 405

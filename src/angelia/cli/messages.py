@@ -8,7 +8,7 @@ from urllib.parse import quote
 import click
 
 from angelia.cli.outcome import Failure, Unreachable
-from angelia.cli.reach import Reach, text_of
+from angelia.cli.reach import Reach, headed, text_of
 from angelia.client import PATH, Receipt, Refused, Spool, Spooling, receipt_of
 
 
@@ -97,6 +97,8 @@ def _pair(text: str) -> tuple[str, str]:
 def messages(reach: Reach, subtree: str, limit: int) -> None:
     """Show messages, newest first."""
     answer = reach.call("GET", "/api/v1/messages", params={"type": subtree, "limit": limit})
+    if not reach.as_json:
+        answer["items"] = [headed(message) for message in answer["items"]]
     reach.show(answer, "id", "received_at", "type", "source", "subject")
 
 

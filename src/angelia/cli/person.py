@@ -1,13 +1,13 @@
 """inbox, token, feed: what belongs to one person."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote
 
 import click
 
 from angelia.cli.outcome import Failure
-from angelia.cli.reach import Reach, cell, plain, show_rows
+from angelia.cli.reach import Reach, cell, headed, plain, show_rows
 from angelia.cli.site_tokens import inspect_token, modify_at_once, modify_token, new_token, token_group
 
 
@@ -71,15 +71,22 @@ def list_inbox(reach: Reach, /, login: str, sort: str, group: str, limit: int, *
     """Newest first."""
     params = _said(filters | {"sort": sort, "group": group}) | {"limit": limit}
     answer = reach.call("GET", _path(login, "inbox"), params=params)
-    columns = ("id", "delivered_at", "message.type", "message.subject", "read_at")
-    if not group or reach.as_json:
-        reach.show(answer, *columns)
-        return
-    for found in answer["groups"] or ():
-        click.echo(plain(f"{found['title'] or '-'}: {found['total']}, {found['unread']} unread"))
-        show_rows([[cell(item, column) for column in columns] for item in found["items"]], columns)
-    if not answer["groups"]:
+    if reach.as_json:
+        reach.show(answer)
+    elif not group:
+        _show_entries(answer["items"])
+    elif not answer["groups"]:
         click.echo("nothing")
+    else:
+        for found in answer["groups"]:
+            click.echo(plain(f"{found['title'] or '-'}: {found['total']}, {found['unread']} unread"))
+            _show_entries(found["items"])
+
+
+def _show_entries(items: Sequence[dict[str, Any]]) -> None:
+    columns = ("id", "delivered_at", "message.type", "message.subject", "read_at")
+    entries = [item | {"message": headed(item["message"])} for item in items]
+    show_rows([[cell(entry, column) for column in columns] for entry in entries], columns)
 
 
 @inbox.command()

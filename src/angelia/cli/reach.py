@@ -104,6 +104,14 @@ def cell(item: Any, column: str) -> str:
     return plain(item)
 
 
+def headed(message: Any) -> Any:
+    """A message with a subject; its first line where it came without, as a mail has it."""
+    if message.get("subject") or message.get("body_format") == "html":
+        return message
+    lines = str(message.get("body", "")).split("\n")
+    return message | {"subject": next((line.strip() for line in lines if line.strip()), "")}
+
+
 def plain(value: Any) -> str:
     """A value as one line that no terminal takes for a command."""
     if value is None:

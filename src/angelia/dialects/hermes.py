@@ -266,7 +266,7 @@ def _fields(root: Element) -> dict[str, Any]:
             case "body" | "subject":
                 if name in fields:
                     raise InvalidInput(f"there are two elements {name}", name)
-                fields[name] = (child.text or "").strip("\r\n") if name == "body" else " ".join((child.text or "").split())
+                fields[name] = (child.text or "").strip("\r\n").rstrip() if name == "body" else " ".join((child.text or "").split())
             case _:
                 raise InvalidInput("there is no such element", name[:60])
     if tags:
