@@ -174,6 +174,25 @@ def test_a_message_without_a_subject_is_listed_by_its_first_line(monkeypatch):
     assert json.loads(told(monkeypatch, "--json", "messages", answer=json.dumps({"items": messages}))[4])["items"] == messages
 
 
+def test_an_entry_is_read_at_a_terminal_which_it_can_not_command(monkeypatch):
+    message = {
+        "id": "msg_1",
+        "type": "a.b",
+        "source": "ci",
+        "severity": "high",
+        "body": "first\x1b]0;t\x07\n\n  second",
+        "tags": [["x", "1"]],
+        "object": "KDE/okular",
+    }
+    answer = {"id": "dlv_1", "message": message, "why": {"because": ["you follow KDE/okular"]}}
+    _, path, _, _, output = told(monkeypatch, "inbox", "show", "dlv_1", answer=json.dumps(answer))
+    assert path == "/api/v1/people/me/inbox/dlv_1"
+    assert output.splitlines() == [
+        "subject: first ]0;t ", "type: a.b", "source: ci", "severity: high", "object: KDE/okular", "tag: x=1", "",
+        "first ]0;t ", "", "  second", "", "because you follow KDE/okular",
+    ]  # fmt: skip
+
+
 def test_a_feed_is_of_a_view(monkeypatch):
     _, path, body, _, _ = told(monkeypatch, "feed", "add", "alice", "--title", "Builds", *VIEW)
     assert path == "/api/v1/people/alice/feeds" and body == {"title": "Builds", "query": VIEWED}

@@ -89,6 +89,30 @@ def _show_entries(items: Sequence[dict[str, Any]]) -> None:
     show_rows([[cell(entry, column) for column in columns] for entry in entries], columns)
 
 
+@inbox.command("show")
+@_login
+@click.argument("entry")
+@click.pass_obj
+def show_entry(reach: Reach, login: str, entry: str) -> None:
+    """One ENTRY by its id: what it says, and why it came. It stays as unread as it is."""
+    answer = reach.call("GET", _path(login, f"inbox/{quote(entry)}"))
+    if reach.as_json:
+        reach.show(answer)
+        return
+    message = headed(answer["message"])
+    for name in ("subject", "type", "source", "severity", "object", "object_url", "thread", "occurred_at"):
+        if message.get(name):
+            click.echo(f"{name}: {plain(message[name])}")
+    for name, value in message.get("tags", ()):
+        click.echo(f"tag: {plain(name)}={plain(value)}")
+    click.echo()
+    for line in str(message.get("body", "")).split("\n"):
+        click.echo(plain(line))
+    click.echo()
+    for because in answer["why"]["because"]:
+        click.echo(f"because {plain(because)}")
+
+
 @inbox.command()
 @_login
 @_filtered("state")
