@@ -35,6 +35,7 @@ from angelia.flow.planner import Planner
 from angelia.flow.profiles import People
 from angelia.flow.relay import Lifetimes, Relay
 from angelia.flow.replies import Replies
+from angelia.flow.reserve import Reserve
 from angelia.flow.streams import Streams
 from angelia.flow.transitions import Crier, ForgetExperiments, Herald
 from angelia.flow.uploads import Uploads
@@ -46,12 +47,14 @@ from angelia.model.delivery import Delivery, Sent
 from angelia.model.errors import BadSettings, StoreUnavailable
 from angelia.model.job import Job
 from angelia.model.message import Attachment
+from angelia.model.moments import to_text
 from angelia.model.person import Address, Person
 from angelia.outbound import Outbound
 from angelia.plugins import part
 from angelia.settings import Settings, secret_of
 from angelia.store import InboxItem
 from angelia.stores.sql import SqlStore, open_store
+from angelia.stores.upkeep import AWAY
 from angelia.web.live import Live
 from angelia.web.shapes import item_out
 from angelia.wire.circles import mark_of
@@ -83,6 +86,7 @@ class House:
         self._templates = templates
         self._stop = asyncio.Event()
         self._is_only_worker = False
+        self._attended_at: datetime | None = None
         self._broken: dict[str, str] = {}  # inlets that had to begin again, and why
         self.hints = {name: Hint() for name in STAGES}
         editing = frozenset(name for name, agent in agents.items() if edits_in_place(agent))
@@ -94,7 +98,8 @@ class House:
         outgoing = settings.broker.outgoing
         if outgoing:
             store.announce(self.hints["announcer"])
-        self.intake = Intake(store, self.now.us, node, self._wake("planner", "messages"))
+        self.reserve = Reserve(settings.data_dir, settings.house.disk_reserve)
+        self.intake = Intake(store, self.now.us, node, self._wake("planner", "messages"), self.reserve.lack)
         self.fallbacks = Fallbacks(store, self.people, self.intake.new_id)
         self.dispatcher = self._dispatcher()
         self.live = Live(store)
@@ -164,6 +169,7 @@ class House:
         hand_over: HandOver[Born] = HandOver(self.hints["relay"])
         retention = timedelta(days=self.settings.delivery.retention_days)
         chores: list[Chore] = [
+            self._attend,
             self._wake_snoozed,
             self._forget_states,
             ForgetExperiments(self.store, retention),
@@ -246,6 +252,16 @@ class House:
         replies = Replies(self.store, self.answers, lambda: self.people.site, self.now, self.changed)
         return part("angelia.inlets.mail.door:Door")(self.store, self.secret, bounces, replies, self.now)
 
+    async def _attend(self, at: datetime) -> None:
+        """Say that somebody works. After days without, be it that the hub was stopped or the machine's clock wrong, nothing has run out that could
+        not be tried (promise P13).
+        """
+        was, self._attended_at = self._attended_at, at
+        is_back = was is None or at - was >= AWAY
+        away = await self.store.attend(at, is_back=is_back)
+        if is_back and abs(away) >= AWAY:
+            telemetry.log.warning("was_away", hours=round(away / timedelta(hours=1), 1))
+
     async def _wake_snoozed(self, at: datetime) -> None:
         if awake := await self.store.wake_snoozed(at):
             for person_id in awake:
@@ -284,8 +300,11 @@ class House:
     async def ready(self) -> dict[str, str]:
         """Promise P17: what is not well, by part; empty means ready."""
         faults: dict[str, str] = {}
+        if lack := self.reserve.lack():
+            faults["disk"] = lack
         try:
             await self.store.ping()
+            faults |= await self._overdue()
         except StoreUnavailable as error:
             faults["store"] = str(error)
         for exchange, text in (await self.broker.faults()).items():
@@ -293,6 +312,14 @@ class House:
         faults |= {f"inlet {name}": why for name, why in self._broken.items()}
         faults |= {f"inlet {inlet.name}": inlet.fault for inlet in (*self.inlets, *self.mail_inlets) if inlet.fault}
         return faults
+
+    async def _overdue(self) -> dict[str, str]:
+        """Does anybody decide what is taken? Only the age of the hub's own work counts: a medium that is away makes no other wait."""
+        most = timedelta(seconds=self.settings.house.overdue_after)
+        oldest = await self.store.oldest_undecided(self.now()) if most else None
+        if oldest is None or self.now() - oldest <= most:
+            return {}
+        return {"planner": f"a message of {to_text(oldest)} is not decided yet: does a process run with the stages, and what does its log say?"}
 
     def _code(self, job: Job, values: Mapping[str, object]) -> Attachment | None:
         """As it goes with the mails on a job, at a site whose people use that client; not where it is longer than anybody reads."""
@@ -339,6 +366,7 @@ class House:
             await self.store.trim_announcements(0)  # of a time when they were asked for
         if back := await self.store.forget_future(self.now()):
             telemetry.log.warning("clock_went_back", due_now=back)
+        await self._attend(self.now())
         jobs = [asyncio.create_task(run(stage, self.hints[stage.name], self.now, self._stop, LONG_REST), name=stage.name) for stage in self.stages]
         jobs += [asyncio.create_task(self._keep_fresh()), asyncio.create_task(self.look_out.run(self._stop), name="look-out")]
         listening = asyncio.create_task(keep("listener", self._listen))

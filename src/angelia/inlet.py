@@ -2,7 +2,19 @@
 
 from collections.abc import Sequence
 from enum import Enum
+from hashlib import blake2b
 from typing import NamedTuple, Protocol
+
+MOST_KEY = 255
+"""Letters of an idempotency key."""
+
+
+def short_key(text: str) -> str:
+    """A key that is made of others' words, in what a key may have: a longer one ends in a digest of the whole, so that two never become one."""
+    if len(text) <= MOST_KEY:
+        return text
+    digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
+    return f"{text[: MOST_KEY - len(digest) - 1]} {digest}"
 
 
 class Draft(NamedTuple):

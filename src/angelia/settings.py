@@ -36,6 +36,8 @@ class HouseSettings:
     base_url: str = say("http://127.0.0.1:8080", "how people reach the hub; links in mails begin with it")
     secret: str = say("", "key that signs links, at least 32 characters; empty means one is made in the data folder")
     title: str = say("Angelia", "what this site is called")
+    disk_reserve: int = say(16, "megabytes of the data folder's disk that stay free: with less nothing new is taken; 0 for none")
+    overdue_after: int = say(3_600, "seconds after which a message that nobody has decided makes the hub not ready; 0 for never")
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,10 +326,7 @@ def _check_broker(settings: Settings) -> None:
 def _check(settings: Settings) -> None:
     if not 0 <= settings.web.port <= 65_535:
         raise BadSettings("web.port is 0 to 65535")
-    if settings.house.secret and len(settings.house.secret) < 32:
-        raise BadSettings("house.secret has at least 32 characters; leave it out and one is made")
-    if not settings.house.base_url.startswith(("http://", "https://")) or settings.house.base_url.endswith("/"):
-        raise BadSettings("house.base_url starts with http:// or https:// and does not end in /")
+    _check_house(settings.house)
     if min(settings.web.head_timeout, settings.web.body_timeout, settings.web.answer_timeout) <= 0:
         raise BadSettings("web.head_timeout, web.body_timeout and web.answer_timeout are above 0")
     if settings.log.form not in ("json", "text") or settings.log.level not in ("debug", "info", "warning", "error"):
@@ -344,6 +343,15 @@ def _check(settings: Settings) -> None:
         raise BadSettings("delivery.seen_wait is 0 seconds to a day")
     if settings.delivery.lifetime <= 0 or settings.delivery.retention_days <= 0:
         raise BadSettings("delivery.lifetime and delivery.retention_days are above 0")
+
+
+def _check_house(house: HouseSettings) -> None:
+    if house.secret and len(house.secret) < 32:
+        raise BadSettings("house.secret has at least 32 characters; leave it out and one is made")
+    if not house.base_url.startswith(("http://", "https://")) or house.base_url.endswith("/"):
+        raise BadSettings("house.base_url starts with http:// or https:// and does not end in /")
+    if min(house.disk_reserve, house.overdue_after) < 0:
+        raise BadSettings("house.disk_reserve and house.overdue_after are 0 or more")
 
 
 def _check_jobs(jobs: JobSettings) -> None:

@@ -108,6 +108,21 @@ async def test_a_thing_with_a_name_that_no_database_keeps_stops_nobody(running, 
     assert {"amaretti.task.failed", "amaretti.task.finished"} <= set(await types(store, 2 if len(what) > 100 else 4))
 
 
+async def test_events_that_have_keys_of_their_own_are_known_by_them(store, intake):
+    receiver = Receiver("t", "ci", None, store, lambda: NOW)
+    cloud = {"specversion": "1.0", "id": "1", "source": "/x", "type": "a.b"}
+    binary = {"cloudEvents:specversion": "1.0", "cloudEvents:id": "2", "cloudEvents:source": "/x", "cloudEvents:type": "a.b"}
+    own = {"type": "a.c", "idempotency_key": "k"}
+
+    def events(start):
+        yield Event("x", "k", json.dumps(cloud).encode(), "application/cloudevents+json")
+        yield Event("x", "k", b'{"n":1}', "application/json", binary, properties={"message_id": f"m{start}"})
+        yield Event("x", "k", json.dumps(own).encode(), "application/json", properties={"message_id": f"m{start + 1}"})
+
+    outcomes = [await receiver.take(list(events(start)), intake.accept) for start in (1, 3)]
+    assert [[(entry.result, entry.why) for entry in entries] for entries in outcomes] == [[(Result.TAKEN, "")] * 3, [(Result.REPEAT, "")] * 3]
+
+
 async def test_last_states_are_remembered_for_a_while(store):
     await store.put_last_states({"a": "1", "b": "2"}, NOW)
     await store.put_last_states({"a": "3"}, NOW + timedelta(days=2))

@@ -106,7 +106,13 @@ JSON_CASES = {
     "CE h NUL": (b'{"specversion":"1.0","type":"a","source":"s","id":"1","data":{"k":"\\u0000"}}', EVENT, 422),
     "CE i NUL in a source": (b'{"specversion":"1.0","type":"a","source":"\\u0000","id":"1"}', EVENT, 422),
     "CE j empty batch": (b"[]", EVENTS, 422),
-    "CE k base64": (b'{"specversion":"1.0","type":"a","source":"s","id":"1","data_base64":"AA=="}', EVENT, 422),
+    "CE k base64 of no JSON": (b'{"specversion":"1.0","type":"a","source":"s","id":"1","data_base64":"AA=="}', EVENT, 400),
+    "CE n no base64": (b'{"specversion":"1.0","type":"a","source":"s","id":"1","data_base64":"{}"}', EVENT, 422),
+    "CE o a number for base64": (b'{"specversion":"1.0","type":"a","source":"s","id":"1","data_base64":5}', EVENT, 422),
+    "CE p base64 and data": (b'{"specversion":"1.0","type":"a","source":"s","id":"1","data":1,"data_base64":"MQ=="}', EVENT, 422),
+    "CE q base64 of an image": (b'{"specversion":"1.0","type":"a","source":"s","id":"1","datacontenttype":"image/png","data_base64":"iVA="}', EVENT, 422),
+    "CE r NUL in base64": (b'{"specversion":"1.0","type":"a","source":"s","id":"1","datacontenttype":"text/plain","data_base64":"AA=="}', EVENT, 422),
+    "CE s twice in base64": (b'{"specversion":"1.0","type":"a","source":"s","id":"1","data_base64":"eyJhIjoxLCJhIjoyfQ=="}', EVENT, 400),
     "CE l binary with NUL": (b"x", {"ce-specversion": "1.0", "ce-type": "a", "ce-source": "s", "ce-id": "%00"}, 422),
     "CE m binary, no text": (b"\xff", {"ce-specversion": "1.0", "ce-type": "a", "ce-source": "s", "ce-id": "1", "Content-Type": "image/png"}, 422),
 }  # fmt: skip
@@ -211,7 +217,10 @@ XML_CASES = {
     "51d other type": (block(SUB, ' type="other"'), 400),
     "51e 5,000 tags": (block("<h:tag name='a' value='b'/>" * 5_000), 400),
     "51f 65 tags": (block("<h:tag name='a' value='b'/>" * 65), 422),
-    "51g id of 300": (block(SUB, f' id="{"x" * 300}"'), {400, 422, 201}),
+    "51g id of 300": (block(SUB, f' id="{"x" * 300}"'), 422),
+    "51i id of 5,000": (block(SUB, f' id="{"x" * 5_000}"'), 422),
+    "51j id with a line": (block(SUB, ' id="a&#10;b"'), 422),
+    "51k empty id": (block(SUB, ' id=""'), 201),
     "51h gzip bomb": (gzip.compress(b"<" * 50_000_000), 413),
 }  # fmt: skip
 

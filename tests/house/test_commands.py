@@ -1,6 +1,7 @@
 """What the command line says where something is not as it should be: one line, no trace, and an exit code."""
 
 import asyncio
+import json
 import signal
 import socket
 from dataclasses import replace
@@ -12,6 +13,7 @@ from angelia.cli import reach
 from angelia.cli.main import program
 from angelia.cli.outcome import Failure
 from angelia.serving import serve
+from angelia.wire.fields import MessageFields, parse_one
 
 
 def failed(*words, **more):
@@ -78,6 +80,123 @@ def test_tags_and_parameters_that_are_given_twice_stay(monkeypatch):
     assert CliRunner().invoke(program, words).exit_code == 0
     (fields,) = sent
     assert fields["tags"] == [["x", "1"], ["x", "2"]] and fields["params"] == {"p": ["1", "2"], "q": "3="}
+
+
+def told(monkeypatch, *words, answer="{}"):
+    """The one call that a command makes: method, path, and what it hands over."""
+    calls = []
+
+    def asked(self, method, path, arguments):
+        calls.append((method, path, arguments.get("json"), arguments.get("params")))
+        return 200, {"content-type": "application/json"}, answer
+
+    monkeypatch.setattr(reach.Reach, "_asked", asked)
+    done = CliRunner().invoke(program, ["--url", "http://hub", *words])
+    assert done.exit_code == 0, (done.exception, done.output)
+    (call,) = calls
+    return *call, done.output
+
+
+RECEIPT = '{"id": "msg_0add56sshg804", "status": "accepted"}'
+
+
+def test_a_message_is_sent_with_all_that_it_may_have(monkeypatch):
+    at = "2026-12-01T08:00:00Z"
+    words = (
+        "--to alice --cc group:x --subject s --severity high --object o --link https://hub.example.org/o --actor bob --sender ci --sender-name CI "
+        f"--thread t --collapse-key c --supersedes u --wish digest --language de --occurred-at {at} --not-before {at} --expires-at {at} "
+        "--format markdown --restricted --access alice --test --key k --tag x=1 --param p=1"
+    ).split()
+    _, path, sent, _, _ = told(monkeypatch, "send", "a.b", "hello", *words, answer=RECEIPT)
+    assert path == "/api/v1/messages"
+    assert sent == {
+        "type": "a.b", "body": "hello", "to": ["alice"], "cc": ["group:x"], "subject": "s", "severity": "high", "object": "o",
+        "object_url": "https://hub.example.org/o", "actor": "bob", "sender": {"id": "ci", "name": "CI"}, "thread": "t", "collapse_key": "c",
+        "supersedes": "u", "wish": "digest", "language": "de", "occurred_at": at, "not_before": at, "expires_at": at, "body_format": "markdown", "restricted": True,
+        "access": ["alice"], "test": True, "idempotency_key": "k", "tags": [["x", "1"]], "params": {"p": "1"},
+    }  # fmt: skip
+    missing = set(MessageFields.__annotations__) - sent.keys()
+    assert missing == {"attachment"}
+    parse_one(json.dumps(sent).encode())
+    _, _, plain, _, _ = told(monkeypatch, "send", "a.b", "hello", answer=RECEIPT)
+    assert plain.keys() == {"type", "body", "idempotency_key"}
+
+
+VIEW = [
+    "--type",
+    "obs",
+    "--source",
+    "ci",
+    "--object",
+    "o",
+    "--thread",
+    "t",
+    "--tag",
+    "x=1",
+    "--severity",
+    "high",
+    "--reason",
+    "role",
+    "--text",
+    "word",
+]
+VIEWED = {"type": "obs", "source": "ci", "object": "o", "thread": "t", "tag": "x=1", "severity": "high", "reason": "role", "text": "word"}
+
+
+def test_an_inbox_is_filtered_sorted_grouped_and_marked(monkeypatch):
+    nothing = '{"items": []}'
+    _, path, _, params, _ = told(monkeypatch, "inbox", "list", "--state", "unread", "--sort", "-severity", *VIEW, answer=nothing)
+    assert path == "/api/v1/people/me/inbox" and params == VIEWED | {"state": "unread", "sort": "-severity", "limit": 20}
+    assert told(monkeypatch, "inbox", "list", answer=nothing)[3] == {"limit": 20}
+    item = {"id": "dlv_1", "delivered_at": "2026-11-24T09:00:00Z", "message": {"type": "a", "subject": "one\x1b[2J"}, "read_at": None}
+    groups = json.dumps({"groups": [{"key": "1", "title": "1", "total": 4, "unread": 2, "items": [item]}], "next": None})
+    *_, params, output = told(monkeypatch, "inbox", "list", "--group", "tag:x", answer=groups)
+    assert params == {"group": "tag:x", "limit": 20}
+    assert output.splitlines() == ["1: 4, 2 unread", "dlv_1  2026-11-24T09:00:00Z  a             one [2J          -"]
+    assert told(monkeypatch, "inbox", "list", "--group", "object", answer='{"groups": [], "next": null}')[4] == "nothing\n"
+    assert told(monkeypatch, "inbox", "count", "--by", "tag:x", *VIEW)[3] == VIEWED | {"by": "tag:x"}
+    method, path, body, params, _ = told(monkeypatch, "inbox", "mark", "archive", "--state", "read", *VIEW)
+    assert (method, path) == ("POST", "/api/v1/people/me/inbox/mark")
+    assert (body, params) == ({"change": "archive", "ids": None, "until": None}, VIEWED | {"state": "read"})
+    assert told(monkeypatch, "inbox", "mark", "read", "dlv_1", "dlv_2")[2]["ids"] == ["dlv_1", "dlv_2"]
+
+
+def test_a_message_without_a_subject_is_listed_by_its_first_line(monkeypatch):
+    messages = [
+        {"id": "msg_1", "type": "a", "body": "\n  hello\nthere"},
+        {"id": "msg_2", "type": "a", "body": "<p>x</p>", "body_format": "html"},
+        {"id": "msg_3"},
+    ]
+    listed = told(monkeypatch, "messages", answer=json.dumps({"items": messages}))[4].splitlines()
+    assert [line.split()[-1] for line in listed] == ["hello", "-", "-"]
+    items = [{"id": "dlv_1", "message": message} for message in messages]
+    assert "hello" in told(monkeypatch, "inbox", "list", answer=json.dumps({"items": items}))[4]
+    assert json.loads(told(monkeypatch, "--json", "messages", answer=json.dumps({"items": messages}))[4])["items"] == messages
+
+
+def test_an_entry_is_read_at_a_terminal_which_it_can_not_command(monkeypatch):
+    message = {
+        "id": "msg_1",
+        "type": "a.b",
+        "source": "ci",
+        "severity": "high",
+        "body": "first\x1b]0;t\x07\n\n  second",
+        "tags": [["x", "1"]],
+        "object": "KDE/okular",
+    }
+    answer = {"id": "dlv_1", "message": message, "why": {"because": ["you follow KDE/okular"]}}
+    _, path, _, _, output = told(monkeypatch, "inbox", "show", "dlv_1", answer=json.dumps(answer))
+    assert path == "/api/v1/people/me/inbox/dlv_1"
+    assert output.splitlines() == [
+        "subject: first ]0;t ", "type: a.b", "source: ci", "severity: high", "object: KDE/okular", "tag: x=1", "",
+        "first ]0;t ", "", "  second", "", "because you follow KDE/okular",
+    ]  # fmt: skip
+
+
+def test_a_feed_is_of_a_view(monkeypatch):
+    _, path, body, _, _ = told(monkeypatch, "feed", "add", "alice", "--title", "Builds", *VIEW)
+    assert path == "/api/v1/people/alice/feeds" and body == {"title": "Builds", "query": VIEWED}
+    assert told(monkeypatch, "feed", "rotate", "alice", "3")[:2] == ("POST", "/api/v1/people/alice/feeds/3/rotate")
 
 
 def test_an_inbox_is_somebodys(tmp_path):

@@ -10,6 +10,7 @@ from cloudevents.v1.conversion import to_binary, to_structured
 from cloudevents.v1.http import CloudEvent
 
 from angelia.front import app_of
+from angelia.model.moments import public_id
 
 XML = b"""<h:message xmlns:h="http://xml.opensuse.org/hermes" type="%s"><h:sender id="ci">CI</h:sender><h:body>text</h:body></h:message>"""
 
@@ -96,6 +97,31 @@ async def test_cloudevents_in_all_three_forms(outside, tokens):
     batch = json.dumps([{"specversion": "1.0", "type": "obs.x", "source": "/ci", "id": str(n)} for n in range(3)])
     many = await outside.post("/api/v1/messages", content=batch, headers=tokens["ci"] | {"Content-Type": "application/cloudevents-batch+json"})
     assert len(many.json()["items"]) == 3
+
+
+async def test_events_that_libraries_wrote_as_bytes(outside, tokens):
+    event = {"specversion": "1.0", "type": "obs.x", "source": "/ci", "id": "e"}
+    wire = {"Content-Type": "application/cloudevents+json"} | tokens["ci"]
+    packed = {
+        "a": {"data_base64": "eyJzdWJqZWN0IjoicyIsIm4iOjF9"},
+        "b": {"data_base64": "eyJzdWJqZWN0IjoicyIsIm4iOjF9", "datacontenttype": "application/vnd.x+json; charset=utf-8"},
+        "c": {"data_base64": "w6Q=", "datacontenttype": "text/plain"},
+    }
+    found = []
+    for name, more in packed.items():
+        answer = await outside.post("/api/v1/messages", json=event | more | {"id": name}, headers=wire)
+        assert answer.status_code == 201, answer.text
+        stored = (await outside.get(f"/api/v1/messages/{answer.json()['id']}", headers=tokens["ci"])).json()
+        found.append((stored.get("subject"), stored.get("params"), stored.get("body")))
+    assert found[:2] == [("s", {"n": "1"}, found[0][2])] * 2 and found[2][2] == "ä"
+
+
+async def test_events_with_long_names_are_told_apart(outside, tokens):
+    event = {"specversion": "1.0", "type": "obs.x", "source": f"https://ci.example.org/{'x' * 300}"}
+    answers = [await outside.post("/api/v1/messages", json=event | {"id": name}, headers={"Content-Type": "application/cloudevents+json"} | tokens["ci"])
+               for name in ("1", "2", "2")]  # fmt: skip
+    assert [answer.status_code for answer in answers] == [201, 201, 200]
+    assert len({answer.json()["id"] for answer in answers}) == 2
 
 
 BAD = [
@@ -199,6 +225,10 @@ async def test_the_hermes_forms(outside, tokens, bench):  # gaps G-1 to G-4, cas
     await bench.call("PUT", "/api/v1/types/obs.build.fail", {"aliases": ["OBS_BUILD_FAIL"]}, 200)
     legacy = await outside.post("/hermes/", data={"rm": "notify", "_type": "OBS_BUILD_FAIL", "package": "okular"}, headers=tokens["ci"])
     assert legacy.text.isdigit()
+    indented = XML.replace(b"<h:body>text</h:body>", b"<h:body>\n  one\n    two\n  </h:body>") % b"example"
+    (answer,) = [await outside.post("/hermes/bob/example", content=indented, headers=headers)]
+    (told,) = [one for one in await bench.store.list_messages(person_id=None) if public_id("msg", one.message_id) in answer.text]
+    assert told.body == "  one\n    two"
     (kept,) = await bench.store.list_messages(person_id=None, subtree="obs")
     assert (kept.type, kept.params) == ("obs.build.fail", {"package": "okular"})
     assert (await outside.get("/hermes/?rm=notify&_type=x", headers=tokens["ci"])).status_code == 405
@@ -209,6 +239,22 @@ async def test_the_hermes_forms(outside, tokens, bench):  # gaps G-1 to G-4, cas
     assert b'id="ci"' in listed.content
     as_json = await outside.get("/hermes/alice/", headers=tokens["alice"] | {"Accept": "application/json"})
     assert [item["body"] for item in as_json.json()["items"]] == ["text"]
+
+
+async def test_head_is_where_get_is(outside, tokens, bench):
+    await bench.post(to=["alice"], subject="hello")
+    await bench.work()
+    made = (await outside.post("/api/v1/people/me/feeds", json={}, headers=tokens["alice"])).json()
+    feed = made["atom"].replace("http://127.0.0.1:8080", "")
+    for path in ("/healthz/live", "/healthz/ready", "/metrics", "/version", "/sign-in", "/api/v1/messages", "/api/v1/people/me/inbox", feed):
+        got, head = [await outside.request(method, path, headers=tokens["alice"]) for method in ("GET", "HEAD")]
+        assert (got.status_code, head.status_code, head.content) == (200, 200, b""), path
+        assert head.headers["content-type"] == got.headers["content-type"] and head.headers.get("etag") == got.headers.get("etag"), path
+    assert (await outside.head("/api/v1/people/me", headers={})).status_code == 401
+    assert (await outside.head("/nothing")).status_code == 404
+    assert (await outside.head("/api/v1/publish/a")).headers["allow"] == "POST"
+    refused = await outside.head("/api/v1/parked/release", headers=tokens["root"])
+    assert (refused.status_code, refused.headers["allow"], refused.content) == (405, "POST", b"")
 
 
 async def test_probes_and_odd_requests(outside, bench):

@@ -107,6 +107,10 @@ async def test_the_page_groups_by_object_and_says_how_many(filled, browser):
     assert [(group["key"], group["total"], len(group["items"])) for group in api["groups"]] == [("", 1, 1), ("KDE/okular", 5, 3)]
     threads = await filled.call("GET", "/api/v1/people/alice/inbox?group=thread", status=200)
     assert [group["total"] for group in threads["groups"]] == [1, 1, 1, 1, 2]
+    by_tag = await filled.call("GET", "/api/v1/people/alice/inbox?group=tag:lang", status=200)
+    assert [(group["key"], group["total"]) for group in by_tag["groups"]] == [("de", 1), *[("", 1)] * 5]
+    for bad in ("tag:", "because", "tag", "objects"):
+        await filled.call("GET", f"/api/v1/people/alice/inbox?group={bad}", status=422)
 
 
 async def test_pages_follow_each_other_both_ways(filled, browser):

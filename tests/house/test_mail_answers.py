@@ -102,7 +102,7 @@ async def test_a_digest_is_answered_for_all_that_is_in_it(bench, box, inlet):
     await bench.work()
     await bench.work(bench.now + timedelta(days=1))
     (mail,) = box.mails
-    assert mail["X-Angelia-Digest"] and "List-Unsubscribe" not in mail
+    assert mail["X-Angelia-Digest"] and mail["List-Id"] == "<daily.digest.localhost>"
     await bring(inlet, address_for(mail, "a"))
     for message in messages:
         assert [answer["acknowledged_by"] for answer in await told(bench, message)] == ["mail"]
@@ -122,6 +122,20 @@ async def test_unsubscribe_ends_the_type_or_the_rule_and_mute_the_object(bench, 
     assert wants["rules"][0]["do"] == {"mail": "off"}
     assert wants["preferences"]["wiki.change"] == {"mail": "off"}
     assert wants["mutes"] == {"KDE/kate": "normal"}
+
+
+async def test_unsubscribe_ends_all_that_is_in_a_digest(bench, box, inlet):
+    rules = [{"id": "r1", "type": "obs", "do": {"mail": "daily"}}]
+    await bench.person("alice", preferences={"preferences": {"*": {"mail": "daily"}}, "rules": rules})
+    for kind in ("wiki.change", "wiki.change", "obs.build"):
+        await bench.post(kind, to=["alice"])
+    await bench.work()
+    await bench.work(bench.now + timedelta(days=1))
+    (mail,) = box.mails
+    await bring(inlet, address_for(mail, "u"))
+    wants = await bench.call("GET", "/api/v1/people/alice/preferences", status=200)
+    assert wants["rules"][0]["do"] == {"mail": "off"}
+    assert wants["preferences"] == {"*": {"mail": "daily"}, "wiki.change": {"mail": "off"}}
 
 
 @pytest.mark.parametrize("kind", MACHINES)

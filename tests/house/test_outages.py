@@ -1,5 +1,6 @@
 """Outages in fake time: a server gone for half an hour and for days, poison among good letters, and the nights when clocks change."""
 
+import asyncio
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -20,6 +21,26 @@ async def posted(bench, count, **fields):
     messages = [{"type": "a.b", "to": ["alice"], "subject": f"s{number}"} | fields for number in range(count)]
     for start in range(0, count, 500):
         await bench.call("POST", "/api/v1/messages", messages[start : start + 500], 201)
+
+
+async def test_letters_of_one_person_are_tried_in_the_order_of_acceptance(bench):  # promise P5
+    await bench.call("PUT", "/api/v1/site", ROOMY, 200)
+    for login in ("alice", "bob"):
+        await bench.person(login)
+    await posted(bench, 100, to=["alice", "bob"])
+    await bench.call("PATCH", "/api/v1/agents/mail", {"is_paused": True}, 200)
+    await bench.work()
+    await posted(bench, 50, to=["bob", "alice"], thread="t")
+    await bench.work()
+    assert not bench.mail.letters
+    await bench.call("PATCH", "/api/v1/agents/mail", {"is_paused": False}, 200)
+    bench.relay._looked_at = 0.0
+    await bench.work()
+    for login in ("alice", "bob"):
+        tried = [letter.message for letter in bench.mail.letters if letter.person.login == login]
+        assert len(tried) == 150
+        assert [message.message_id for message in tried] == sorted(message.message_id for message in tried)
+        assert all(earlier.received_at <= later.received_at for earlier, later in pairwise(tried))
 
 
 async def test_a_mail_server_that_is_gone_for_half_an_hour(bench):  # figure R4
@@ -70,12 +91,93 @@ async def test_after_five_days_all_is_given_up_and_the_owner_is_told_once(bench)
     for hours in range(0, 24 * 6, 2):
         await bench.work(NOW + timedelta(hours=hours))
     told = (await bench.call("GET", "/api/v1/people/alice/inbox?type=angelia"))["items"]
-    assert [item["message"]["type"] for item in told] == ["angelia.delivery.expired"]
-    assert "alice@example.org" in told[0]["message"]["body"]
+    assert [item["message"]["type"] for item in told] == ["angelia.delivery.expired", "angelia.delivery.late"]
+    assert all("alice@example.org" in item["message"]["body"] and "can't be reached" in item["message"]["body"] for item in told)
     states = Counter(await all_states(bench))
     assert states[("expired", "lifetime_over")] == 50
     # What tells her waits for the server as well, and nothing else is there.
-    assert sum(states.values()) == 51
+    assert sum(states.values()) == 52
+    # Nobody was reached by mail: it was the server, and her address may work.
+    assert (await address_of(bench, "alice"))["state"] == "ok"
+
+
+async def address_of(bench, login):
+    (address,) = (await bench.call("GET", f"/api/v1/people/{login}/addresses"))["items"]
+    return address
+
+
+async def test_an_address_that_alone_fails_is_told_after_a_day_and_switched_off_after_five(bench):  # promise P8
+    await bench.call("PUT", "/api/v1/site", ROOMY, 200)
+    for login in ("alice", "bob"):
+        await bench.person(login)
+    bench.mail.answer = lambda letter: Later("450 greylisted", blames_destination=False) if letter.person.login == "alice" else Sent()
+    told = {}
+    for hours in range(0, 24 * 6, 2):
+        bench.now = NOW + timedelta(hours=hours)
+        if hours in (0, 2, 26, 24 * 5 + 10):
+            await posted(bench, 1, to=["alice", "bob"])
+        await bench.work(bench.now)
+        for item in (await bench.call("GET", "/api/v1/people/alice/inbox?type=angelia"))["items"]:
+            told.setdefault(item["message"]["type"], hours)
+    assert 24 <= told.pop("angelia.delivery.late") <= 30
+    assert 24 * 4.5 <= told.pop("angelia.address.unreachable") <= 24 * 5 + 2
+    assert told == {}
+    assert (await address_of(bench, "alice"))["state"] == "bouncing" and (await address_of(bench, "bob"))["state"] == "ok"
+    # What still waited, and what came after, is not tried: it is told why.
+    states = Counter(await all_states(bench))
+    assert states.keys() == {("expired", "lifetime_over"), ("suppressed", "no_verified_address")}
+    tried = len(bench.mail.letters)
+    await posted(bench, 1, to=["alice"])
+    await bench.work(bench.now)
+    assert len(bench.mail.letters) == tried
+    assert (await bench.call("GET", "/api/v1/people/bob/inbox?type=angelia"))["items"] == []
+
+
+@pytest.mark.parametrize("is_mended", [True, False])
+async def test_a_backlog_that_was_paused_for_days_is_tried_before_it_is_given_up(bench, is_mended):  # promise P13
+    await bench.call("PUT", "/api/v1/site", ROOMY, 200)
+    await bench.person("alice")
+    bench.mail.answer = lambda _: Later("the mail server can't be reached")
+    await posted(bench, 50)
+    await bench.work()
+    await bench.call("PATCH", "/api/v1/agents/mail", {"is_paused": True}, 200)
+    bench.relay._looked_at = 0.0
+    await bench.work(NOW + timedelta(days=6))
+    assert Counter(await all_states(bench)) == {("due", "chosen"): 50}
+    if is_mended:
+        bench.mail.answer = lambda _: Sent("250")
+    deliver = bench.mail.deliver
+
+    async def slowly(letter):
+        await asyncio.sleep(0.05)  # so that others are looked at while one is a probe
+        return await deliver(letter)
+
+    bench.mail.deliver = slowly
+    await bench.call("PATCH", "/api/v1/agents/mail", {"is_paused": False}, 200)
+    for minutes in range(30):
+        bench.relay._looked_at = 0.0
+        await bench.work(NOW + timedelta(days=6, minutes=minutes))
+    found = Counter(await all_states(bench))
+    assert found[("delivered", "chosen") if is_mended else ("expired", "lifetime_over")] == 50
+    assert (("expired", "lifetime_over") in found) is not is_mended
+
+
+async def test_what_waited_while_nobody_worked_is_no_older(bench):  # promise P13
+    await bench.call("PUT", "/api/v1/site", ROOMY, 200)
+    await bench.person("alice")
+    bench.mail.answer = lambda _: Later("the mail server can't be reached")
+    assert await bench.store.attend(NOW, is_back=True) == timedelta()
+    await posted(bench, 10)
+    await bench.work()
+    later = NOW + timedelta(days=6)
+    assert await bench.store.attend(later, is_back=True) == timedelta(days=6)
+    await bench.work(later)
+    await bench.work(later + timedelta(hours=1))
+    assert Counter(await all_states(bench)) == {("due", "chosen"): 10}
+    bench.mail.answer = lambda _: Sent("250")
+    for minutes in range(30):
+        await bench.work(later + timedelta(hours=2, minutes=minutes))
+    assert Counter(await all_states(bench)) == {("delivered", "chosen"): 10}
 
 
 async def test_a_store_that_goes_away_between_claim_and_letters_takes_no_room(bench):  # found by figure R7

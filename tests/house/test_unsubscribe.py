@@ -1,6 +1,7 @@
 """One click ends one thing, another takes it back: pages for people who are not signed in, POST as RFC 8058 says."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from tests.house.conftest import SITE
@@ -71,6 +72,39 @@ async def test_a_schedule_that_was_taken_away_keeps_nobody_from_an_end(bench, ho
     assert kept["preferences"] == {"obs": {"mail": "hourly"}, "obs.build": {"mail": "off"}}
     refused = await bench.call("PUT", "/api/v1/people/alice/preferences", kept, 422)
     assert refused["errors"][0]["field"] == "preferences.obs.mail"  # a whole document that she hands in names what there is
+
+
+async def test_one_click_in_a_digest_ends_all_that_is_in_it_and_is_taken_back(bench, outside):
+    rules = [{"id": "r1", "type": "obs", "do": {"mail": "daily", "web": "now"}}]
+    document = {"preferences": {"*": {"mail": "daily"}, "wiki.change": {"mail": "daily", "web": "now"}}, "rules": rules}
+    await bench.person("alice", preferences=document)
+    await bench.person("bob", preferences={"preferences": {"*": {"mail": "daily"}}})
+    for kind in ("wiki.change", "wiki.change", "obs.build", "news.item"):
+        await bench.post(kind, to=["alice", "bob"])
+    await bench.work()
+    later = bench.now + timedelta(days=1)
+    await bench.work(later)
+    letter = next(letter for letter in bench.mail.letters if letter.person.login == "alice")
+    path = letter.unsubscribe_url.removeprefix("http://hub")
+    asked = await outside.get(path)
+    assert all(f"<strong>{value}</strong>" in asked.text for value in ("wiki.change", "news.item", "r1")) and asked.text.count("<li>") == 3
+    assert await bench.call("GET", "/api/v1/people/alice/preferences") == document
+    await bench.post("wiki.change", to=["alice"])
+    await bench.work(later)
+    assert ("held", "schedule") in await bench.states()
+    done = await outside.post(path, content=b"List-Unsubscribe=One-Click", headers={"Content-Type": "application/x-www-form-urlencoded"})
+    assert done.status_code == 200 and "no longer come" in done.text
+    ended = await bench.call("GET", "/api/v1/people/alice/preferences")
+    assert ended["preferences"]["wiki.change"] == {"mail": "off", "web": "now"} and ended["preferences"]["news.item"] == {"mail": "off"}
+    assert ended["preferences"]["*"] == {"mail": "daily"} and ended["rules"][0]["do"] == {"mail": "off", "web": "now"}
+    assert (await bench.states())[-1] == ("suppressed", "unsubscribed")  # what already waited goes with it
+    assert (await bench.call("GET", "/api/v1/people/bob/preferences"))["preferences"] == {"*": {"mail": "daily"}}
+    undone = await outside.post(re.search(r'action="(/unsubscribe/[^"]+/undo)"', done.text)[1])
+    assert "These come again" in undone.text
+    assert await bench.call("GET", "/api/v1/people/alice/preferences") == document
+    gone = make_token(bench.house.secret, (await bench.store.person("alice")).person_id, "mail", "digest", "1")
+    for method in ("GET", "POST"):
+        assert (await outside.request(method, f"/unsubscribe/{gone}")).status_code == 404
 
 
 async def test_tokens_of_one_purpose_serve_no_other(bench, house, outside):  # E91

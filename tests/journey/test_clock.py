@@ -79,6 +79,32 @@ def test_the_end_of_32_bits(tmp_path):  # figure R10
         hub.stop()
 
 
+def test_what_waits_outlives_days_in_which_the_hub_is_away(tmp_path):  # promise P13
+    furnish(tmp_path / "hub", "alice", site=SITE)
+    clock, count = FakeClock(tmp_path), 8
+    nowhere = f"smtp://127.0.0.1:{free_port()}"
+    hub = Hub(tmp_path / "hub", ANGELIA__AGENTS__MAIL__URL=nowhere, **clock.environment)
+    try:
+        for number in range(count):
+            assert post(hub, f"s{number}") == 201
+        # So many that the server rests: then most of them wait without a try of their own.
+        wait_until(lambda: hub.count("SELECT count(*) FROM deliveries WHERE state = 2 AND last_error != ''") == count, 60)
+        wait_until(lambda: hub.count("SELECT count(*) FROM breakers") == 1, 60)
+    finally:
+        hub.stop()
+    sink = Sink()
+    sink.start()
+    clock.set("+6d")  # longer than a mail is tried
+    hub = Hub(tmp_path / "hub", ANGELIA__AGENTS__MAIL__URL=f"smtp://127.0.0.1:{sink.port}", **clock.environment)
+    try:
+        wait_until(lambda: hub.count("SELECT count(*) FROM deliveries WHERE state >= 10 AND agent = 'mail'") == count, 60)
+        assert hub.count("SELECT count(*) FROM deliveries WHERE state = 10 AND agent = 'mail'") == count == len(sink.mails)
+        assert "was_away" in hub.server.log()
+    finally:
+        hub.stop()
+        sink.stop()
+
+
 def test_a_hub_that_starts_after_the_clock_went_back_has_nothing_stuck(tmp_path):  # promise P13
     furnish(tmp_path / "hub", "alice", site=SITE)
     clock = FakeClock(tmp_path, "+1d")

@@ -12,36 +12,53 @@ from angelia.stores.sql import upgrade
 from angelia_testing import warm
 from angelia_testing.faults.disk import failing, killed, small_disk
 from angelia_testing.faults.power import PowerCutDisk
-from angelia_testing.hub import Hub, faults, rows
+from angelia_testing.hub import Hub, crowd, faults, rows
 from angelia_testing.peers.process import ENVIRONMENT, free_port
 from angelia_testing.waiting import wait_until
 
 FLUSH, WRITE = "fsync,fdatasync", "pwrite64,write"
 
 
-def test_a_full_disk_is_said_and_survived():  # figure R6
+def fill(path, left):
+    """Take the room of a disk, but for so many bytes."""
+    with path.open("wb", buffering=0) as file:
+        while shutil.disk_usage(path.parent).free > left:
+            try:
+                file.write(b"x" * 4096)
+            except OSError:
+                return
+
+
+@pytest.mark.parametrize(("reserve", "left", "said"), [(0, 0, ["store"]), (16, 8 << 20, ["disk"])])
+def test_a_full_disk_is_said_and_survived(reserve, left, said):  # figure R6, promises P2 and P17; without a reserve the database meets the end
     with small_disk(40) as disk:
-        hub = Hub(disk / "hub")
+        hub = Hub(disk / "hub", ANGELIA__HOUSE__DISK_RESERVE=str(reserve))
         filler = disk / "filler"
         try:
             with httpx2.Client(base_url=hub.url, timeout=60) as client:
-                post = lambda n: client.post("/api/v1/messages", json={"type": "a", "body": "x" * 20_000, "idempotency_key": str(n)})  # noqa: E731
+
+                def post(n):
+                    began = time.monotonic()
+                    answer = client.post("/api/v1/messages", json={"type": "a", "body": "x" * 20_000, "idempotency_key": str(n)})
+                    assert time.monotonic() - began <= 2 * crowd()
+                    return answer
+
                 assert post(0).status_code == 201
-                with filler.open("wb", buffering=0) as file:
-                    while True:
-                        try:
-                            file.write(b"x" * 4096)
-                        except OSError:
-                            break
+                fill(filler, left)
                 answers = [post(n) for n in range(1, 60)]
                 refused = [answer for answer in answers if answer.status_code != 201]
                 assert refused
                 assert {answer.status_code for answer in refused} == {503}
                 assert all("retry-after" in answer.headers for answer in refused)
-                assert client.get("/healthz/ready").status_code == 503
+                assert all("disk" in answer.json()["detail"] for answer in refused)
+                health = client.get("/healthz/ready")
+                assert (health.status_code, health.json()["faults"]) == (503, said)
                 assert client.get("/healthz/live").status_code == 200
                 filler.unlink()
+                began = time.monotonic()
                 wait_until(lambda: post(100).status_code in (200, 201), 60)
+                assert time.monotonic() - began <= 10 * crowd()
+                wait_until(lambda: client.get("/healthz/ready").status_code == 200, 60)
                 accepted = 2 + sum(answer.status_code == 201 for answer in answers)
             assert hub.server.process.poll() is None
             assert hub.count("SELECT count(*) FROM messages") == accepted

@@ -58,6 +58,11 @@ def test_a_power_cut_loses_nothing_that_was_acknowledged(disk, sized, tmp_path):
             there = {row[0] for row in rows(database, IDS)}
             print(f"cut {number}: {len(acknowledged)} acknowledged, {len(lost_ids(acknowledged, there))} lost")
             assert acknowledged <= there
+            # What counts as delivered is in the Maildir, whole.
+            mails = {int(path.name.split(".")[1]): path for path in (after / "hub" / "mail").glob("*/new/*")}
+            sent = {row[0] for row in rows(database, "SELECT id FROM deliveries WHERE agent = 'mail' AND state = 10")}
+            assert sent and sent <= mails.keys()
+            assert all(mails[key].read_bytes().endswith(b"--\n") for key in sent)
             assert (after / "hub" / "secret").read_text() == (hub.folder / "secret").read_text() != ""
             if number == 0:
                 # It is worked on from there, and ends well.

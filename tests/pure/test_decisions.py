@@ -1,5 +1,6 @@
 """Retry, breaker, flood, digest: pure decisions."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
@@ -145,3 +146,7 @@ def test_a_delivery_that_waits_for_a_resting_destination_grows_old():  # promise
     assert (within.state, within.due_at, within.is_attempt) == (State.DUE, NOW + DAYS, False)
     over = put_off(waiting, NOW + DAYS + timedelta(seconds=1), DAYS)
     assert (over.state, over.reason) == (State.EXPIRED, Reason.LIFETIME_OVER)
+    unknown = put_off(waiting, NOW + DAYS + timedelta(seconds=1), DAYS, is_down=False)
+    assert (unknown.state, unknown.due_at) == (State.DUE, NOW + DAYS + timedelta(seconds=1))
+    told = put_off(replace(waiting, last_error="451 not now"), NOW + DAYS, DAYS)
+    assert (told.error, within.error) == ("451 not now", "the destination rests")

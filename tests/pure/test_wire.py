@@ -112,14 +112,14 @@ def test_the_block_of_the_seed():
     assert fields["cc"] == [{"id": "bob"}]
     assert fields["tags"] == [("severity", "normal"), ("priority", "4")]
     assert fields["severity"] == "normal"
-    assert fields["body"] == "We want to inform you\nof something.\n  "
+    assert fields["body"] == "We want to inform you\nof something."
 
 
 def test_xml_and_json_give_the_same_payload():  # case B13
     block = parse_block(SEED)
     posted = {"type": "example", "sender": {"id": "build service", "name": "The openSUSE build service"},
               "to": [{"id": "alice", "reason": "optional: why"}], "cc": ["bob"], "severity": "normal",
-              "tags": [["severity", "normal"], ["priority", "4"]], "body": "We want to inform you\nof something.\n  "}  # fmt: skip
+              "tags": [["severity", "normal"], ["priority", "4"]], "body": "We want to inform you\nof something."}  # fmt: skip
     assert draft_of(parse_fields(block), lambda: NOW).payload == draft_of(parse_one(json.dumps(posted).encode()), lambda: NOW).payload
 
 
@@ -141,3 +141,24 @@ BAD_XML = [
 def test_xml_that_is_refused(body):
     with pytest.raises(InvalidInput):
         parse_block(body)
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "words"),
+    [
+        ({"type": "a b"}, "type", "with dots between"),
+        ({"occurred_at": "today"}, "occurred_at", "looks like 2026"),
+        ({"object_url": "ftp://x"}, "object_url", "begins with https"),
+        ({"language": "deutsch!"}, "language", "en-GB"),
+        ({"attachment": {"name": "../x", "text": "t"}}, "attachment.name", "a file is named"),
+        ({"tags": {"a\nb": "c"}}, "tags.a\nb", "control characters"),
+        ({"tags": [{"name": "a\nb", "value": "c"}]}, "tags.0.name", "control characters"),
+        ({"to": ["alice", {"id": "a\nb"}]}, "to.1.id", "control characters"),
+        ({"to": ["a\nb"], "severity": "loud"}, "to.0", "control characters"),
+    ],
+)
+def test_what_is_wrong_is_said_in_words_and_at_its_place(fields, field, words):
+    for parse, body, before in ((parse_one, {"type": "a"} | fields, ""), (parse_many, [{"type": "a"}, {"type": "a"} | fields, {"type": ""}], "1.")):
+        with pytest.raises(InvalidInput, match=words) as caught:
+            parse(json.dumps(body).encode())
+        assert caught.value.field == before + field

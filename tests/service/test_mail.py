@@ -3,9 +3,11 @@
 import asyncio
 import email
 import email.policy
+import os
 from collections import Counter
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -339,3 +341,25 @@ async def test_files_for_a_machine_without_a_server(tmp_path):
     folders = sorted(path.name for path in (tmp_path / "mail").iterdir())
     assert folders[-1] == "alice@example.org"
     assert len(list((tmp_path / "mail" / "alice@example.org" / "new").iterdir())) == 1
+
+
+async def test_a_file_counts_as_sent_once_its_folder_is_flushed(tmp_path, monkeypatch):  # promise P1
+    done, flush, move = [], os.fsync, Path.rename
+
+    def flushed(number):
+        flush(number)
+        done.append(Path(os.readlink(f"/proc/self/fd/{number}")).relative_to(tmp_path).as_posix())
+
+    def moved(path, target):
+        done.append("moved")
+        return move(path, target)
+
+    monkeypatch.setattr("os.fsync", flushed)
+    monkeypatch.setattr(Path, "rename", moved)
+    for _ in range(2):
+        (sent,) = await deliver(f"maildir:{tmp_path}/mail", letter("alice@example.org"))
+        assert isinstance(sent, Sent)
+    box = "mail/alice@example.org"
+    assert done[:3] == [box, "mail", "."]
+    assert [name for name in done[3:] if "/tmp/" not in name] == ["moved", f"{box}/new", f"{box}/new"]
+    assert done[3].startswith(f"{box}/tmp/")

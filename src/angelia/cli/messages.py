@@ -8,7 +8,7 @@ from urllib.parse import quote
 import click
 
 from angelia.cli.outcome import Failure, Unreachable
-from angelia.cli.reach import Reach, text_of
+from angelia.cli.reach import Reach, headed, text_of
 from angelia.client import PATH, Receipt, Refused, Spool, Spooling, receipt_of
 
 
@@ -19,18 +19,36 @@ from angelia.client import PATH, Receipt, Refused, Spool, Spooling, receipt_of
 @click.option("--cc", multiple=True, help="In copy.")
 @click.option("--subject", default="", help="Subject; else the first line of the body serves.")
 @click.option("--severity", type=click.Choice(["low", "normal", "high", "urgent"]), default=None, help="Else what its type says, or normal.")
-@click.option("--object", "ref", default="", help="What it is about.")
+@click.option("--object", default="", help="What it is about.")
+@click.option("--link", "object_url", default="", help="The page of what it is about, https://...")
 @click.option("--tag", multiple=True, help="name=value; may be given several times.")
 @click.option("--param", multiple=True, help="name=value; may be given several times.")
-@click.option("--key", default="", help="Idempotency key; else one is made.")
+@click.option("--actor", default="", help="Login of whose doing it is; she is not told of it.")
+@click.option("--sender", "sender_id", default="", help="Who says it, where that is not the source itself.")
+@click.option("--sender-name", default="", help="The name to it.")
+@click.option("--thread", default="", help="What belongs together has the same.")
+@click.option("--collapse-key", default="", help="Repeats have the same, and are told once.")
+@click.option("--supersedes", default="", help="Makes those before it with the same out of date.")
+@click.option("--wish", type=click.Choice(["now", "digest"]), default=None, help="For whom has no wish of her own.")
+@click.option("--occurred-at", default="", help="When it happened, as 2026-03-20T08:00:00+01:00; else now.")
+@click.option("--not-before", default="", help="Not told before then.")
+@click.option("--expires-at", default="", help="Not told after then.")
+@click.option("--language", default="", help="Of the text, as de.")
+@click.option("--format", "body_format", type=click.Choice(["text", "markdown", "html"]), default=None, help="Of the body; else text.")
+@click.option("--restricted", is_flag=True, help="For those whom it names only, or for those of --access.")
+@click.option("--access", multiple=True, help="Who may see it, if restricted; login or group:<name>.")
+@click.option("--test", is_flag=True, help="A test: for those only who want to see tests.")
+@click.option("--key", "idempotency_key", default="", help="Idempotency key; else one is made.")
 @click.option("--spool", default=lambda: os.environ.get("ANGELIA_SPOOL", ""), help="Folder that keeps messages while the hub is down.")
 @click.pass_obj
-def send(reach: Reach, type: str, body: str, to: tuple[str, ...], cc: tuple[str, ...], subject: str, severity: str | None, ref: str,
-         tag: tuple[str, ...], param: tuple[str, ...], key: str, spool: str) -> None:  # fmt: skip
+def send(reach: Reach, /, type: str, body: str, tag: tuple[str, ...], param: tuple[str, ...], sender_id: str, sender_name: str, spool: str,
+         **others: Any) -> None:  # fmt: skip
     """Send a message of TYPE. BODY is its text; - or nothing reads standard input."""
     fields: dict[str, Any] = {"type": type, "body": text_of("-") if body == "-" else body}
-    fields |= {name: value for name, value in (("severity", severity), ("subject", subject), ("object", ref), ("idempotency_key", key)) if value}
-    fields |= {name: list(value) for name, value in (("to", to), ("cc", cc)) if value}
+    fields |= {name: list(value) if isinstance(value, tuple) else value for name, value in others.items() if value}
+    sender = {name: text for name, text in (("id", sender_id), ("name", sender_name)) if text}
+    if sender:
+        fields["sender"] = sender
     if tag:
         fields["tags"] = [list(_pair(text)) for text in tag]
     if param:
@@ -79,6 +97,8 @@ def _pair(text: str) -> tuple[str, str]:
 def messages(reach: Reach, subtree: str, limit: int) -> None:
     """Show messages, newest first."""
     answer = reach.call("GET", "/api/v1/messages", params={"type": subtree, "limit": limit})
+    if not reach.as_json:
+        answer["items"] = [headed(message) for message in answer["items"]]
     reach.show(answer, "id", "received_at", "type", "source", "subject")
 
 

@@ -1,12 +1,13 @@
 """inbox, token, feed: what belongs to one person."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote
 
 import click
 
 from angelia.cli.outcome import Failure
-from angelia.cli.reach import Reach
+from angelia.cli.reach import Reach, cell, headed, plain, show_rows
 from angelia.cli.site_tokens import inspect_token, modify_at_once, modify_token, new_token, token_group
 
 
@@ -28,41 +29,111 @@ def _somebody(context: click.Context, _: click.Parameter, login: str) -> str:
 _login = click.option("--login", default="me", show_default=True, callback=_somebody, help="Whose.")
 
 
+_FILTERS = {
+    "type": "A type with all below it.",
+    "source": "Who posted it.",
+    "object": "What it is about.",
+    "thread": "What it belongs to.",
+    "tag": "name=value.",
+    "severity": "Of this severity or above: normal, high, urgent.",
+    "reason": "Why it came: to, cc, group, role, rule, follow, or one with its value, as role:maintainer.",
+    "text": "Text in subject or body.",
+}
+_STATES = ["unread", "read", "archived", "snoozed", "back", "all"]
+
+
+def _filtered(*others: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Options for the filters of an inbox (and `others`, as filters of a feed): they come as keywords."""
+
+    def with_options(command: Callable[..., None]) -> Callable[..., None]:
+        for name, text in reversed(_FILTERS.items()):
+            command = click.option(f"--{name}", default="", help=text)(command)
+        if "state" in others:
+            command = click.option("--state", type=click.Choice(_STATES), default=None, help="Else all but archived and snoozed.")(command)
+        return command
+
+    return with_options
+
+
+def _said(filters: dict[str, Any]) -> dict[str, Any]:
+    """Those that were given."""
+    return {name: value for name, value in filters.items() if value}
+
+
 @inbox.command("list")
 @_login
-@click.option("--state", default="", help="unread, read, archived or snoozed.")
-@click.option("--type", "subtree", default="", help="A type with all below it.")
-@click.option("--text", default="", help="Text in subject or body.")
-@click.option("--tag", default="", help="name=value.")
+@_filtered("state")
+@click.option("--sort", default="", help="received or severity, with - before it falling; else -received.")
+@click.option("--group", default="", help="object, thread or tag:<name>: what belongs together, with the first three of each.")
 @click.option("--limit", default=20, show_default=True)
 @click.pass_obj
-def list_inbox(reach: Reach, login: str, state: str, subtree: str, text: str, tag: str, limit: int) -> None:
+def list_inbox(reach: Reach, /, login: str, sort: str, group: str, limit: int, **filters: str) -> None:
     """Newest first."""
-    params = {"state": state, "type": subtree, "text": text, "tag": tag, "limit": limit}
+    params = _said(filters | {"sort": sort, "group": group}) | {"limit": limit}
     answer = reach.call("GET", _path(login, "inbox"), params=params)
-    reach.show(answer, "id", "delivered_at", "message.type", "message.subject", "read_at")
+    if reach.as_json:
+        reach.show(answer)
+    elif not group:
+        _show_entries(answer["items"])
+    elif not answer["groups"]:
+        click.echo("nothing")
+    else:
+        for found in answer["groups"]:
+            click.echo(plain(f"{found['title'] or '-'}: {found['total']}, {found['unread']} unread"))
+            _show_entries(found["items"])
+
+
+def _show_entries(items: Sequence[dict[str, Any]]) -> None:
+    columns = ("id", "delivered_at", "message.type", "message.subject", "read_at")
+    entries = [item | {"message": headed(item["message"])} for item in items]
+    show_rows([[cell(entry, column) for column in columns] for entry in entries], columns)
+
+
+@inbox.command("show")
+@_login
+@click.argument("entry")
+@click.pass_obj
+def show_entry(reach: Reach, login: str, entry: str) -> None:
+    """One ENTRY by its id: what it says, and why it came. It stays as unread as it is."""
+    answer = reach.call("GET", _path(login, f"inbox/{quote(entry)}"))
+    if reach.as_json:
+        reach.show(answer)
+        return
+    message = headed(answer["message"])
+    for name in ("subject", "type", "source", "severity", "object", "object_url", "thread", "occurred_at"):
+        if message.get(name):
+            click.echo(f"{name}: {plain(message[name])}")
+    for name, value in message.get("tags", ()):
+        click.echo(f"tag: {plain(name)}={plain(value)}")
+    click.echo()
+    for line in str(message.get("body", "")).split("\n"):
+        click.echo(plain(line))
+    click.echo()
+    for because in answer["why"]["because"]:
+        click.echo(f"because {plain(because)}")
 
 
 @inbox.command()
 @_login
-@click.option("--by", default="", help="type, source, object, thread, severity or tag:<name>.")
+@_filtered("state")
+@click.option("--by", default="", help="type, source, object, thread, severity, reason or tag:<name>.")
 @click.pass_obj
-def count(reach: Reach, login: str, by: str) -> None:
+def count(reach: Reach, /, login: str, by: str, **filters: str) -> None:
     """Total and unread, or counts by something."""
-    reach.show(reach.call("GET", _path(login, "inbox/counts"), params={"by": by}))
+    reach.show(reach.call("GET", _path(login, "inbox/counts"), params=_said(filters | {"by": by})))
 
 
 @inbox.command()
 @_login
 @click.argument("change", type=click.Choice(["read", "unread", "archive", "unarchive", "snooze", "unsnooze"]))
 @click.argument("ids", nargs=-1)
-@click.option("--type", "subtree", default="", help="Instead of ids: a type with all below it.")
+@_filtered("state")
 @click.option("--until", default=None, help="For snooze: when they come back, as 2026-03-20T08:00:00+01:00.")
 @click.pass_obj
-def mark(reach: Reach, login: str, change: str, ids: tuple[str, ...], subtree: str, until: str | None) -> None:
-    """Mark entries by their IDS, or all of a type, or all."""
+def mark(reach: Reach, /, login: str, change: str, ids: tuple[str, ...], until: str | None, **filters: str) -> None:
+    """Mark entries by their IDS, or all that the filters leave, or all."""
     body = {"change": change, "ids": list(ids) or None, "until": until}
-    reach.show(reach.call("POST", _path(login, "inbox/mark"), json=body, params={"type": subtree}))
+    reach.show(reach.call("POST", _path(login, "inbox/mark"), json=body, params=_said(filters)))
 
 
 @inbox.command("ack")
@@ -126,12 +197,20 @@ def feed() -> None:
 @feed.command("add")
 @click.argument("login")
 @click.option("--title", default="Messages")
-@click.option("--type", "subtree", default="", help="A type with all below it.")
+@_filtered()
 @click.pass_obj
-def add_feed(reach: Reach, login: str, title: str, subtree: str) -> None:
-    """Make a feed; its addresses are shown this once."""
-    body = {"title": title, "query": {"type": subtree} if subtree else {}}
-    reach.show(reach.call("POST", _path(login, "feeds"), json=body))
+def add_feed(reach: Reach, /, login: str, title: str, **query: str) -> None:
+    """Make a feed of what the filters leave; its addresses are shown this once."""
+    reach.show(reach.call("POST", _path(login, "feeds"), json={"title": title, "query": _said(query)}))
+
+
+@feed.command("rotate")
+@click.argument("login")
+@click.argument("feed_id", type=int)
+@click.pass_obj
+def rotate_feed(reach: Reach, login: str, feed_id: int) -> None:
+    """Give one new addresses, shown this once; the old ones are void."""
+    reach.show(reach.call("POST", _path(login, f"feeds/{feed_id}/rotate")))
 
 
 @feed.command("list")

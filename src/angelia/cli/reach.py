@@ -77,10 +77,10 @@ class Reach:
             return
         items = answer.get("items")
         if isinstance(items, list):
-            show_rows([[_cell(item, column) for column in columns] for item in items], columns)
+            show_rows([[cell(item, column) for column in columns] for item in items], columns)
             return
         for name, value in answer.items():
-            click.echo(f"{name}: {_plain(value)}")
+            click.echo(f"{name}: {plain(value)}")
 
     def token(self) -> str:
         """The caller's, from ANGELIA_TOKEN or the file ANGELIA_TOKEN_FILE."""
@@ -107,13 +107,23 @@ def _failure(status: int, answer: Any) -> Failure:
     return Failure(f"{named}{text}{hint}", 3 if status in (401, 403, 404, 409, 412, 429) else 1)
 
 
-def _cell(item: Any, column: str) -> str:
+def cell(item: Any, column: str) -> str:
+    """A value of an answer, `message.type` for one within another, as text."""
     for part in column.split("."):
         item = item.get(part) if isinstance(item, dict) else None
-    return _plain(item)
+    return plain(item)
 
 
-def _plain(value: Any) -> str:
+def headed(message: Any) -> Any:
+    """A message with a subject; its first line where it came without, as a mail has it."""
+    if message.get("subject") or message.get("body_format") == "html":
+        return message
+    lines = str(message.get("body", "")).split("\n")
+    return message | {"subject": next((line.strip() for line in lines if line.strip()), "")}
+
+
+def plain(value: Any) -> str:
+    """A value as one line that no terminal takes for a command."""
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -128,7 +138,7 @@ def show_rows(rows: list[list[str]], columns: tuple[str, ...]) -> None:
     if not rows:
         click.echo("nothing")
         return
-    rows = [[_plain(cell) for cell in row] for row in rows]
+    rows = [[plain(cell) for cell in row] for row in rows]
     widths = [min(60, max(len(row[index]) for row in [*rows, list(columns)])) for index in range(len(columns))]
     if sys.stdout.isatty():
         click.echo("  ".join(column.ljust(width) for column, width in zip(columns, widths, strict=True)).rstrip())

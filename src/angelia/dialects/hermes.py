@@ -90,7 +90,9 @@ class HermesDialect:
         if len(parts) == 2:
             fields = _addressed(fields, parts[0])
         own_key = fields.pop("id", None)
-        return await self._take(caller, fields, key_of(headers_of(scope).get(b"idempotency-key", b"")) or own_key)
+        if own_key:
+            fields["idempotency_key"] = own_key  # and checked as one
+        return await self._take(caller, fields, key_of(headers_of(scope).get(b"idempotency-key", b"")))
 
     async def _take(self, caller: Caller, fields: Mapping[str, Any], key: str | None, *, is_legacy: bool = False) -> Answer:
         checked = parse_fields(fields)
@@ -264,7 +266,7 @@ def _fields(root: Element) -> dict[str, Any]:
             case "body" | "subject":
                 if name in fields:
                     raise InvalidInput(f"there are two elements {name}", name)
-                fields[name] = (child.text or "").strip("\r\n") if name == "body" else " ".join((child.text or "").split())
+                fields[name] = (child.text or "").strip("\r\n").rstrip() if name == "body" else " ".join((child.text or "").split())
             case _:
                 raise InvalidInput("there is no such element", name[:60])
     if tags:

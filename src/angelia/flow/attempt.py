@@ -64,9 +64,13 @@ def settle(delivery: Delivery, outcome: Outcome, now: datetime, lifetime: timede
             return Settlement(key, fence, State.DUE, delivery.reason, due_at, why)
 
 
-def put_off(delivery: Delivery, allowed_at: datetime, lifetime: timedelta) -> Settlement:
-    """While its destination rests a delivery waits, and grows old: of many that wait only the probes are really tried. Pure."""
-    why = "the destination rests"
-    if delivery.first_tried_at is not None and allowed_at - delivery.first_tried_at > lifetime:
+def put_off(delivery: Delivery, allowed_at: datetime, lifetime: timedelta, *, is_down: bool = True) -> Settlement:
+    """While its destination rests a delivery waits, and grows old: of many that wait only the probes are really tried. Pure.
+
+    `is_down` where it rests since it failed a moment ago. While a probe is under way nobody knows, and nothing runs out: after days in which
+    the agent was paused or the hub away it would be all that waits.
+    """
+    why = delivery.last_error or "the destination rests"
+    if is_down and delivery.first_tried_at is not None and allowed_at - delivery.first_tried_at > lifetime:
         return Settlement(delivery.delivery_id, delivery.fence, State.EXPIRED, Reason.LIFETIME_OVER, error=why, is_attempt=False)
     return Settlement(delivery.delivery_id, delivery.fence, State.DUE, delivery.reason, allowed_at, why, is_attempt=False)

@@ -10,6 +10,7 @@ from angelia import telemetry
 from angelia.flow.handover import PLANNING, HandOver
 from angelia.inlet import Draft, Receipt, Taken
 from angelia.model.errors import StoreUnavailable
+from angelia.model.message import HOUSE
 from angelia.model.moments import ID_STEP, from_us, next_id
 from angelia.store import MessageStore, NewMessage
 
@@ -24,8 +25,12 @@ _LEASE_US = PLANNING // timedelta(microseconds=1)
 class Intake:
     """`Accept` for every inlet. Returns when the store has made the drafts durable (promise P1)."""
 
-    def __init__(self, store: MessageStore, clock_us: Callable[[], int], node: int, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, store: MessageStore, clock_us: Callable[[], int], node: int, wake: Callable[[], None], lack: Callable[[], str] = lambda: ""
+    ) -> None:
+        """`lack` says why nothing new can be taken now, "" where it can."""
         self._store = store
+        self._lack = lack
         self._clock_us = clock_us
         self._node = node
         self._wake = wake
@@ -63,6 +68,9 @@ class Intake:
             raise StoreUnavailable("too much is waiting to be stored; send again in a few seconds", retry_after=2)
         if not drafts:
             return []
+        # What the house itself has to say is little, and told of what is wrong.
+        if source != HOUSE and (lack := self._lack()):
+            raise StoreUnavailable(lack, retry_after=5)
         now_us = self._clock_us()
         ids = self._ids_from(now_us, len(drafts))
         is_claimed = self.hand_over.promise(MESSAGES, len(drafts))

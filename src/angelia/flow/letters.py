@@ -12,7 +12,7 @@ from angelia.flow.digest_items import assembled, entries_of
 from angelia.flow.handover import Born
 from angelia.flow.profiles import People
 from angelia.flow.rights import is_open_to, names_of
-from angelia.flow.unsubscribe import ended_by, make_token
+from angelia.flow.unsubscribe import Target, decided_by, ended_by, ended_by_digest, make_token
 from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.message import Message
 from angelia.model.moments import public_id
@@ -168,6 +168,7 @@ class Letters:
             address=address,
             digest=digest.content,
             decided_by=f"schedule:{delivery.schedule}",
+            unsubscribe_url=self._unsubscribe_url(ended_by_digest(delivery)) if profile.person.group is None else "",
             web_url=f"{self._links.base_url}/inbox",
             slot_at=digest.slot.slot_at,
             attempt=delivery.attempts,
@@ -189,11 +190,11 @@ class Letters:
         if message.expires_at is not None and message.expires_at <= resolved.now and not delivery.is_locked:
             return Withheld(State.EXPIRED, Reason.EXPIRED)
         because = row.because if row is not None else ()
-        decided_by = next((d.decided_by for d in row.decisions if d.agent == delivery.agent), "") if row is not None else ""
+        decided = decided_by(row, delivery.agent)
         address = _address(delivery, addresses)
         place = address.value if isinstance(address, Address) else ""
         is_clear = delivery.is_locked or (message.message_id, delivery.person_id) in resolved.decided
-        unwanted = None if is_clear else self._unwanted(delivery, place, profile, message, because, decided_by, resolved)
+        unwanted = None if is_clear else self._unwanted(delivery, place, profile, message, because, decided, resolved)
         if unwanted is not None:
             return Withheld(State.SUPPRESSED, unwanted)
         if isinstance(address, Withheld):
@@ -204,9 +205,9 @@ class Letters:
             address=address,
             message=message,
             because=because,
-            decided_by=decided_by,
+            decided_by=decided,
             # One reader of a mailing list must not end it for all the others.
-            unsubscribe_url=self._unsubscribe_url(delivery, message, decided_by) if profile.person.group is None else "",
+            unsubscribe_url=self._unsubscribe_url(ended_by(delivery, message.type, decided)) if profile.person.group is None else "",
             web_url=f"{self._links.base_url}/inbox/{public_id('msg', message.message_id)}",
             attempt=delivery.attempts,
         )
@@ -241,8 +242,7 @@ class Letters:
         shared = {key: Alike(message, self._people.site, now) for key, message in messages.items() if counts[key] > 1}
         return _Resolved(self._people.site, now, shared, decided)
 
-    def _unsubscribe_url(self, delivery: Delivery, message: Message, decided_by: str) -> str:
-        target = ended_by(delivery, message.type, decided_by)
+    def _unsubscribe_url(self, target: Target) -> str:
         token = make_token(self._links.secret, target.person_id, target.agent, target.kind, target.value)
         return f"{self._links.base_url}/unsubscribe/{token}"
 

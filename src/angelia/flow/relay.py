@@ -23,12 +23,16 @@ from angelia.flow.letters import Letters, Withheld
 from angelia.flow.voice import Voice
 from angelia.model.delivery import Delivery, Later, Outcome, Reason, Refused, State
 from angelia.model.errors import AngeliaError, StoreUnavailable
-from angelia.model.person import AddressState
+from angelia.model.person import Address, AddressState
 from angelia.planning.fallback import is_failure
 from angelia.planning.retry import Breaker, after_failure, after_success, may_try
 from angelia.store import Settlement, Store
 
 LONGEST_WAIT = LEASE.total_seconds() - LONGEST_TRY  # seconds that a claimed letter may wait for its try, which must end within the lease
+FAILS_LONG = timedelta(hours=24)
+"""From the first try of a letter on, its owner hears that it does not reach her (promise P8)."""
+CUT_OFF = timedelta(days=4)
+"""Who was tried for so long, until a lifetime was over, is switched off where others were reached: five days, less the rest before the last try."""
 GROUP = 0.005  # seconds that outcomes wait for company before they are recorded together
 
 
@@ -82,6 +86,7 @@ class Relay:
         self._paused: frozenset[str] = frozenset()
         self._looked_at = 0.0
         self._has_put_off = False
+        self._told_of: set[int] = set()  # addresses that fail: the store would tell nobody twice, but need not be asked by each letter
 
     async def turn(self, now: datetime) -> int:
         """Claim as many as there is room for, and start their tries; outcomes are recorded as they come, and wake us where more may wait."""
@@ -195,9 +200,15 @@ class Relay:
         delivery = letter.delivery
         breaker = (self._breakers or {}).get(destination)
         if breaker is not None:
-            allowed_at, breaker = may_try(breaker, self._clock())
+            now = self._clock()
+            allowed_at, breaker = may_try(breaker, now)
             if allowed_at is not None:
-                await self._end_try(letter, put_off(delivery, allowed_at, self._lifetimes.of(agent.name)), self._clock())
+                is_down = breaker.rests_until is not None and breaker.rests_until > now
+                settlement = put_off(delivery, allowed_at, self._lifetimes.of(agent.name), is_down=is_down)
+                if is_down:
+                    await self._end_try(letter, settlement, now)
+                else:
+                    self._done(delivery, settlement, letter, now)
                 return False
             self._set_breaker(destination, breaker)
         outcome, is_crash = await attempt(agent, letter, self._deadlines)
@@ -221,12 +232,35 @@ class Relay:
 
     async def _end_try(self, letter: Letter, settlement: Settlement, now: datetime) -> None:
         self._done(letter.delivery, settlement, letter, now)
-        if settlement.reason is not Reason.LIFETIME_OVER or letter.address is None:
+        if letter.address is None:
             return
-        # If it can't be said now, the next that is given up says it.
+        # If it can't be said now, the next that fails says it.
         with suppress(StoreUnavailable):
-            shown = shown_by(self._lanes[letter.delivery.agent].agent, letter.address.value)
-            await self._voice.gave_up(letter.person.login, letter.delivery.agent, shown, settlement.error, self._clock())
+            if settlement.reason is Reason.LIFETIME_OVER:
+                await self._gave_up(letter, letter.address, settlement.error)
+            elif settlement.state is State.DUE:
+                await self._failed_again(letter, letter.address, settlement.error)
+            elif settlement.state is State.DELIVERED:
+                self._told_of.discard(letter.address.address_id)
+
+    async def _failed_again(self, letter: Letter, address: Address, why: str) -> None:
+        first_tried_at, now = letter.delivery.first_tried_at, self._clock()
+        if first_tried_at is None or now - first_tried_at < FAILS_LONG or address.address_id in self._told_of:
+            return
+        shown = shown_by(self._lanes[letter.delivery.agent].agent, address.value)
+        await self._voice.fails(letter.person.login, letter.delivery.agent, shown, why, now)
+        self._told_of.add(address.address_id)
+
+    async def _gave_up(self, letter: Letter, address: Address, why: str) -> None:
+        """A lifetime is over. Where nothing else reached the address all the time, and others were reached, nothing more is sent there."""
+        delivery, now = letter.delivery, self._clock()
+        since, shown = delivery.first_tried_at or now, shown_by(self._lanes[delivery.agent].agent, address.value)
+        self._told_of.discard(address.address_id)
+        if now - since >= CUT_OFF and await self._store.is_cut_off(delivery, since):
+            await self._store.set_address(address.address_id, state=AddressState.BOUNCING, now=now)
+            await self._voice.cut_off(letter.person.login, delivery.agent, shown, why, now)
+        else:
+            await self._voice.gave_up(letter.person.login, delivery.agent, shown, why, now)
 
     def _judge_destination(self, destination: str, outcome: Outcome, now: datetime) -> None:
         breaker = (self._breakers or {}).get(destination)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from angelia.flow.answers import Answers
-from angelia.flow.unsubscribe import Target, ended_by, unsubscribe
+from angelia.flow.unsubscribe import Target, decided_by, ended_by, ended_by_digest, unsubscribe
 from angelia.model.delivery import Delivery, State
 from angelia.model.errors import NotFound
 from angelia.model.preference import Site
@@ -41,11 +41,12 @@ class Replies:
         return [item.message_id for item in items if item.message_id is not None and item.state in _BROUGHT]
 
     async def _target(self, delivery: Delivery, verb: Verb) -> Target:
+        if delivery.message_id is None and verb is Verb.UNSUBSCRIBE:
+            return ended_by_digest(delivery)
         message = None if delivery.message_id is None else (await self._store.messages([delivery.message_id])).get(delivery.message_id)
         if message is None or (verb is Verb.MUTE and not message.object):
             raise NotFound("there is no such message")
         if verb is Verb.MUTE:
             return Target(delivery.person_id, delivery.agent, "object", message.object)
         row = await self._store.ledger_row(message.message_id, delivery.person_id)
-        said = (decision.decided_by for decision in row.decisions if decision.agent == delivery.agent) if row is not None else iter(())
-        return ended_by(delivery, message.type, next(said, ""))
+        return ended_by(delivery, message.type, decided_by(row, delivery.agent))

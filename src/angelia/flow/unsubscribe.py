@@ -9,17 +9,18 @@ from angelia.flow.wants import change_wants
 from angelia.model.delivery import Delivery, Reason
 from angelia.model.errors import NotFound
 from angelia.model.preference import NOW, OFF, Site
-from angelia.model.signed import sign, unsign
+from angelia.model.signed import MOST, sign, unsign
 from angelia.planning.editing import put_statements, statements_of
-from angelia.store import Store
+from angelia.store import LedgerRow, Store
 
-KINDS = frozenset({"type", "rule", "object"})
+DIGEST = "digest"
+KINDS = frozenset({"type", "rule", "object", DIGEST})
 _Document = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a link ends: for one person by one agent, a type with all below it, a rule, or an object."""
+    """What a link ends: for one person by one agent, a type with all below it, a rule, an object, or all that is in a digest (by its id)."""
 
     person_id: int
     agent: str
@@ -32,6 +33,33 @@ def ended_by(delivery: Delivery, message_type: str, decided_by: str) -> Target:
     if decided_by.startswith("rule:"):
         return Target(delivery.person_id, delivery.agent, "rule", decided_by[5:])
     return Target(delivery.person_id, delivery.agent, "type", message_type)
+
+
+def ended_by_digest(delivery: Delivery) -> Target:
+    """What one click in a digest ends: what a click in each letter of those that it stands for would."""
+    return Target(delivery.person_id, delivery.agent, DIGEST, str(delivery.digest_id or 0))
+
+
+def decided_by(row: LedgerRow | None, agent: str) -> str:
+    """Which rule or scope sent it by this agent; "" where that is not known."""
+    return next((decision.decided_by for decision in row.decisions if decision.agent == agent), "") if row is not None else ""
+
+
+async def parts_of(store: Store, target: Target) -> list[Target]:
+    """What it ends, one by one. NotFound for a digest that is not kept any more."""
+    if target.kind != DIGEST:
+        return [target]
+    items = [item for item in await store.digest_items(int(target.value)) if item.person_id == target.person_id and item.message_id is not None]
+    messages = await store.messages([item.message_id for item in items if item.message_id is not None])
+    rows = await store.ledger_of([(message_id, target.person_id) for message_id in messages])
+    parts = {
+        ended_by(item, messages[item.message_id].type, decided_by(rows.get((item.message_id, target.person_id)), target.agent))
+        for item in items
+        if item.message_id is not None and item.message_id in messages
+    }
+    if not parts:
+        raise NotFound("what this digest held is not kept any more")
+    return sorted(parts, key=lambda part: (part.kind, part.value))
 
 
 @lru_cache(maxsize=5_000)
@@ -49,8 +77,9 @@ def read_token(secret: bytes, token: str) -> Target | None:
 
 
 def make_undo(secret: bytes, target: Target, before: object) -> str:
-    """A signed token that takes an end back: it knows what stood there before."""
-    return sign(secret, "subscribe-again", [target.person_id, target.agent, target.kind, target.value, before])
+    """A signed token that takes an end back: it knows what stood there before. "" where that is too much for a link."""
+    token = sign(secret, "subscribe-again", [target.person_id, target.agent, target.kind, target.value, before])
+    return token if len(token) <= MOST else ""
 
 
 def read_undo(secret: bytes, token: str) -> tuple[Target, object] | None:
@@ -63,22 +92,32 @@ def read_undo(secret: bytes, token: str) -> tuple[Target, object] | None:
 
 async def unsubscribe(store: Store, target: Target, site: Site, now: datetime) -> object:
     """Do it; what waits for her by this agent goes with it. Harmless when repeated. Returns what stood there before, for `subscribe_again`."""
+    login, parts = await _login(store, target), await parts_of(store, target)
     before: list[object] = []
 
     def change(document: _Document) -> None:
-        before[:] = [_ENDS[target.kind](document, target)]
+        before[:] = [_ENDS[part.kind](document, part) for part in parts]
 
-    await change_wants(store, await _login(store, target), change, site, now)
-    subtree = target.value if target.kind == "type" else ""
-    object_ref = target.value if target.kind == "object" else ""
-    if subtree or object_ref:
-        await store.cancel_waiting(target.person_id, agent=target.agent, subtree=subtree, object_ref=object_ref, reason=Reason.UNSUBSCRIBED, now=now)
-    return before[0]
+    await change_wants(store, login, change, site, now)
+    for part in parts:
+        subtree = part.value if part.kind == "type" else ""
+        object_ref = part.value if part.kind == "object" else ""
+        if subtree or object_ref:
+            await store.cancel_waiting(part.person_id, agent=part.agent, subtree=subtree, object_ref=object_ref, reason=Reason.UNSUBSCRIBED, now=now)
+    if target.kind != DIGEST:
+        return before[0]
+    return [[part.kind, part.value, was] for part, was in zip(parts, before, strict=True)]
 
 
 async def subscribe_again(store: Store, target: Target, before: object, site: Site, now: datetime) -> None:
     """As it was before; what did not go meanwhile is not sent later."""
-    await change_wants(store, await _login(store, target), lambda document: _UNDOES[target.kind](document, target, before), site, now)
+    entries = before if target.kind == DIGEST and isinstance(before, list) else [[target.kind, target.value, before]]
+
+    def change(document: _Document) -> None:
+        for kind, value, was in reversed(entries):  # an end may have stood above another
+            _UNDOES[kind](document, Target(target.person_id, target.agent, kind, value), was)
+
+    await change_wants(store, await _login(store, target), change, site, now)
 
 
 async def _login(store: Store, target: Target) -> str:

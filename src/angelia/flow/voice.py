@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import blake2b
 
-from angelia.inlet import Accept, Draft, Receipt
+from angelia.inlet import Accept, Draft, Receipt, short_key
 from angelia.model.message import ADDRESS_TEST, HOUSE, Message, Recipient, Sender, Severity
 from angelia.model.moments import public_id, to_text
 from angelia.model.payload import payload_of
@@ -63,6 +63,18 @@ class Voice:
         message = _house_message(f"{HOUSE}.delivery.returned", login, now, f"A message by {agent} came back", text)
         await self._say([(f"came back {login} {agent} {now.date()} {address}", message)])
 
+    async def fails(self, login: str, agent: str, address: str, why: str, now: datetime) -> None:
+        """For a day now nothing could be sent to an address (promise P8): told once in the seven days that keys are kept, and tried on."""
+        text = f"Messages for {address} can't be sent, for a day now ({why}). They are kept, and tried on."
+        message = _house_message(f"{HOUSE}.delivery.late", login, now, f"Messages by {agent} do not reach you", text)
+        await self._say([(f"fails {agent} {address}", message)])
+
+    async def cut_off(self, login: str, agent: str, address: str, why: str, now: datetime) -> None:
+        """An address is switched off: nothing reached it for as long as a message is tried, though others were reached."""
+        text = f"Nothing could be sent to {address} for days ({why}), so it is switched off. Nothing more is sent there until you verify it again."
+        message = _house_message(f"{HOUSE}.address.unreachable", login, now, f"Your {agent} address is switched off", text)
+        await self._say([(f"cut off {agent} {address} {now.date()}", message)])
+
     async def gave_up(self, login: str, agent: str, address: str, why: str, now: datetime) -> None:
         """Letters to an address were tried until their lifetime was over: told once in the seven days that keys are kept, however many they are."""
         text = f"Messages for {address} could not be sent for so long that they were given up ({why}). Those that follow are tried again."
@@ -92,13 +104,8 @@ class Voice:
         for key, message in things:
             payload = payload_of(message)
             digest = blake2b(payload.encode(), digest_size=16).digest()
-            drafts.append(Draft(message.type, payload, _fitting(key), digest))
+            drafts.append(Draft(message.type, payload, short_key(key), digest))
         return await self._accept(HOUSE, drafts) if drafts else ()
-
-
-def _fitting(key: str) -> str:
-    """A key has at most 255 characters; two long addresses that begin alike are two."""
-    return key if len(key) <= 255 else f"{key[:200]} {blake2b(key.encode(errors='replace'), digest_size=16).hexdigest()}"
 
 
 def _house_message(key: str, login: str, at: datetime, subject: str, body: str) -> Message:

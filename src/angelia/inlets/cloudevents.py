@@ -1,10 +1,13 @@
 """CloudEvents 1.0 over HTTP (structured, binary, batch) read as messages."""
 
+import base64
+import binascii
 import json
 import re
 from typing import Any
 from urllib.parse import unquote
 
+from angelia.inlet import short_key
 from angelia.model.errors import InvalidInput
 from angelia.wire.asgi import Headers, kind_of
 from angelia.wire.fields import MOST_IN_BATCH, parse_fields
@@ -40,14 +43,18 @@ def parse_binary(headers: Headers, body: bytes) -> dict[str, Any]:
             event[name[3:].decode("latin-1")] = unquote(value.decode("latin-1"))
     kind = kind_of(headers)
     # Without a content type data are JSON (CloudEvents 1.0, 3.1), and libraries count on it.
-    if body and (kind.endswith((b"/json", b"+json")) or (not kind and body.lstrip()[:1] in (b"{", b"["))):
-        event["data"] = strict_json(body)
-    elif body:
-        try:
-            event["data"] = body.decode()
-        except UnicodeError:
-            raise InvalidInput("binary data has no place in a message; link to it", "data") from None
+    if body:
+        event["data"] = _of_bytes(body, is_json=kind.endswith((b"/json", b"+json")) or (not kind and body.lstrip()[:1] in (b"{", b"[")))
     return _message(event)
+
+
+def _of_bytes(data: bytes, *, is_json: bool) -> Any:
+    if is_json:
+        return strict_json(data)
+    try:
+        return data.decode()
+    except UnicodeError:
+        raise InvalidInput("binary data has no place in a message; link to it", "data") from None
 
 
 def _object(event: object, path: str) -> dict[str, Any]:
@@ -94,14 +101,14 @@ def _check_depth(value: object, left: int) -> None:
 def _message(event: dict[str, Any]) -> dict[str, Any]:
     """The message of an event: id and source make it recognisable, subject is the object, data become params or body."""
     _check(event)
-    fields: dict[str, Any] = {"type": event["type"], "idempotency_key": f"{event['source']} {event['id']}"[:255]}
+    fields: dict[str, Any] = {"type": event["type"], "idempotency_key": short_key(f"{event['source']} {event['id']}")}
     fields["sender"] = {"id": event["source"][:255]}
     fields |= {field: event[name] for name, field in _ATTRIBUTES.items() if name in event}
     if "to" in event:
         fields["to"] = [part.strip() for part in str(event["to"]).split(",") if part.strip()]
     if event.get("test") in (True, "true"):
         fields["test"] = True
-    return parse_fields(fields | _data(event.get("data")))
+    return parse_fields(fields | _data(event["data"] if "data" in event else _unpacked(event)))
 
 
 def _check(event: dict[str, Any]) -> None:
@@ -112,8 +119,20 @@ def _check(event: dict[str, Any]) -> None:
             raise InvalidInput("a CloudEvent needs id, source and type", name)
     if not all(_ATTRIBUTE.match(name) or name == "data_base64" for name in event):
         raise InvalidInput("names of attributes are lower-case letters and digits")
-    if "data_base64" in event:
-        raise InvalidInput("binary data has no place in a message; link to it", "data_base64")
+    if "data" in event and "data_base64" in event:
+        raise InvalidInput("an event has data or data_base64; which one should count?", "data_base64")
+
+
+def _unpacked(event: dict[str, Any]) -> Any:
+    """Data that came as base64: libraries write so whatever was given to them as bytes, text and JSON, too."""
+    packed, kind = event.get("data_base64"), str(event.get("datacontenttype", "application/json"))
+    if packed is None:
+        return None
+    try:
+        data = base64.b64decode(packed, validate=True)
+    except (binascii.Error, ValueError, TypeError):
+        raise InvalidInput("this is not base64", "data_base64") from None
+    return _of_bytes(data, is_json=kind.partition(";")[0].strip().lower().endswith(("/json", "+json")))
 
 
 def _data(data: object) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def _allowed(scope: Scope) -> bytes:
     path = scope["path"]
     if path.startswith(PUBLISH) and "/" not in path[len(PUBLISH) :]:
         return b"POST"
-    return b"GET, POST" if path == MESSAGES and scope["method"] != "GET" else b""
+    return b"GET, HEAD, POST" if path == MESSAGES and scope["method"] not in ("GET", "HEAD") else b""
 
 
 def _read(headers: Headers, body: bytes) -> tuple[list[dict[str, Any]], bool]:

@@ -8,7 +8,7 @@ from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol
 
 from angelia import telemetry
-from angelia.inlet import Accept, Draft, Taken
+from angelia.inlet import Accept, Draft, Taken, short_key
 from angelia.inlets.cloudevents import parse_binary, parse_event, strict_json
 from angelia.inlets.mapping import MessageMapping
 from angelia.model.errors import InvalidInput, StoreUnavailable
@@ -91,17 +91,21 @@ class Receiver:
     def _understood(self, event: Event, states: dict[str, str]) -> tuple[Outcome, Draft | None]:
         check_form(event)
         if self._mapping is None:
-            return _TAKEN, draft_of(plain_fields(event), self.now, key_of_event(event))
+            return _TAKEN, self._drafted(event, plain_fields(event))
         mapped = self._mapping.mapped(event, states)
         fields = mapped.fields
         if fields is None:
             draft = None
         else:
-            own_key = fields.pop("idempotency_key", None) or None
-            draft = draft_of(parse_fields(fields), self.now, own_key or key_of_event(event))
+            own_key = fields.pop("idempotency_key", None)
+            draft = self._drafted(event, parse_fields(fields | ({"idempotency_key": short_key(str(own_key))} if own_key else {})))
         if mapped.state is not None:
             states[mapped.state[0]] = mapped.state[1]
         return Outcome(Result.NOTHING if draft is None else Result.TAKEN), draft
+
+    def _drafted(self, event: Event, fields: dict[str, Any]) -> Draft:
+        """It is known by its own key, else by that of its event."""
+        return draft_of(fields, self.now, fields.get("idempotency_key") or key_of_event(event))
 
     async def _accept(self, drafts: Sequence[tuple[int, Draft]], outcomes: list[Outcome], accept: Accept) -> None:
         if not drafts:

@@ -77,6 +77,11 @@ class DeliveryStore(Protocol):
         successors as in `settle`. False where it is another state (by now); then nothing changed.
         """
 
+    async def is_cut_off(self, delivery: Delivery, since: datetime) -> bool:
+        """Did nothing reach the address of this delivery since then, while its agent reached another one? The agent's newest deliveries tell enough
+        of others: False where it reached nobody, as when its own server is away.
+        """
+
     async def requeue_expired_leases(self, now: datetime) -> int:
         """Deliveries, messages and slots of dead workers come back; how many."""
 

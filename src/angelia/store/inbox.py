@@ -51,7 +51,9 @@ class InboxItem:
 
 @dataclass(frozen=True, slots=True)
 class InboxGroup:
-    """Entries of a view that share an object or a thread; `items` are the first of them, `first_id` is where it stands in the order of the view."""
+    """Entries of a view that share an object, a thread or the value of a tag; `items` are the first of them, `first_id` is where it stands in the
+    order of the view.
+    """
 
     key: str
     first_id: int
@@ -83,9 +85,9 @@ class InboxStore(Protocol):
         """A page of the view; InvalidInput where it is ordered by severity and its cursor is no entry of hers."""
 
     async def inbox_page(self, person_id: int, query: InboxQuery, group_by: str = "", shown: int = 3) -> InboxPage:
-        """A page with its numbers, of one look: `limit` entries, each a group by itself, or with `group_by` (object, thread) `limit` groups with
-        at most `shown` entries each. A message without object or thread is a group by itself. The page is the one nearest to its cursor, which
-        is the `first_id` of a group.
+        """A page with its numbers, of one look: `limit` entries, each a group by itself, or with `group_by` (object, thread, `tag:<name>`) `limit`
+        groups with at most `shown` entries each. A message without such a thing is a group by itself; of several tags of a name the first counts.
+        The page is the one nearest to its cursor, which is the `first_id` of a group.
         """
 
     async def inbox_entry(self, person_id: int, delivery_id: int, seen_by: frozenset[str] | None = None) -> InboxItem | None:

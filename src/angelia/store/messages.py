@@ -119,6 +119,9 @@ class MessageStore(Protocol):
     async def claim_messages(self, limit: int, lease: timedelta, now: datetime) -> list[ClaimedMessage]:
         """The oldest that nobody has planned, holds, or has postponed beyond now. Where there are none that is a read, and troubles no writer."""
 
+    async def oldest_undecided(self, now: datetime) -> datetime | None:
+        """When the one was taken that waits longest to be planned, with nobody at it and nothing known that holds it up; None for none."""
+
     async def record_plans(self, plans: Sequence[Plan], flood: Sequence[FloodMark], repeats: Sequence[RepeatMark], now: datetime) -> int:
         """All in one transaction: ledger, deliveries, the persons' lists of types, marks; the messages are planned. Returns how many plans
         still held their fence; the others change nothing.

@@ -1,7 +1,7 @@
 """Upkeep: the state of the store itself."""
 
 from collections.abc import AsyncIterator, Callable, Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 
@@ -15,7 +15,7 @@ class Upkeep(Protocol):
         """Finish what waits, then disconnect."""
 
     async def ping(self) -> None:
-        """StoreUnavailable unless a write could be made durable now."""
+        """StoreUnavailable unless a write could be made durable now, in the schema that this version speaks."""
 
     async def check(self) -> list[str]:
         """Integrity and conservation; one line a fault, empty if all is well."""
@@ -28,6 +28,11 @@ class Upkeep(Protocol):
 
     async def forget_future(self, now: datetime) -> int:
         """For every worker, at its start: what was put off under a clock that went back since is due now. What is held for a slot keeps its time."""
+
+    async def attend(self, now: datetime, *, is_back: bool) -> timedelta:
+        """A worker is here now; each says so once a minute. How long none was, below zero where the clock went back meanwhile. For one that comes,
+        or comes back: after an hour or more, what was tried before counts as tried later by so much, since nobody could have tried it meanwhile.
+        """
 
     async def pulse(self) -> int:
         """A cheap look: another number once anybody wrote since, this process or another one."""

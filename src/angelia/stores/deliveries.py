@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, delete, literal_column, or_, select, update
 
 from angelia.model.delivery import Delivery, Reason, State
-from angelia.model.moments import from_us, to_us
+from angelia.model.moments import first_id, from_us, to_us
 from angelia.planning.announcing import ended
 from angelia.planning.retry import Breaker
 from angelia.store import Backlog, Settlement, Successor
@@ -74,6 +74,16 @@ _BOUNCE = (
 _BOUNCE_ITEMS = (
     f"UPDATE deliveries SET state = {State.BOUNCED:d}, reason = 'came_back', ended_us = ? "
     f"WHERE digest_id = ? AND message_id IS NOT NULL AND state IN ({State.DIGESTED:d}, {State.DELIVERED:d})"
+)
+# By the person's ledger, which is short: deliveries have no index by address. What was held came as a message long before.
+_HAS_REACHED = (
+    "SELECT 1 FROM ledger AS l JOIN deliveries AS d ON d.message_id = l.message_id AND d.person_id = l.person_id "
+    f"WHERE l.person_id = ? AND l.message_id >= ? AND d.agent = ? AND d.address_id = ? AND d.state = {State.DELIVERED:d} AND d.ended_us >= ? LIMIT 1"
+)
+_HELD_AT_MOST = timedelta(days=90)
+_HAS_REACHED_OTHERS = (
+    "SELECT 1 FROM (SELECT agent, address_id, state, ended_us FROM deliveries ORDER BY id DESC LIMIT 5000) AS d "
+    f"WHERE agent = ? AND address_id <> ? AND state = {State.DELIVERED:d} AND ended_us >= ? LIMIT 1"
 )
 _FAILED: ColumnElement[bool] = literal_column(f"deliveries.state IN ({State.BOUNCED:d}, {State.DEAD:d})")
 _EACH_WAITING: tuple[ColumnElement[bool], ...] = (
@@ -155,6 +165,18 @@ class DeliveriesMixin(AnnouncementsMixin):
         is_news = await self.engine.write(work)
         self.announced()
         return is_news
+
+    async def is_cut_off(self, delivery: Delivery, since: datetime) -> bool:
+        """See DeliveryStore."""
+        since_us, place = to_us(since), (delivery.agent, delivery.address_id)
+
+        def work(connection: Connection) -> bool:
+            if run(connection, _HAS_REACHED_OTHERS, (*place, since_us)).first() is None:
+                return False
+            oldest = first_id(since - _HELD_AT_MOST)
+            return run(connection, _HAS_REACHED, (delivery.person_id, oldest, *place, since_us)).first() is None
+
+        return await self.engine.read(work)
 
     async def requeue_expired_leases(self, now: datetime) -> int:
         """See DeliveryStore. Claims of messages need nothing: their lease is the time before which nobody else may claim them."""

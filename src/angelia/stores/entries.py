@@ -296,6 +296,14 @@ def _is_in(folded: str, message: Message) -> bool:
     return folded in message.subject.casefold() or folded in message.body.casefold()
 
 
+def key_of(group_by: str) -> Callable[[Entry], str]:
+    """What the entries of a group share: object, thread, or their first value of a tag (`tag:<name>`); "" for one that stands by itself."""
+    if not group_by.startswith("tag:"):
+        return attrgetter(group_by)
+    name = group_by[4:]
+    return lambda entry: next((value for tag, value in entry.tags if tag == name), "")
+
+
 def counted(pairs: Iterable[Pair], by: str) -> dict[str, int]:
     """How many entries there are by type, source, severity, reason, object, thread or `tag:<name>`. Counted in C: it is done for each page."""
     entries = map(_ENTRY, pairs)

@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import chain
-from operator import attrgetter
 
 from sqlalchemy import Connection
 
@@ -21,7 +20,23 @@ from angelia.stores import snoozes
 from angelia.stores.announcements import AnnouncementsMixin, login_of, tell
 from angelia.stores.changes import next_number
 from angelia.stores.engine import fetched, run
-from angelia.stores.entries import ARCHIVED, DELIVERY, ENDED, FACETS, MESSAGE, READ, Pair, Row, Shelves, Sifted, bodies, counted, listed, sifted
+from angelia.stores.entries import (
+    ARCHIVED,
+    DELIVERY,
+    ENDED,
+    FACETS,
+    MESSAGE,
+    READ,
+    Pair,
+    Row,
+    Shelves,
+    Sifted,
+    bodies,
+    counted,
+    key_of,
+    listed,
+    sifted,
+)
 
 # Word by word the condition of the partial index: with a parameter in its place, neither database would know that the index holds all.
 _READABLE = f"state = {State.DELIVERED:d} AND agent IN ('web', 'feed')"
@@ -318,7 +333,7 @@ def _turned(place: Place, sign: int) -> Place:
 
 def _grouped(found: Sequence[Pair], group_by: str) -> list[list[Pair]]:
     grouped: defaultdict[object, list[Pair]] = defaultdict(list)
-    key = attrgetter(group_by)
+    key = key_of(group_by)
     for pair in found:
         grouped[key(pair[1]) or pair[0][DELIVERY]].append(pair)
     return list(grouped.values())
@@ -326,7 +341,7 @@ def _grouped(found: Sequence[Pair], group_by: str) -> list[list[Pair]]:
 
 def _group(bundle: Sequence[Pair], group_by: str, items: Sequence[InboxItem]) -> InboxGroup:
     row, entry = bundle[0]
-    key = getattr(entry, group_by) if group_by else ""
+    key = key_of(group_by)(entry) if group_by else ""
     return InboxGroup(key, row[DELIVERY], len(bundle), sum(row[READ] is None for row, _ in bundle), tuple(items))
 
 

@@ -155,6 +155,11 @@ class MessagesMixin(AnnouncementsMixin):
             return []
         return await self.engine.write(work)
 
+    async def oldest_undecided(self, now: datetime) -> datetime | None:
+        """See MessageStore."""
+        statement = "SELECT received_us FROM messages WHERE plan_state = 0 AND plan_due_us <= ? AND COALESCE(plan_error, '') = '' ORDER BY id LIMIT 1"
+        return shape.moment(await self.engine.read(lambda connection: run(connection, statement, (to_us(now),)).scalar()))
+
     async def record_plans(self, plans: Sequence[Plan], flood: Sequence[FloodMark], repeats: Sequence[RepeatMark], now: datetime) -> int:
         """See MessageStore."""
         return await self.engine.write(lambda connection: len(_record(connection, plans, flood, repeats, now)))

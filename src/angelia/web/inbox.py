@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 
@@ -22,6 +22,7 @@ router = APIRouter(prefix="/api/v1/people/{login}", tags=["person"])
 Body = dict[str, Any]
 STATES = ("", "unread", "read", "archived", "snoozed", "back", "all")
 LONGEST_SNOOZE = timedelta(days=366)
+GROUPED = ("", "object", "thread")
 COUNTED = ("", "type", "source", "object", "thread", "severity", "reason")
 
 
@@ -86,13 +87,16 @@ class Marked:
 
 
 @router.get("/inbox")
-async def inbox(view: View, person: Looking, house: House, group: Literal["", "object", "thread"] = "") -> Body:
+async def inbox(view: View, person: Looking, house: House, group: str = Query("", max_length=68)) -> Body:
     """A page of her inbox: filters by state, type subtree, source, tag (`name=value`), reason, object, thread, severity and text.
 
     `sort` is `received` or `severity`, with `-` falling; of equal severity the newest come first, or last in the rising order.
 
-    With `group` the page is of groups: each with its title, its numbers and its first three entries. `next` is the cursor of the following page.
+    With `group` (object, thread or `tag:<name>`) the page is of groups: each with its title, its numbers and its first three entries. `next` is
+    the cursor of the following page.
     """
+    if group not in GROUPED and not (group.startswith("tag:") and group[4:]):
+        raise InvalidInput("group is object, thread or tag:<name>", "group")
     seen = await seen_by(house, person, view)
     if group:
         found = await house.store.inbox_page(person.person_id, seen, group)
@@ -107,7 +111,7 @@ async def inbox(view: View, person: Looking, house: House, group: Literal["", "o
 
 
 def title_of(house: Context, group: InboxGroup) -> str:
-    """What the object or thread of a group is called; its key where nobody knows better."""
+    """What the object or the like of a group is called; its key where nobody knows better."""
     newest = group.items[0].message if group.items else None
     return object_name(newest, house.dispatcher.instruments) if newest is not None and newest.object == group.key else group.key
 

@@ -6,7 +6,7 @@ The probes are answered before: whoever waits for the hub need not wait for the 
 import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator, MutableMapping
 from contextlib import contextmanager, suppress
 from importlib.abc import MetaPathFinder
 from threading import get_ident
@@ -39,6 +39,11 @@ class Late:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            return await _as_get(self._answer, scope, receive, send)
+        return await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] in (LIVE, READY) and _is_plain_question(scope):
             return await _probe(scope["path"], self._context.ready, send)
         return await (self._app or await self.load())(scope, receive, send)
@@ -99,6 +104,26 @@ class _Pace(MetaPathFinder):
             with suppress(OSError):  # where the clock jumps meanwhile, the system may refuse to wait
                 sleep(min(worked * REST, LONGEST_REST))
         self._began = monotonic()
+
+
+async def _as_get(app: App, scope: Scope, receive: Receive, send: Send) -> None:
+    """HEAD is there wherever GET is (RFC 9110, 9.1): few routes have one of their own, for the others GET answers, and its body is left out."""
+    is_refused = scope["path"] in (LIVE, READY)  # the framework need not be read for these
+
+    async def unless_refused(message: MutableMapping[str, Any]) -> None:
+        nonlocal is_refused
+        if message["type"] == "http.response.start":
+            is_refused = message["status"] == 405
+        if not is_refused:
+            await send(message)
+
+    async def without_body(message: MutableMapping[str, Any]) -> None:
+        await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+    if not is_refused:
+        await app(scope, receive, unless_refused)
+    if is_refused:
+        await app({**scope, "method": "GET"}, receive, without_body)
 
 
 def _is_plain_question(scope: Scope) -> bool:

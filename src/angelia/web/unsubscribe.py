@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
-from angelia.flow.unsubscribe import Target, make_undo, read_token, read_undo, subscribe_again, unsubscribe
+from angelia.flow.unsubscribe import Target, make_undo, parts_of, read_token, read_undo, subscribe_again, unsubscribe
 from angelia.model.errors import Forbidden
 from angelia.web.access import House
 from angelia.web.pages.kit import page
@@ -12,8 +12,9 @@ router = APIRouter(prefix="/unsubscribe", tags=["unsubscribe"])
 _FOREIGN = "this link is not one of ours, or was changed on its way; copy it as a whole from the mail"
 
 
-def _page(request: Request, step: str, target: Target, again: str = "") -> Response:
-    answer = page(request, None, "unsubscribe.html", step=step, target=target, again=again)
+async def _page(request: Request, house: House, step: str, target: Target, again: str = "") -> Response:
+    parts = await parts_of(house.store, target)
+    answer = page(request, None, "unsubscribe.html", step=step, parts=parts, again=again)
     answer.headers["Referrer-Policy"] = "no-referrer"  # the address of the page is what allows to act
     return answer
 
@@ -24,7 +25,7 @@ async def ask(token: str, request: Request, house: House) -> Response:
     target = read_token(house.secret, token)
     if target is None:
         raise Forbidden(_FOREIGN)
-    return _page(request, "ask", target)
+    return await _page(request, house, "ask", target)
 
 
 @router.post("/{token}", response_class=HTMLResponse)
@@ -35,7 +36,7 @@ async def act(token: str, request: Request, house: House) -> Response:
         raise Forbidden(_FOREIGN)
     before = await unsubscribe(house.store, target, house.site(), house.now())
     house.changed("people")
-    return _page(request, "done", target, make_undo(house.secret, target, before))
+    return await _page(request, house, "done", target, make_undo(house.secret, target, before))
 
 
 @router.post("/{token}/undo")
@@ -47,4 +48,4 @@ async def undo(token: str, request: Request, house: House) -> Response:
     target, before = found
     await subscribe_again(house.store, target, before, house.site(), house.now())
     house.changed("people")
-    return _page(request, "undone", target)
+    return await _page(request, house, "undone", target)

@@ -1,13 +1,13 @@
 """The fields of a posted message: one schema for all inlets, checked strictly, written as the payload that the store keeps."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, with_config
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic_core import ErrorDetails, PydanticSerializationError, to_json
 from typing_extensions import TypedDict
 
 from angelia.inlet import Draft
@@ -187,9 +187,29 @@ def _refuse_nul(value: object, path: str) -> None:
 _SHAPES = {"function-wrap", "str", "constrained-str", "NamedRecipient", "list", "tuple", "dict", "TagFields"}
 
 
+_TIME_LOOKS = "a time looks like 2026-11-22T10:00:00Z"
+_LOOKS = {
+    "type": "a type is letters, digits, _, : and -, with dots between, at most 128 characters",
+    "occurred_at": _TIME_LOOKS,
+    "expires_at": _TIME_LOOKS,
+    "not_before": _TIME_LOOKS,
+    "object_url": "a link begins with https:// or http:// and holds no spaces",
+    "language": "a language looks like de or en-GB",
+    "attachment.name": "a file is named by letters, digits, ., _ and -, at most 64",
+}
+"""What a field is like, for those who would have to read a regular expression else."""
+
+
+def _meant(faults: Sequence[ErrorDetails]) -> ErrorDetails:
+    """Of the first field that is wrong, what goes furthest into it: where a value may have several shapes, those that were not meant fail early."""
+    at = faults[0]["loc"]
+    head = at[: 2 if at and isinstance(at[0], int) else 1]
+    return max((fault for fault in faults if fault["loc"][: len(head)] == head), key=lambda fault: len(fault["loc"]))
+
+
 def _explained(error: ValidationError) -> InvalidInput:
     """The first fault in words, with its field. Never what was sent: it may be a secret."""
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    first = _meant(error.errors(include_url=False, include_input=False, include_context=False))
     place = [str(part) for part in first["loc"] if "[" not in str(part) and str(part) not in _SHAPES]
     field = ".".join(place)
     if first["type"] == "json_invalid":
@@ -198,6 +218,9 @@ def _explained(error: ValidationError) -> InvalidInput:
         return TooLarge(f"a body has at most {BODY} characters; link to what is longer", field)
     if first["type"] == "extra_forbidden":
         return InvalidInput("there is no such field", field)
+    if first["type"] == "string_pattern_mismatch":
+        looks = _LOOKS.get(".".join(place[-2:])) or _LOOKS.get(place[-1] if place else "")
+        return InvalidInput(looks or "control characters have no place here", field)
     return InvalidInput(first["msg"], field)
 
 

@@ -101,11 +101,18 @@ def _headers(letter: Letter, content: Content, sender: str, sender_name: str, do
             root = f"<{_digest_of(message.source, thread)}@{domain}>"
             headers += [("In-Reply-To", root), ("References", root)]
         headers.append(("List-Id", f"<{message.type.replace(':', '-').replace('_', '-')}.{domain}>"))
+    else:
+        headers.append(("List-Id", f"<{_label(delivery.schedule)}digest.{domain}>"))
     headers += [("Auto-Submitted", "auto-generated"), ("Precedence", "bulk")]
     if letter.unsubscribe_url and len(letter.unsubscribe_url) < MOST_VALUE:
         ways = [f"<{letter.unsubscribe_url}>", *(f"<mailto:{answers[verb]}>" for verb in (Verb.UNSUBSCRIBE,) if verb in answers)]
         headers += [("List-Unsubscribe", ",\r\n ".join(ways)), ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click")]
     return headers + _own_headers(letter)
+
+
+def _label(schedule: str) -> str:
+    """The name of a schedule as a label of a List-Id, where it can be one."""
+    return f"{schedule.replace('_', '-')}." if _TOKEN.match(schedule) else ""
 
 
 def _own_headers(letter: Letter) -> Headers:

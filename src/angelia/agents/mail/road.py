@@ -61,21 +61,36 @@ class MaildirRoad:
 
     def _write(self, envelope: Envelope, key: int) -> str:
         box = self._root / folder_name(envelope.recipient)
-        for name in ("tmp", "new", "cur"):
-            (box / name).mkdir(parents=True, exist_ok=True)
+        if not (box / "cur").exists():
+            for name in ("tmp", "new", "cur"):
+                (box / name).mkdir(parents=True, exist_ok=True)
+            for folder in (box, self._root, self._root.parent):
+                _flush(folder)
         # The same delivery has the same name: sent twice, it is there once.
         name = f"{key >> 12}.{key}.angelia"
         if (box / "new" / name).exists() or any((box / "cur").glob(f"{name}:*")):
+            _flush(box / "new")  # whoever put it there may not have come so far
             return name
         with (box / "tmp" / name).open("wb") as file:
             file.write(envelope.raw.replace(b"\r\n", b"\n"))
             file.flush()
             os.fsync(file.fileno())
         (box / "tmp" / name).rename(box / "new" / name)
+        # Its name is in the folder, not in the file: without this a power cut could take a mail that counts as delivered.
+        _flush(box / "new")
         return name
 
     async def close(self) -> None:
         """Nothing is open."""
+
+
+def _flush(folder: Path) -> None:
+    """What was made or moved in a folder stays in it, whatever happens to the machine."""
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def folder_name(address: str) -> str:

@@ -1,12 +1,14 @@
 """Deliveries: claimed by one, settled once; forgotten in the end."""
 
 import asyncio
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from angelia.inlet import Taken
-from angelia.model.delivery import Reason, State
+from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.message import MessageType
+from angelia.model.moments import next_id, to_us
 from angelia.planning.retry import Breaker
 from angelia.store import InboxQuery, Plan, RepeatMark, Settlement, Slot, Store
 from angelia_testing.suites.store.making import LEASE, MINUTE, NOW, a_digest, delivery, planned, row
@@ -55,6 +57,53 @@ class DeliverySuite:
         assert [d.delivery_id for d in await store.claim_deliveries(["mail"], 2, LEASE, NOW)] == [10, 11]
         claimed = await store.claim_deliveries(["mail"], 2, LEASE, NOW + MINUTE)
         assert [(d.delivery_id, d.is_urgent) for d in claimed] == [(20, True), (12, False)]
+
+    async def test_a_time_without_workers_makes_nothing_older(self, store: Store) -> None:  # promise P13
+        await planned(store, 1, [delivery(11, 1), delivery(12, 1, person_id=2), delivery(13, 1, person_id=3, due_at=NOW + MINUTE)])
+        first, second = await store.claim_deliveries(["mail"], 2, LEASE, NOW)
+        await store.settle([Settlement(first.delivery_id, first.fence, State.DUE, Reason.CHOSEN, NOW + MINUTE, "451 not now")], NOW)
+
+        async def tried() -> list[datetime | None]:
+            return [found.first_tried_at for _, found in sorted((await store.deliveries([11, 12, 13])).items())]
+
+        assert await store.attend(NOW, is_back=True) == timedelta()
+        assert await store.attend(NOW + 30 * MINUTE, is_back=True) == 30 * MINUTE  # begun anew
+        assert await tried() == [NOW, NOW, None]
+        later = NOW + timedelta(days=6)
+        assert await store.attend(later, is_back=False) == timedelta(days=6) - 30 * MINUTE  # the clock of another one, that was there all the time
+        assert await tried() == [NOW, NOW, None]
+        assert await store.attend(later + timedelta(hours=1), is_back=True) == timedelta(hours=1)
+        assert await tried() == [NOW + timedelta(hours=1)] * 2 + [None]
+        assert await store.attend(NOW, is_back=True) == -timedelta(days=6, hours=1)
+        assert await tried() == [NOW - timedelta(days=6)] * 2 + [None]
+        assert await store.settle([Settlement(second.delivery_id, second.fence, State.DELIVERED, Reason.CHOSEN)], NOW) == 1
+
+    async def test_an_address_is_cut_off_where_others_are_reached_and_it_is_not(self, store: Store) -> None:  # promise P8
+        number, since = next_id(to_us(NOW), 0, 0), NOW - timedelta(days=5)
+        hers = replace(delivery(number + 1, number), address_id=7)
+        another = replace(delivery(number + 2, number, person_id=2), address_id=8)
+        by_chat = replace(delivery(number + 3, number, agent="chat"), address_id=9)
+        await planned(store, number, [hers, another, by_chat])
+
+        async def ends(made: Delivery, state: State, at: datetime) -> None:
+            claimed = {d.delivery_id: d for d in await store.claim_deliveries([made.agent], 9, LEASE, at)}
+            others = [
+                Settlement(d.delivery_id, d.fence, State.DUE, Reason.CHOSEN, at, is_attempt=False)
+                for d in claimed.values()
+                if d.delivery_id != made.delivery_id
+            ]
+            await store.settle([Settlement(made.delivery_id, claimed[made.delivery_id].fence, state, Reason.CHOSEN), *others], at)
+
+        assert not await store.is_cut_off(hers, since)  # nobody was reached: it may be the agent
+        await ends(by_chat, State.DELIVERED, NOW)
+        assert not await store.is_cut_off(hers, since)
+        await ends(another, State.DELIVERED, NOW)
+        assert await store.is_cut_off(hers, since)
+        assert not await store.is_cut_off(hers, NOW + MINUTE)  # nobody since then
+        assert not await store.is_cut_off(another, since)
+        await ends(hers, State.DELIVERED, NOW + MINUTE)
+        assert not await store.is_cut_off(hers, since)
+        assert not await store.is_cut_off(hers, NOW + MINUTE)
 
     async def test_four_workers_never_hold_one_delivery(self, store: Store) -> None:  # figure R15
         deliveries = [delivery(1000 + n, 1, person_id=n) for n in range(400)]

@@ -61,6 +61,15 @@ class InboxSuite:
         assert await store.inbox_counts(1, InboxQuery(reason="role:maintainer"), "object") == {"a": 3, "b": 1, "": 2}
         assert (await store.inbox_counts(1, InboxQuery(reason="role:main")))["total"] == 0
 
+    async def test_the_inbox_is_grouped_by_a_tag(self, store: Store) -> None:  # requirement H-35
+        web: dict[str, Any] = {"agent": "web", "state": State.DELIVERED, "ended_at": NOW}
+        tags = [(("priority", "4"),), (("priority", "1"), ("priority", "4")), (("other", "4"),), (("priority", "4"), ("arch", "x"))]
+        for number, some in enumerate(tags, 1):
+            await planned(store, number, [delivery(10 + number, number, **web)], tags=some)
+        found = await store.inbox_page(1, InboxQuery(), "tag:priority")
+        groups = [(group.key, group.total, [item.delivery_id for item in group.items]) for group in found.groups]
+        assert groups == [("4", 2, [14, 11]), ("", 1, [13]), ("1", 1, [12])]
+
     async def test_the_inbox_is_ordered_by_severity_too(self, store: Store) -> None:
         web: dict[str, Any] = {"agent": "web", "state": State.DELIVERED, "ended_at": NOW}
         for number, severity in enumerate((Severity.HIGH, Severity.LOW, Severity.URGENT, Severity.HIGH, Severity.NORMAL), 1):

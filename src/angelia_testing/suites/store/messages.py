@@ -97,6 +97,18 @@ class MessageSuite:
         assert (await store.user_types(1))[0][::3] == ("obs.build.fail", 1)
         assert await store.check() == []
 
+    async def test_which_message_waits_longest_with_nobody_at_it(self, store: Store) -> None:  # promise P17
+        assert await store.oldest_undecided(NOW) is None
+        await store.add_messages([row(number, at=NOW + number * MINUTE) for number in (1, 2, 3, 4)])
+        later = NOW + 10 * MINUTE
+        assert await store.oldest_undecided(later) == NOW + MINUTE
+        first, second, third = await store.claim_messages(3, LEASE, later)
+        assert await store.oldest_undecided(later) == NOW + 4 * MINUTE  # somebody is at the others
+        await store.postpone_message(first.message.message_id, first.fence, later, "a directory does not answer")
+        await store.postpone_message(second.message.message_id, second.fence, later, "")  # given back, for no fault of its own
+        await store.park_message(third.message.message_id, third.fence, "poison")
+        assert await store.oldest_undecided(later + LEASE) == NOW + 2 * MINUTE
+
     async def test_chunks_of_one_plan(self, store: Store) -> None:
         await store.add_messages([row(1)])
         (claimed,) = await store.claim_messages(1, LEASE, NOW)
