@@ -17,8 +17,9 @@ from angelia.web.access import House, Looking, Reading, Writing
 from angelia.web.context import Context
 from angelia.web.forms import Acknowledging, Limit, Marking, Undoing, item_out, number
 from angelia.web.named import object_name
+from angelia.web.paging import PagedRoute
 
-router = APIRouter(prefix="/api/v1/people/{login}", tags=["person"])
+router = APIRouter(prefix="/api/v1/people/{login}", tags=["person"], route_class=PagedRoute)
 Body = dict[str, Any]
 STATES = ("", "unread", "read", "archived", "snoozed", "back", "all")
 LONGEST_SNOOZE = timedelta(days=366)

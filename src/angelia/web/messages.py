@@ -12,10 +12,11 @@ from angelia.model.moments import public_id
 from angelia.store import Store
 from angelia.web.access import House, Known
 from angelia.web.forms import Limit, message_out, number
+from angelia.web.paging import PagedRoute
 from angelia.wire.callers import Caller
 from angelia.wire.fields import message_schema
 
-router = APIRouter(prefix="/api/v1/messages", tags=["messages"])
+router = APIRouter(prefix="/api/v1/messages", tags=["messages"], route_class=PagedRoute)
 
 
 _READING = frozenset({"read", "write", "admin"})

@@ -11,8 +11,9 @@ from angelia.model.person import Address, AddressState, Group, Person
 from angelia.web.access import Admin, House, Known, Reading
 from angelia.web.context import Context
 from angelia.web.forms import GroupForm, Limit, NewPerson, PersonChange, RelationsForm, address_out, checked_address, person_out
+from angelia.web.paging import PagedRoute
 
-router = APIRouter(prefix="/api/v1", tags=["people"])
+router = APIRouter(prefix="/api/v1", tags=["people"], route_class=PagedRoute)
 
 
 def _zone(name: str) -> str:

@@ -22,9 +22,10 @@ from angelia.store import LedgerRow
 from angelia.web.access import House, Looking, Reading, Writing
 from angelia.web.context import Context
 from angelia.web.forms import Limit, Strict, Word, message_out, number
+from angelia.web.paging import PagedRoute
 from angelia.web.wants import place_of, with_ids
 
-router = APIRouter(prefix="/api/v1/people/{login}", tags=["person"])
+router = APIRouter(prefix="/api/v1/people/{login}", tags=["person"], route_class=PagedRoute)
 Body = dict[str, Any]
 
 WEEK = timedelta(days=7)
