@@ -171,7 +171,7 @@ def _chain(value: object, path: str) -> Escalation:
         if not step or (colon and (kind not in ("person", "group") or not name)):
             raise InvalidInput("a step is an agent, person:<login> or group:<name>", f"{path}.to")
     return Escalation(
-        after=_length(table.get("after", "10m"), f"{path}.after"),
+        after=length_of(table.get("after", "10m"), f"{path}.after"),
         to=steps,
         min_severity=_severity(table.get("severity", "urgent"), f"{path}.severity"),
         until=_enum(Until, table.get("until", "acknowledged"), f"{path}.until"),
@@ -179,11 +179,12 @@ def _chain(value: object, path: str) -> Escalation:
     )
 
 
-def _length(value: object, path: str) -> timedelta:
+def length_of(value: object, path: str, most: timedelta = timedelta(days=7)) -> timedelta:
+    """From `10m`, `2h` or `1d`; at least a minute, at most that many days."""
     found = _LENGTH.fullmatch(_text(value, path))
     length = timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else timedelta(0)
-    if not timedelta(minutes=1) <= length <= timedelta(days=7):
-        raise InvalidInput("a length such as 10m, 2h or 1d, from 1m to 7d", path)
+    if not timedelta(minutes=1) <= length <= most:
+        raise InvalidInput(f"a length such as 10m, 2h or 1d, from 1m to {most.days}d", path)
     return length
 
 
