@@ -16,6 +16,7 @@ from angelia.web.pages import (
     message,
     preferences,
     profile,
+    reference,
     reports,
     rules,
     schedules,
@@ -60,6 +61,7 @@ ROOMS = (
     tokens,
     sessions,
     profile,
+    reference,
     topics,
     *admin_rooms.ROOMS,
     behalf,  # last: it takes all below an account that no page before it has
