@@ -35,6 +35,11 @@ async def test_every_operation_stands_there_with_all_that_it_takes(bench, api, o
         assert kind in index
 
 
+async def test_words_of_code_are_set_as_such(outside):
+    page = (await outside.get("/reference/expectations")).text
+    assert "<code>ping</code> is its address, shown this once" in page and "`" not in page
+
+
 async def test_who_is_not_there(outside):
     assert (await outside.get("/reference/nothing", headers={"Accept": "text/html"})).status_code == 404
 

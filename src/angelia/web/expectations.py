@@ -8,7 +8,7 @@ from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from angelia.model.cron import parse_cron
 from angelia.model.errors import InvalidInput, NotFound
@@ -38,6 +38,8 @@ class Terms(Strict):
     `source`, `type` (with all below it) and `object` say which messages are signs beside pings. `to` are told beside her: logins and
     `group:<name>`.
     """
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"title": "Backup of the archive", "every": "24h", "grace": "2h"}]})
 
     title: Word
     every: Line = ""

@@ -252,6 +252,8 @@ def _quoted(word: str) -> str:
 def example_of(document: Document, schema: Document, name: str = "", depth: int = 0) -> Any:
     """The least that such a value can be: of an object what it must have."""
     schema = resolved(document, schema)
+    if "examples" in schema:
+        return schema["examples"][0]
     for said in ("example", "const", "default"):
         if said in schema:
             return schema[said]
