@@ -36,6 +36,7 @@ from angelia.flow.profiles import People
 from angelia.flow.relay import Lifetimes, Relay
 from angelia.flow.replies import Replies
 from angelia.flow.reserve import Reserve
+from angelia.flow.sentinel import Sentinel
 from angelia.flow.streams import Streams
 from angelia.flow.transitions import Crier, ForgetExperiments, Herald
 from angelia.flow.uploads import Uploads
@@ -61,8 +62,8 @@ from angelia.wire.circles import mark_of
 
 STATES_KEPT = timedelta(days=90)
 FRESH_FOR = 2.0  # seconds in which what was read of people and site is not read again
-STAGES = ("planner", "digester", "relay", "escalator", "janitor", "crier", "herald", "dispatcher", "announcer")
-"""The life of a message, in order; then what is done with reported transitions, and jobs; then what is told of all that."""
+STAGES = ("planner", "digester", "relay", "escalator", "sentinel", "janitor", "crier", "herald", "dispatcher", "announcer")
+"""The life of a message, in order, and what did not come; then what is done with reported transitions, and jobs; then what is told of all that."""
 
 
 class House:
@@ -196,6 +197,7 @@ class House:
                 hand_over,
             ),
             Escalator(self.store, self.people, self.intake, self._wake_senders, self._look_at_inboxes),
+            Sentinel(self.store, self.intake.accept, self.settings.house.base_url),
             Janitor(self.store, retention, chores),
             Crier(self.store, self.broker, outlets),
             Herald(self.store, self.intake.accept, outlets),

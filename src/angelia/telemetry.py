@@ -24,6 +24,10 @@ latency = Histogram(
 )
 digest_runs = Counter("angelia_digest_runs_total", "Digest slots that were worked off.", ["result"], registry=registry)
 escalations = Counter("angelia_escalations_total", "Steps of escalations, and how they ended.", ["result"], registry=registry)
+expectation_signs = Counter("angelia_expectation_signs_total", "Pings of expectations, by what they said.", ["kind"], registry=registry)
+expectation_news = Counter(
+    "angelia_expectation_news_total", "Changes of expectations that were told, by what they became.", ["state"], registry=registry
+)
 answers = Counter("angelia_answers_total", "Messages that people saw or acknowledged, by means.", ["answer", "means"], registry=registry)
 delivery_states = Gauge("angelia_deliveries_in_state", "Deliveries by state; their sum is all that were planned.", ["state"], registry=registry)
 queue_depth = Gauge("angelia_queue_depth", "Deliveries that wait.", ["channel", "state"], registry=registry)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from angelia.model.delivery import Delivery, Reason, State
+from angelia.model.expectation import Sign, SignKind
 from angelia.model.message import Message
 from angelia.model.moments import first_id, to_us
 from angelia.model.payload import payload_of
@@ -27,6 +28,7 @@ _payload = (
     .replace("{", "{{")
     .replace("}", "}}")
 )
+_terms = '{{"title": "t", "cron": "", "zone": "UTC", "source": "ci", "type": "", "object": "", "to": [], "every": 86400.0, "grace": 60.0, "severity": "high"}}'
 _FILL = (
     "INSERT INTO messages (id, source, type, received_us, idem_key, fingerprint, payload, plan_state) "
     "SELECT {first} + n * {step}, 'ci', 'obs.build.t' || (n % 20), {start} + n * {spacing}, CASE WHEN n % 2 = 0 THEN 'key' || n END, NULL, "
@@ -45,6 +47,11 @@ _FILL = (
     "INSERT INTO audit (at_us, actor, action, detail) SELECT n, 'person:p' || (n % 400), CASE WHEN n % 100 = 0 THEN 'token.add' ELSE 'sign-in' END, '0' FROM numbers",
     "INSERT INTO template_versions (key, source) SELECT 'k' || (n % 400), 'x' FROM numbers WHERE n < 9000",
     "INSERT INTO persons (login, name) SELECT 'p' || n, 'Person ' || n FROM numbers",
+    "INSERT INTO expectations (person_id, terms, secret_hash, hears, state, created_us, since_us, seen_us, alarm_us) SELECT n % 500 + 1, "
+    f"'{_terms}', 'hash ' || n, CASE WHEN n % 50 = 0 THEN 1 ELSE 0 END, 2, 5, 5, 5, "
+    "CASE WHEN n % 3 = 0 THEN {start} + n * {spacing} * 10 END FROM numbers WHERE n < 6000",
+    "INSERT INTO expectation_history (expectation_id, kind, state_before, state_after, to_tell) SELECT n % 6000 + 1, 'success', 2, 2, "
+    "CASE WHEN n % 1000 = 0 THEN 1 ELSE 0 END FROM numbers",
     "INSERT INTO relations (object, role, principal) SELECT 'KDE/' || (n / 3), 'maintainer', 'p' || (n % 9000) FROM numbers",
 )
 
@@ -82,6 +89,13 @@ async def hot(store, monkeypatch):
     await store.postpone_message(claimed[1].message.message_id, claimed[1].fence, NOW, "later")
     await store.next_due_at(["mail", "web"], NOW)
     await store.parked_messages(50)
+    await store.listening()
+    assert await store.find_silences(10, NOW) == 0  # all hear ci, of which messages wait to be planned
+    assert len(await store.claim_expectation_news(10, LEASE, NOW)) == 10
+    await store.expectation_at("hash 3")
+    await store.note_signs({3: Sign(SignKind.SUCCESS, NOW)})
+    await store.expectation_history(3)
+    await store.list_expectations(7)
     await store.unpark_messages([key])
     (sent, *_) = await store.claim_deliveries(["mail"], 10, LEASE, NOW)
     await store.settle([Settlement(sent.delivery_id, sent.fence, State.DELIVERED, Reason.CHOSEN)], NOW)

@@ -40,12 +40,24 @@ async def test_a_choice_for_another_is_hers_is_noted_and_can_be_taken_back(bench
 
 
 async def test_each_page_says_whose_wishes_it_changes(root):
-    for room in ("/preferences", "/preferences/import", "/types", "/rules", "/rules/new", "/schedules", "/away", "/follows", "/addresses"):
+    for room in (
+        "/preferences",
+        "/preferences/import",
+        "/types",
+        "/rules",
+        "/rules/new",
+        "/schedules",
+        "/away",
+        "/follows",
+        "/expectations",
+        "/expectations/new",
+        "/addresses",
+    ):
         shown = await root.get(HOME + room)
         assert "You are changing what alice" in shown, room
         # No form and no link of it leads to the reader's own wishes, but for those beside the page.
         main = shown.partition("<main")[2]
-        for own in ("preferences", "types", "rules", "schedules", "away", "follows", "addresses"):
+        for own in ("preferences", "types", "rules", "schedules", "away", "follows", "expectations", "addresses"):
             assert f'="/{own}' not in main, (room, own)
     assert "You are changing" not in await root.get("/preferences")
 
@@ -141,7 +153,7 @@ async def test_others_and_other_sites_change_nothing(bench, root, browsers):  # 
 
 
 def test_each_page_of_wishes_has_its_like():
-    assert len(ROOMS) == 8 and len(routes_for_another()) > 50
+    assert len(ROOMS) == 9 and len(routes_for_another()) > 50
 
 
 async def test_the_audit_log_says_what_was_and_what_became(bench, root):

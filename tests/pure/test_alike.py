@@ -116,6 +116,9 @@ class Changing(FewPeople):
     async def people_changed_since(self, sequence):
         return self.number, [1] if sequence < self.number else []
 
+    async def listening(self):
+        return []
+
     async def rule_rows(self, person_ids=None):
         for row in ():
             yield row

@@ -31,6 +31,8 @@ def fault_of(words):
     command, name, words = program, "angelia", list(words)
     while words:
         word = words.pop(0)
+        if word == "--":
+            return ""  # what follows is another program's
         if word.startswith("-"):
             known = {text: option for option in command.params for text in (*option.opts, *option.secondary_opts)}
             option, sign, _ = word.partition("=")

@@ -53,6 +53,13 @@ LIKE = """
 /follows/remove                          DELETE me/follows
 /follows/mute                            PUT me/mutes
 /follows/unmute                          DELETE me/mutes
+/expectations                            POST me/expectations
+/expectations/{expectation_id}/change    PUT me/expectations/{expectation_id}
+/expectations/{expectation_id}/pause     POST me/expectations/{expectation_id}/pause
+/expectations/{expectation_id}/resume    POST me/expectations/{expectation_id}/resume
+/expectations/{expectation_id}/address   POST me/expectations/{expectation_id}/address
+/expectations/{expectation_id}/revoke    DELETE me/expectations/{expectation_id}/address
+/expectations/{expectation_id}/remove    DELETE me/expectations/{expectation_id}
 /addresses                               POST me/addresses
 /addresses/link                          POST me/addresses/link
 /addresses/verify                        POST me/addresses/{address_id}/verify
@@ -101,7 +108,9 @@ LIKE = """
 # Pages that change nothing of which the API could speak: who sits at a browser, what the browser reports, another hub's token.
 ONLY_PAGES = {"/sign-in", "/sign-out", "/sign-in/{name}/logout", "/csp-reports", "/job-news/token"}
 # What programs say to the hub; people are told of it, and look at it under Live and Jobs.
-ONLY_API = {"POST /api/v1/events/{exchange}", "POST /api/v1/jobs/{job_id}/callback"}
+ONLY_API = {
+    "POST /api/v1/events/{exchange}", "POST /api/v1/jobs/{job_id}/callback", "POST /api/v1/ping/{secret}", "POST /api/v1/ping/{secret}/{said}",
+}  # fmt: skip
 # What a token of an administrator may do for somebody else, and no page: what is in her inbox and what is secret of hers are hers; her name, her
 # password, her sessions and identities have their forms on the page of her account.
 ONLY_API_FOR_ANOTHER = """

@@ -32,6 +32,8 @@ COMMANDS = {
     "relation": ("people", "Roles on objects."),
     "token": ("person", "Tokens of a person."),
     "feed": ("person", "Feeds of a person."),
+    "expect": ("expecting", "What a person expects of sources, and whether they spoke."),
+    "ping": ("pinging", "Say that all is well, or run a command and say what came of it."),
     "type": ("site", "Message types."),
     "source": ("site", "Sources and their tokens."),
     "site": ("site", "The site's defaults as code."),

@@ -12,7 +12,7 @@ from angelia.model.moments import public_id
 from angelia.store import ExperimentStore, TakenTransition
 from angelia.wire.asgi import App, Receive, Scope, Send, UnsupportedMedia, body_of, headers_of, kind_of, respond
 from angelia.wire.callers import Caller, Callers
-from angelia.wire.problems import PROBLEM_HEADERS, Header, problem, problem_of
+from angelia.wire.problems import PROBLEM_HEADERS, Header, problem, problem_of, rate_headers
 from angelia.wire.transitions import parse_transitions
 
 PATH = "/api/v1/transitions"
@@ -64,7 +64,8 @@ class BonfireDialect:
         self._wake()
         items = [_as_json(transition, receipt) for transition, receipt in zip(reported, taken, strict=True)]
         status = 201 if any(receipt.is_new for receipt in taken) else 200
-        return status, json.dumps({"items": items} if is_batch else items[0]).encode(), list(_JSON)
+        rated = rate_headers(caller.rate) if caller.rate is not None else ()
+        return status, json.dumps({"items": items} if is_batch else items[0]).encode(), [*_JSON, *rated]
 
     async def _take(self, reported: list[Transition], *, is_batch: bool) -> list[TakenTransition]:
         try:

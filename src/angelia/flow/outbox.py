@@ -44,7 +44,7 @@ class Candidacy(NamedTuple):
 
 @dataclass(slots=True)
 class Chunk:
-    """Candidacies of one message that are written together; `is_complete` on its last."""
+    """Candidacies of one message that are written together; `is_complete` on its last, `hearing`, whose sign it is, on its first."""
 
     message: Message
     fence: int
@@ -52,6 +52,7 @@ class Chunk:
     unknown: tuple[str, ...] = ()
     is_complete: bool = False
     is_filled: bool = False
+    hearing: Collection[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,9 @@ class Outbox:
                 self._claimed = []
             escalations += self._escalations(candidacy, decisions, [candidacy.person_id])
         shared = [self._shared(group, escalations) for group in groups]
-        return Plan(chunk.message, chunk.fence, ledger, deliveries, chunk.is_complete, chunk.is_filled, escalations, shared, claimed)
+        return Plan(
+            chunk.message, chunk.fence, ledger, deliveries, chunk.is_complete, chunk.is_filled, escalations, shared, claimed, chunk.hearing
+        )  # fmt: skip
 
     def _grouped(self, candidacies: Sequence[Candidacy]) -> tuple[Sequence[Candidacy], list[_Group]]:
         """Those to settle one by one, and those of a large audience who can be settled together."""

@@ -19,6 +19,7 @@ from angelia.flow.profiles import People, group_agents
 from angelia.flow.rights import is_open_to, names_of
 from angelia.flow.voice import Voice
 from angelia.model.errors import StoreUnavailable
+from angelia.model.expectation import Sign, SignKind
 from angelia.model.message import Message
 from angelia.model.payload import message_of
 from angelia.model.person import Address, AddressState
@@ -152,6 +153,9 @@ class Planner:
     async def _park(self, item: ClaimedMessage, why: str) -> None:
         telemetry.planned.labels("parked").inc()
         telemetry.log.error("message_parked", message_id=item.message.message_id, why=why)
+        # Whatever is wrong with it, it came.
+        if hearing := self._people.listeners.hearing(item.message):
+            await self._store.note_signs(dict.fromkeys(hearing, Sign(SignKind.MESSAGE, item.message.received_at)))
         await self._store.park_message(item.message.message_id, item.fence, why)
 
     async def _facts(self, messages: Sequence[Message]) -> _Facts:
@@ -186,7 +190,8 @@ class Planner:
         is_filled = message is not item.message
         relations = facts.relations.get(message.object, _NOBODY)
         members = relations if isinstance(relations, Members) else _NOBODY
-        chunk = Chunk(message, item.fence, unknown=_unknown(message, facts), is_filled=is_filled)
+        hearing = self._people.listeners.hearing(item.message)
+        chunk = Chunk(message, item.fence, unknown=_unknown(message, facts), is_filled=is_filled, hearing=hearing)
         decide = Alike(message, self._people.site, now)
         async with _Ahead() as ahead:
             async for person_ids in self._candidates(message, facts, members):

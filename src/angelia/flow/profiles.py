@@ -14,6 +14,7 @@ from angelia.model.preference import ANY_TYPE, ConditionKind, Rule, Site, Wants
 from angelia.planning.decision import Profile
 from angelia.planning.defaults import Defaults, defaults_of
 from angelia.planning.document import parse_site, parse_wants
+from angelia.planning.expecting import Listeners
 from angelia.planning.topic import PatternIndex
 from angelia.store import ProfileRow, RuleRow, Store
 
@@ -36,6 +37,8 @@ class People:
         self._kinds: dict[tuple[object, ...], int] = {}
         self._newest_kind = 0
         self.defaults: Defaults = {}
+        self.listeners = Listeners()
+        """Who waits for which messages."""
 
     @property
     def site(self) -> Site:
@@ -55,6 +58,7 @@ class People:
         if is_first:
             async for rows in self._store.rule_rows():
                 self._add_rules(rows)
+            self.listeners = Listeners(await self._store.listening())
         elif changed:
             for person_id in changed:
                 self._profiles.pop(person_id, None)
@@ -62,6 +66,8 @@ class People:
                     self._index.discard(row.pattern, _condition(row), person_id)
             async for rows in self._store.rule_rows(changed):
                 self._add_rules(rows)
+            # Few expect anything of messages; who changed may be one of them, or have come into a group, or left it.
+            self.listeners = Listeners(await self._store.listening())
 
     async def refresh_types(self) -> None:
         """Read again what types say for messages that say nothing. Apart from `refresh`, which runs at every turn: there may be many types."""

@@ -11,14 +11,15 @@ from angelia.inlets.cloudevents import is_binary, parse_binary, parse_event, par
 from angelia.model.errors import AngeliaError, Conflict, InvalidInput
 from angelia.model.moments import public_id
 from angelia.wire.asgi import App, Headers, Receive, Scope, Send, UnsupportedMedia, body_of, headers_of, kind_of, respond
-from angelia.wire.callers import Callers
+from angelia.wire.callers import Caller, Callers
 from angelia.wire.fields import draft_of, key_of, parse_fields, parse_many, parse_one
-from angelia.wire.problems import PROBLEM_HEADERS, problem, problem_of
+from angelia.wire.problems import PROBLEM_HEADERS, problem, problem_of, rate_headers
 
 MESSAGES = "/api/v1/messages"
 PUBLISH = "/api/v1/publish/"
 _JSON = (b"content-type", b"application/json")
 _MOST_FIELDS = 300
+Answer = tuple[int, bytes, list[tuple[bytes, bytes]]]
 
 
 class HttpInlet:
@@ -53,7 +54,7 @@ class HttpInlet:
             status, body, headers = problem_of(error)
         await respond(send, status, body, headers, scope)
 
-    async def _messages(self, scope: Scope, receive: Receive) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
+    async def _messages(self, scope: Scope, receive: Receive) -> Answer:
         headers = headers_of(scope)
         caller = await self._callers.poster(headers.get(b"authorization", b""))
         body = await body_of(headers, receive, self._most)
@@ -66,16 +67,23 @@ class HttpInlet:
         if is_batch and key is not None:
             raise InvalidInput("in a batch each message has an idempotency_key of its own", "idempotency_key")
         receipts = await self._accept(caller.name, drafts)
-        return _batch_answer(receipts) if is_batch else _answer(receipts[0])
+        return _rated(caller, _batch_answer(receipts) if is_batch else _answer(receipts[0]))
 
-    async def _publish(self, scope: Scope, receive: Receive) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
+    async def _publish(self, scope: Scope, receive: Receive) -> Answer:
         headers = headers_of(scope)
         caller = await self._callers.poster(headers.get(b"authorization", b""))
         body = await body_of(headers, receive, self._most)
         fields = parse_fields(_published(scope, body))
         caller.check_post(fields["type"], fields.get("severity", "normal"))
         draft = draft_of(fields, self._now, key_of(headers.get(b"idempotency-key", b"")))
-        return _answer((await self._accept(caller.name, [draft]))[0])
+        return _rated(caller, _answer((await self._accept(caller.name, [draft]))[0]))
+
+
+def _rated(caller: Caller, answer: Answer) -> Answer:
+    """With what its rate still allows, where there is one."""
+    if caller.bucket is not None:
+        answer[2].extend(rate_headers(caller.bucket.state()))
+    return answer
 
 
 def _allowed(scope: Scope) -> bytes:
@@ -117,7 +125,7 @@ def _drafts(fields: list[dict[str, Any]], now: Callable[[], datetime], key: str 
     return drafts
 
 
-def _answer(receipt: Receipt) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
+def _answer(receipt: Receipt) -> Answer:
     public = public_id("msg", receipt.message_id)
     if receipt.taken is Taken.CONFLICT:
         raise Conflict(f"this idempotency key came with another content before: {public}")
@@ -130,7 +138,7 @@ def _answer(receipt: Receipt) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
 _STATUS = {Taken.NEW: "accepted", Taken.REPEAT: "repeat", Taken.CONFLICT: "conflict"}
 
 
-def _batch_answer(receipts: list[Receipt]) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
+def _batch_answer(receipts: list[Receipt]) -> Answer:
     items = ",".join(f'{{"id":"{public_id("msg", r.message_id)}","status":"{_STATUS[r.taken]}"}}' for r in receipts)
     is_any_new = any(receipt.taken is Taken.NEW for receipt in receipts)
     return 201 if is_any_new else 200, f'{{"items":[{items}]}}'.encode(), [_JSON]

@@ -1,5 +1,7 @@
 """The errors of the house, by who must act."""
 
+from typing import NamedTuple
+
 
 class AngeliaError(Exception):
     """Root of all foreseen errors; its text says what happened and what to do."""
@@ -37,12 +39,23 @@ class NotFound(AngeliaError):
     """There is no such thing, or none that the caller may know of. HTTP 404."""
 
 
-class RateLimited(AngeliaError):
-    """The caller is over a cap; `retry_after` in seconds. HTTP 429."""
+class Rate(NamedTuple):
+    """How often something may be done, and how often it still may: `quota` in `window` seconds, `left` of them now, all again in `reset` seconds."""
 
-    def __init__(self, text: str, retry_after: float) -> None:
+    name: str
+    quota: int
+    window: int
+    left: int
+    reset: int
+
+
+class RateLimited(AngeliaError):
+    """The caller is over a cap; `retry_after` in seconds. `rate` says which, where it is one that fills again with time. HTTP 429."""
+
+    def __init__(self, text: str, retry_after: float, rate: Rate | None = None) -> None:
         super().__init__(text)
         self.retry_after = retry_after
+        self.rate = rate
 
 
 class StoreUnavailable(AngeliaError):

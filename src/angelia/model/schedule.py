@@ -118,17 +118,17 @@ def next_slot(schedule: Schedule, after: datetime, zone: ZoneInfo) -> datetime:
 def _slots(schedule: Schedule, day: date, zone: ZoneInfo) -> tuple[datetime, ...]:
     if not schedule.falls_on(day):
         return ()
-    return tuple(_instant(datetime.combine(day, at), zone) for at in schedule.at)
+    return tuple(instant(datetime.combine(day, at), zone) for at in schedule.at)
 
 
-def _instant(local: datetime, zone: ZoneInfo) -> datetime:
+def instant(local: datetime, zone: ZoneInfo) -> datetime:
     """The UTC instant of a local time, by the rules of `next_slot`."""
-    instant = local.replace(tzinfo=zone, fold=0).astimezone(UTC)
-    if instant.astimezone(zone).replace(tzinfo=None) == local:
-        return instant
+    found = local.replace(tzinfo=zone, fold=0).astimezone(UTC)
+    if found.astimezone(zone).replace(tzinfo=None) == local:
+        return found
     # In a gap, fold=0 counts with the offset before it, fold=1 with the one after: the change lies between.
     low = local.replace(tzinfo=zone, fold=1).astimezone(UTC)
-    high = instant
+    high = found
     while high - low > _MINUTE:
         middle = low + (high - low) // 2
         middle = middle.replace(second=0, microsecond=0)
@@ -181,8 +181,8 @@ def ends_at(quiet: QuietHours, now: datetime, zone: ZoneInfo) -> datetime | None
         if day.weekday() not in quiet.weekdays:
             continue
         last = day if quiet.end > quiet.start else day + _DAY
-        start = _instant(datetime.combine(day, quiet.start), zone)
-        end = _instant(datetime.combine(last, quiet.end), zone)
+        start = instant(datetime.combine(day, quiet.start), zone)
+        end = instant(datetime.combine(last, quiet.end), zone)
         if start <= now < end:
             return end
     return None

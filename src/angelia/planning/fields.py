@@ -69,12 +69,12 @@ def seconds(value: object, path: str) -> float:
     return float(value)
 
 
-def length(value: object, path: str) -> timedelta:
-    """A length with its unit, from a minute to a week."""
+def length(value: object, path: str, most: timedelta = timedelta(days=7)) -> timedelta:
+    """From `10m`, `2h` or `1d`; at least a minute, at most that many days."""
     found = _LENGTH.fullmatch(text(value, path))
     said = timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else timedelta(0)
-    if not timedelta(minutes=1) <= said <= timedelta(days=7):
-        raise InvalidInput("a length such as 10m, 2h or 1d, from 1m to 7d", path)
+    if not timedelta(minutes=1) <= said <= most:
+        raise InvalidInput(f"a length such as 10m, 2h or 1d, from 1m to {most.days}d", path)
     return said
 
 

@@ -90,7 +90,10 @@ async def fill(settings: Settings) -> None:
                 await _call(client, "PUT", f"/api/v1/people/{person['login']}/password", {"password": PASSWORD.format(person["login"])})
             feed = await _call(client, "POST", "/api/v1/people/alice/feeds", {"title": "Everything for Alice"})
             _note(settings.data_dir, "alice.feed", feed["atom"])
-        await play(house, time_of_play, tokens)
+            await play(house, time_of_play, tokens)
+            backup = {"title": "Backup of the archive", "every": "24h", "grace": "2h"}
+            expected = await _call(client, "POST", "/api/v1/people/alice/expectations", backup)
+            _note(settings.data_dir, "alice.ping", expected["ping"])
 
 
 async def _call(client: httpx2.AsyncClient, method: str, path: str, body: Any) -> Any:
@@ -154,6 +157,9 @@ Try:
   # a light curve, computed: with alice's token for the instruments, as clients of PyPI (oda-api) and this line use it
   curl -s -G {base}/dispatch-data/run_analysis --data-urlencode "token=$(cat {folder}/alice.jwt)" -d instrument=periodogram \\
        -d product_type=light_curve -d query_type=Real -d query_status=new -d run_asynch=False
+
+  # alice expects a backup each day: say that it began, and how it ended (7 is an exit code)
+  curl $(cat {folder}/alice.ping)/start; curl -d "no space left" $(cat {folder}/alice.ping)/7
 
   # an event: open {base}/live as root, choose "events", and see it come
   .venv/bin/angelia --data-dir {folder} event events job.1.done '{{"status": "finished"}}'

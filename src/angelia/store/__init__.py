@@ -19,6 +19,7 @@ from angelia.store.document import Document
 from angelia.store.ears import EarStore
 from angelia.store.escalations import DueEscalation, Escalated, EscalationStore, NewEscalation, Step
 from angelia.store.events import EventStore, ExchangeMark
+from angelia.store.expectations import ExpectationNews, ExpectationStore
 from angelia.store.experiments import Chore, ExperimentStore, TakenTransition
 from angelia.store.inbox import InboxGroup, InboxItem, InboxPage, InboxQuery, InboxStore
 from angelia.store.jobs import AddedJob, ClaimedJob, JobQuery, JobStore, Joined
@@ -53,6 +54,8 @@ __all__ = [
     "EscalationStore",
     "EventStore",
     "ExchangeMark",
+    "ExpectationNews",
+    "ExpectationStore",
     "ExperimentStore",
     "Feed",
     "FloodMark",
@@ -122,6 +125,7 @@ class Store(
     ExperimentStore,
     JobStore,
     AnnouncementStore,
+    ExpectationStore,
     Upkeep,
     Protocol,
 ):

@@ -85,7 +85,7 @@ class Plan:
 
     `is_filled`: its type said what the sender did not; the message is stored anew as it now is, so that all who read it see the same.
     `shared` stands beside `ledger` and `deliveries`, and says of many persons at once what these say one by one. `claimed` are deliveries that the
-    caller means to hold from the start: SENDING, with their first fence and attempt.
+    caller means to hold from the start: SENDING, with their first fence and attempt. `hearing` are the expectations that it is a sign for.
     """
 
     message: Message
@@ -97,6 +97,7 @@ class Plan:
     escalations: Sequence[NewEscalation] = ()
     shared: Sequence[Shared] = ()
     claimed: Sequence[Delivery] = ()
+    hearing: Collection[int] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,8 @@ class Upkeep(Protocol):
         """A cheap look: another number once anybody wrote since, this process or another one."""
 
     async def next_due_at(self, agents: Collection[str], now: datetime) -> datetime | None:
-        """When the clock next brings something to a stage: a delivery by one of `agents`, a slot, an escalation. `now` where something waits
+        """When the clock next brings something to a stage: a delivery by one of `agents`, a slot, an escalation, the end of
+        what is expected. `now` where something waits
         that stages have to look after (messages to plan, jobs under way, words to say); None where nothing waits.
         """
 

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, and_, exists, literal_column, 
 
 from angelia.inlet import Receipt, Taken
 from angelia.model.errors import StoreUnavailable
+from angelia.model.expectation import Sign, SignKind
 from angelia.model.message import Message, ancestry
 from angelia.model.moments import from_us, to_us
 from angelia.model.payload import payload_of
@@ -21,6 +22,7 @@ from angelia.stores.announcements import AnnouncementsMixin, tell
 from angelia.stores.engine import Insert, fetched_among, read_rows, run, run_among
 from angelia.stores.entries import bodies
 from angelia.stores.escalations import begin
+from angelia.stores.expectations import hear
 from angelia.stores.tables import ACCEPTED, PARKED, PLANNED, ledger, messages, repeat_marks
 
 _Waiting = tuple[Sequence[NewMessage], "asyncio.Future[list[Receipt]]"]
@@ -292,6 +294,10 @@ def _record(
         values += shape.copied_values(copies, person_ids)
     shape.INSERT_DELIVERIES(connection, values)
     begin(connection, chain.from_iterable(plan.escalations for plan in valid))
+    # The newest of each: of a source that says much, one is as good as all.
+    signs = {number: Sign(SignKind.MESSAGE, plan.message.received_at) for plan in valid for number in plan.hearing}
+    if signs:
+        hear(connection, signs)
     _see(connection, valid, now_us)
     if flood:
         run(connection, _FLOOD, [(m.person_id, m.agent, to_us(m.window_started_at), m.sent) for m in flood])

@@ -20,6 +20,7 @@ from angelia.stores.ears import EarsMixin
 from angelia.stores.engine import DAMAGED, SqlEngine, SqliteEngine, is_damage
 from angelia.stores.escalations import EscalationsMixin
 from angelia.stores.events import EventsMixin
+from angelia.stores.expectations import ExpectationsMixin
 from angelia.stores.experiments import ExperimentsMixin
 from angelia.stores.groups import GroupsMixin
 from angelia.stores.inbox import InboxMixin
@@ -57,6 +58,7 @@ class SqlStore(
     InboxMixin,
     EventsMixin,
     ExperimentsMixin,
+    ExpectationsMixin,
     RequestsMixin,
     EarsMixin,
     JobsMixin,

@@ -19,6 +19,7 @@ from angelia.model.moments import first_id, next_id, to_us
 from angelia.stores import rows as shape
 from angelia.stores.ear_tables import receipts
 from angelia.stores.engine import Listener, SqlEngine, run
+from angelia.stores.expectations import put_right
 from angelia.stores.messages import below
 from angelia.stores.tables import PLANNED, answers, deliveries, digests, escalations, ledger, messages, types
 from angelia.stores.types_document import retention_of
@@ -40,7 +41,8 @@ _ANY_RESTLESS = (
     "SELECT 1 WHERE EXISTS (SELECT 1 FROM jobs WHERE state = 1) UNION ALL "
     "SELECT 1 WHERE EXISTS (SELECT 1 FROM jobs WHERE state > 1 AND state < 10) UNION ALL "
     "SELECT 1 WHERE EXISTS (SELECT 1 FROM job_history WHERE to_tell = 1) UNION ALL "
-    "SELECT 1 WHERE EXISTS (SELECT 1 FROM job_campaigns WHERE to_tell = 1)"
+    "SELECT 1 WHERE EXISTS (SELECT 1 FROM job_campaigns WHERE to_tell = 1) UNION ALL "
+    "SELECT 1 WHERE EXISTS (SELECT 1 FROM expectation_history WHERE to_tell = 1)"
 )
 _NEXT_DELIVERY = "SELECT min(due_us) FROM deliveries WHERE state = 2 AND agent = ?"
 _NEXT_SLOT = "SELECT min(due_us) FROM deliveries WHERE state = 1"
@@ -48,6 +50,7 @@ _NEXT_ESCALATION = "SELECT min(due_us) FROM escalations WHERE ended_us IS NULL"
 AWAY = timedelta(hours=1)
 """So long nobody worked where the hub was stopped, and not only begun anew."""
 _ATTENDED = "INSERT INTO counters (name, value) VALUES ('attended', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+_NEXT_SILENCE = "SELECT min(alarm_us) FROM expectations WHERE alarm_us IS NOT NULL"
 AHEAD = timedelta(minutes=5)
 """More than clocks of several machines differ, and than a claim lasts."""
 _d = deliveries.c
@@ -138,7 +141,8 @@ class UpkeepMixin:
             claimed = "UPDATE messages SET plan_due_us = 0 WHERE plan_state = 0 AND plan_error IS NULL AND plan_due_us > 0"
             sending = "UPDATE deliveries SET state = 2, fence = fence + 1 WHERE state = 3"
             run(connection, "UPDATE jobs SET due_us = 0 WHERE state > 1 AND state < 10").close()
-            run(connection, "UPDATE counters SET value = 0 WHERE name IN ('transitions.publish', 'transitions.tell', 'announcements')").close()
+            turns = "'transitions.publish', 'transitions.tell', 'announcements', 'expectations'"
+            run(connection, "UPDATE counters SET value = 0 WHERE name IN (" + turns + ")").close()
             run(connection, "UPDATE ears SET lease_us = 0").close()
             return int(run(connection, claimed).rowcount) + int(run(connection, sending).rowcount)
 
@@ -163,6 +167,7 @@ class UpkeepMixin:
             run(connection, looked_after, (now_us, ahead_us)).close()
             run(connection, going_on, (now_us, created)).close()
             run(connection, heard, (ahead_us,)).close()
+            put_right(connection, now, now + AHEAD)
             return int(back + run(connection, leases, (ahead_us,)).rowcount)
 
         return await self.engine.write(work)
@@ -195,7 +200,7 @@ class UpkeepMixin:
             if run(connection, _ANY_RESTLESS).first() is not None:
                 return to_us(now)
             stamps = [run(connection, _NEXT_DELIVERY, (agent,)).scalar() for agent in agents]
-            stamps += [run(connection, statement).scalar() for statement in (_NEXT_SLOT, _NEXT_ESCALATION)]
+            stamps += [run(connection, statement).scalar() for statement in (_NEXT_SLOT, _NEXT_ESCALATION, _NEXT_SILENCE)]
             return min((stamp for stamp in stamps if stamp is not None), default=None)
 
         return shape.moment(await self.engine.read(work))
@@ -270,7 +275,7 @@ class UpkeepMixin:
         return count
 
 
-HEAD = "0018"
+HEAD = "0019"
 
 
 def mismatch(found: str) -> SchemaMismatch:

@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from angelia.model.errors import Forbidden, NotAuthenticated, NotFound
 from angelia.model.person import Person
 from angelia.planning.editing import documents_differ
+from angelia.planning.expecting import rhythm_text
 from angelia.web.context import Context
 from angelia.wire.callers import READING, WRITING, Caller
 
@@ -21,7 +22,8 @@ def context_of(request: Request) -> Context:
 NOTED_ELSEWHERE = frozenset(
     {
         "add_address", "delete_address", "add_feed", "rotate_feed", "revoke_feed", "add_token", "revoke_token", "put_password",
-        "end_session", "end_sessions", "remove_identity", "link_address",
+        "end_session", "end_sessions", "remove_identity", "link_address", "add_expectation", "remove_expectation", "rotate_expectation",
+        "revoke_expectation",
     }
 )  # fmt: skip
 """What notes itself, also where it is one's own."""
@@ -96,14 +98,21 @@ async def writable_person(request: Request, login: str, caller: Known, house: Ho
 
 
 async def kept_of(house: Context, person: Person) -> dict[str, Any]:
-    """What somebody else may change of hers: her document, and the states of her addresses by their ids."""
+    """What somebody else may change of hers: her document, and by their ids the states of her addresses and what she expects."""
     document, _ = await house.store.wants(person.login)
     return dict(document) | {
         "addresses": {
             str(one.address_id): {"agent": one.agent, "state": one.state.value, "is_default": one.is_default}
             for one in await house.store.addresses(person.person_id)
-        }
-    }
+        },
+        "expectations": {
+            str(one.expectation_id): {
+                "title": one.title, "rhythm": rhythm_text(one), "grace": str(one.grace), "to": list(one.to), "severity": one.severity.label,
+                "signs": [one.source, one.type, one.object], "is_paused": one.is_paused,
+            }
+            for one, _ in await house.store.list_expectations(person.person_id)
+        },
+    }  # fmt: skip
 
 
 async def note_change(

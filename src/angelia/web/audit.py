@@ -9,8 +9,9 @@ from fastapi import APIRouter, Query, Response
 
 from angelia.web.access import Admin, House
 from angelia.web.forms import Limit, RowId
+from angelia.web.paging import PagedRoute
 
-router = APIRouter(prefix="/api/v1/audit", tags=["operations"])
+router = APIRouter(prefix="/api/v1/audit", tags=["operations"], route_class=PagedRoute)
 Body = dict[str, Any]
 Word = Annotated[str, Query(max_length=200)]
 MOST_EXPORTED = 50_000

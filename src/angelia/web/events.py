@@ -3,13 +3,14 @@
 import json
 from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from pydantic import Field
 
 from angelia.model.errors import Forbidden, InvalidInput
 from angelia.model.event import Event
 from angelia.web.access import House, Known
 from angelia.web.forms import NewEvent
+from angelia.web.headers import say_rate
 from angelia.wire.callers import Caller
 
 router = APIRouter(prefix="/api/v1/events", tags=["events"])
@@ -19,12 +20,14 @@ MOST = 1_000
 
 @router.post("/{exchange}")
 async def publish(
-    exchange: str, form: NewEvent | Annotated[list[NewEvent], Field(min_length=1, max_length=MOST)], caller: Known, house: House
+    exchange: str, form: NewEvent | Annotated[list[NewEvent], Field(min_length=1, max_length=MOST)], caller: Known, house: House, response: Response
 ) -> Body:
     """Publish one event, or several in order. They are durable once this answers; a 503 does not say whether they are."""
     forms = form if isinstance(form, list) else [form]
     _check(caller, len(forms))
     await house.broker.publish([_event(exchange, entry, house.now().timestamp()) for entry in forms])
+    if caller.rate is not None:
+        say_rate(response, caller.rate)
     return {"published": len(forms)}
 
 

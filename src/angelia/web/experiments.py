@@ -10,9 +10,10 @@ from angelia.model.moments import public_id, to_text
 from angelia.web.access import House, Known
 from angelia.web.context import Context
 from angelia.web.forms import Limit, number
+from angelia.web.paging import PagedRoute
 from angelia.wire.callers import Caller
 
-router = APIRouter(prefix="/api/v1/experiments", tags=["experiments"])
+router = APIRouter(prefix="/api/v1/experiments", tags=["experiments"], route_class=PagedRoute)
 Body = dict[str, Any]
 
 

@@ -16,9 +16,10 @@ from angelia.web.access import House, Looking, Reading, Writing
 from angelia.web.context import Context
 from angelia.web.forms import Acknowledging, Limit, Marking, Undoing, number
 from angelia.web.object_names import object_name
+from angelia.web.paging import PagedRoute
 from angelia.web.shapes import item_out
 
-router = APIRouter(prefix="/api/v1/people/{login}", tags=["person"])
+router = APIRouter(prefix="/api/v1/people/{login}", tags=["person"], route_class=PagedRoute)
 Body = dict[str, Any]
 STATES = ("", "unread", "read", "archived", "snoozed", "back", "all")
 LONGEST_SNOOZE = timedelta(days=366)

@@ -19,10 +19,11 @@ from angelia.products.source import Source
 from angelia.web.access import House, Known
 from angelia.web.context import Context
 from angelia.web.forms import Limit, number
+from angelia.web.paging import PagedRoute
 from angelia.wire.callers import READING, WRITING, Caller
 from angelia.wire.file_answer import FileAnswer
 
-router = APIRouter(prefix="/api/v1", tags=["jobs"])
+router = APIRouter(prefix="/api/v1", tags=["jobs"], route_class=PagedRoute)
 Body = dict[str, Any]
 CAMPAIGN = r"^[A-Za-z0-9_.-]{0,64}$"
 """What a campaign may be called."""

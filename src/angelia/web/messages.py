@@ -12,11 +12,12 @@ from angelia.model.moments import public_id
 from angelia.store import Store
 from angelia.web.access import House, Known
 from angelia.web.forms import Limit, number
+from angelia.web.paging import PagedRoute
 from angelia.web.shapes import message_out
 from angelia.wire.callers import Caller
 from angelia.wire.fields import message_schema
 
-router = APIRouter(prefix="/api/v1/messages", tags=["messages"])
+router = APIRouter(prefix="/api/v1/messages", tags=["messages"], route_class=PagedRoute)
 
 
 def check_reading(caller: Caller) -> None:

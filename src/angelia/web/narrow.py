@@ -34,6 +34,8 @@ ROOMS = {
     "experiments": ("experiments",),
     "events": ("events",),
     "exchanges": ("exchanges",),
+    "expectations": ("expectations",),
+    "ping": ("pings",),
     "jobs": ("plots", "jobs"),
     "instruments": ("jobs",),
     "uploads": ("jobs",),
@@ -48,6 +50,7 @@ OF_PERSON = {
     "feeds": ("keys",),
     "tokens": ("keys",),
     "password-link": ("accounts",),
+    "expectations": ("expectations",),
 }
 """And below /api/v1/people/<login>/ and this one."""
 

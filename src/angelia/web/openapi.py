@@ -107,7 +107,17 @@ def _complete(document: dict[str, Any]) -> None:
                     operation["responses"][status] = {"description": ERRORS[status]["description"], "content": _PROBLEM_CONTENT | {"text/html": {}}}
         if path.startswith("/api/"):
             for operation in operations.values():
-                operation["security"] = [{"token": []}]
+                # Whoever has the address of a ping needs nothing else.
+                operation["security"] = [] if path.startswith("/api/v1/ping/") else [{"token": []}]
+                _say_where_it_goes_on(operation)
+
+
+_LINK = {"description": "Where the next page is (RFC 8288, rel=next), if there is one", "schema": _TEXT}
+
+
+def _say_where_it_goes_on(operation: dict[str, Any]) -> None:
+    if {"limit", "after"} <= (names := {one["name"] for one in operation.get("parameters", ())}) or {"limit", "before"} <= names:
+        operation["responses"]["200"]["headers"] = {"Link": _LINK}
 
 
 def _say_errors(paths: dict[str, Any], schemas: dict[str, Any]) -> None:

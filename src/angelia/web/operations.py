@@ -13,9 +13,10 @@ from angelia.planning.retry import Breaker
 from angelia.web.access import Admin, House
 from angelia.web.context import Context
 from angelia.web.forms import AgentChange, Ids, Limit, ReplayForm, number
+from angelia.web.paging import PagedRoute
 from angelia.web.shapes import delivery_out, message_out
 
-router = APIRouter(prefix="/api/v1", tags=["operations"])
+router = APIRouter(prefix="/api/v1", tags=["operations"], route_class=PagedRoute)
 Body = dict[str, Any]
 AGES = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1), timedelta(days=1))
 _STATES = {state.label: state for state in State}

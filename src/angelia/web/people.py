@@ -11,9 +11,10 @@ from angelia.model.person import Address, AddressState, Group, Person
 from angelia.web.access import Admin, House, Known, Reading
 from angelia.web.context import Context
 from angelia.web.forms import GroupForm, Limit, NewPerson, PersonChange, RelationsForm, checked_address
+from angelia.web.paging import PagedRoute
 from angelia.web.shapes import address_out, person_out
 
-router = APIRouter(prefix="/api/v1", tags=["people"])
+router = APIRouter(prefix="/api/v1", tags=["people"], route_class=PagedRoute)
 
 
 def _zone(name: str) -> str:

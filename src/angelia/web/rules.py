@@ -22,10 +22,11 @@ from angelia.store import LedgerRow
 from angelia.web.access import House, Looking, Reading, Writing
 from angelia.web.context import Context
 from angelia.web.forms import Limit, Strict, Word, number
+from angelia.web.paging import PagedRoute
 from angelia.web.shapes import message_out
 from angelia.web.wants import place_of, with_ids
 
-router = APIRouter(prefix="/api/v1/people/{login}", tags=["person"])
+router = APIRouter(prefix="/api/v1/people/{login}", tags=["person"], route_class=PagedRoute)
 Body = dict[str, Any]
 
 WEEK = timedelta(days=7)

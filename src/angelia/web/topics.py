@@ -15,8 +15,9 @@ from angelia.store import InboxItem, InboxQuery
 from angelia.web.access import House, Writing
 from angelia.web.context import Context
 from angelia.web.forms import number
+from angelia.web.paging import PagedRoute
 
-router = APIRouter(prefix="/api/v1", tags=["topics"])
+router = APIRouter(prefix="/api/v1", tags=["topics"], route_class=PagedRoute)
 Body = dict[str, Any]
 PAGE = 50
 MOST_LOOKED_AT = 500

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
 from hmac import compare_digest
+from math import ceil
 from time import monotonic
 
 from angelia import telemetry
-from angelia.model.errors import Forbidden, NotAuthenticated, RateLimited
+from angelia.model.errors import Forbidden, NotAuthenticated, Rate, RateLimited
 from angelia.model.person import Person
 from angelia.store import Source, Store
 
@@ -71,6 +72,11 @@ class Caller:
         if self.bucket is not None:
             self.bucket.take(count)
 
+    @property
+    def rate(self) -> Rate | None:
+        """What it may post, where that is bounded."""
+        return None if self.bucket is None else self.bucket.state()
+
     def check_right(self, key: str, severity: str) -> None:
         """May it post this type with this severity? Forbidden if not. Counts nothing."""
         source = self.source
@@ -107,8 +113,14 @@ class Bucket:
         self._seen_at = now
         # A batch above the burst is taken on credit once the bucket is full: it could never fit.
         if self._level < min(count, most):
-            raise RateLimited("more is posted with this token than its rate allows", (min(count, most) - self._level) / self._rate)
+            wait = (min(count, most) - self._level) / self._rate
+            raise RateLimited("more is posted with this token than its rate allows", wait, self.state())
         self._level -= count
+
+    def state(self) -> Rate:
+        """What it allows, and what is left of it since it was last asked."""
+        most = max(1.0, self._rate * 10)
+        return Rate("posts", int(most), ceil(most / self._rate), max(0, int(self._level)), ceil((most - self._level) / self._rate))
 
 
 class Callers:

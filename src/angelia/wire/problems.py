@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from math import ceil
 
 from angelia.model.errors import (
     AngeliaError,
@@ -11,6 +12,7 @@ from angelia.model.errors import (
     InvalidInput,
     NotAuthenticated,
     NotFound,
+    Rate,
     RateLimited,
     StoreUnavailable,
     TooLarge,
@@ -50,6 +52,8 @@ TITLES = {
     503: "Not available now",
     508: "It goes round in a circle",
 }
+PROBLEMS = tuple((status, f"urn:angelia:{slug}", TITLES[status]) for _, status, slug in _STATUS)
+"""Status, type and title of each problem that has a type of its own."""
 Header = tuple[bytes, bytes]
 
 
@@ -81,7 +85,17 @@ def problem_of(error: AngeliaError, status: int = 0) -> tuple[int, bytes, list[H
 
 def _retry(error: AngeliaError) -> Iterable[Header]:
     if isinstance(error, RateLimited | StoreUnavailable | BrokerUnavailable):
-        yield b"retry-after", str(max(1, round(error.retry_after))).encode()
+        # Rounded up: who comes back then must not be too early.
+        yield b"retry-after", str(max(1, ceil(error.retry_after))).encode()
+    if isinstance(error, RateLimited) and error.rate is not None:
+        yield from rate_headers(error.rate)
+
+
+def rate_headers(rate: Rate) -> tuple[Header, Header]:
+    """What a rate allows, as draft-ietf-httpapi-ratelimit-headers has it: the policy, and how far it is used up."""
+    policy = f'"{rate.name}";q={rate.quota};w={rate.window}'
+    now = f'"{rate.name}";r={rate.left};t={rate.reset}'
+    return (b"ratelimit-policy", policy.encode()), (b"ratelimit", now.encode())
 
 
 def _challenge(status: int) -> Iterable[Header]:

@@ -2,7 +2,7 @@
 
 import re
 
-_SECRET = re.compile(r"(/feeds/|/unsubscribe/|/set-password/|[?&](?:token|auth)=)[^/?&#\"\s\\]+")
+_SECRET = re.compile(r"(/feeds/|/api/v1/ping/|/unsubscribe/|/set-password/|[?&](?:token|auth)=)[^/?&#\"\s\\]+")
 
 
 def without_secrets(text: str) -> str:

@@ -2,11 +2,12 @@
 
 from collections import OrderedDict
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from math import ceil
 from time import monotonic
 
 from starlette.requests import Request
 
-from angelia.model.errors import RateLimited
+from angelia.model.errors import Rate, RateLimited
 
 MOST_KEYS = 20_000
 
@@ -39,23 +40,28 @@ def place_of(request: Request) -> str:
 class Tries:
     """At most `most` tries a key in `seconds`; in memory, so each process counts its own."""
 
-    def __init__(self, most: int, seconds: float) -> None:
+    def __init__(self, most: int, seconds: float, name: str = "tries") -> None:
+        self._name = name
         self._most = most
         self._seconds = seconds
         self._counts: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
-    def take(self, key: str) -> None:
-        """Count one, or RateLimited with the time to wait."""
+    def take(self, key: str) -> Rate:
+        """Count one, or RateLimited with the time to wait. What is left."""
         now = monotonic()
         began, count = self._counts.get(key, (now, 0))
         if now - began >= self._seconds:
             began, count = now, 0
         if count >= self._most:
-            raise RateLimited("too many tries; wait a few minutes", self._seconds - (now - began))
+            raise RateLimited("too many tries; wait a few minutes", self._seconds - (now - began), self._rate(began, count, now))
         self._counts[key] = began, count + 1
         self._counts.move_to_end(key)
         if len(self._counts) > MOST_KEYS:
             self._counts.popitem(last=False)
+        return self._rate(began, count + 1, now)
+
+    def _rate(self, began: float, count: int, now: float) -> Rate:
+        return Rate(self._name, self._most, ceil(self._seconds), self._most - count, ceil(self._seconds - (now - began)))
 
     def give_back(self, key: str) -> None:
         """That one does not count: it went well."""

@@ -11,12 +11,14 @@ from starlette.types import Message, Receive, Scope, Send
 from angelia.flow.verification import PLACE
 from angelia.web.access import kept_of, note_change
 from angelia.web.context import Context
-from angelia.web.pages import addresses, away, exchange, follows, preferences, rules, schedules, types
+from angelia.web.pages import addresses, away, exchange, expectations, follows, preferences, rules, schedules, types
 
-ROOMS = (preferences, exchange, types, rules, schedules, follows, away, addresses)
+ROOMS = (preferences, exchange, types, rules, schedules, follows, away, expectations, addresses)
 HERS_ALONE = (PLACE, "/rules/{rule_id}/matches")
 """The link of a mail proves that an address is hers only if she opens it; what a rule matched stands in her inbox."""
-NOTED_ELSEWHERE = frozenset({"addresses.add", "addresses.delete", "addresses.link"})
+NOTED_ELSEWHERE = frozenset(
+    {"addresses.add", "addresses.delete", "addresses.link", "expectations.add", "expectations.address", "expectations.revoke", "expectations.remove"}
+)
 ACTS = frozenset({"addresses.code", "addresses.test"})
 """What is noted although nothing that is kept changes: something was sent."""
 

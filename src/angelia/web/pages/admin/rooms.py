@@ -1,5 +1,5 @@
 """The pages of administrators, in one list."""
 
-from angelia.web.pages.admin import audit, groups, operations, people, site, sources, statistics, templates, types
+from angelia.web.pages.admin import audit, expectations, groups, operations, people, site, sources, statistics, templates, types
 
-ROOMS = (audit, groups, operations, people, site, sources, statistics, templates, types)
+ROOMS = (audit, expectations, groups, operations, people, site, sources, statistics, templates, types)
