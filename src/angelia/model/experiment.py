@@ -11,7 +11,6 @@ from angelia.model.message import TYPE_LENGTH
 from angelia.model.moments import public_id, to_text, to_us
 
 EXPERIMENT = "experiment"
-MONITOR = "BonFIRE-monitor"
 """The name of the one compute of an experiment that watches the others."""
 TYPES = "bonfire"
 """The subtree of message types below which transitions are told to people."""
