@@ -58,7 +58,7 @@ def test_a_power_cut_loses_nothing_that_was_acknowledged(disk, sized, tmp_path):
             there = {row[0] for row in rows(database, IDS)}
             print(f"cut {number}: {len(acknowledged)} acknowledged, {len(lost_ids(acknowledged, there))} lost")
             assert acknowledged <= there
-            # What counts as delivered is in the Maildir, whole.
+            # What counts as delivered is in its file, whole.
             mails = {int(path.name.split(".")[1]): path for path in (after / "hub" / "mail").glob("*/new/*")}
             sent = {row[0] for row in rows(database, "SELECT id FROM deliveries WHERE agent = 'mail' AND state = 10")}
             assert sent and sent <= mails.keys()
