@@ -4,7 +4,10 @@ const list = document.getElementById("live-events");
 const state = document.getElementById("live-state");
 const pause = document.getElementById("live-pause");
 const MOST = 200;
+const TOO_SLOW = 4408;
+const MOST_TRIES = 60;
 let source = null;
+let wanted = "", cursor = "", tries = 0, timer = 0;
 let held = null;  // while the page is paused: what comes meanwhile, the newest last
 
 function tell(word) { state.textContent = state.dataset[word]; }
@@ -17,6 +20,7 @@ function part(kind, text, look) {
 }
 
 function row(message) {
+  cursor = message.lastEventId;
   const { event } = JSON.parse(message.data);
   const now = new Date();
   const item = part("li", "", "border-bottom py-1");
@@ -49,18 +53,36 @@ function stop() {
 function follow(event) {
   event?.preventDefault();
   source?.close();
+  clearTimeout(timer);
+  cursor = "";
+  tries = 0;
   list.replaceChildren();
   if (held !== null) { held = []; stop(); }
   pause.hidden = false;
-  const wanted = new URLSearchParams(new FormData(form));
+  wanted = new URLSearchParams(new FormData(form));
   history.replaceState(null, "", `?${wanted}`);
-  source = new EventSource(`/api/v1/stream?${wanted}`);
+  open();
+}
+
+function open() {
+  const query = new URLSearchParams(wanted);
+  if (cursor) query.set("since", cursor);
+  source = new EventSource(`/api/v1/stream?${query}`);
   tell("waiting");
-  source.addEventListener("bound", () => tell("following"));
-  source.addEventListener("gap", () => tell("gap"));
-  source.addEventListener("closed", () => { source.close(); tell("closed"); });
+  source.addEventListener("bound", (message) => { cursor = message.lastEventId; tries = 0; tell("following"); });
+  source.addEventListener("gap", (message) => { cursor = message.lastEventId; tell("gap"); });
+  source.addEventListener("closed", (message) => {
+    source.close();
+    if (JSON.parse(message.data).code === TOO_SLOW) open(); else tell("closed");
+  });
   source.addEventListener("message", row);
-  source.addEventListener("error", () => tell(source.readyState === EventSource.CLOSED ? "refused" : "waiting"));
+  source.addEventListener("error", () => {
+    if (source.readyState !== EventSource.CLOSED) return tell("waiting");
+    // Browsers come back after a lost connection, and not after the answer of a proxy whose hub is just being started.
+    if (!cursor || ++tries > MOST_TRIES) return tell("refused");
+    tell("waiting");
+    timer = setTimeout(open, 5000 * (1 + Math.random()));
+  });
 }
 
 form.addEventListener("submit", follow);

@@ -61,6 +61,28 @@ async def test_a_live_page_that_is_paused_loses_nothing(page, hub):
     await expect(rows).to_have_count(4)
 
 
+async def test_a_live_page_outlives_a_proxy_that_answers_for_the_hub(page, hub):
+    """While a hub is started anew the proxy before it says 502: a browser's own event stream ends with that."""
+    cursor = hub.call("GET", "/api/v1/events?exchange=events")["cursor"]
+    answers = [
+        {"status": 200, "content_type": "text/event-stream", "body": f"retry: 100\nevent: bound\nid: {cursor}\ndata: {{}}\n\n"},
+        {"status": 502, "body": "the hub is away"},
+    ]
+    asked = []
+
+    async def between(route):
+        asked.append(route.request.url)
+        await (route.fulfill(**answers.pop(0)) if answers else route.continue_())
+
+    page.watch.expect("502")
+    await page.route("**/api/v1/stream?*", between)
+    hub.call("POST", "/api/v1/events/events", {"key": "away.x", "body": 1})
+    await page.goto("/live?exchange=events&key=away.%23")
+    await expect(page.locator("#live-events strong")).to_have_text(["away.x"], timeout=60_000)
+    await expect(page.get_by_text("You see what happens from now on.")).to_be_visible()
+    assert len(asked) == 3 and "since=" not in asked[0] and "since=" in asked[2]
+
+
 async def test_her_own_messages_come_to_the_live_page(page, hub):
     await page.goto("/live")
     await page.get_by_role("button", name="Watch").click()

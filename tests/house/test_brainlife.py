@@ -395,16 +395,25 @@ async def test_who_never_reads_is_cut_and_nobody_else_notices(port, house, publi
         client.socket.transport.abort()
 
 
-async def test_no_body_is_too_deep_for_others(port, house, publish):
-    """What one form can't write must be no gap for those of another form."""
+async def test_no_body_is_too_deep_for_others(port, house, publish, monkeypatch):
+    """What one form can't write must be no gap for those of another form. How deep the library goes differs from one Python to the next."""
+    dumped = brainlife._dumped
+
+    def shallow(value):
+        if "msg" in value and isinstance(value["msg"], list):
+            raise RecursionError
+        return dumped(value)
+
+    monkeypatch.setattr(brainlife, "_dumped", shallow)
     async with following(port, token=signed()) as other, old(port) as client:
         await other.ask({"bind": {"exchange": "public", "key": "#"}})
         await client.say({"bind": {"ex": "public", "key": "#"}})
         await eventually(lambda: len(house.streams._trunks["public"].index) == 2)
-        for depth in (*range(900, 1_001, 5), 5_000, 100_000):
+        for depth in (1, 960, 100_000):
             await publish("public", "x", b"[" * depth + b"]" * depth)
             assert (await other.socket.recv()).startswith('{"event":{"exchange":"public"')
-            assert (await client.socket.recv()).startswith('{"headers":{},"dinfo":{')
+            event = await client.next()
+            assert event["msg"] is None and len(event["dinfo"]["rawData"]) == 2 * depth
 
 
 async def test_the_close_code_of_a_client_comes_back(port, house):
@@ -438,7 +447,7 @@ async def test_a_check_that_is_away_for_a_while_ends_no_bind(port, house, publis
         for away in (Reply(is_cut=True), Reply(503, b"<html>"), Reply(500, b'{"status":"failed"}')):
             auth.answer = lambda asked, away=away: away
             await looked_at(2)
-            await newcomer.say({"bind": {"ex": "wf.task", "key": "ok2.#"}})
+            await newcomer.say({"bind": {"ex": "wf.task", "key": "ok1.#"}})
             assert await newcomer.next() == {"error": "Access denided wf.task"}, "who has nothing yet gets nothing"
             await publish("wf.task", "ok1.x")
             assert (await client.next())["msg"] == {"a": 1}

@@ -522,6 +522,15 @@ async def test_queries_that_are_wrong_are_told(port, query, status):
         assert answer.status_code == status and answer.json()["status"] == status
 
 
+@pytest.mark.parametrize("method", ["POST", "DELETE", "PUT", "HEAD"])
+async def test_other_methods_are_told_what_there_is(port, method):
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as api:
+        for path in ("/api/v1/stream", "/api/v1/events"):
+            answer = await api.request(method, f"{path}?exchange=open")
+            assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+            assert method == "HEAD" or answer.json()["status"] == 405
+
+
 async def test_an_event_stream_ends_with_its_rights(port, bench, token, monkeypatch):
     monkeypatch.setattr(sse, "RECHECK", 0.3)
     headers = {"Authorization": f"Bearer {token['secret']}"}

@@ -179,20 +179,33 @@ class ExchangeInlet:
 
     async def _follow(self, accept: Accept) -> None:
         exchange, place = self._binding.exchange, f"inlet:{self.name}"
-        known = (await self._store.last_states([place])).get(place, "")
-        since = Position.parse(known) or await self._broker.head(exchange)
+        since = await self._reached(place) or await self._broker.head(exchange)
         async with contextlib.aclosing(self._broker.follow(exchange, since)) as following:
             async for some in following:
                 if isinstance(some, Gap):
                     telemetry.log.warning("events_lost", inlet=self.name, exchange=exchange)
                     continue
-                wanted = [event for event in some if any(matches(key, event.routing_key) for key in self._binding.keys)]
+                # Of several processes that follow one takes: what another has taken meanwhile would be told out of its order here.
+                fresh = _after(some, await self._reached(place))
+                if not fresh:
+                    continue
+                wanted = [event for event in fresh if any(matches(key, event.routing_key) for key in self._binding.keys)]
                 if wanted:
                     for event, outcome in zip(wanted, await self._receiver.take(wanted, accept), strict=True):
                         if outcome.result is Result.POISON:
                             telemetry.log.warning("event_put_aside", inlet=self.name, key=event.routing_key, at=str(event.position), why=outcome.why)
-                await self._store.put_last_states({place: str(some[-1].position)}, self._receiver.now())
+                await self._store.put_last_states({place: str(fresh[-1].position)}, self._receiver.now())
                 self.fault = ""
+
+    async def _reached(self, place: str) -> Position | None:
+        """How far this inlet is, whoever runs it."""
+        return Position.parse((await self._store.last_states([place])).get(place, ""))
+
+
+def _after(events: Sequence[Event], reached: Position | None) -> Sequence[Event]:
+    if reached is None:
+        return events
+    return [event for event in events if event.position and (event.position.epoch != reached.epoch or event.position.sequence > reached.sequence)]
 
 
 def _bare(delivery: Delivery) -> Event:

@@ -175,6 +175,12 @@ class BrokerSuite:
         await one.publish([event(number) for number in range(3)])
         for broker in (one, two):  # one that was there, and one that must read
             assert await replayed(broker, at, 10) == [0, 1, 2]
+        async with aclosing(one.follow("runs", at)) as follower:
+            at = position((await taken(follower, 3))[-1])
+            await one.publish([event(number) for number in range(3, 7)])
+            await taken(follower, 4)
+            for limit in (1, 2, 4, 10):  # what is remembered
+                assert await replayed(one, at, limit) == [3, 4, 5, 6]
         end = (await two.replay("runs", at)).until
         assert not (await two.replay("runs", end)).has_more
 

@@ -1,11 +1,13 @@
 """Where streams part from requests: WebSockets, event streams and looks at events are taken here, everything else goes on."""
 
+import json
+
 from angelia.broker import Broker
 from angelia.model.errors import AngeliaError
 from angelia.web.stream.native import Room, open_native
 from angelia.web.stream.sse import events, stream
 from angelia.wire.asgi import App, Receive, Scope, Send, respond
-from angelia.wire.problems import problem_of, status_of
+from angelia.wire.problems import PROBLEM_HEADERS, problem, problem_of, status_of
 from angelia.wire.socket import EXTENSION
 
 STREAM = "/api/v1/stream"
@@ -39,5 +41,9 @@ class StreamGate:
                     await events(self._room, self._broker, scope, send)
             except AngeliaError as error:
                 await respond(send, *problem_of(error))
+            return
+        if scope["type"] == "http" and path in (STREAM, EVENTS):
+            body = b"" if scope["method"] == "HEAD" else json.dumps(problem(405, "events are read here with GET")).encode()
+            await respond(send, 405, body, [*PROBLEM_HEADERS, (b"allow", b"GET")])
             return
         await self._behind(scope, receive, send)
