@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
@@ -106,8 +106,8 @@ def outcome_of(answer: Answer | NoAnswer) -> Outcome:
 
 def retry_after_of(text: str) -> timedelta | None:
     """Seconds or a date (RFC 9110, 10.2.3), at most a day; None where there is neither."""
-    if text.isascii() and text.isdigit() and len(text) < 10:
-        return min(timedelta(seconds=int(text)), timedelta(days=1))
+    if text.isascii() and text.isdigit():
+        return min(timedelta(seconds=int(text[:10])), timedelta(days=1))
     try:
         wait = parsedate_to_datetime(text).astimezone(UTC) - datetime.now(UTC)
     except (ValueError, TypeError, OverflowError):
@@ -162,9 +162,11 @@ def fault_of(url: str, allowed: Iterable[Network] = (), hosts: Collection[Host] 
         return "a URL starts with http:// or https://"
     if "@" in parts.netloc or "#" in url or not host:
         return "a URL has a host, and neither a user nor a fragment"
+    if host_of(url) in hosts:
+        return ""
     if port is not None and port not in (80, 443) and not 1_024 <= port <= 65_535:
         return "the port is 80, 443, or above 1023"
-    return "" if host_of(url) in hosts else _fault_of_host(host, allowed)
+    return _fault_of_host(host, allowed)
 
 
 def _fault_of_host(host: str, allowed: Iterable[Network]) -> str:
@@ -186,6 +188,8 @@ class Outbound:
     def __init__(self, allow: str = "", *, ca_file: str = "", hosts: Collection[Host] = (), resolve: Resolve | None = None, mark: str = "") -> None:
         self._said = {"Accept-Encoding": "identity", "User-Agent": "angelia"} | ({SENT_BY: mark} if mark else {})
         self._allowed = networks(allow)
+        self._like_this = partial(Outbound, allow, ca_file=ca_file, resolve=resolve, mark=mark)
+        self._beside: list[Outbound] = []
         self._hosts = frozenset(hosts)
         self._guard = _Guard(self._allowed, self._hosts, resolve or _resolve, ca_file)
         self._opened: Pool | None = None
@@ -201,6 +205,16 @@ class Outbound:
         if self._opened is None:
             self._opened = Pool(self._guard.connect, MOST_AT_ONCE, MOST_IDLE, KEPT)
         return self._opened
+
+    def to_server(self, url: str) -> "Outbound":
+        """A way of its own, which ends with this one, to a server that the operator has written down: that may be anywhere.
+
+        What people give does not go there: what is inner for the operator's own requests must not become so for theirs. So no networks need be
+        allowed for all, only because the site's own servers are in one.
+        """
+        beside = self._like_this(hosts=(host_of(url),))
+        self._beside.append(beside)
+        return beside
 
     def fault_of(self, url: str) -> str:
         """As the function, with what the operator allows."""
@@ -238,6 +252,8 @@ class Outbound:
 
     async def close(self) -> None:
         """Give the connections back."""
+        for beside in self._beside:
+            await beside.close()
         if self._opened is not None:
             await self._opened.close()
 

@@ -105,6 +105,7 @@ class TestWebhook(AgentSuite):
             (Reply(404), Later("the receiver answered 404")),
             (Reply(503, headers={"Retry-After": "120"}), Later("the receiver answered 503", timedelta(seconds=120))),
             (Reply(429, headers={"Retry-After": "99999999"}), Later("the receiver answered 429", timedelta(days=1))),
+            (Reply(429, headers={"Retry-After": "9" * 40}), Later("the receiver answered 429", timedelta(days=1))),
             (Reply(500, headers={"Retry-After": "soon"}), Later("the receiver answered 500")),
             (Reply(500, headers={"Retry-After": "-5"}), Later("the receiver answered 500")),
             (Reply(503, headers={"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}), Later("the receiver answered 503", timedelta(0))),
@@ -167,6 +168,15 @@ class TestNtfy(AgentSuite):
         assert "authorization" not in receiver.asked[-1].headers
         assert json.loads(receiver.asked[-1].body)["topic"] == "topic"
         assert elsewhere.note(letter.address) == f"{receiver.url}/topic"
+
+    async def test_the_sites_own_server_may_be_an_inner_one_and_no_other(self, bench, receiver):
+        outbound, inner = Outbound(), ScriptedHttp()
+        agent = NtfyAgent(NtfySettings(server=receiver.url, allow_http=True), Surroundings(outbound=outbound))
+        assert isinstance(await agent.deliver(bench.letter()), Sent)
+        letter = replace(bench.letter(), address=replace(bench.letter().address, value=f"{inner.url}/topic"))
+        assert isinstance(await agent.deliver(letter), Refused) and inner.asked == []
+        await outbound.close()
+        inner.stop()
 
     async def test_severity_is_priority_and_long_texts_stay_texts(self, bench, receiver):
         await bench.agent.deliver(bench.letter(severity=Severity.URGENT, body="ы" * 10_000))

@@ -40,6 +40,17 @@ async def test_what_was_refused_comes_the_next_way_and_says_why(ways):
     assert await ways.store.check() == []
 
 
+async def test_an_address_that_is_over_is_deleted_and_its_message_goes_the_next_way(ways):
+    ways.answers["mail"].append(Refused("gone", is_address_over=True))
+    message = await send(ways)
+    await ways.work()
+    assert subjects(ways, "pager") == ["look", "Your mail address has ended"] and subjects(ways, "horn") == []
+    assert await trail(ways, message) == [("mail", "bounced", "refused"), ("pager", "delivered", "fallback")]
+    assert "mail" not in [one["agent"] for one in (await ways.call("GET", "/api/v1/people/alice/addresses"))["items"]]
+    inbox = (await ways.call("GET", "/api/v1/people/alice/inbox"))["items"]
+    assert [one["message"]["subject"] for one in inbox].count("Your mail address has ended") == 1
+
+
 async def test_it_goes_down_the_order_and_ends(ways):
     for name in ("mail", "pager", "horn"):
         ways.answers[name].append(GONE)

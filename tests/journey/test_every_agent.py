@@ -40,7 +40,13 @@ class Way:
 
     def environment(self) -> dict[str, str]:
         table = {f"ANGELIA__AGENTS__{self.agent.upper()}__{name.upper()}": value for name, value in self.settings.items()}
-        return table | {"ANGELIA__OUTBOUND__ALLOW": "127.0.0.0/8", "ANGELIA__DELIVERY__SEEN_WAIT": "0"} | NO_PROXIES
+        # What people give leads out of the site's network; a server that the operator names may be in it.
+        allowed = {"ANGELIA__OUTBOUND__ALLOW": "127.0.0.0/8"} if self.is_given_by_people else {}
+        return table | allowed | {"ANGELIA__DELIVERY__SEEN_WAIT": "0"} | NO_PROXIES
+
+    @property
+    def is_given_by_people(self) -> bool:
+        return "://" in self.address
 
 
 @pytest.fixture

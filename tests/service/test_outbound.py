@@ -38,6 +38,20 @@ async def test_what_is_asked_and_answered(peer, outbound):
     assert (asked.body, asked.headers["x-id"], asked.headers["accept-encoding"]) == (b"hello", "7", "identity")
 
 
+async def test_a_server_that_the_operator_wrote_down_may_be_anywhere_and_stays_closed_to_people(peer):
+    common = Outbound(mark="ours")
+    own = common.to_server(peer.url)
+    assert isinstance(await own.fetch(Request(url=f"{peer.url}/x")), Answer)
+    assert peer.asked[0].headers["angelia-sent-by"] == "ours"
+    for way, url in ((common, f"{peer.url}/x"), (own, f"http://127.0.0.1:{peer.port + 1}/x"), (own, "http://10.0.0.1/")):
+        refused = await way.fetch(Request(url=url))
+        assert isinstance(refused, NoAnswer) and refused.is_forbidden
+    assert common.to_server("https://push.example.org:81").fault_of("https://push.example.org:81/x") == ""
+    assert common.fault_of("https://push.example.org:81/x") and len(peer.asked) == 1
+    await common.close()
+    assert own._opened is not None and own._opened._is_closed
+
+
 async def test_a_redirect_is_an_answer_and_not_followed(peer, outbound):
     peer.answer = lambda asked: Reply(302, headers={"Location": "/inside"})
     answer = await outbound.fetch(Request(url=f"{peer.url}/"))

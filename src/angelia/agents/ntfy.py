@@ -55,6 +55,7 @@ class NtfyAgent:
         house = house or Surroundings()
         self._settings = settings
         self._templates, self._outbound = house.templates, house.outbound
+        self._to_own = house.outbound.to_server(settings.server)
         self.concurrency = settings.concurrency
 
     def check_address(self, value: str) -> str | None:
@@ -94,11 +95,12 @@ class NtfyAgent:
             return Refused("this is no topic", is_address_bad=True)
         server, topic = place
         headers = {"Content-Type": "application/json"}
-        if self._settings.token and server == self._settings.server:
+        is_own = server == self._settings.server
+        if self._settings.token and is_own:
             headers["Authorization"] = f"Bearer {self._settings.token}"
         body = json.dumps(self._body(letter, topic), ensure_ascii=False).encode(errors="replace")
         request = Request(url=server + "/", method="POST", headers=headers, content=body, timeout=self._settings.timeout, most=65_536)
-        return outcome_of(await self._outbound.fetch(request))
+        return outcome_of(await (self._to_own if is_own else self._outbound).fetch(request))
 
     def _body(self, letter: Letter, topic: str) -> dict[str, Any]:
         content = plain_content(letter, self.name, self._templates)

@@ -37,7 +37,7 @@ class MatrixAgent:
         house = house or Surroundings()
         self._settings = settings
         self._templates = house.templates
-        self._homeserver = Homeserver(settings, house.outbound)
+        self._homeserver = Homeserver(settings, house.outbound.to_server(settings.server))
         self._servers = settings.servers
         self._rooms: dict[str, str] = {}
         self.concurrency = settings.concurrency

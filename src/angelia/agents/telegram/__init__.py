@@ -66,7 +66,7 @@ class TelegramAgent:
         self._settings = settings
         self._templates = house.templates
         self.concurrency = settings.concurrency
-        self._calls = Calls(house.outbound, settings.api, settings.token, settings.timeout)
+        self._calls = Calls(house.outbound.to_server(settings.api), settings.api, settings.token, settings.timeout)
         self._hearing = Hearing(self._calls, settings.poll)
         self._hearing.bot_name = settings.bot
         self.listen: Listen | None = self._hearing if settings.listens else None
