@@ -17,7 +17,8 @@ LIKE = """
 /inbox/{delivery_id}/object              PUT me/follows, DELETE me/follows, PUT me/mutes, DELETE me/mutes
 /jobs/{job_id}/cancel                    POST /api/v1/jobs/{job_id}/cancel
 /jobs/{job_id}/retry                     POST /api/v1/jobs/{job_id}/retry
-/instruments/{name}/{product}            POST /api/v1/jobs
+/jobs/{job_id}/tell                      PUT me/follows, DELETE me/follows
+/instruments/{name}/{product}            POST /api/v1/jobs, POST /api/v1/uploads
 /write                                   POST /api/v1/messages
 /job-news                                PUT me/job-news/{agent}
 /rules/order                             POST me/rules/order
