@@ -107,3 +107,21 @@ async def test_the_api_takes_and_shows_it(bench, told, outside):
     assert [job["campaign"] for job in found] == ["scan-7"]
     refused = await outside.post("/api/v1/jobs", json={"instrument": "echo", "product": "echo", "campaign": "a b"}, headers=bearer)
     assert refused.status_code == 422
+
+
+async def test_each_who_shares_a_run_is_told_by_how_long_she_waited(bench, told):
+    quiet = {"preferences": {"job": {"mail": "now"}}, "jobs": {"mail": {"threshold": 1800}}}
+    await bench.person("bob", preferences=quiet)
+    await bench.call("PUT", "/api/v1/people/alice/preferences", quiet, 200)
+    job = await submitted(bench, 1, campaign="")
+    bench.now += timedelta(seconds=1790)
+    await submitted(bench, 1, "bob", campaign="")
+    bench.now += timedelta(seconds=20)
+    await ended(bench, job, JobState.DONE)
+    await said(bench)
+    await said(bench)
+    ends = [letter for letter in told if letter.message.type == "job.echo.done"]
+    assert [(letter.person.login, letter.message.params["seconds"]) for letter in ends] == [("alice", "1810.000")]
+    items = (await bench.call("GET", "/api/v1/people/bob/inbox"))["items"]
+    (end,) = [item["message"] for item in items if item["message"]["type"] == "job.echo.done"]
+    assert (await bench.why(end["id"], "bob"))["agents"]["mail"]["reason"] == "job_short"

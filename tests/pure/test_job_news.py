@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from angelia.flow.job_voice import concerned, job_message
+from angelia.flow.job_voice import by_wait, concerned, job_message
 from angelia.model.claims import Claims, read_claims
 from angelia.model.declaration import ProductKind
 from angelia.model.delivery import Reason
@@ -255,6 +255,21 @@ def test_how_long_it_took_counts_from_the_question_that_made_it_run() -> None:
     job = a_job(attempt=2, asked_at=datetime(2026, 3, 5, 12, tzinfo=UTC))
     row = HistoryRow(9, job.asked_at + timedelta(seconds=10), JobState.DONE, "dispatcher", attempt=2)
     assert job_message(job, row, "Echo", "https://hub.example.org").params["seconds"] == "10.000"
+
+
+def test_how_long_it_took_counts_for_each_from_when_she_asked() -> None:  # C3, C4 of those who share a run
+    at = a_job().created_at
+    joined = {"alice": at, "bob": at + timedelta(seconds=1790), "carol": at + timedelta(seconds=0.5), "dave": at + timedelta(seconds=1790)}
+    job = a_job(shared_with=("bob", "carol", "dave"), joined_at=joined)
+    row = HistoryRow(9, at + timedelta(seconds=1810), JobState.DONE, "dispatcher")
+    told = [job_message(one, row, "Echo", "https://hub.example.org") for one in by_wait(job, row)]
+    assert [([to.principal for to in one.recipients], one.params["seconds"], one.access) for one in told] == [
+        (["alice", "carol"], "1810.000", ("alice", "carol")), (["bob", "dave"], "20.000", ("bob", "dave")),
+    ]  # fmt: skip
+    again = replace(job, attempt=2, asked_at=at + timedelta(seconds=1800))
+    assert [one.asked_at for one in by_wait(again, row)] == [again.asked_at]
+    assert by_wait(job, HistoryRow(1, at, JobState.QUEUED, "alice")) == [job]
+    assert by_wait(a_job(), row) == [a_job()]
 
 
 def test_a_copy_goes_to_who_looks_after_jobs() -> None:  # the blind copies of M2, M5, M9

@@ -1,5 +1,6 @@
 """A small product that is no file is read, drawn, packed and sent as one that is (P12)."""
 
+import gzip
 import os
 import tarfile
 from datetime import UTC, datetime
@@ -10,11 +11,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from angelia.dialects.oda_encoding import encoded
-from angelia.dialects.oda_files import _add
 from angelia.flow.job_files import BadProducts, collect, taken
 from angelia.instrument import MOST_CONTENTS
 from angelia.model.declaration import Limits, ProductKind
 from angelia.products.output import Output
+from angelia.products.packing import packed
 from angelia.products.plots import plots_of, rows_of
 from angelia.products.source import Kept, opened, size_of
 from angelia.wire.file_answer import FileAnswer
@@ -92,14 +93,29 @@ def test_they_are_sent_alike(both, monkeypatch, asked, method):
 
 
 def test_they_are_packed_alike(both, tmp_path):
-    packed = []
+    found = []
     for number in (0, 1):
-        with tarfile.open(tmp_path / f"{number}.tar", "w") as archive:
-            for pair in both:
-                _add(archive, pair[number][1])
-        with tarfile.open(tmp_path / f"{number}.tar") as archive:
-            packed.append([(entry.name, entry.size, entry.mtime, entry.isreg(), archive.extractfile(entry).read()) for entry in archive])
-    assert packed[0] == packed[1]
+        made = packed([(f"in/{pair[number][1].name}", pair[number][1]) for pair in both], tmp_path / "archives")
+        with tarfile.open(made) as archive:
+            entries = [(entry.name, entry.size, entry.mtime, entry.isreg(), archive.extractfile(entry).read()) for entry in archive]
+            assert {(entry.uname, entry.gname, entry.uid) for entry in archive} == {("", "", 0)}
+        alone = packed([("x", both[0][number][1])], tmp_path / "archives", is_one=True)
+        found.append((entries, gzip.decompress(alone.read_bytes())))
+    assert found[0] == found[1]
+    assert found[0][0][0][0].startswith("in/")
+
+
+def test_an_archive_that_nobody_removed_goes_with_a_later_one(both, tmp_path):
+    folder = tmp_path / "archives"
+    old, young = (packed([("x", both[0][0][1])], folder) for _ in range(2))
+    (folder / "other").touch()
+    for path in (old, folder / "other"):
+        os.utime(path, (1_000, 1_000))
+    new = packed([("x", both[0][0][1])], folder)
+    assert set(folder.iterdir()) == {young, new, folder / "other"}
+    with pytest.raises(FileNotFoundError):
+        packed([("x", tmp_path / "nothing")], folder)
+    assert len(list(folder.iterdir())) == 3
 
 
 def test_what_becomes_large_becomes_files_and_all_with_it(tmp_path):

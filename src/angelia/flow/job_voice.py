@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import blake2b
@@ -59,7 +59,7 @@ class JobVoice:
                 await self._say_progress(now, running, every)
             rolled = await self._say_campaigns(now)
             ready = await self._store.untold_jobs(AT_ONCE, now - GRACE)
-            drafts = [self._draft(number, job, row) for number, job, row in ready if not _is_overtaken(job, row, now) and concerned(job, row)]
+            drafts = [draft for number, job, row in ready if not _is_overtaken(job, row, now) for draft in self._drafts(number, job, row)]
             if drafts:
                 await self._accept(HOUSE, drafts)
             await self._store.told_jobs([number for number, _, _ in ready])
@@ -88,11 +88,15 @@ class JobVoice:
         if drafts:
             await self._accept(HOUSE, drafts)
 
-    def _draft(self, number: int, job: Job, row: HistoryRow) -> Draft:
+    def _drafts(self, number: int, job: Job, row: HistoryRow) -> Iterator[Draft]:
+        """One for all who asked at the same time, the first with the copies; none where it concerns nobody."""
         link = self._line(job) if row.state is JobState.DONE else ""
-        message = job_message(job, row, self._title_of(job.instrument), self._base_url, link, self._copies_to)
-        # Without what goes with it: another version of the code must not make another message of it.
-        return _drafted(replace(message, attachment=self._code_of(job)), f"{job.key} {number}", payload_of(message))
+        key, copies_to = f"{job.key} {number}", self._copies_to
+        for one in by_wait(job, row) if concerned(job, row) else ():
+            message = job_message(one, row, self._title_of(job.instrument), self._base_url, link, copies_to)
+            # Without what goes with it: another version of the code must not make another message of it.
+            yield _drafted(replace(message, attachment=self._code_of(job)), key, payload_of(message))
+            key, copies_to = f"{key} +", ()
 
     def _line(self, job: Job) -> str:
         """How the text leads back to the request; "" where it can't."""
@@ -183,6 +187,18 @@ def concerned(job: Job, row: HistoryRow) -> list[str]:
     if row.reason is JobReason.ASKED or (row.state is JobState.QUEUED and row.by in job.people):
         return [login for login in people if login == row.by]
     return people
+
+
+def by_wait(job: Job, row: HistoryRow) -> list[Job]:
+    """The job as each sees it who is told of its end: how long it took counts from when she asked. Those who asked at the same time are one. Pure."""
+    if not row.state.is_final or len(job.joined_at) < 2:
+        return [job]
+    begun, people = job.asked_at or job.created_at, concerned(job, row)
+    since: dict[datetime, list[str]] = {}
+    for login in people:
+        joined = job.joined_at.get(login, begun)
+        since.setdefault(joined if joined - begun >= GRACE else begun, []).append(login)
+    return [replace(job, asked_at=at, in_campaign=(*job.in_campaign, *(login for login in people if login not in since[at]))) for at in sorted(since)]
 
 
 def job_message(job: Job, row: HistoryRow, title: str, base_url: str, link: str = "", copies_to: Sequence[str] = ()) -> Message:

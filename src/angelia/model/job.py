@@ -119,8 +119,8 @@ class Job:
     `values` are the canonical parameters. `alias` is another id, by which a dialect calls it. `progress` is 0 to 1. `attempt` counts starts
     that were wanted: 1, and one more with each retry. `handle` is what the instrument calls it. `fence` grows with each claim; `due_at` is when
     somebody must look at it next, and until then it is whose fence that is. `tries` counts submits that failed in this attempt. `campaign` is
-    what the first called a set of jobs with this one in it. Read only where words are to be said: `in_campaign`, all to whom it is part of one, and
-    `asked_at`, when the run was asked for that this is, None where that was the first.
+    what the first called a set of jobs with this one in it. Read only where words are to be said: `in_campaign`, all to whom it is part of one,
+    `asked_at`, when the run was asked for that this is, None where that was the first, and `joined_at`, when each of several asked first.
     """
 
     job_id: int
@@ -153,6 +153,7 @@ class Job:
     due_at: datetime | None = None
     in_campaign: tuple[str, ...] = ()
     asked_at: datetime | None = None
+    joined_at: Mapping[str, datetime] = field(default_factory=dict)
 
     @property
     def public_id(self) -> str:

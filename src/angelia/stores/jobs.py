@@ -58,6 +58,7 @@ _EVER = (1 << 63) - 1
 _IN_CAMPAIGN = "SELECT job_id, login FROM job_people WHERE job_id {among} AND campaign <> '' ORDER BY login"
 _TOLD = "UPDATE job_history SET to_tell = 0 WHERE id = ?"
 _UNBEGUN = frozenset({JobState.QUEUED, JobState.SUBMITTING, JobState.SUBMITTED})
+_JOINED = "SELECT login, joined_us FROM job_people WHERE job_id = ?"
 _ONE_MORE_ROW = "UPDATE jobs SET rows_kept = rows_kept + 1 WHERE id = ?"
 _ASKED_BEFORE = "SELECT at_us FROM job_history WHERE job_id = ? AND id < ? AND state = 1 AND by_whom = ? ORDER BY id DESC LIMIT 50"
 _QUEUED = "SELECT attempt, by_whom, at_us FROM job_history WHERE job_id = ? AND state = 1 ORDER BY id"
@@ -267,6 +268,9 @@ class JobsMixin(CampaignsMixin, AnnouncementsMixin):
             for job_id, job in there.items():
                 if job.attempt > 1:
                     there[job_id] = replace(job, asked_at=_asked_at(connection, job_id))
+                if job.shared_with:
+                    joined = run(connection, _JOINED, (job_id,)).all()
+                    there[job_id] = replace(there[job_id], joined_at={row.login: from_us(row.joined_us) for row in joined})
             return [(row.id, there[row.job_id], _told_row(connection, row, there[row.job_id])) for row in found if row.job_id in there]
 
         return await self.engine.read(work)

@@ -282,8 +282,10 @@ class JobSuite:
         told = [(row.by, row.reason, row.asked_before) for _, _, row in await store.untold_jobs(10)]
         asked = JobReason.ASKED
         assert told == [("alice", JobReason.NONE, ()), ("bob", asked, ()), ("bob", asked, (3.0,)), ("bob", asked, (4.0, 1.0))]
+        *_, (_, shared, _) = await store.untold_jobs(10)
+        assert shared.joined_at == {"alice": NOW, "bob": later[1]}
         job = await store.job(1)
-        assert job is not None and (job.state, job.reason) == (JobState.QUEUED, JobReason.NONE)
+        assert job is not None and (job.state, job.reason, job.joined_at) == (JobState.QUEUED, JobReason.NONE, {})
         await at(store, 1, JobState.SUBMITTING, JobState.RUNNING)
         await store.add_job(a_job(20, "carol", values={"n": 0}), NOW, is_told_again=True)
         assert len(await store.untold_jobs(10)) == 4  # it computes: its end is what she waits for

@@ -159,7 +159,10 @@ async def job(request: Request, visitor: Visiting, house: House, job_id: str, se
         title_of=titles_of(house).get(found.instrument, found.instrument),
         product_title=product.title if product and product.title else found.product,
         has_form=product is not None,
-        can_be_told=visitor.person.login in found.people and not found.state.is_final,
+        # A campaign is told at its end alone.
+        can_be_told=visitor.person.login in found.people
+        and not found.state.is_final
+        and not (found.owner == visitor.person.login and found.campaign),
         is_followed=found.public_id in follows,
         can_retry=found.state in _AGAIN and found.instrument in house.dispatcher.instruments,
         labels=labels,
