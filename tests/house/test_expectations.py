@@ -246,6 +246,14 @@ async def test_what_is_shown(bench, sentinel):
     await bench.call("GET", f"{HERS}/{made['id']}", status=404)
 
 
+async def test_what_is_kept_of_her_goes_with_her(bench, sentinel):
+    made = await expect(bench)
+    await ping(bench, made, "/3", "POST", content=b"full")
+    (one,) = (await bench.call("GET", "/api/v1/people/alice/export", status=200))["expectations"]
+    assert one["title"] == "Backup of x" and [line["text"] for line in one["history"]] == ["full"]
+    assert made["ping"].rpartition("/")[2] not in str(one)
+
+
 async def test_lists_go_on_page_by_page(bench, sentinel):
     for _ in range(3):
         await expect(bench)

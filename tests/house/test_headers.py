@@ -8,6 +8,7 @@ import pytest
 from angelia.model.errors import RateLimited
 from angelia.wire import callers
 from angelia.wire.callers import Bucket
+from angelia.wire.problems import problem_of
 
 LINK = re.compile(r'<([^>]+)>; rel="next"')
 
@@ -91,6 +92,11 @@ async def test_who_comes_back_when_told_is_not_too_early(monkeypatch):
     now[0] += ceil(refused.value.retry_after)
     bucket.take(1)
     assert (bucket.state().left, bucket.state().quota) == (0, 7)
+
+
+def test_seconds_are_rounded_up():
+    _, _, headers = problem_of(RateLimited("slower", 1.2))
+    assert (b"retry-after", b"2") in headers and not [name for name, _ in headers if name.startswith(b"ratelimit")]
 
 
 async def test_without_a_rate_nothing_is_said(bench):

@@ -13,6 +13,7 @@ from angelia.model.person import Person
 from angelia.store import InboxQuery
 from angelia.web.access import House, Looking
 from angelia.web.context import Context
+from angelia.web.expectations import expectation_out, moment_out
 from angelia.web.identities import bound_to, identity_out
 from angelia.web.inbox import seen_by
 from angelia.web.sessions import open_sessions, session_out
@@ -24,7 +25,9 @@ _PAGE = 500
 
 @router.get("/export")
 async def export(person: Looking, house: House) -> StreamingResponse:
-    """Person, preferences, addresses, feeds, tokens, sessions, identities, seen types, and the whole inbox, archived messages included."""
+    """Person, preferences, addresses, feeds, tokens, sessions, identities, expectations with their histories, seen types, and the whole inbox,
+    archived messages included.
+    """
     head = json.dumps(await _head(house, person), ensure_ascii=False)
     headers = {"Content-Disposition": f'attachment; filename="angelia-{person.person_id}.json"', "Cache-Control": "private, no-store"}
     return StreamingResponse(_parts(house, person, head), media_type="application/json", headers=headers)
@@ -43,6 +46,10 @@ async def _head(house: Context, person: Person) -> dict[str, Any]:
         "tokens": [token_out(token) for token in await store.list_tokens(f"person:{person.login}")],
         "sessions": [session_out(session) for session in await open_sessions(house, person)],
         "identities": [identity_out(bound) for bound in await bound_to(house, person)],
+        "expectations": [
+            expectation_out(house, one) | {"history": [moment_out(line) for line in await store.expectation_history(one.expectation_id)]}
+            for one, _ in await store.list_expectations(person_id)
+        ],
         "types": [
             {"key": key, "first_seen_at": to_text(first), "last_seen_at": to_text(last), "messages": count}
             for key, first, last, count in await store.user_types(person_id)
