@@ -23,7 +23,7 @@ from angelia.flow.ear import Heard
 from angelia.flow.escalator import Escalator
 from angelia.flow.fallbacks import Fallbacks
 from angelia.flow.handover import Born, HandOver
-from angelia.flow.inbox_feed import WithInboxes
+from angelia.flow.inbox_feed import LONGEST_WRITE, WithInboxes
 from angelia.flow.intake import Intake
 from angelia.flow.janitor import Chore, Janitor
 from angelia.flow.job_runner import JobPatience
@@ -107,7 +107,9 @@ class House:
         self.answers = Answers(store, self.now, self.live.forget)
         self.ears = Heard(store, self.answers, self.now, self.secret, self.changed)
         self.mail_inlets = make_mail_inlets(settings, store, self._door, self.now)
-        self.sources = WithInboxes(self.broker, store, shown, self.live.forget)
+        # SQLite has one process that writes, in the order of ids.
+        looks_back = LONGEST_WRITE if settings.database.startswith("postgresql") else timedelta()
+        self.sources = WithInboxes(self.broker, store, shown, self.live.forget, looks_back)
         self.streams = Streams(self.sources)
         store.hear(lambda topic: self.sources.look() if topic == "inboxes" else None)
         self.task_watch = self._task_watch()

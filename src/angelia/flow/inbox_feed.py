@@ -1,29 +1,39 @@
 """A person's own deliveries as a stream: what her web inbox gets, beside the exchanges of the broker.
 
-Nothing is kept twice: replay reads the inbox. Positions are the ids of deliveries, which grow with time.
+Nothing is kept twice: replay reads the inbox. Positions are the ids of deliveries, which grow with time. Where several workers write, one may
+commit a delivery later than another commits a younger one: who follows looks back so far that it is found all the same.
 """
 
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from angelia.broker import Broker, ExchangeSettings, Gap, Replay
 from angelia.model.errors import BrokerUnavailable, StoreUnavailable
 from angelia.model.event import Event, Position
+from angelia.model.moments import ids_of
 from angelia.store import InboxItem, InboxQuery, Store
 
 PREFIX = "me/"
 POLL = 1.0  # seconds
 PAGE = 500
 _EPOCH = "inbox"
+LONGEST_WRITE = timedelta(seconds=10)
+"""From an id until what has it is committed, where several processes write."""
 
 
 class WithInboxes:
     """A Broker whose exchanges `me/<person id>` are inboxes; all others are those of the broker within."""
 
-    def __init__(self, broker: Broker, store: Store, body_of: Callable[[InboxItem], bytes], is_new: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(
+        self, broker: Broker, store: Store, body_of: Callable[[InboxItem], bytes], is_new: Callable[[int], None] = lambda _: None,
+        looks_back: timedelta = timedelta(),
+    ) -> None:  # fmt: skip
+        """`looks_back` is 0 where one process writes."""
+        self._looks_back = ids_of(looks_back)
         self._is_new = is_new  # told the person before those who follow her are: what was remembered of her inbox is old
         self.name = broker.name
         self.exchanges: Mapping[str, ExchangeSettings] = broker.exchanges
@@ -56,11 +66,18 @@ class WithInboxes:
             return
         at = since or await self.head(exchange)
         stamp = ""
+        known: set[int] | None = None
         while True:
             hint = self._hint  # before the look: a hint that comes meanwhile counts
             try:
                 seen = await self._store.inbox_stamp(int(exchange[len(PREFIX) :]))
                 while seen != stamp:
+                    around = await self._around(exchange, at)
+                    late = [] if known is None else [event for number, event in around.items() if number not in known]
+                    known = set(around)
+                    if late:
+                        self._is_new(int(exchange[len(PREFIX) :]))
+                        yield late
                     replay = await self.replay(exchange, at)
                     at = replay.until
                     if not replay.has_more:
@@ -68,6 +85,7 @@ class WithInboxes:
                     if not replay.is_complete:
                         yield Gap(at)
                     if replay.events:
+                        known |= {event.position.sequence for event in replay.events if event.position is not None}
                         self._is_new(int(exchange[len(PREFIX) :]))
                         yield replay.events
             except (StoreUnavailable, BrokerUnavailable):
@@ -75,6 +93,15 @@ class WithInboxes:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL):
                     await hint.wait()
+
+    async def _around(self, exchange: str, at: Position) -> dict[int, Event]:
+        """What is there shortly before a place, by id. As an event each is at that place: a cursor goes forwards only."""
+        if not self._looks_back or at.epoch != _EPOCH:
+            return {}
+        query = InboxQuery(state="all", before_id=at.sequence, limit=PAGE)
+        shortly = at.sequence - self._looks_back
+        items = [item for item in reversed(await self._items(exchange, query)) if item.delivery_id > shortly]
+        return {item.delivery_id: replace(self._event(item), position=at) for item in items}
 
     async def replay(self, exchange: str, since: Position, limit: int = 10_000) -> Replay:
         """See Broker."""

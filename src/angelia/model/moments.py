@@ -49,6 +49,11 @@ def first_id(moment: datetime) -> int:
     return max(0, to_us(moment) - _ID_EPOCH) << 12
 
 
+def ids_of(length: timedelta) -> int:
+    """By how much ids grow in so long."""
+    return length // timedelta(microseconds=1) << 12
+
+
 def made_at(number: int) -> datetime:
     """When an id was made."""
     return from_us((number >> 12) + _ID_EPOCH)
