@@ -155,6 +155,7 @@ def test_xml_that_is_refused(body):
         ({"tags": [{"name": "a\nb", "value": "c"}]}, "tags.0.name", "control characters"),
         ({"to": ["alice", {"id": "a\nb"}]}, "to.1.id", "control characters"),
         ({"to": ["a\nb"], "severity": "loud"}, "to.0", "control characters"),
+        ({"severity": "loud", "tags": [{"name": "a\nb", "value": "c"}]}, "severity", "'urgent'"),
     ],
 )
 def test_what_is_wrong_is_said_in_words_and_at_its_place(fields, field, words):
