@@ -38,6 +38,9 @@ GET /topics$                            door
 GET /topics/                            secret page
 GET /api/v1/topics$                     open
 GET /api/v1/topics/                     secret
+GET /reference$                         door
+GET /reference/                         secret page
+* /api/v1/ping/                         secret
 GET /why/                               asked
 GET /j/                                 own
 POST /rules/{rule_id}/delete$           asked
@@ -193,9 +196,10 @@ async def world(bench, house):
     await bench.call("PUT", "/api/v1/groups/qa", {"members": ["alice"]}, 200)
     (item,) = (await bench.call("GET", "/api/v1/people/alice/inbox"))["items"]
     rule = await bench.call("POST", "/api/v1/people/alice/rules", {"type": "a.b", "do": {"mail": "off"}}, 201)
+    expected = await bench.call("POST", "/api/v1/people/alice/expectations", {"title": "x", "every": "1h"}, 201)
     experiment = await bench.call("POST", "/api/v1/transitions", EXPERIMENT, 201)
     made.values = {
-        "experiment_id": experiment["experiment"],
+        "experiment_id": experiment["experiment"], "expectation_id": expected["id"],
         "login": "alice", "whose": "alice", "message_id": message, "address_id": address["id"], "feed_id": feed["id"], "delivery_id": item["id"], "rule_id": rule["id"],
         "token_id": 999_999, "session_id": 999_999, "key": "a.b", "type": "a.b", "agent": "mail",
     }  # fmt: skip

@@ -95,10 +95,10 @@ class WithInboxes:
                     await hint.wait()
 
     async def _around(self, exchange: str, at: Position) -> dict[int, Event]:
-        """What is there shortly before a place, by id. As an event each is at that place: a cursor goes forwards only."""
+        """What is there at a place and shortly before it, by id. As an event each is at that place: a cursor goes forwards only."""
         if not self._looks_back or at.epoch != _EPOCH:
             return {}
-        query = InboxQuery(state="all", before_id=at.sequence, limit=PAGE)
+        query = InboxQuery(state="all", before_id=at.sequence + 1, limit=PAGE)
         shortly = at.sequence - self._looks_back
         items = [item for item in reversed(await self._items(exchange, query)) if item.delivery_id > shortly]
         return {item.delivery_id: replace(self._event(item), position=at) for item in items}
