@@ -6,9 +6,10 @@ commit a delivery later than another commits a younger one: who follows looks ba
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from time import monotonic
 from typing import Any
 
 from angelia.broker import Broker, ExchangeSettings, Gap, Replay
@@ -64,20 +65,16 @@ class WithInboxes:
             async for found in self._broker.follow(exchange, since):
                 yield found
             return
-        at = since or await self.head(exchange)
-        stamp = ""
-        known: set[int] | None = None
+        at, person_id, stamp = since or await self.head(exchange), int(exchange[len(PREFIX) :]), ""
+        late = _Late(lambda at: self._around(exchange, at), is_needed=self._looks_back > 0)
         while True:
             hint = self._hint  # before the look: a hint that comes meanwhile counts
             try:
-                seen = await self._store.inbox_stamp(int(exchange[len(PREFIX) :]))
+                seen = await self._store.inbox_stamp(person_id)
+                if missed := await late.since_then(at, is_news=seen != stamp):
+                    self._is_new(person_id)
+                    yield missed
                 while seen != stamp:
-                    around = await self._around(exchange, at)
-                    late = [] if known is None else [event for number, event in around.items() if number not in known]
-                    known = set(around)
-                    if late:
-                        self._is_new(int(exchange[len(PREFIX) :]))
-                        yield late
                     replay = await self.replay(exchange, at)
                     at = replay.until
                     if not replay.has_more:
@@ -85,8 +82,8 @@ class WithInboxes:
                     if not replay.is_complete:
                         yield Gap(at)
                     if replay.events:
-                        known |= {event.position.sequence for event in replay.events if event.position is not None}
-                        self._is_new(int(exchange[len(PREFIX) :]))
+                        late.saw(replay.events)
+                        self._is_new(person_id)
                         yield replay.events
             except (StoreUnavailable, BrokerUnavailable):
                 pass
@@ -96,7 +93,7 @@ class WithInboxes:
 
     async def _around(self, exchange: str, at: Position) -> dict[int, Event]:
         """What is there at a place and shortly before it, by id. As an event each is at that place: a cursor goes forwards only."""
-        if not self._looks_back or at.epoch != _EPOCH:
+        if at.epoch != _EPOCH:
             return {}
         query = InboxQuery(state="all", before_id=at.sequence + 1, limit=PAGE)
         shortly = at.sequence - self._looks_back
@@ -144,3 +141,27 @@ class WithInboxes:
 
     async def close(self) -> None:
         """The broker within is closed by whoever opened it."""
+
+
+class _Late:
+    """What is committed late, below a place where somebody is already: looked for as long after news as a write may take."""
+
+    def __init__(self, around: Callable[[Position], Awaitable[Mapping[int, Event]]], *, is_needed: bool) -> None:
+        self._around, self._is_needed = around, is_needed
+        self._known: set[int] | None = None
+        self._news_at = monotonic()
+
+    async def since_then(self, at: Position, *, is_news: bool) -> Sequence[Event]:
+        """What is there now and was not at the last look; the first look finds what was there before, which is no news."""
+        if is_news:
+            self._news_at = monotonic()
+        if not self._is_needed or monotonic() - self._news_at > LONGEST_WRITE.total_seconds():
+            return ()
+        before, found = self._known, await self._around(at)
+        self._known = set(found)
+        return () if before is None else [event for number, event in found.items() if number not in before]
+
+    def saw(self, events: Sequence[Event]) -> None:
+        """These came the usual way."""
+        if self._known is not None:
+            self._known |= {event.position.sequence for event in events if event.position is not None}
