@@ -13,7 +13,7 @@ from angelia.wire.problems import TITLES
 ROOT = Path(__file__).parents[2] / "src/angelia"
 # What these say goes to programs, to operators at a terminal, or into letters.
 NEVER_ON_PAGES = (
-    "parameters/", "products/", "instruments/samples/", "agents/", "amqp.py", "amqp_deliveries.py", "broker.py", "flow/cursor.py", "flow/ear.py", "layers.py", "model/event.py", "model/experiment.py", "watch/", "web/events.py", "web/experiments.py", "web/scraping.py", "web/stream/", "brokers/", "cli/", "client.py", "dialects/", "directories/", "directory.py", "house.py", "making.py", "serving.py", "inlets/", "model/delivery.py", "planning/expecting.py", "web/pings.py",
+    "parameters/", "products/", "instruments/samples/", "agents/", "amqp.py", "amqp_deliveries.py", "broker.py", "flow/cursor.py", "flow/ear.py", "flow/streams.py", "layers.py", "model/event.py", "model/experiment.py", "watch/", "web/events.py", "web/experiments.py", "web/scraping.py", "web/stream/", "brokers/", "cli/", "client.py", "dialects/", "directories/", "directory.py", "house.py", "making.py", "serving.py", "inlets/", "model/delivery.py", "planning/expecting.py", "web/pings.py",
     "outbound.py", "plugins.py", "rendering/", "settings.py", "stores/upkeep.py", "stores/sql.py", "stores/postgres.py", "tracing.py", "web/signin/provider.py", "web/signin/providers.py",
     "web/signin/claims.py", "wire/", "flow/job_", "instrument.py", "instruments/", "model/job.py", "model/claims.py", "sandbox/",
 )  # fmt: skip
