@@ -99,6 +99,7 @@ class House:
         outgoing = settings.broker.outgoing
         if outgoing:
             store.announce(self.hints["announcer"])
+        self._began_at = self.now()
         self.reserve = Reserve(settings.data_dir, settings.house.disk_reserve)
         self.intake = Intake(store, self.now.us, node, self._wake("planner", "messages"), self.reserve.lack)
         self.fallbacks = Fallbacks(store, self.people, self.intake.new_id)
@@ -321,7 +322,8 @@ class House:
         """Does anybody decide what is taken? Only the age of the hub's own work counts: a medium that is away makes no other wait."""
         most = timedelta(seconds=self.settings.house.overdue_after)
         oldest = await self.store.oldest_undecided(self.now()) if most else None
-        if oldest is None or self.now() - oldest <= most:
+        # What came before this process began could not be decided earlier: it has its time from then on.
+        if oldest is None or self.now() - max(oldest, self._began_at) <= most:
             return {}
         return {"planner": f"a message of {to_text(oldest)} is not decided yet: does a process run with the stages, and what does its log say?"}
 

@@ -88,7 +88,7 @@ def told(monkeypatch, *words, answer="{}"):
 
     def asked(self, method, path, arguments):
         calls.append((method, path, arguments.get("json"), arguments.get("params")))
-        return 200, {"content-type": "application/json"}, answer
+        return 200, {"content-type": "application/json"}, answer.encode()
 
     monkeypatch.setattr(reach.Reach, "_asked", asked)
     done = CliRunner().invoke(program, ["--url", "http://hub", *words])

@@ -47,6 +47,9 @@ class Broken:
     def __init__(self, error):
         self.error = error
 
+    def hear(self, heard):
+        """No question: whoever opens the doors wants to hear of changes."""
+
     def __getattr__(self, name):
         async def fail(*_, **__):
             raise self.error

@@ -86,7 +86,7 @@ def api(monkeypatch):
 
     def answered(self, method, path, arguments):
         asked.append((method, path, arguments.get("json") or arguments.get("params")))
-        return 200, {"content-type": "application/json"}, answers[method].pop(0)
+        return 200, {"content-type": "application/json"}, answers[method].pop(0).encode()
 
     monkeypatch.setattr(reach.Reach, "_asked", answered)
     return asked, answers

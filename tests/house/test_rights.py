@@ -63,6 +63,7 @@ POST /api/v1/transitions$               report
 GET /api/v1/instruments                 known
 GET /api/v1/jobs$                       known
 POST /api/v1/jobs$                      known
+POST /api/v1/uploads$                   known
 GET /api/v1/jobs/{job_id}/callback$    secret
 POST /api/v1/jobs/{job_id}/callback$    secret
 * /api/v1/jobs/{job_id}                 his

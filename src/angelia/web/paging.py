@@ -24,7 +24,8 @@ class PagedRoute(APIRoute):
 
         async def answered(request: Request) -> Response:
             answer = await handle(request)
-            following = next_of(bytes(answer.body)) if request.method == "GET" and answer.status_code == 200 else None
+            body = getattr(answer, "body", b"")  # a file has none, and no page behind it
+            following = next_of(bytes(body)) if request.method == "GET" and answer.status_code == 200 else None
             if following is not None:
                 query = {name: text for name, text in request.query_params.items() if name not in _CURSORS}
                 query[_cursor(cursors, query)] = str(following)
