@@ -10,6 +10,7 @@ import pytest
 from angelia.broker import Gap
 from angelia.flow.inbox_feed import LONGEST_WRITE, WithInboxes
 from angelia.model.delivery import State
+from angelia.model.event import Position
 from angelia.model.moments import ids_of, next_id, to_us
 from angelia_testing.suites.store.making import NOW, delivery, planned
 
@@ -83,3 +84,28 @@ async def test_what_is_older_than_any_write_takes_is_not_looked_for(store, inbox
         await delivered(store, 1, 21)
         sources.look()
         assert await following == ([21], {21})
+
+
+async def test_what_retention_removed_is_a_gap_for_whoever_comes_back_to_before_it(store, inboxes):
+    await delivered(store, 1, 2, 3)
+    sources, day = inboxes(timedelta()), timedelta(days=1)
+    places = [(await sources.replay("me/1", Position("inbox", START - 1), limit)).until for limit in (1, 3)]
+    assert await store.purge(NOW + 100 * day, 50 * day, 100) == 3
+    assert await sources.head("me/1") == places[1]  # a place goes forwards only
+    await delivered(store, 9)
+    before, after = [await sources.replay("me/1", place) for place in places]
+    assert not before.is_complete and after.is_complete
+    assert [[event.body for event in found.events] for found in (before, after)] == [[str(START + ids_of(9 * SECOND)).encode()]] * 2
+    async with aclosing(sources.follow("me/1", places[0])) as feed:
+        assert isinstance(await anext(feed), Gap)
+        assert (await next_ages(feed))[0] == [9]
+
+
+async def test_who_has_lost_all_is_told_of_the_gap_once(store, inboxes):
+    await delivered(store, 1, 2)
+    sources = inboxes(timedelta())
+    first = (await sources.replay("me/1", Position("inbox", START - 1), 1)).until
+    assert await store.purge(NOW + timedelta(days=100), timedelta(days=50), 100) == 2
+    found = await sources.replay("me/1", first)
+    assert (found.is_complete, found.events) == (False, [])
+    assert (await sources.replay("me/1", found.until)).is_complete

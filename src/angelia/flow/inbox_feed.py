@@ -56,8 +56,8 @@ class WithInboxes:
         """See Broker."""
         if not exchange.startswith(PREFIX):
             return await self._broker.head(exchange)
-        newest = await self._items(exchange, InboxQuery(state="all", limit=1))
-        return Position(_EPOCH, newest[0].delivery_id if newest else 0)
+        newest, _ = await self._ends(exchange)
+        return Position(_EPOCH, newest)
 
     async def follow(self, exchange: str, since: Position | None = None) -> AsyncGenerator[Sequence[Event] | Gap, None]:
         """See Broker."""
@@ -106,22 +106,23 @@ class WithInboxes:
             return await self._broker.replay(exchange, since, limit)
         if since.epoch != _EPOCH:
             return Replay((), False, await self.head(exchange))
+        newest, removed = await self._ends(exchange)
+        if since.sequence > newest:
+            # A place that is none (any more), as after a backup was put back: who waits there would wait for ever.
+            return Replay((), False, Position(_EPOCH, newest))
         query = InboxQuery(state="all", is_newest_first=False, after_id=since.sequence, limit=min(limit, PAGE))
         events = [self._event(item) for item in await self._items(exchange, query)]
-        if not events:
-            return await self._nothing_after(exchange, since)
-        until = events[-1].position
-        assert until is not None
-        return Replay(events, True, until, has_more=len(events) == query.limit)
+        until, has_more = (events[-1].position if events else None) or since, len(events) == query.limit
+        if not has_more and until.sequence < removed:
+            until = Position(_EPOCH, removed)
+        return Replay(events, since.sequence >= removed, until, has_more=has_more)
 
-    async def _nothing_after(self, exchange: str, since: Position) -> Replay:
-        """The end; or a place that is none (any more), as after a backup was put back: who waits there would wait for ever."""
+    async def _ends(self, exchange: str) -> tuple[int, int]:
+        """The newest id, and the newest that retention removed."""
         try:
-            newest = await self._store.newest_in_inbox(int(exchange[len(PREFIX) :]))
+            return await self._store.newest_in_inbox(int(exchange[len(PREFIX) :]))
         except StoreUnavailable as error:
             raise BrokerUnavailable(str(error), error.retry_after) from None
-        is_ahead = since.sequence > newest
-        return Replay((), not is_ahead, Position(_EPOCH, newest) if is_ahead else since)
 
     async def _items(self, exchange: str, query: InboxQuery) -> list[InboxItem]:
         person_id = int(exchange[len(PREFIX) :])

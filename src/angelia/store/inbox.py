@@ -99,8 +99,8 @@ class InboxStore(Protocol):
     async def inbox_stamp(self, person_id: int) -> str:
         """Another text once something newer is in her web inbox, or she marked something; cheap to ask."""
 
-    async def newest_in_inbox(self, person_id: int) -> int:
-        """The id of the newest delivery in her web inbox, whoever may see it now; 0 for none."""
+    async def newest_in_inbox(self, person_id: int) -> tuple[int, int]:
+        """The ids of the newest delivery that ever was in her web inbox, whoever may see it, and of the newest that `purge` removed; 0 for none."""
 
     async def mark(
         self,

@@ -150,9 +150,14 @@ class InboxMixin(AnnouncementsMixin):
 
         return await self.engine.read(work)
 
-    async def newest_in_inbox(self, person_id: int) -> int:
+    async def newest_in_inbox(self, person_id: int) -> tuple[int, int]:
         """See InboxStore."""
-        return await self.engine.read(lambda connection: int(run(connection, _NEWEST, (person_id,)).scalar() or 0))
+
+        def work(connection: Connection) -> tuple[int, int]:
+            removed = int(run(connection, "SELECT value FROM counters WHERE name = ?", (removed_name(person_id),)).scalar() or 0)
+            return max(removed, int(run(connection, _NEWEST, (person_id,)).scalar() or 0)), removed
+
+        return await self.engine.read(work)
 
     async def mark(
         self,
@@ -243,6 +248,11 @@ def _in_order(found: list[Pair], query: InboxQuery) -> list[Pair]:
         return found
     falling = sorted(found, key=lambda pair: pair[1].severity, reverse=True)
     return falling if query.is_newest_first else falling[::-1]
+
+
+def removed_name(person_id: int) -> str:
+    """Of the counter that holds the newest id that was removed from an inbox."""
+    return f"removed:{person_id}"
 
 
 def _name(person_id: int) -> str:

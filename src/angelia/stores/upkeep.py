@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, exists, func, not_, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, not_, or_, select
 from sqlalchemy.engine import make_url
 
 from angelia import telemetry
@@ -20,6 +20,7 @@ from angelia.stores import rows as shape
 from angelia.stores.ear_tables import receipts
 from angelia.stores.engine import Listener, SqlEngine, run
 from angelia.stores.expectations import put_right
+from angelia.stores.inbox import removed_name
 from angelia.stores.messages import below
 from angelia.stores.tables import PLANNED, answers, deliveries, digests, escalations, ledger, messages, types
 from angelia.stores.types_document import retention_of
@@ -49,6 +50,9 @@ _NEXT_SLOT = "SELECT min(due_us) FROM deliveries WHERE state = 1"
 _NEXT_ESCALATION = "SELECT min(due_us) FROM escalations WHERE ended_us IS NULL"
 AWAY = timedelta(hours=1)
 """So long nobody worked where the hub was stopped, and not only begun anew."""
+_REMOVED = (
+    "INSERT INTO counters (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE excluded.value > counters.value"
+)
 _ATTENDED = "INSERT INTO counters (name, value) VALUES ('attended', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 _NEXT_SILENCE = "SELECT min(alarm_us) FROM expectations WHERE alarm_us IS NOT NULL"
 AHEAD = timedelta(minutes=5)
@@ -250,6 +254,7 @@ class UpkeepMixin:
             old = select(messages.c.id).where(_is_old(connection, now, default_retention), not_(pending), messages.c.plan_state == PLANNED)
             ids = list(connection.scalars(old.order_by(messages.c.id).limit(limit)))
             for some in shape.chunks(ids, 1_000):
+                _note_removed(connection, _d.message_id.in_(some))
                 connection.execute(delete(receipts).where(receipts.c.id.in_(select(_d.id).where(_d.message_id.in_(some)))))
                 connection.execute(delete(deliveries).where(_d.message_id.in_(some)))
                 for beside in (ledger, answers, escalations):
@@ -308,6 +313,14 @@ def _is_old(connection: Connection, now: datetime, default: timedelta) -> Any:
     return and_(messages.c.id < first_id(now - shortest + CLOCK_MAY_JUMP), or_(rest, *conditions))
 
 
+def _note_removed(connection: Connection, condition: ColumnElement[bool]) -> None:
+    """Who comes back to an inbox with an older place is told that something is missing."""
+    newest = select(_d.person_id, func.max(_d.id)).where(condition, _d.agent == "web").group_by(_d.person_id)
+    rows = [(removed_name(person_id), number) for person_id, number in connection.execute(newest)]
+    if rows:
+        run(connection, _REMOVED, rows).close()
+
+
 def _purge_digests(connection: Connection, before: datetime, limit: int) -> int:
     ended = select(digests.c.id).join(deliveries, _d.digest_id == digests.c.id).where(_d.message_id.is_(None), _d.ended_us < to_us(before))
     ended = ended.where(digests.c.id < first_id(before + CLOCK_MAY_JUMP)).order_by(digests.c.id).limit(limit)
@@ -315,6 +328,7 @@ def _purge_digests(connection: Connection, before: datetime, limit: int) -> int:
     for some in shape.chunks(ids, 1_000):
         connection.execute(delete(digests).where(digests.c.id.in_(some)))
         of_digests = and_(_d.digest_id.in_(some), _d.message_id.is_(None))
+        _note_removed(connection, of_digests)
         connection.execute(delete(receipts).where(receipts.c.id.in_(select(_d.id).where(of_digests))))
         connection.execute(delete(deliveries).where(of_digests))
     return len(ids)
