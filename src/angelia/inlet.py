@@ -5,6 +5,9 @@ from enum import Enum
 from hashlib import blake2b
 from typing import NamedTuple, Protocol
 
+from angelia.model.message import Message
+from angelia.model.payload import payload_of
+
 MOST_KEY = 255
 """Letters of an idempotency key."""
 
@@ -24,6 +27,17 @@ class Draft(NamedTuple):
     payload: str
     idempotency_key: str | None = None
     fingerprint: bytes = b""
+
+
+def fingerprint_of(said: str) -> bytes:
+    """By which a repeat of what was said is known."""
+    return blake2b(said.encode(), digest_size=16).digest()
+
+
+def drafted(message: Message, key: str, said: str = "") -> Draft:
+    """What the house itself has to say, once for each key. `said` is what makes it what it is, where that is less than all of its payload."""
+    payload = payload_of(message)
+    return Draft(message.type, payload, short_key(key), fingerprint_of(said or payload))
 
 
 class Taken(Enum):

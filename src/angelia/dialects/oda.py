@@ -30,11 +30,10 @@ from angelia.dialects.oda_wire import (
     told,
 )
 from angelia.flow.dispatcher import Dispatcher
-from angelia.inlet import Accept, Draft
+from angelia.inlet import Accept, drafted
 from angelia.model.declaration import Declaration
 from angelia.model.errors import AngeliaError, Forbidden, InvalidInput, NotAuthenticated, NotFound, RateLimited, StoreUnavailable, TooLarge
 from angelia.model.message import HOUSE, Message, Recipient, Sender, Severity
-from angelia.model.payload import payload_of
 from angelia.model.preference import Site
 from angelia.store import Store
 from angelia.wire.asgi import App, Receive, Scope, Send, headers_of, respond
@@ -246,10 +245,8 @@ class OdaDialect:
             params={"job": job.public_id, "instrument": job.instrument, "session": job.session, "incident_time": asked.text("incident_time")[:64]},
             is_restricted=True, access=tuple(recipient.principal for recipient in people),
         )  # fmt: skip
-        payload = payload_of(message)
-        digest = blake2b(payload.encode(), digest_size=16).digest()
         key = blake2b(f"{job.public_id} {guest.principal.login} {content}".encode(), digest_size=16).hexdigest()
-        await self._accept(HOUSE, [Draft(message.type, payload, f"incident {key}", digest)])
+        await self._accept(HOUSE, [drafted(message, f"incident {key}")])
         reports: dict[str, list[object]] = {"res_content_incident_reports": [], "res_content_incident_reports_failed": []}
         return as_json(
             {

@@ -5,11 +5,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from hashlib import blake2b
 from typing import Any
 from urllib.parse import urlencode
 
-from angelia.inlet import Accept, Draft
+from angelia.inlet import Accept, Draft, drafted
 from angelia.model.job import PREFIX, Campaign, HistoryRow, Job, JobReason, JobState
 from angelia.model.message import HOUSE, Attachment, Message, Recipient, RecipientKind, Sender, Severity
 from angelia.model.payload import payload_of
@@ -69,7 +68,7 @@ class JobVoice:
         """Those that have ended, and did not go on for a while; each end has its number in the key, so it is said once."""
         ended = await self._store.untold_campaigns(now - GATHERING, AT_ONCE)
         if ended:
-            drafts = [_drafted(campaign_message(one, self._base_url), f"campaign {one.login} {one.name} {one.rounds}") for one in ended if one.counts]
+            drafts = [drafted(campaign_message(one, self._base_url), f"campaign {one.login} {one.name} {one.rounds}") for one in ended if one.counts]
             await self._accept(HOUSE, drafts)
             await self._store.told_campaigns(ended)
         return len(ended)
@@ -84,7 +83,7 @@ class JobVoice:
                 self._last[job.job_id] = beat
                 message = progress_message(job, beat, now, every, self._title_of(job.instrument), self._base_url)
                 # Two processes that have it in turn say the beat in other words; the first said it.
-                drafts.append(_drafted(message, f"{job.key} beat {beat.number}", f"{job.key} {beat.number}"))
+                drafts.append(drafted(message, f"{job.key} beat {beat.number}", f"{job.key} {beat.number}"))
         if drafts:
             await self._accept(HOUSE, drafts)
 
@@ -95,18 +94,13 @@ class JobVoice:
         for one in by_wait(job, row) if concerned(job, row) else ():
             message = job_message(one, row, self._title_of(job.instrument), self._base_url, link, copies_to)
             # Without what goes with it: another version of the code must not make another message of it.
-            yield _drafted(replace(message, attachment=self._code_of(job)), key, payload_of(message))
+            yield drafted(replace(message, attachment=self._code_of(job)), key, payload_of(message))
             key, copies_to = f"{key} +", ()
 
     def _line(self, job: Job) -> str:
         """How the text leads back to the request; "" where it can't."""
         given = self._given_of(job) if self._products_url else None
         return "" if given is None else link_line(job, given, self._products_url, f"{self._base_url}/jobs/{job.public_id}")
-
-
-def _drafted(message: Message, key: str, said: str = "") -> Draft:
-    payload = payload_of(message)
-    return Draft(message.type, payload, key, blake2b((said or payload).encode(), digest_size=16).digest())
 
 
 @dataclass(frozen=True, slots=True)

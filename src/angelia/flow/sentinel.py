@@ -1,12 +1,10 @@
 """Expectations whose time is over fall silent; that, and each end of it, is told once, by messages through intake."""
 
 from datetime import datetime, timedelta
-from hashlib import blake2b
 
 from angelia import telemetry
-from angelia.inlet import Accept, Draft
+from angelia.inlet import Accept, Draft, drafted
 from angelia.model.message import HOUSE
-from angelia.model.payload import payload_of
 from angelia.planning.expecting import news_of
 from angelia.store import ExpectationNews, Store
 
@@ -43,5 +41,5 @@ class Sentinel:
     def _draft(self, one: ExpectationNews) -> Draft:
         message = news_of(one.expectation, one.moment, one.login, self._base_url)
         # What happened makes a message: its words may be other ones where the terms were changed between two tries.
-        fingerprint = blake2b(f"expectation {one.moment.number}".encode(), digest_size=16).digest()
-        return Draft(message.type, payload_of(message), f"expectation {one.moment.number}", fingerprint)
+        key = f"expectation {one.moment.number}"
+        return drafted(message, key, key)

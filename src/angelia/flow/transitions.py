@@ -5,12 +5,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from hashlib import blake2b
 from typing import Any
 
 from angelia import telemetry
 from angelia.broker import Broker
-from angelia.inlet import Accept, Draft
+from angelia.inlet import Accept, Draft, drafted
 from angelia.model.errors import BrokerUnavailable
 from angelia.model.event import Event
 from angelia.model.experiment import (
@@ -26,7 +25,6 @@ from angelia.model.experiment import (
 )
 from angelia.model.message import Message, Recipient, RecipientKind, Sender, Severity
 from angelia.model.moments import to_us
-from angelia.model.payload import payload_of
 from angelia.store import Chore, Store
 
 LEASE = timedelta(seconds=60)
@@ -187,8 +185,7 @@ def _draft(stored: StoredTransition, recipients: Sequence[Recipient], clean_up: 
         # An experiment is its users' own: what happens in it is not for whoever follows the type.
         is_restricted=True,
     )
-    payload = payload_of(message)
-    return Draft(message.type, payload, f"transition {transition_id(stored.number)}", blake2b(payload.encode(), digest_size=16).digest())
+    return drafted(message, f"transition {transition_id(stored.number)}")
 
 
 class ForgetExperiments:

@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from hashlib import blake2b
 
-from angelia.inlet import Accept, Draft, Receipt, short_key
+from angelia.inlet import Accept, Receipt, drafted
 from angelia.model.message import ADDRESS_TEST, HOUSE, Message, Recipient, Sender, Severity
 from angelia.model.moments import public_id, to_text
-from angelia.model.payload import payload_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,38 +46,36 @@ class Voice:
     async def address_refused(self, login: str, agent: str, address: str, why: str, now: datetime) -> None:
         """An address was refused for good: its owner hears of it by what else reaches her."""
         text = f"The address {address} was refused ({why}). Nothing more is sent there until you verify it again."
-        message = _house_message(f"{HOUSE}.address.refused", login, now, f"Your {agent} address does not work", text)
-        await self._say([(f"refused {login} {agent} {now.date()} {address}", message)])
+        await self._tell(
+            f"refused {login} {agent} {now.date()} {address}", "address.refused", login, now, f"Your {agent} address does not work", text
+        )
 
     async def address_ended(self, login: str, agent: str, address: str, why: str, now: datetime) -> None:
         """An address can never work again, so it was deleted: its owner hears of it by what else reaches her."""
         text = f"The address {address} has ended ({why}). It was deleted from your addresses."
-        message = _house_message(f"{HOUSE}.address.refused", login, now, f"Your {agent} address has ended", text)
-        await self._say([(f"ended {login} {agent} {now.date()} {address}", message)])
+        await self._tell(f"ended {login} {agent} {now.date()} {address}", "address.refused", login, now, f"Your {agent} address has ended", text)
 
     async def came_back(self, login: str, agent: str, address: str, why: str, now: datetime) -> None:
         """What had been sent came back, and the address may still work: told once a day, however many they are."""
         text = f"Messages that had been sent to {address} came back ({why}). Those that follow are sent there as before."
-        message = _house_message(f"{HOUSE}.delivery.returned", login, now, f"A message by {agent} came back", text)
-        await self._say([(f"came back {login} {agent} {now.date()} {address}", message)])
+        await self._tell(
+            f"came back {login} {agent} {now.date()} {address}", "delivery.returned", login, now, f"A message by {agent} came back", text
+        )
 
     async def fails(self, login: str, agent: str, address: str, why: str, now: datetime) -> None:
         """For a day now nothing could be sent to an address (promise P8): told once in the seven days that keys are kept, and tried on."""
         text = f"Messages for {address} can't be sent, for a day now ({why}). They are kept, and tried on."
-        message = _house_message(f"{HOUSE}.delivery.late", login, now, f"Messages by {agent} do not reach you", text)
-        await self._say([(f"fails {agent} {address}", message)])
+        await self._tell(f"fails {agent} {address}", "delivery.late", login, now, f"Messages by {agent} do not reach you", text)
 
     async def cut_off(self, login: str, agent: str, address: str, why: str, now: datetime) -> None:
         """An address is switched off: nothing reached it for as long as a message is tried, though others were reached."""
         text = f"Nothing could be sent to {address} for days ({why}), so it is switched off. Nothing more is sent there until you verify it again."
-        message = _house_message(f"{HOUSE}.address.unreachable", login, now, f"Your {agent} address is switched off", text)
-        await self._say([(f"cut off {agent} {address} {now.date()}", message)])
+        await self._tell(f"cut off {agent} {address} {now.date()}", "address.unreachable", login, now, f"Your {agent} address is switched off", text)
 
     async def gave_up(self, login: str, agent: str, address: str, why: str, now: datetime) -> None:
         """Letters to an address were tried until their lifetime was over: told once in the seven days that keys are kept, however many they are."""
         text = f"Messages for {address} could not be sent for so long that they were given up ({why}). Those that follow are tried again."
-        message = _house_message(f"{HOUSE}.delivery.expired", login, now, f"Messages by {agent} did not reach you", text)
-        await self._say([(f"gave up {login} {agent} {address}", message)])
+        await self._tell(f"gave up {login} {agent} {address}", "delivery.expired", login, now, f"Messages by {agent} did not reach you", text)
 
     async def address_test(self, login: str, agent: str, address: str, key: str, now: datetime) -> Receipt:
         """She asked for a test of one address: it goes the way of every message, and there only. `key` makes a second try a second message."""
@@ -99,12 +95,11 @@ class Voice:
         said = replace(said, recipients=recipients, severity=Severity.HIGH, object=message.object if not message.is_restricted else "")
         await self._say([(f"escalation over {public_id('msg', message.message_id)} {login}", said)])
 
+    async def _tell(self, key: str, kind: str, login: str, now: datetime, subject: str, text: str) -> None:
+        await self._say([(key, _house_message(f"{HOUSE}.{kind}", login, now, subject, text))])
+
     async def _say(self, things: Sequence[tuple[str, Message]]) -> Sequence[Receipt]:
-        drafts = []
-        for key, message in things:
-            payload = payload_of(message)
-            digest = blake2b(payload.encode(), digest_size=16).digest()
-            drafts.append(Draft(message.type, payload, short_key(key), digest))
+        drafts = [drafted(message, key) for key, message in things]
         return await self._accept(HOUSE, drafts) if drafts else ()
 
 

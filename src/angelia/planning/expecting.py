@@ -24,11 +24,16 @@ def due_at(one: Expectation) -> datetime:
     return next_time(parse_cron(one.cron), one.since, _zone(one.zone))
 
 
+def awaited_at(one: Expectation) -> datetime | None:
+    """The same, None where nothing is waited for."""
+    return None if one.is_paused or one.state in IN_TROUBLE else due_at(one)
+
+
 def alarm_at(one: Expectation) -> datetime | None:
     """When its silence will be told; None where nothing is waited for."""
-    if one.is_paused or one.state in IN_TROUBLE:
+    due = awaited_at(one)
+    if due is None:
         return None
-    due = due_at(one)
     return (due if one.started_at is None else min(due, one.started_at)) + one.grace
 
 

@@ -22,6 +22,7 @@ KEPT = 100
 """Lines of each history."""
 _TURN = "expectations"
 _COLUMNS = "id, person_id, terms, state, is_paused, created_us, since_us, seen_us, started_us"
+_OF_E = ", ".join(f"e.{name}" for name in _COLUMNS.split(", "))
 _ONE = "SELECT " + _COLUMNS + " FROM expectations WHERE id = ?"
 _ADD = (
     "INSERT INTO expectations (person_id, terms, secret_hash, hears, state, is_paused, created_us, since_us, alarm_us) "
@@ -41,9 +42,9 @@ _FORGET = (
 _LINES = "h.id, h.expectation_id, h.at_us, h.kind, h.state_before, h.state_after, h.since_us, h.took_us, h.exit_code, h.said"
 _UNTOLD = "SELECT 1 FROM expectation_history WHERE to_tell = 1 LIMIT 1"
 _TO_TELL = (
-    "SELECT {lines}, {columns}, p.login FROM expectation_history h JOIN expectations e ON e.id = h.expectation_id "
+    "SELECT " + _LINES + ", " + _OF_E + ", p.login FROM expectation_history h JOIN expectations e ON e.id = h.expectation_id "
     "JOIN persons p ON p.id = e.person_id WHERE h.to_tell = 1 ORDER BY h.id LIMIT ?"
-).format(lines=_LINES, columns=", ".join(f"e.{name}" for name in _COLUMNS.split(", ")))
+)
 _WAITING = "SELECT 1 FROM messages WHERE plan_state = 0{source}{type} LIMIT 1"
 _GROUPS = "SELECT e.id, g.name FROM expectations e JOIN members m ON m.person_id = e.person_id JOIN groups g ON g.id = m.group_id WHERE e.hears = 1"
 
@@ -90,9 +91,8 @@ class ExpectationsMixin:
 
     async def list_expectations(self, person_id: int | None, after_id: int = 0, limit: int = 1_000) -> list[tuple[Expectation, str]]:
         """See ExpectationStore."""
-        columns = ", ".join(f"e.{name}" for name in _COLUMNS.split(", "))
         hers, values = ("", ()) if person_id is None else (" AND e.person_id = ?", (person_id,))
-        statement = "SELECT " + columns + ", p.login FROM expectations e JOIN persons p ON p.id = e.person_id WHERE e.id > ?" + hers
+        statement = "SELECT " + _OF_E + ", p.login FROM expectations e JOIN persons p ON p.id = e.person_id WHERE e.id > ?" + hers
         statement += " ORDER BY e.id LIMIT ?"
         found = await self.engine.read(lambda connection: run(connection, statement, (after_id, *values, limit)).all())
         return [(_expectation(row), row[-1]) for row in found]

@@ -5,23 +5,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Literal
-from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter
 from pydantic import ConfigDict, Field
 
 from angelia.model.cron import parse_cron
 from angelia.model.errors import InvalidInput, NotFound
-from angelia.model.expectation import IN_TROUBLE, LONGEST, Expectation, Moment
+from angelia.model.expectation import LONGEST, Expectation, Moment
 from angelia.model.message import Severity, checked_type
 from angelia.model.moments import to_text
 from angelia.model.person import Person
 from angelia.planning import fields
-from angelia.planning.expecting import alarm_at, due_at, length_code, shown_state
+from angelia.planning.expecting import alarm_at, awaited_at, length_code, shown_state
 from angelia.web.access import Admin, House, Known, Reading, Writing
 from angelia.web.context import Context
-from angelia.web.forms import Limit, Line, RowId, Strict, Word
+from angelia.web.forms import Limit, Line, RowId, Strict, Word, checked_zone
 from angelia.web.paging import PagedRoute
+from angelia.web.shapes import moment_text
 from angelia.wire.callers import Caller, secret_hash
 
 router = APIRouter(tags=["expectations"], route_class=PagedRoute)
@@ -182,7 +182,7 @@ async def _made(form: Terms, person: Person, caller: Caller, house: Context, kno
         title=form.title,
         every=fields.length(form.every, "every", LONGEST) if form.every else None,
         cron=_cron(form.cron),
-        zone=_zone(form.zone or person.time_zone),
+        zone=checked_zone(form.zone or person.time_zone, "zone"),
         grace=fields.length(form.grace, "grace", LONGEST),
         source=form.source,
         type=checked_type(form.type) if form.type else "",
@@ -214,18 +214,8 @@ def _cron(text: str) -> str:
     return " ".join(text.split())
 
 
-def _zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        raise InvalidInput("not a time zone such as Europe/Berlin", "zone") from None
-    return name
-
-
 def expectation_out(house: Context, one: Expectation) -> Body:
     """An expectation without its address: terms, then where it stands. `due_at` and `alarm_at` are null where nothing is waited for."""
-    is_awaited = not one.is_paused and one.state not in IN_TROUBLE
-    alarm = alarm_at(one)
     return {
         "id": one.expectation_id,
         "title": one.title,
@@ -242,9 +232,9 @@ def expectation_out(house: Context, one: Expectation) -> Body:
         "is_running": one.started_at is not None,
         "created_at": to_text(one.created_at),
         "since": to_text(one.since),
-        "seen_at": None if one.seen_at is None else to_text(one.seen_at),
-        "due_at": to_text(due_at(one)) if is_awaited else None,
-        "alarm_at": None if alarm is None else to_text(alarm),
+        "seen_at": moment_text(one.seen_at),
+        "due_at": moment_text(awaited_at(one)),
+        "alarm_at": moment_text(alarm_at(one)),
     }
 
 

@@ -1,6 +1,7 @@
 """What the API takes: strict models."""
 
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints
 
@@ -223,6 +224,15 @@ class AgentChange(Strict):
     """Pause an agent (its backlog is kept), or let it go."""
 
     is_paused: bool
+
+
+def checked_zone(name: str, field: str) -> str:
+    """A time zone that there is; InvalidInput where there is none."""
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise InvalidInput("not a time zone such as Europe/Berlin", field) from None
+    return name
 
 
 def checked_address(house: Context, name: str, value: str, field: str) -> str:

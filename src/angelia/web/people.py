@@ -5,22 +5,15 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
-from angelia.flow.profiles import zone_of
 from angelia.model.errors import Forbidden, InvalidInput, NotFound
 from angelia.model.person import Address, AddressState, Group, Person
 from angelia.web.access import Admin, House, Known, Reading
 from angelia.web.context import Context
-from angelia.web.forms import GroupForm, Limit, NewPerson, PersonChange, RelationsForm, checked_address
+from angelia.web.forms import GroupForm, Limit, NewPerson, PersonChange, RelationsForm, checked_address, checked_zone
 from angelia.web.paging import PagedRoute
 from angelia.web.shapes import address_out, person_out
 
 router = APIRouter(prefix="/api/v1", tags=["people"], route_class=PagedRoute)
-
-
-def _zone(name: str) -> str:
-    if zone_of(name).key != name:
-        raise InvalidInput("not a time zone such as Europe/Berlin", "time_zone")
-    return name
 
 
 @router.get("/people")
@@ -40,7 +33,7 @@ async def add_person(form: NewPerson, caller: Admin, house: House, response: Res
             person_id=0,
             login=form.login,
             name=form.name,
-            time_zone=_zone(form.time_zone),
+            time_zone=checked_zone(form.time_zone, "time_zone"),
             language=form.language,
             is_admin=form.is_admin,
         )
@@ -64,7 +57,7 @@ async def change_person(form: PersonChange, person: Reading, caller: Known, hous
         raise Forbidden("this is for administrators")
     changes = form.model_dump(exclude_none=True)
     if "time_zone" in changes:
-        _zone(changes["time_zone"])
+        checked_zone(changes["time_zone"], "time_zone")
     # These fields alone: a change of one's name must not give back the account that is closed at the same time.
     changed = await house.store.change_person(person.person_id, changes)
     if not changed.is_active:

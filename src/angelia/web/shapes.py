@@ -11,7 +11,8 @@ from angelia.model.person import Address, Person
 from angelia.store import Feed, InboxItem, Source, Token
 
 
-def _time(moment: datetime | None) -> str | None:
+def moment_text(moment: datetime | None) -> str | None:
+    """A time, null for none."""
     return None if moment is None else to_text(moment)
 
 
@@ -47,7 +48,7 @@ def address_out(address: Address) -> dict[str, Any]:
         "value": address.value,
         "state": address.state.value,
         "is_default": address.is_default,
-        "verified_at": _time(address.verified_at),
+        "verified_at": moment_text(address.verified_at),
     }
 
 
@@ -58,9 +59,9 @@ def item_out(item: InboxItem) -> dict[str, Any]:
         "message": message_out(item.message),
         "because": list(item.because),
         "delivered_at": to_text(item.delivered_at),
-        "read_at": _time(item.read_at),
-        "archived_at": _time(item.archived_at),
-        "snoozed_until": _time(item.snoozed_until),
+        "read_at": moment_text(item.read_at),
+        "archived_at": moment_text(item.archived_at),
+        "snoozed_until": moment_text(item.snoozed_until),
     }
 
 
@@ -76,7 +77,7 @@ def delivery_out(delivery: Delivery) -> dict[str, Any]:
         "reason": delivery.reason.value,
         "due_at": to_text(delivery.due_at),
         "attempts": delivery.attempts,
-        "ended_at": _time(delivery.ended_at),
+        "ended_at": moment_text(delivery.ended_at),
         "last_error": delivery.last_error,
     }
 
@@ -89,15 +90,15 @@ def token_out(token: Token) -> dict[str, Any]:
         "title": token.title,
         "scopes": sorted(token.scopes),
         "created_at": to_text(token.created_at),
-        "expires_at": _time(token.expires_at),
-        "last_used_at": _time(token.last_used_at),
+        "expires_at": moment_text(token.expires_at),
+        "last_used_at": moment_text(token.last_used_at),
         "is_revoked": token.is_revoked,
     }
 
 
 def feed_out(feed: Feed) -> dict[str, Any]:
     """A feed without its secret."""
-    times = {"created_at": to_text(feed.created_at), "last_read_at": _time(feed.last_read_at)}
+    times = {"created_at": to_text(feed.created_at), "last_read_at": moment_text(feed.last_read_at)}
     return {"id": feed.feed_id, "title": feed.title, "query": dict(feed.query)} | times
 
 

@@ -3,14 +3,13 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from hashlib import blake2b
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, with_config
 from pydantic_core import ErrorDetails, PydanticSerializationError, to_json
 from typing_extensions import TypedDict
 
-from angelia.inlet import Draft
+from angelia.inlet import Draft, fingerprint_of
 from angelia.model.errors import InvalidInput, TooLarge
 
 BODY = 65_536
@@ -247,7 +246,7 @@ def draft_of(fields: dict[str, Any], now: Callable[[], datetime], key: str | Non
     payload = _text(fields)
     # What happened makes a message, not the file beside it: a watcher that reads a record again may see more of what stands around it.
     said = _text({name: value for name, value in fields.items() if name != "attachment"}) if "attachment" in fields else payload
-    return Draft(fields["type"], payload, key, blake2b(said.encode(), digest_size=16).digest())
+    return Draft(fields["type"], payload, key, fingerprint_of(said))
 
 
 _TIMES = frozenset({"occurred_at", "expires_at", "not_before"})

@@ -8,7 +8,7 @@ from fastapi.responses import RedirectResponse
 from angelia.model.errors import AngeliaError, NotFound
 from angelia.model.expectation import Expectation
 from angelia.model.message import Severity
-from angelia.planning.expecting import alarm_at, due_at, length_code, shown_state
+from angelia.planning.expecting import alarm_at, awaited_at, length_code, shown_state
 from angelia.web.access import House
 from angelia.web.context import Context
 from angelia.web.expectations import (
@@ -37,10 +37,8 @@ _SURE = frozenset({"address", "revoke", "remove"})
 
 def stands(house: Context, one: Expectation) -> dict[str, Any]:
     """For the pages: one with its state in a word, and its times."""
-    state = shown_state(one, house.now())
-    is_awaited = state in ("waiting", "well", "late")
     heard = {name: value for name in ("source", "type", "object") if (value := getattr(one, name))}
-    return {"one": one, "heard": heard, "state": state, "due_at": due_at(one) if is_awaited else None, "alarm_at": alarm_at(one)}
+    return {"one": one, "heard": heard, "state": shown_state(one, house.now()), "due_at": awaited_at(one), "alarm_at": alarm_at(one)}
 
 
 def _done(said: str) -> str:
