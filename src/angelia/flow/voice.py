@@ -46,21 +46,17 @@ class Voice:
     async def address_refused(self, login: str, agent: str, address: str, why: str, now: datetime) -> None:
         """An address was refused for good: its owner hears of it by what else reaches her."""
         text = f"The address {address} was refused ({why}). Nothing more is sent there until you verify it again."
-        await self._tell(
-            f"refused {login} {agent} {now.date()} {address}", "address.refused", login, now, f"Your {agent} address does not work", text
-        )
+        await self._tell(f"refused {agent} {now.date()} {address}", "address.refused", login, now, f"Your {agent} address does not work", text)
 
     async def address_ended(self, login: str, agent: str, address: str, why: str, now: datetime) -> None:
         """An address can never work again, so it was deleted: its owner hears of it by what else reaches her."""
         text = f"The address {address} has ended ({why}). It was deleted from your addresses."
-        await self._tell(f"ended {login} {agent} {now.date()} {address}", "address.refused", login, now, f"Your {agent} address has ended", text)
+        await self._tell(f"ended {agent} {now.date()} {address}", "address.refused", login, now, f"Your {agent} address has ended", text)
 
     async def came_back(self, login: str, agent: str, address: str, why: str, now: datetime) -> None:
         """What had been sent came back, and the address may still work: told once a day, however many they are."""
         text = f"Messages that had been sent to {address} came back ({why}). Those that follow are sent there as before."
-        await self._tell(
-            f"came back {login} {agent} {now.date()} {address}", "delivery.returned", login, now, f"A message by {agent} came back", text
-        )
+        await self._tell(f"came back {agent} {now.date()} {address}", "delivery.returned", login, now, f"A message by {agent} came back", text)
 
     async def fails(self, login: str, agent: str, address: str, why: str, now: datetime) -> None:
         """For a day now nothing could be sent to an address (promise P8): told once in the seven days that keys are kept, and tried on."""
@@ -75,7 +71,7 @@ class Voice:
     async def gave_up(self, login: str, agent: str, address: str, why: str, now: datetime) -> None:
         """Letters to an address were tried until their lifetime was over: told once in the seven days that keys are kept, however many they are."""
         text = f"Messages for {address} could not be sent for so long that they were given up ({why}). Those that follow are tried again."
-        await self._tell(f"gave up {login} {agent} {address}", "delivery.expired", login, now, f"Messages by {agent} did not reach you", text)
+        await self._tell(f"gave up {agent} {address}", "delivery.expired", login, now, f"Messages by {agent} did not reach you", text)
 
     async def address_test(self, login: str, agent: str, address: str, key: str, now: datetime) -> Receipt:
         """She asked for a test of one address: it goes the way of every message, and there only. `key` makes a second try a second message."""
@@ -96,7 +92,8 @@ class Voice:
         await self._say([(f"escalation over {public_id('msg', message.message_id)} {login}", said)])
 
     async def _tell(self, key: str, kind: str, login: str, now: datetime, subject: str, text: str) -> None:
-        await self._say([(key, _house_message(f"{HOUSE}.{kind}", login, now, subject, text))])
+        """Once to each: of two people with one address both hear of it."""
+        await self._say([(f"{login} {key}", _house_message(f"{HOUSE}.{kind}", login, now, subject, text))])
 
     async def _say(self, things: Sequence[tuple[str, Message]]) -> Sequence[Receipt]:
         drafts = [drafted(message, key) for key, message in things]
