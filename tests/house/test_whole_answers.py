@@ -52,6 +52,9 @@ class App:
             assert not scope["extensions"][WHOLE](scope, 200, body, [])
             await counted({"type": "http.response.body", "body": body})
             return
+        if path == "/foreign":
+            await respond(counted, 200, body, [JSON, (b"x-n", b"1\r\nx-more: 2")], scope)
+            return
         given = None if path == "/parts" else dict(scope) if path == "/copied" else scope
         await respond(counted, 201 if scope["method"] == "POST" else 200, body, [JSON, (b"x-n", b"1")], given)
 
@@ -114,3 +117,12 @@ async def test_a_body_that_nobody_read_does_not_stand_in_the_way(port):
     """Reading stopped where much of it waited; it goes on with the answer."""
     answers = await exchanged(port, request("/whole", "POST", body=b"x" * 1_000_000), request("/whole"))
     assert [answer[:12] for answer in answers] == [b"HTTP/1.1 201", b"HTTP/1.1 200"]
+
+
+async def test_what_others_wrote_becomes_no_header(app, port):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request("/foreign"))
+    answer = await reader.read()
+    writer.close()
+    assert b"x-more" not in answer and not answer.startswith(b"HTTP/1.1 200")
+    assert app.events >= 1

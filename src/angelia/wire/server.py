@@ -11,7 +11,7 @@ import json
 import os
 import socket
 from collections import deque
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Collection, Iterable, Iterator, Sized
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import httptools
 import uvicorn
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HEADER_VALUE_RE, STATUS_LINE, HttpToolsProtocol
 
 from angelia.wire.asgi import WHOLE, Scope, Send
 from angelia.wire.file_sending import FILES, send_file
@@ -125,12 +125,12 @@ class WatchedProtocol(HttpToolsProtocol):
         """See `send_file`. Where requests were sent ahead it is not told here which of them is answered."""
         await send_file(self.transport, None if self.pipeline else self.cycle, path, send, self._limits.answer)
 
-    def _answer(self, scope: Scope, status: int, body: bytes, headers: Iterable[Header]) -> bool:
-        """See WHOLE: head and body in one write, then as after uvicorn's last event of an answer. The headers are our own, and good."""
+    def _answer(self, scope: Scope, status: int, body: bytes, headers: Collection[Header]) -> bool:
+        """See WHOLE: head and body in one write, then as after uvicorn's last event of an answer. What is no header is left to uvicorn, to refuse."""
         cycle = self.cycle
         if cycle is None or cycle.scope is not scope or cycle.response_started or cycle.disconnected:
             return False
-        if self.flow.write_paused or scope["method"] == "HEAD":
+        if self.flow.write_paused or scope["method"] == "HEAD" or HEADER_VALUE_RE.search(b"".join([value for _, value in headers])):
             return False
         parts = [STATUS_LINE[status], *(b"%s: %s\r\n" % header for header in (*cycle.default_headers, *headers))]
         if not cycle.keep_alive:
