@@ -75,7 +75,7 @@ class WithInboxes:
                     self._is_new(person_id)
                     yield missed
                 while seen != stamp:
-                    replay = await self.replay(exchange, at)
+                    replay = await self._next(exchange, at, is_here=bool(stamp))
                     at = replay.until
                     if not replay.has_more:
                         stamp = seen
@@ -106,16 +106,29 @@ class WithInboxes:
             return await self._broker.replay(exchange, since, limit)
         if since.epoch != _EPOCH:
             return Replay((), False, await self.head(exchange))
+        events, has_more = await self._events(exchange, since, limit)
         newest, removed = await self._ends(exchange)
         if since.sequence > newest:
             # A place that is none (any more), as after a backup was put back: who waits there would wait for ever.
             return Replay((), False, Position(_EPOCH, newest))
-        query = InboxQuery(state="all", is_newest_first=False, after_id=since.sequence, limit=min(limit, PAGE))
-        events = [self._event(item) for item in await self._items(exchange, query)]
-        until, has_more = (events[-1].position if events else None) or since, len(events) == query.limit
+        until = (events[-1].position if events else None) or since
         if not has_more and until.sequence < removed:
             until = Position(_EPOCH, removed)
         return Replay(events, since.sequence >= removed, until, has_more=has_more)
+
+    async def _next(self, exchange: str, since: Position, *, is_here: bool) -> Replay:
+        """The same. Of what comes to somebody who is here already nothing can have been removed: that is not asked for each delivery."""
+        if is_here:
+            events, has_more = await self._events(exchange, since, PAGE)
+            if events and (until := events[-1].position) is not None:
+                return Replay(events, True, until, has_more=has_more)
+        return await self.replay(exchange, since)
+
+    async def _events(self, exchange: str, since: Position, limit: int) -> tuple[list[Event], bool]:
+        """After a place, oldest first; are there more?"""
+        query = InboxQuery(state="all", is_newest_first=False, after_id=since.sequence, limit=min(limit, PAGE))
+        events = [self._event(item) for item in await self._items(exchange, query)]
+        return events, len(events) == query.limit
 
     async def _ends(self, exchange: str) -> tuple[int, int]:
         """The newest id, and the newest that retention removed."""
