@@ -15,7 +15,7 @@ import uvicorn
 import uvloop
 
 from angelia import telemetry
-from angelia.front import app_of
+from angelia.front import Front
 from angelia.house import House
 from angelia.serving import sweep_seldom
 from angelia.settings import load
@@ -42,10 +42,11 @@ def serve(port: int, folder: str, database: str, is_bare: bool) -> None:
         overrides = {"house": {"data_dir": folder, "database": database}, "web": {"open_posting": True}}
         async with House.open(load(environment={}, overrides=overrides)) as house:
             sweep_seldom()
-            await uvicorn.Server(config(app_of(house))).serve()
+            front = Front(house)
+            await uvicorn.Server(config(front.app(), front.express())).serve()
 
-    def config(app):
-        return uvicorn.Config(app, port=port, loop="none", http=protocol(Limits()), lifespan="off", log_config=None, access_log=False)
+    def config(app, express=None):
+        return uvicorn.Config(app, port=port, loop="none", http=protocol(Limits(), express), lifespan="off", log_config=None, access_log=False)
 
     uvloop.run(run())
 

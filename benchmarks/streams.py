@@ -46,7 +46,10 @@ server.on("listening", () => console.log("ready"));
 """
 
 
-async def serve(port: int, burst: int) -> None:
+async def serve(port: int, burst: int, rate: int = 0) -> None:
+    """Publishes as many as it is told, `burst` at once, each as soon as the one before is written; with `rate` as many a second, in each turn
+    of the loop what is due by then, as from a consumer that a broker feeds.
+    """
     exchanges = {"news": ExchangeSettings(access="public")}
     broker = MemoryBroker(exchanges, first=1_000_000)
     app, streams = open_streams(exchanges, broker)
@@ -54,9 +57,13 @@ async def serve(port: int, burst: int) -> None:
         print("ready", flush=True)
         loop = asyncio.get_running_loop()
         while line := await loop.run_in_executor(None, sys.stdin.readline):
-            for _ in range(int(line) // burst):
-                await broker.publish([Event("news", "build.done", BODY, "application/json")] * burst)
-                await asyncio.sleep(0)
+            began, left = time.perf_counter(), int(line)
+            while left:
+                due = int((time.perf_counter() - began) * rate) - (int(line) - left) if rate else burst
+                if due:
+                    await broker.publish([Event("news", "build.done", BODY, "application/json")] * min(due, left))
+                    left -= min(due, left)
+                await asyncio.sleep(0 if due else 0.0005)
                 while streams._paused:
                     await asyncio.sleep(0)
     await streams.close()
@@ -245,6 +252,11 @@ async def run(counts: list[int], node: str, deliveries: int) -> None:
             found = await measure("angelia", [*argv, "--serve"], clients, deliveries, frame_size(), burst=burst)
             print(f"             ratio to bare writes {found / most:.2f}", flush=True)
             ours = found if burst == BURSTS[0] else ours
+        if clients in AIMS:
+            rate = AIMS[clients] * 21 // 20 // clients
+            print(f"events that are offered: {rate:,}/s", flush=True)
+            argv = [sys.executable, __file__, "--rate", str(rate), "--serve"]
+            await measure("angelia", argv, clients, rate * clients * 3, frame_size(), burst=1)
         if node and clients <= 1_000:
             os.environ["NODE_PATH"] = node
             theirs = await measure("node ws", ["node", "-e", NODE, "--"], clients, deliveries, 304)
@@ -261,12 +273,15 @@ def main() -> None:
     parser.add_argument("--bare", action="store_true")
     parser.add_argument("--nchan", action="store_true")
     parser.add_argument("--burst", type=int, default=10)
+    parser.add_argument("--rate", type=int, default=0)
     parser.add_argument("--node", default=os.environ.get("NODE_PATH", ""))
     parser.add_argument("--deliveries", type=int, default=300_000)
     options = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(20_000, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),) * 2)
     serving = {"serve": serve, "bare": serve_bare, "nchan": serve_nchan}
-    if (which := next((name for name in serving if getattr(options, name)), None)) is not None:
+    if options.rate:
+        uvloop.run(serve(options.clients[0], 1, options.rate))
+    elif (which := next((name for name in serving if getattr(options, name)), None)) is not None:
         uvloop.run(serving[which](options.clients[0], options.burst))
     else:
         uvloop.run(run(options.clients, options.node, options.deliveries))

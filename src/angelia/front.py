@@ -19,6 +19,7 @@ from angelia.wire.admission import Admission
 from angelia.wire.asgi import App, Receive, Scope, Send
 from angelia.wire.callers import Callers
 from angelia.wire.circles import NoCircles, mark_of
+from angelia.wire.express import Express
 from angelia.wire.late import LateRoom
 from angelia.wire.local import LocalDoor
 from angelia.wire.site_tokens import SiteTokens
@@ -52,6 +53,13 @@ class Front:
         live = self._streams(self._inlet(analyses))
         ntfy = LateRoom((NTFY,), live, self._ntfy)
         return _traced(NoCircles(ntfy, mark_of(self._house.secret)))
+
+    def express(self) -> Express | None:
+        """For what is asked for most, past `app`. Where requests are traced none goes past."""
+        if tracing.is_on():
+            return None
+        inlet: Express = part("angelia.inlets.express:ExpressInlet")(self._accept, self._callers, self._house.now, self._settings.web.max_body)
+        return inlet
 
     def narrow(self, path: str) -> App:
         """For calls of this path of the API and no other."""

@@ -15,6 +15,7 @@ from angelia.model.errors import BadSettings
 from angelia.settings import Settings
 from angelia.store import InboxQuery
 from angelia.wire.asgi import App
+from angelia.wire.express import Express
 from angelia.wire.server import Limits, Server, protocol
 from angelia.wire.socket import Socket
 
@@ -115,13 +116,13 @@ async def read_inboxes(house: House) -> None:
 
 def _servers(front: Front, settings: Settings) -> list[Server]:
     """One for everything, with the operator's door, and one for the analysis service where it has a port of its own."""
-    main = Server(_uvicorn(front.app(), settings.web.port, settings), front.door)
+    main = Server(_uvicorn(front.app(), settings.web.port, settings, front.express()), front.door)
     if not settings.oda.port:
         return [main]
     return [main, Server(_uvicorn(front.analyses(), settings.oda.port, settings))]
 
 
-def _uvicorn(app: App, port: int, settings: Settings) -> uvicorn.Config:
+def _uvicorn(app: App, port: int, settings: Settings, express: Express | None = None) -> uvicorn.Config:
     web = settings.web
     limits = Limits(web.head_timeout, web.body_timeout, web.answer_timeout, settings.hosts)
     return uvicorn.Config(
@@ -129,7 +130,7 @@ def _uvicorn(app: App, port: int, settings: Settings) -> uvicorn.Config:
         host=web.host,
         port=port,
         loop="uvloop",
-        http=protocol(limits),
+        http=protocol(limits, express),
         ws=Socket,
         lifespan="off",
         log_config=None,

@@ -17,20 +17,28 @@ from angelia.web.stream.gate import StreamGate
 from angelia.web.stream.native import Room
 from angelia.wire.admission import Admission
 from angelia.wire.asgi import App, Receive, Scope, Send
+from angelia.wire.express import Express
 from angelia.wire.server import Limits, Server, protocol
 from angelia.wire.socket import Socket
 from angelia_testing.peers.process import free_port
 
 
 @contextlib.asynccontextmanager
-async def served(app: App, port: int = 0, *, backlog: int = 2_048, limits: Limits = Limits()) -> AsyncIterator[int]:  # noqa: B008 - frozen
+async def served(
+    app: App,
+    port: int = 0,
+    *,
+    backlog: int = 2_048,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    express: Express | None = None,
+) -> AsyncIterator[int]:
     """Serve an app as the hub does, on a free port where none is given; the port."""
     port = port or free_port()
     config = uvicorn.Config(
         app,
         host="127.0.0.1",
         port=port,
-        http=protocol(limits),
+        http=protocol(limits, express),
         ws=Socket,
         lifespan="off",
         log_config=None,

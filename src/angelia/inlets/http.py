@@ -17,7 +17,8 @@ from angelia.wire.problems import PROBLEM_HEADERS, problem, problem_of, rate_hea
 
 MESSAGES = "/api/v1/messages"
 PUBLISH = "/api/v1/publish/"
-_JSON = (b"content-type", b"application/json")
+JSON = b"application/json"
+_JSON = (b"content-type", JSON)
 _MOST_FIELDS = 300
 Answer = tuple[int, bytes, list[tuple[bytes, bytes]]]
 
@@ -67,7 +68,7 @@ class HttpInlet:
         if is_batch and key is not None:
             raise InvalidInput("in a batch each message has an idempotency_key of its own", "idempotency_key")
         receipts = await self._accept(caller.name, drafts)
-        return _rated(caller, _batch_answer(receipts) if is_batch else _answer(receipts[0]))
+        return rated(caller, _batch_answer(receipts) if is_batch else answer_of(receipts[0]))
 
     async def _publish(self, scope: Scope, receive: Receive) -> Answer:
         headers = headers_of(scope)
@@ -76,10 +77,10 @@ class HttpInlet:
         fields = parse_fields(_published(scope, body))
         caller.check_post(fields["type"], fields.get("severity", "normal"))
         draft = draft_of(fields, self._now, key_of(headers.get(b"idempotency-key", b"")))
-        return _rated(caller, _answer((await self._accept(caller.name, [draft]))[0]))
+        return rated(caller, answer_of((await self._accept(caller.name, [draft]))[0]))
 
 
-def _rated(caller: Caller, answer: Answer) -> Answer:
+def rated(caller: Caller, answer: Answer) -> Answer:
     """With what its rate still allows, where there is one."""
     if caller.bucket is not None:
         answer[2].extend(rate_headers(caller.bucket.state()))
@@ -125,7 +126,8 @@ def _drafts(fields: list[dict[str, Any]], now: Callable[[], datetime], key: str 
     return drafts
 
 
-def _answer(receipt: Receipt) -> Answer:
+def answer_of(receipt: Receipt) -> Answer:
+    """What is said of one message; Conflict where its key was taken for another."""
     public = public_id("msg", receipt.message_id)
     if receipt.taken is Taken.CONFLICT:
         raise Conflict(f"this idempotency key came with another content before: {public}")

@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 
 import httptools
 import uvicorn
-from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import HEADER_VALUE_RE, STATUS_LINE, HttpToolsProtocol
 
 from angelia.wire.asgi import WHOLE, Scope, Send
+from angelia.wire.express import PLAIN, Express, Ticket, whole_answer
 from angelia.wire.file_sending import FILES, send_file
 from angelia.wire.local import LocalDoor
 from angelia.wire.problems import PROBLEM_HEADERS, Header, problem
@@ -94,14 +95,15 @@ class WatchedProtocol(HttpToolsProtocol):
     """One connection."""
 
     # Slots beside uvicorn's dictionary: above 30 names Python would keep one without shared keys, and every access would be slower.
-    __slots__ = ("_debt", "_extensions", "_good_hosts", "_largest_read", "_limits", "_received", "_unfinished")
+    __slots__ = ("_debt", "_express", "_extensions", "_good_hosts", "_largest_read", "_limits", "_received", "_unfinished")
 
-    def __init__(self, *arguments: Any, limits: Limits, good_hosts: set[bytes], **named: Any) -> None:
+    def __init__(self, *arguments: Any, limits: Limits, good_hosts: set[bytes], express: Express | None, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.pipeline: _Queue = _Queue()
         self._limits = limits
         # Host headers that were found good, shared by all connections: they are recognised at a glance.
         self._good_hosts = good_hosts
+        self._express = express
         self._received = 0
         self._largest_read = 0
         self._unfinished: tuple[object, int] = (None, 0)
@@ -132,10 +134,7 @@ class WatchedProtocol(HttpToolsProtocol):
             return False
         if self.flow.write_paused or scope["method"] == "HEAD" or HEADER_VALUE_RE.search(b"".join([value for _, value in headers])):
             return False
-        parts = [STATUS_LINE[status], *(b"%s: %s\r\n" % header for header in (*cycle.default_headers, *headers))]
-        if not cycle.keep_alive:
-            parts.append(b"connection: close\r\n")
-        self.transport.write(b"".join((*parts, b"\r\n", body)))
+        self.transport.write(whole_answer(status, (*cycle.default_headers, *headers), body, keep_alive=cycle.keep_alive))
         cycle.response_started = cycle.response_complete = True
         cycle.waiting_for_100_continue = False
         cycle.message_event.set()
@@ -185,14 +184,46 @@ class WatchedProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade() and not self._should_upgrade() and any(name in _BODY and value != b"0" for name, value in self.headers):
             # The parser takes what follows for the other protocol: the request would be served as if its body were empty.
             raise _Refused(400, "a request with a body can't ask for another protocol here")
+        if self._express is not None and self.url == self._express.url and (head := self._plain_head()) is not None:
+            self.scope["method"] = "POST"
+            self.cycle = Ticket(head, self.scope, self.transport, self.on_response_complete)  # type: ignore[assignment]
+        else:
+            self._begin()
+
+    def _begin(self) -> None:
+        """A task for this request."""
         before = self.cycle
         self.scope["extensions"] = self._extensions
         super().on_headers_complete()
         if len(self.pipeline) == 1:
             self.pipeline.running = before
 
+    def _plain_head(self) -> dict[bytes, bytes] | None:
+        """The headers of a request that may go by express: nothing before it waits, it is a small POST, and nothing about it is special."""
+        parser, cycle = self.parser, self.cycle
+        if (cycle is not None and not cycle.response_complete) or self.flow.write_paused:
+            return None
+        head = dict(self.headers)
+        if len(head) != len(self.headers) or not head.keys() <= PLAIN:
+            return None
+        length = head.get(b"content-length", b"")
+        if not 0 < len(length) < 6 or int(length) >= HIGH_WATER_LIMIT:
+            return None
+        is_usual = parser.get_method() == b"POST" and parser.get_http_version() == "1.1" and parser.should_keep_alive()
+        return head if is_usual else None
+
     def on_message_complete(self) -> None:
         """As uvicorn's, but it is noted also where the answer is out already."""
+        cycle: Any = self.cycle
+        if isinstance(cycle, Ticket):
+            cycle.more_body = False
+            assert self._express is not None
+            if not self._express.take(cycle.head, bytes(cycle.body), cycle.answer):
+                self.cycle = None  # type: ignore[assignment]
+                self._begin()
+                self.cycle.body, self.cycle.more_body = cycle.body, False
+                self.cycle.message_event.set()
+            return
         if self.parser.should_upgrade() and self._should_upgrade():
             return
         self.cycle.more_body = False
@@ -309,9 +340,9 @@ def _is_ours(value: bytes, hosts: frozenset[str]) -> bool:
     return bool(host) and ("*" in hosts or host.removesuffix(".") in hosts)
 
 
-def protocol(limits: Limits) -> Any:
+def protocol(limits: Limits, express: Express | None = None) -> Any:
     """What `uvicorn.Config(http=...)` takes."""
-    return functools.partial(WatchedProtocol, limits=limits, good_hosts=set())
+    return functools.partial(WatchedProtocol, limits=limits, good_hosts=set(), express=express)
 
 
 def check_all(connections: Iterable[Any], now: float, patience: float) -> None:
