@@ -21,7 +21,8 @@ from angelia.instruments.skeleton import SkeletonInstrument, SkeletonSettings
 from angelia.model.declaration import Declaration, DeclaredProduct, Limits
 from angelia.model.errors import BadSettings
 from angelia.sandbox import runs
-from angelia.sandbox.runs import run_folder
+from angelia.sandbox.keeper import LOCK, begin
+from angelia.sandbox.runs import Runs, run_folder
 from angelia_testing.suites.instrument import Bed, InstrumentSuite, bytes_of, outcome_of, products_of
 
 LIMITS = Limits(seconds=30, memory_bytes=512 << 20, cpu_seconds=20, output_bytes=4 << 20, files=50)
@@ -254,3 +255,38 @@ async def test_a_run_that_begins_while_it_is_looked_for_is_not_lost(bed, monkeyp
 
     monkeypatch.setattr(runs, "_is_held", begun_meanwhile)
     assert await bed.instrument.poll(work, work.key) == Progress(None, "", is_running=False)
+
+
+@pytest.mark.parametrize("look", ["_is_held", "bar"])
+async def test_a_run_that_begins_while_it_is_cancelled_is_ended(tmp_path, monkeypatch, look):
+    """Just after the one look or just before the other: whichever comes first, none falls between them."""
+    work = Bed(function(), function, tmp_path, {}).work({})
+    keeper = await asyncio.create_subprocess_exec("sleep", "60")
+    begun = []
+
+    def begin_it():
+        if not begun:
+            begun.append(begin(run_folder(work), is_safe=False))
+            (run_folder(work) / LOCK).write_text(str(keeper.pid))
+
+    def beside(asked):
+        if look == "bar":
+            begin_it()
+        said = looks[look](asked)
+        begin_it()
+        return said
+
+    looks = {look: getattr(runs, look)}
+    monkeypatch.setattr(runs, look, beside)
+    Runs().kill(work)
+    begin_it()
+    try:
+        async with asyncio.timeout(10):
+            is_ended = begun == [None] or await keeper.wait() == -signal.SIGTERM
+    finally:
+        if keeper.returncode is None:
+            keeper.kill()
+            await keeper.wait()
+        if begun[0] is not None:
+            os.close(begun[0])
+    assert is_ended

@@ -158,14 +158,15 @@ class Runs:
     def kill(self, work: Work) -> None:
         """End it, with all that it started."""
         run = run_folder(work)
+        # First its place is taken where it has not begun: one that begins meanwhile has the place, and is ended like others.
+        if not run.exists():
+            with contextlib.suppress(OSError):
+                bar(work)
         if _is_held(run):
             with contextlib.suppress(OSError, ValueError):
                 # Its keeper may have gone on to another job meanwhile, and looks which one is meant.
                 (run / CANCELLED).touch()
                 os.kill(int((run / LOCK).read_text(encoding="ascii")), signal.SIGTERM)
-        elif not run.exists():
-            with contextlib.suppress(OSError):
-                bar(work)
         self._waiting.pop(work.key, None)
 
     async def close(self) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, literal_column, or_, select, update
@@ -50,16 +51,14 @@ _WAITING = (
     "FROM (SELECT DISTINCT agent FROM deliveries WHERE state = {state}) AS a"
 )
 _COUNTS = "SELECT " + ", ".join(f"sum(CASE WHEN state = {state:d} THEN 1 ELSE 0 END)" for state in State) + " FROM deliveries"
-_OUTCOME = ("id", "fence", "state", "reason", "due_us", "back", "error", "ended_us")
-_OUTCOMES = {
-    "postgresql": (
-        "unnest(CAST(? AS bigint[]), CAST(? AS bigint[]), CAST(? AS smallint[]), CAST(? AS text[]), CAST(? AS bigint[]), CAST(? AS smallint[]), "
-        "CAST(? AS text[]), CAST(? AS bigint[])) AS s(" + ", ".join(_OUTCOME) + ")"
-    ),
-    "sqlite": "(SELECT "
-    + ", ".join(f"json_extract(value, '$[{index}]') AS {name}" for index, name in enumerate(_OUTCOME))
-    + " FROM json_each(?)) AS s",
-}
+_OUTCOME = {
+    "id": "bigint", "fence": "bigint", "state": "smallint", "reason": "text", "due_us": "bigint", "back": "smallint", "error": "text",
+    "ended_us": "bigint",
+}  # fmt: skip
+"""What is recorded of a try, with the PostgreSQL type of each."""
+_KEYS = 2
+"""So many of these say which delivery it is."""
+_OUTCOMES = "(SELECT " + ", ".join(f"json_extract(value, '$[{index}]') AS {name}" for index, name in enumerate(_OUTCOME)) + " FROM json_each(?)) AS s"
 _SEEN = (
     "SELECT w.message_id, w.person_id FROM {pairs} WHERE EXISTS (SELECT 1 FROM deliveries AS d WHERE d.message_id = w.message_id "
     "AND d.person_id = w.person_id AND d.read_us IS NOT NULL) OR EXISTS (SELECT 1 FROM answers AS a WHERE a.message_id = w.message_id "
@@ -345,8 +344,9 @@ def _settle(connection: Connection, settlements: Sequence[Settlement], now_us: i
     if not values:
         return ()
     is_apart = connection.dialect.name == "sqlite"
-    statement = (_SETTLE if is_apart else _SETTLE_WITH_ITEMS).format(outcomes=_OUTCOMES[connection.dialect.name])
-    applied: Sequence[Any] = run(connection, statement, as_columns(connection, values)).all()
+    outcomes, parameters = (_OUTCOMES, as_columns(connection, values)) if is_apart else _by_columns(values)
+    statement = (_SETTLE if is_apart else _SETTLE_WITH_ITEMS).format(outcomes=outcomes)
+    applied: Sequence[Any] = run(connection, statement, parameters).all()
     digests = [(row[4], row[5], row[6], row[2]) for row in applied if row[2] is not None and row[3] is None and row[4] >= State.DELIVERED]
     if digests and is_apart:
         run(connection, _END_ITEMS, digests)
@@ -354,6 +354,25 @@ def _settle(connection: Connection, settlements: Sequence[Settlement], now_us: i
     succeed(connection, [one for s in settlements if s.successors and (s.delivery_id, s.fence) in settled for one in s.successors])
     keep_traces(connection, settlements, settled)
     return applied
+
+
+def _by_columns(values: Sequence[tuple[object, ...]]) -> tuple[str, tuple[object, ...]]:
+    """Outcomes for PostgreSQL: what is the same in all goes once. The driver takes a third of the time of a settlement to write eight arrays,
+    and of most tries comes the same.
+    """
+    columns = list(zip(*values, strict=True))
+    is_alike = tuple(index >= _KEYS and all(value == column[0] for value in column) for index, column in enumerate(columns))
+    once = [column[0] for column, is_once in zip(columns, is_alike, strict=True) if is_once]
+    return _outcomes(is_alike), (*once, *(list(column) for column, is_once in zip(columns, is_alike, strict=True) if not is_once))
+
+
+@lru_cache(maxsize=64)
+def _outcomes(is_alike: tuple[bool, ...]) -> str:
+    named = list(zip(_OUTCOME.items(), is_alike, strict=True))
+    columns = ", ".join(f"CAST(? AS {kind}) AS {name}" if is_once else name for (name, kind), is_once in named)
+    arrays = ", ".join(f"CAST(? AS {kind}[])" for (_, kind), is_once in named if not is_once)
+    names = ", ".join(name for (name, _), is_once in named if not is_once)
+    return "(SELECT " + columns + " FROM unnest(" + arrays + ") AS u(" + names + ")) AS s"
 
 
 def _bounce(connection: Connection, delivery_id: int, why: str, successors: Sequence[Successor], now_us: int) -> Any:
