@@ -31,6 +31,7 @@ async def served(
     backlog: int = 2_048,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     express: Express | None = None,
+    idle: int = 5,
 ) -> AsyncIterator[int]:
     """Serve an app as the hub does, on a free port where none is given; the port."""
     port = port or free_port()
@@ -45,6 +46,7 @@ async def served(
         access_log=False,
         backlog=backlog,
         timeout_graceful_shutdown=1,
+        timeout_keep_alive=idle,
     )
     server = Server(config)
     task = asyncio.create_task(server.serve())

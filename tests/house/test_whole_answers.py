@@ -126,3 +126,18 @@ async def test_what_others_wrote_becomes_no_header(app, port):
     writer.close()
     assert b"x-more" not in answer and not answer.startswith(b"HTTP/1.1 200")
     assert app.events >= 1
+
+
+async def test_who_says_nothing_after_an_answer_is_let_go_and_who_asks_again_is_not(app):
+    async with served(app, idle=2) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        loop = asyncio.get_running_loop()
+        for pause in (0.0, 1.2, 1.2, 1.2):  # longer in all than anybody may be idle
+            await asyncio.sleep(pause)
+            writer.write(request("/whole"))
+            asked_at = loop.time()
+            assert (await reader.readuntil(b'"/whole"}')).startswith(b"HTTP/1.1 200")
+        async with asyncio.timeout(20):
+            assert await reader.read() == b""
+        assert 1.5 < loop.time() - asked_at
+        writer.close()

@@ -95,7 +95,7 @@ class WatchedProtocol(HttpToolsProtocol):
     """One connection."""
 
     # Slots beside uvicorn's dictionary: above 30 names Python would keep one without shared keys, and every access would be slower.
-    __slots__ = ("_debt", "_express", "_extensions", "_good_hosts", "_largest_read", "_limits", "_received", "_unfinished")
+    __slots__ = ("_debt", "_express", "_extensions", "_good_hosts", "_is_idle", "_largest_read", "_limits", "_received", "_scope", "_unfinished")
 
     def __init__(self, *arguments: Any, limits: Limits, good_hosts: set[bytes], express: Express | None, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -105,8 +105,10 @@ class WatchedProtocol(HttpToolsProtocol):
         self._good_hosts = good_hosts
         self._express = express
         self._received = 0
+        self._is_idle = False  # answered, and nothing came since
         self._largest_read = 0
         self._unfinished: tuple[object, int] = (None, 0)
+        self._scope: dict[str, Any] = {}
         self._debt: _Debt | None = None
         self._extensions: dict[str, Any] = {FILES: self._send_file, WHOLE: self._answer}
 
@@ -114,6 +116,9 @@ class WatchedProtocol(HttpToolsProtocol):
         """Begin."""
         super().connection_made(transport)
         self.flow = _Flow(transport, self.pipeline)
+        self.on_message_begin()
+        self._scope, self.scope = dict(self.scope), None  # type: ignore[assignment]
+        self._scope["extensions"] = self._extensions
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
@@ -145,8 +150,8 @@ class WatchedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; a request of which two readings exist is refused, and nothing behind it is served."""
-        self._unset_keepalive_if_required()
         size = len(data)
+        self._is_idle = False
         self._received += size
         self._largest_read = max(self._largest_read, size)
         try:
@@ -164,6 +169,27 @@ class WatchedProtocol(HttpToolsProtocol):
         else:
             if self.scope is not None and "method" not in self.scope:
                 self._check_unfinished(size)
+
+    def on_message_begin(self) -> None:
+        """As uvicorn's, from what is the same in all scopes of this connection."""
+        if not self._scope:
+            super().on_message_begin()
+            return
+        self.url, self.headers, self.expect_100_continue = b"", [], False
+        self.scope = self._scope.copy()  # type: ignore[assignment]
+        self.scope["headers"] = self.headers
+        self.scope["state"] = self.app_state.copy()
+
+    def on_response_complete(self) -> None:
+        """As uvicorn's, but without a timer for each answer: how long its client says nothing is seen when we look at all."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self._is_idle = True
 
     def on_headers_complete(self) -> None:
         """Check the head, then let it in."""
@@ -193,7 +219,6 @@ class WatchedProtocol(HttpToolsProtocol):
     def _begin(self) -> None:
         """A task for this request."""
         before = self.cycle
-        self.scope["extensions"] = self._extensions
         super().on_headers_complete()
         if len(self.pipeline) == 1:
             self.pipeline.running = before
@@ -284,7 +309,7 @@ class WatchedProtocol(HttpToolsProtocol):
             self._debt = _Debt(word, of, now, mark)
         elif word == "answer" and waited >= self._limits.answer:
             self.transport.abort()
-        elif word == "rest" and waited >= LINGER:
+        elif (word == "rest" and waited >= LINGER) or (word == "next" and waited >= self.timeout_keep_alive):
             self.transport.close()
         elif (word == "head" and waited >= self._limits.head) or (word == "body" and waited >= self._limits.body):
             if self.scope is not None and (word == "body" or "method" not in self.scope) and self._is_free():
@@ -307,9 +332,9 @@ class WatchedProtocol(HttpToolsProtocol):
                 return "rest", self.cycle, self._received
             if not self.flow.read_paused:
                 return "body", self.cycle, self._received
-        elif self.cycle is not None and self.cycle.response_complete and self.timeout_keep_alive_task is None:
-            # Something came that begins no request, such as an empty line: uvicorn has stopped its clock.
-            return "head", self.cycle, self._received
+        elif self.cycle is not None and self.cycle.response_complete:
+            # Where something came it begins no request, such as an empty line.
+            return ("next" if self._is_idle else "head"), self.cycle, self._received
         return "", None, 0
 
 
