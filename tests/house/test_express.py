@@ -1,6 +1,7 @@
 """Messages that go past the framework: the same answers as on the ordinary way, in order, and whatever is unusual or wrong goes that way."""
 
 import asyncio
+import gc
 import gzip
 import json
 import re
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 
 from angelia.front import Front
 from angelia.model.errors import InvalidInput, StoreUnavailable
-from angelia.wire.server import Limits
+from angelia.wire.express import Ticket
+from angelia.wire.server import Limits, WatchedProtocol
 from angelia_testing.live import served
 
 PATH = "/api/v1/messages"
@@ -279,6 +281,26 @@ async def test_a_client_that_is_gone_has_posted_all_the_same(hub, caplog):
     assert len(await hub.bench.store.list_messages(person_id=None, subtree="obs.gone")) == 5
     assert not await hub.bench.store.list_messages(person_id=None, subtree="obs.half")
     assert not caplog.records
+
+
+async def test_nothing_is_kept_of_who_is_gone(hub):
+    def kept():
+        return sum(isinstance(one, Ticket | WatchedProtocol) for one in gc.get_objects())
+
+    gc.collect()
+    gc.disable()  # in a hub it looks seldom
+    try:
+        for _ in range(20):
+            await hub.ask(hub.request({"type": "obs.x"}))
+        for _ in range(5):
+            _, writer = await asyncio.open_connection("127.0.0.1", hub.port)
+            writer.write(hub.request({"type": "obs.x"}))
+            await writer.drain()
+            writer.transport.abort()
+        await asyncio.sleep(0.3)
+        assert kept() == 0
+    finally:
+        gc.enable()
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(bench):

@@ -57,6 +57,7 @@ class Ticket:
 
     def answer(self, status: int, body: bytes, headers: Collection[Header]) -> None:
         """See Answer. Where the client is gone there is nobody to tell."""
+        done, self._done = self._done, _nothing  # the connection holds the ticket: neither shall keep the other
         if self.disconnected:
             return
         said = (*headers, (b"content-length", b"%d" % len(body)))
@@ -64,7 +65,11 @@ class Ticket:
         self.response_started = self.response_complete = True
         if not self.keep_alive:
             self._transport.close()
-        self._done()
+        done()
+
+
+def _nothing() -> None:
+    """Said already."""
 
 
 def whole_answer(status: int, headers: Collection[Header], body: bytes, *, keep_alive: bool) -> bytes:

@@ -130,15 +130,15 @@ def parse_fields(fields: Mapping[str, object]) -> dict[str, Any]:
 
 
 def _count_keys(fields: dict[str, Any]) -> int:
-    """Looks only where objects can be: this is done for each message."""
+    """How many names stand in all of its objects. None of these holds an object deeper than a list of them."""
     count = len(fields)
-    for name in ("params", "sender", "attachment"):
-        if name in fields:
-            count += len(fields[name])
-    for name in ("to", "cc", "tags"):
-        if name in fields:
-            value = fields[name]
-            count += len(value) if isinstance(value, dict) else sum([len(entry) for entry in value if isinstance(entry, dict)])
+    for value in fields.values():
+        if isinstance(value, dict):
+            count += len(value)
+        elif isinstance(value, list):
+            for entry in value:
+                if isinstance(entry, dict):
+                    count += len(entry)
     return count
 
 
