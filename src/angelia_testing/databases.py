@@ -14,3 +14,12 @@ def empty_database() -> bytes:
         path = Path(folder) / "angelia.db"
         upgrade(f"sqlite:///{path}")
         return path.read_bytes()
+
+
+def with_schema(url: str) -> None:
+    """As `upgrade`, but what is not there yet is a copy of one that was made before."""
+    path = Path(url.removeprefix("sqlite:///"))
+    if url.startswith("sqlite") and not path.exists():
+        path.write_bytes(empty_database())
+    else:
+        upgrade(url)

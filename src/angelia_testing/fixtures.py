@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from angelia.house import House
+from angelia.model.errors import SchemaMismatch
 from angelia.settings import Settings, load
-from angelia.stores.sql import SqlStore, make_store, upgrade
-from angelia_testing.databases import empty_database
+from angelia.stores.sql import SqlStore, open_store, upgrade
+from angelia_testing.databases import empty_database, with_schema
 from angelia_testing.peers.mail import MailServer
 from angelia_testing.peers.postgresql import PostgreSQL
 from angelia_testing.peers.provider import OpenidProvider
@@ -26,6 +27,12 @@ def postgresql() -> Iterator[PostgreSQL]:
 
 @pytest.fixture
 def postgresql_url(postgresql: PostgreSQL) -> str:
+    """A fresh database with the schema and nothing else."""
+    return postgresql.database(has_schema=True)
+
+
+@pytest.fixture
+def empty_postgresql_url(postgresql: PostgreSQL) -> str:
     """A fresh, empty database."""
     return postgresql.database()
 
@@ -80,10 +87,14 @@ def sqlite_url(tmp_path: Path) -> str:
 
 async def opened(url: str) -> SqlStore:
     """A store with its schema, opened; migrations run in a thread since they bring an event loop of their own."""
-    await asyncio.to_thread(upgrade, url)
-    store = make_store(url)
-    await store.open()
-    return store
+    if url.startswith("sqlite"):
+        await asyncio.to_thread(with_schema, url)
+        return await open_store(url)
+    try:
+        return await open_store(url)
+    except SchemaMismatch:
+        await asyncio.to_thread(upgrade, url)
+        return await open_store(url)
 
 
 @pytest.fixture

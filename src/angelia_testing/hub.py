@@ -15,8 +15,9 @@ import httpx2
 from angelia.front import app_of
 from angelia.house import House
 from angelia.settings import Settings, load
-from angelia.stores.sql import open_store, upgrade
+from angelia.stores.sql import open_store
 from angelia_testing import warm
+from angelia_testing.databases import with_schema
 from angelia_testing.peers.process import ANGELIA, ENVIRONMENT, Server, free_port
 from angelia_testing.waiting import wait_until
 
@@ -141,7 +142,7 @@ def furnish(folder: Path, *logins: str, by_mail: Sequence[str] | None = None, da
     overrides = {"house": {"data_dir": str(folder), "database": database}}
     folder.mkdir(parents=True, exist_ok=True)
     settings = load(environment={}, overrides=overrides)
-    upgrade(settings.database)
+    with_schema(settings.database)
     asyncio.run(_furnish(settings, logins, logins if by_mail is None else by_mail, site))
 
 

@@ -131,13 +131,13 @@ async def test_a_type_of_a_lost_try_is_not_taken_for_known(postgresql_url):
 
 
 @pytest.fixture
-async def narrow_url(postgresql_url):
+async def narrow_url(empty_postgresql_url):
     """A database that takes only four connections of its user."""
-    name = postgresql_url.rpartition("/")[2]
+    name = empty_postgresql_url.rpartition("/")[2]
     owner = f"owner_{name}"
-    await execute(postgresql_url, f"CREATE ROLE {owner} LOGIN", f"ALTER DATABASE {name} OWNER TO {owner}", f"ALTER DATABASE {name} CONNECTION LIMIT 4",
+    await execute(empty_postgresql_url, f"CREATE ROLE {owner} LOGIN", f"ALTER DATABASE {name} OWNER TO {owner}", f"ALTER DATABASE {name} CONNECTION LIMIT 4",
                   f"GRANT ALL ON SCHEMA public TO {owner}")  # fmt: skip
-    return postgresql_url.replace("postgres@", f"{owner}@")
+    return empty_postgresql_url.replace("postgres@", f"{owner}@")
 
 
 async def test_used_up_connections_refuse_and_heal(narrow_url):  # F13

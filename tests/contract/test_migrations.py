@@ -31,7 +31,7 @@ REVISIONS = [step.revision for step in reversed(list(ScriptDirectory.from_config
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request):
-    return request.getfixturevalue(f"{request.param}_url")
+    return request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "empty_postgresql_url")
 
 
 def on(url, work):

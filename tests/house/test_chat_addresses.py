@@ -9,7 +9,7 @@ from angelia.flow.clock import now
 from angelia.front import app_of
 from angelia.house import House
 from angelia.settings import load
-from angelia.stores.sql import upgrade
+from angelia_testing.databases import with_schema
 
 AGENTS = {
     "matrix": {"server": "https://matrix.example.org", "token": "t", "allow_servers": "example.org"},
@@ -27,7 +27,7 @@ TAKEN = [("matrix", "!x:example.org"), ("telegram", "@channel_of_others"), ("xmp
 
 @pytest.fixture
 async def call(tmp_path):
-    upgrade(f"sqlite:///{tmp_path / 'angelia.db'}")
+    with_schema(f"sqlite:///{tmp_path / 'angelia.db'}")
     settings = load(environment={}, overrides={"house": {"data_dir": str(tmp_path)}, "agents": AGENTS})
     async with House.open(settings) as house:
         transport = httpx2.ASGITransport(app_of(house, trusts_caller=True))

@@ -15,7 +15,7 @@ from angelia.house import House
 from angelia.model.person import Address, AddressState, Person
 from angelia.outbound import SENT_BY
 from angelia.settings import load
-from angelia.stores.sql import upgrade
+from angelia_testing.databases import with_schema
 from angelia_testing.live import served
 from angelia_testing.peers.http import Reply, ScriptedHttp
 from angelia_testing.peers.push_service import PushService
@@ -41,7 +41,7 @@ async def turned(house):
 
 
 async def test_a_webhook_is_verified_and_told(tmp_path, receiver):
-    upgrade(f"sqlite:///{tmp_path / 'angelia.db'}")
+    with_schema(f"sqlite:///{tmp_path / 'angelia.db'}")
     async with House.open(settings_of(tmp_path, webhook={"allow_http": True})) as house:
         transport = httpx2.ASGITransport(app_of(house, trusts_caller=True))
         async with httpx2.AsyncClient(transport=transport, base_url="http://hub") as api:
@@ -68,7 +68,7 @@ async def test_a_webhook_is_verified_and_told(tmp_path, receiver):
 
 async def test_a_browser_subscribes_is_told_and_ends_it(tmp_path):
     """From the button on the page to the letter that the browser opens, the entry behind a click, and the end by 410."""
-    upgrade(f"sqlite:///{tmp_path / 'angelia.db'}")
+    with_schema(f"sqlite:///{tmp_path / 'angelia.db'}")
     service = PushService()
     async with House.open(settings_of(tmp_path, webpush={"contact": "mailto:operator@example.org", "allow_http": True})) as house:
         app = app_of(house, trusts_caller=True)
@@ -116,7 +116,7 @@ async def test_a_browser_subscribes_is_told_and_ends_it(tmp_path):
 
 
 async def test_without_its_table_there_is_no_such_agent(tmp_path):
-    upgrade(f"sqlite:///{tmp_path / 'angelia.db'}")
+    with_schema(f"sqlite:///{tmp_path / 'angelia.db'}")
     async with House.open(settings_of(tmp_path, mail={})) as house:
         assert set(house.agents) == {"feed", "mail", "web"}
 
@@ -124,7 +124,7 @@ async def test_without_its_table_there_is_no_such_agent(tmp_path):
 @pytest.mark.parametrize("path", ["/api/v1/publish/a.b", "/api/v1/messages", "/a.b"])
 async def test_a_letter_to_the_hub_itself_ends_its_address_and_goes_round_no_more(tmp_path, path):
     """Fault F56, bad input E9.111."""
-    upgrade(f"sqlite:///{tmp_path / 'angelia.db'}")
+    with_schema(f"sqlite:///{tmp_path / 'angelia.db'}")
     async with House.open(settings_of(tmp_path, webhook={"allow_http": True})) as house, served(app_of(house, trusts_caller=True)) as port:
         await house.store.put_person(Person(person_id=0, login="alice"))
         alice = await house.store.person("alice")
@@ -145,7 +145,7 @@ async def test_a_letter_to_the_hub_itself_ends_its_address_and_goes_round_no_mor
 @pytest.mark.parametrize(("listed", "is_held"), [(None, True), ([], False), (["ntfy"], True)])
 async def test_quiet_hours_hold_what_interrupts_unless_the_site_says_otherwise(tmp_path, receiver, listed, is_held):
     """The agent says of itself that it interrupts; a site's document that lists which do has the last word."""
-    upgrade(f"sqlite:///{tmp_path / 'angelia.db'}")
+    with_schema(f"sqlite:///{tmp_path / 'angelia.db'}")
     async with House.open(settings_of(tmp_path, ntfy={"server": receiver.url, "allow_http": True})) as house:
         transport = httpx2.ASGITransport(app_of(house, trusts_caller=True))
         async with httpx2.AsyncClient(transport=transport, base_url="http://hub") as api:

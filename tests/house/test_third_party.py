@@ -17,7 +17,7 @@ from angelia.house import House
 from angelia.model.errors import BadSettings
 from angelia.plugins import agent_classes
 from angelia.settings import load
-from angelia.stores.sql import upgrade
+from angelia_testing.databases import with_schema
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "write-an-agent.md"
 POINTS = "[angelia.agents]\npager = angelia_pager:PagerAgent\n"
@@ -76,7 +76,7 @@ def delivered_by_pager(metrics):
 
 
 async def test_from_its_file_to_the_letter(tmp_path, installed):
-    upgrade(f"sqlite:///{tmp_path / 'angelia.db'}")
+    with_schema(f"sqlite:///{tmp_path / 'angelia.db'}")
     async with gateway() as (port, pages), House.open(settings_of(tmp_path, pager={"port": port})) as house:
         transport = httpx2.ASGITransport(app_of(house, trusts_caller=True))
         async with httpx2.AsyncClient(transport=transport, base_url="http://hub", headers=FROM_OWN_PAGE) as api:
@@ -110,7 +110,7 @@ async def test_from_its_file_to_the_letter(tmp_path, installed):
 
 
 async def test_without_its_table_it_is_not_there(tmp_path, installed):
-    upgrade(f"sqlite:///{tmp_path / 'angelia.db'}")
+    with_schema(f"sqlite:///{tmp_path / 'angelia.db'}")
     assert "pager" in agent_classes()
     async with House.open(settings_of(tmp_path)) as house:
         assert "pager" not in house.agents

@@ -8,8 +8,8 @@ import time
 import httpx2
 import pytest
 
-from angelia.stores.sql import upgrade
 from angelia_testing import warm
+from angelia_testing.databases import with_schema
 from angelia_testing.faults.disk import failing, killed, small_disk
 from angelia_testing.faults.power import PowerCutDisk
 from angelia_testing.hub import Hub, crowd, faults, rows
@@ -69,7 +69,7 @@ def test_a_full_disk_is_said_and_survived(reserve, left, said):  # figure R6, pr
 def test_a_failing_flush_is_never_an_acknowledgement(tmp_path):  # figure R3, fault F6
     folder = tmp_path / "hub"
     folder.mkdir()
-    upgrade(f"sqlite:///{folder / 'angelia.db'}")
+    with_schema(f"sqlite:///{folder / 'angelia.db'}")
     hub = Hub(folder, wrap=lambda argv: failing(argv, FLUSH, error="EIO", when=14))
     try:
         with httpx2.Client(base_url=hub.url, timeout=60) as client:

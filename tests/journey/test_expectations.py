@@ -67,7 +67,7 @@ def test_a_hub_that_is_killed_tells_it_once(hub):
 
 @pytest.mark.timeout(300)
 def test_of_many_workers_one_tells_it(postgresql, tmp_path):
-    shared = {"ANGELIA__HOUSE__DATABASE": postgresql.database(), "ANGELIA__HOUSE__SECRET": "s" * 40}
+    shared = {"ANGELIA__HOUSE__DATABASE": postgresql.database(has_schema=True), "ANGELIA__HOUSE__SECRET": "s" * 40}
     furnish(tmp_path / "hub", "alice", database=shared["ANGELIA__HOUSE__DATABASE"])
     web = Hub(tmp_path / "hub", roles="web", **shared)
     workers = [Hub(tmp_path / f"work{number}", roles="work", **shared) for number in range(3)]

@@ -23,7 +23,7 @@ SECRET = "s" * 40
 @pytest.fixture
 def shared(postgresql, tmp_path):
     """What processes on one furnished database are started with."""
-    url = postgresql.database()
+    url = postgresql.database(has_schema=True)
     furnish(tmp_path / "hub", "alice", database=url)
     return {"ANGELIA__HOUSE__DATABASE": url, "ANGELIA__HOUSE__SECRET": SECRET}
 

@@ -20,10 +20,10 @@ from angelia.front import app_of
 from angelia.house import House
 from angelia.model.person import Person
 from angelia.settings import load
-from angelia.stores.sql import upgrade
 from angelia.web.signin import oidc
 from angelia.web.signin.provider import OidcProvider
 from angelia.web.signin.tries import Tries
+from angelia_testing.databases import with_schema
 from angelia_testing.peers.bent_provider import BentProvider, ec_key, part, rsa_key
 from angelia_testing.peers.http import Reply
 
@@ -68,7 +68,7 @@ class Hub:
 def empty(tmp_path_factory):
     """A database with its schema: made once, copied for each test."""
     folder = tmp_path_factory.mktemp("empty")
-    upgrade(f"sqlite:///{folder / 'angelia.db'}")
+    with_schema(f"sqlite:///{folder / 'angelia.db'}")
     return folder
 
 

@@ -7,7 +7,7 @@ import pytest
 from angelia.house import House
 from angelia.model.job import JobState, Principal, Report, callback_secret
 from angelia.settings import load
-from angelia.stores.sql import upgrade
+from angelia_testing.databases import with_schema
 from angelia_testing.scripted import ScriptedInstrument
 
 ALICE = Principal("alice")
@@ -15,9 +15,9 @@ ALICE = Principal("alice")
 
 @pytest.fixture
 def settings(postgresql, tmp_path):
-    told = {"data_dir": str(tmp_path), "database": postgresql.database(), "secret": "s" * 40}
+    told = {"data_dir": str(tmp_path), "database": postgresql.database(has_schema=True), "secret": "s" * 40}
     made = load(environment={}, overrides={"house": told})
-    upgrade(made.database)
+    with_schema(made.database)
     return made
 
 

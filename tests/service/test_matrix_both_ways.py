@@ -16,7 +16,7 @@ from angelia.front import app_of
 from angelia.house import House
 from angelia.planning import retry
 from angelia.settings import load
-from angelia.stores.sql import upgrade
+from angelia_testing.databases import with_schema
 from angelia_testing.peers.synapse import Synapse
 
 LONG = 60.0
@@ -135,7 +135,7 @@ async def site(tmp_path, sqlite_upgraded, synapse, bot, alice, monkeypatch):
 
 @pytest.fixture
 def sqlite_upgraded(tmp_path):
-    upgrade(f"sqlite:///{tmp_path / 'angelia.db'}")
+    with_schema(f"sqlite:///{tmp_path / 'angelia.db'}")
 
 
 async def heard(site):

@@ -10,8 +10,8 @@ from angelia.house import House
 from angelia.instrument import Progress
 from angelia.model.job import JobState, Principal, callback_secret
 from angelia.settings import load
-from angelia.stores.sql import upgrade
 from angelia.wire.site_tokens import SiteTokens
+from angelia_testing.databases import with_schema
 from angelia_testing.hub import Hub
 from angelia_testing.live import served
 from angelia_testing.peers.oda_client import run_client
@@ -186,7 +186,7 @@ ALICE = Principal("alice")
 @pytest.fixture
 async def house(tmp_path):
     made = load(environment={}, overrides={"house": {"data_dir": str(tmp_path)}, "instruments": {}})
-    upgrade(made.database)
+    with_schema(made.database)
     async with House.open(made) as house:
         working = asyncio.create_task(house.work())
         yield house

@@ -10,18 +10,18 @@ from angelia.flow import inbox_feed
 from angelia.front import app_of
 from angelia.house import House
 from angelia.settings import load
-from angelia.stores.sql import upgrade
 from angelia.web.stream import native
 from angelia.wire import callers
+from angelia_testing.databases import with_schema
 from angelia_testing.hub import SITE
 from angelia_testing.live import following, served
 
 
 @pytest.fixture
 def settings(postgresql, tmp_path):
-    house = {"data_dir": str(tmp_path), "database": postgresql.database(), "secret": "s" * 40}
+    house = {"data_dir": str(tmp_path), "database": postgresql.database(has_schema=True), "secret": "s" * 40}
     made = load(environment={}, overrides={"house": house, "exchanges": {"news": {"access": "signed-in"}}})
-    upgrade(made.database)
+    with_schema(made.database)
     return made
 
 

@@ -19,7 +19,7 @@ from angelia.model.errors import BrokerUnavailable
 from angelia.model.event import Event
 from angelia.model.job import JobState, Principal
 from angelia.settings import load
-from angelia.stores.sql import upgrade
+from angelia_testing.databases import with_schema
 from angelia_testing.hub import crowd
 from angelia_testing.live import following, served
 from angelia_testing.peers.rabbitmq import Wire
@@ -38,7 +38,7 @@ async def telling(tmp_path, vhost):
             "instruments": {"echo": {}},
         },
     )
-    upgrade(settings.database)
+    with_schema(settings.database)
     async with House.open(settings) as made:
         stop = asyncio.Event()
         stages = [stage for stage in made.stages if stage.name in ("dispatcher", "announcer")]
@@ -123,7 +123,7 @@ async def opened(folder, vhost, key, *, has_inlet=True):
             "streams": {"public_key": str(folder / "auth.pub")},
         },
     )
-    upgrade(settings.database)
+    with_schema(settings.database)
     async with House.open(settings) as house, served(app_of(house)) as port:
         taking = [asyncio.create_task(inlet.run(house.intake.accept)) for inlet in house.inlets]
         yield house, port

@@ -5,9 +5,14 @@ import shutil
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from angelia.stores.sql import upgrade
 from angelia_testing.peers.process import Server, free_port, missing, scratch
+
+PATTERN = "pattern"
+"""The database of which those with a schema are copies: each step of it would be run for each of many hundred tests."""
 
 
 def _programs() -> Path | None:
@@ -32,7 +37,7 @@ class PostgreSQL:
         self._programs = programs
         self.folder = folder or scratch("postgresql")
         self.port = free_port()
-        self._databases = 0
+        self._databases, self._has_pattern = 0, False
         if os.geteuid() == 0:
             shutil.chown(self.folder, "postgres")
         if not is_new:
@@ -61,13 +66,20 @@ class PostgreSQL:
         argv += ["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=100", "-c", "max_wal_size=64MB"]
         return Server("postgres", _as_postgres(argv), [self.port], self.folder)
 
-    def database(self) -> str:
-        """A new empty database; its URL."""
+    def database(self, *, has_schema: bool = False) -> str:
+        """A new database, empty or with the schema and nothing else; its URL."""
+        if has_schema and not self._has_pattern:
+            # In a thread, since it runs an event loop of its own.
+            with ThreadPoolExecutor(1) as beside:
+                beside.submit(upgrade, self._created(PATTERN)).result()
+            self._has_pattern = True
         self._databases += 1
-        name = f"angelia{self._databases}"
+        return self._created(f"angelia{self._databases}", *(["-T", PATTERN] if has_schema else []))
+
+    def _created(self, name: str, *options: str) -> str:
         deadline = time.monotonic() + 10
         while True:
-            argv = [str(self._programs / "createdb"), "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", name]
+            argv = [str(self._programs / "createdb"), "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", *options, name]
             made = subprocess.run(argv, check=False, capture_output=True)
             if made.returncode == 0:
                 return self.url(name)
