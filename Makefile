@@ -28,10 +28,10 @@ prepared: $(VENV)/test.stamp $(STATIC) $(BROWSER) peers
 
 # Tests wait more than they compute: three for each of two processors.
 tiers:
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
+	@scripts/in-memory $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 
 check: $(VENV)/test.stamp $(STATIC) lint ## The fast tiers only
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder tests/pure tests/house
+	@scripts/in-memory $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder tests/pure tests/house
 
 soak: $(VENV)/test.stamp peers ## The crash and fault tests at their full size; takes an hour or more
 	ANGELIA_SOAK=1 ANGELIA_PEERS=required $(BIN)/python -m pytest tests/journey -s

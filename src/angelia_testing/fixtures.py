@@ -26,15 +26,19 @@ def postgresql() -> Iterator[PostgreSQL]:
 
 
 @pytest.fixture
-def postgresql_url(postgresql: PostgreSQL) -> str:
+def postgresql_url(postgresql: PostgreSQL) -> Iterator[str]:
     """A fresh database with the schema and nothing else."""
-    return postgresql.database(has_schema=True)
+    url = postgresql.database(has_schema=True)
+    yield url
+    postgresql.drop(url)
 
 
 @pytest.fixture
-def empty_postgresql_url(postgresql: PostgreSQL) -> str:
+def empty_postgresql_url(postgresql: PostgreSQL) -> Iterator[str]:
     """A fresh, empty database."""
-    return postgresql.database()
+    url = postgresql.database()
+    yield url
+    postgresql.drop(url)
 
 
 @pytest.fixture(scope="session")
