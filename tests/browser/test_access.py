@@ -6,8 +6,18 @@ from angelia_testing.browser import PHONE, WIDE
 from angelia_testing.places import pattern_of, routes
 
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-# Light changes colours and nothing else, and width hardly any colour: so all rules in both widths, once each in either light, and colours of a desk in the dark.
-LOOKS = ((WIDE, "light", RULES), (WIDE, "dark", ["color-contrast"]), (PHONE, "dark", RULES))
+# Light changes colours and nothing else; width changes what is shown, how large, and where: so all rules once, and once more those that it may break.
+BY_WIDTH = [
+    "aria-hidden-focus",
+    "color-contrast",
+    "link-in-text-block",
+    "region",
+    "scrollable-region-focusable",
+    "skip-link",
+    "tabindex",
+    "target-size",
+]
+LOOKS = ((WIDE, "light", RULES), (WIDE, "dark", ["color-contrast"]), (PHONE, "dark", BY_WIDTH))
 PATTERNS = sorted({route.path for route in routes()})
 # No link leads there, and for a reason.
 UNLINKED = {

@@ -146,7 +146,7 @@ class MailServer:
                 missing(Path(program).name)
         if os.geteuid() != 0:
             missing("a Postfix of our own (it needs root)")
-        self.folder = scratch("mail")
+        self.folder = scratch("mail", on_disk=True)  # Postfix takes no queue in memory
         self.plain, self.submission, self.smtps, self.imap, self.imaps, self.lmtp, self.far, auth = (free_port() for _ in range(8))
         self._write(auth)
         self._dovecot = self._start_dovecot()

@@ -35,9 +35,9 @@ def free_port() -> int:
             return port
 
 
-def scratch(name: str) -> Path:
-    """A new folder that daemons with users of their own can reach (pytest's are private to the tester)."""
-    folder = Path(tempfile.mkdtemp(prefix=f"angelia-{name}-"))
+def scratch(name: str, *, on_disk: bool = False) -> Path:
+    """A new folder that daemons with users of their own can reach (pytest's are private to the tester); `on_disk` for those that want no other."""
+    folder = Path(tempfile.mkdtemp(prefix=f"angelia-{name}-", dir="/var/tmp" if on_disk else None))
     folder.chmod(0o755)
     return folder
 
