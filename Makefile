@@ -24,7 +24,7 @@ test: ## Everything: lint, types, floors, all tiers of tests with real servers
 	@$(MAKE) --no-print-directory --jobs 2 lint tiers
 
 # What is fetched waits for the network most of the time, so all of it is fetched at once.
-prepared: $(VENV)/test.stamp $(STATIC) $(BROWSER) peers
+prepared: $(VENV)/compiled.stamp $(STATIC) $(BROWSER) peers
 
 # Tests wait more than they compute: three for each of two processors.
 tiers:
@@ -95,3 +95,8 @@ $(VENV)/test.stamp: requirements/test.txt pyproject.toml | $(VENV)/pyvenv.cfg
 	@sh scripts/install-locked $(BIN)/python $(BIN)/python requirements/test.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation --editable .
 	@touch $@ $(VENV)/run.stamp
+
+# Compiled while others wait for the network, and once: else each process that runs tests would do it, all at the same moment.
+$(VENV)/compiled.stamp: | $(VENV)/test.stamp
+	@$(BIN)/python -m pytest --collect-only >/dev/null 2>&1 || true
+	@touch $@

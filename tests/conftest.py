@@ -1,5 +1,6 @@
 """What all tiers share, and in which order they run where several processes share the work."""
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,14 @@ settings.register_profile("house", deadline=None)
 settings.load_profile("house")
 
 pytest_plugins = ["angelia_testing.fixtures"]
+
+# Of what is made while tests are found nothing is rubbish, and all of it stays.
+gc.disable()
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)

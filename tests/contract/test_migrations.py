@@ -123,7 +123,7 @@ def test_a_killed_upgrade_leaves_the_old_schema(url, start):  # F52
     if start:
         upgrade(url, start)
     before, deaths = on(url, state), 0
-    for number in killed_upgrades(url, every=1 if IS_SOAK or start else 6):
+    for number in killed_upgrades(url, every=1 if IS_SOAK else 2 if start else 12):
         assert on(url, state) == before, f"killed before statement {number}"
         deaths = number
     assert deaths > (2 if start else len(metadata.tables))
