@@ -127,6 +127,9 @@ class WatchedProtocol(HttpToolsProtocol):
             self.pipeline.running.message_event.set()
         self._extensions.clear()
         super().connection_lost(exc)
+        cycle: Any = self.cycle
+        if isinstance(cycle, Ticket) and cycle.more_body:
+            self.cycle = None  # type: ignore[assignment]
 
     async def _send_file(self, path: str, send: Send) -> None:
         """See `send_file`. Where requests were sent ahead it is not told here which of them is answered."""
