@@ -40,7 +40,8 @@ def test_the_clock_jumps_to_and_fro(tmp_path):  # figure R10, fault F34, promise
         for number, setting in enumerate(["+1h", "-1h", "+1d", "-1d", "+0"]):
             clock.set(setting)
             assert post(hub, f"after-{number}") == 201
-            assert httpx2.get(f"{hub.url}/healthz/ready", timeout=60).status_code == 200
+            # On a busy machine it may say for a moment that the database took more than two seconds.
+            wait_until(lambda: httpx2.get(f"{hub.url}/healthz/ready", timeout=60).status_code == 200, 30, 0.2, f"a hub that is ready after {setting}")
         # After 5 s, 30 s and 2 min (+-20 %), as if nothing had happened; one early try would be allowed.
         most = hub.count("SELECT max(attempts) FROM deliveries")
         lasted = time.monotonic() - began
