@@ -71,8 +71,8 @@ class Hub:
         self.server.process.wait()
 
     def stop(self) -> int | None:
-        """SIGTERM; the exit code."""
-        return self.server.stop()
+        """SIGTERM; the exit code. Whoever holds it to its ten seconds looks at the clock: here they are stretched by those who run beside it."""
+        return self.server.stop(10.0 * crowd())
 
     def cli(self, *arguments: str, code: int = 0) -> str:
         """What the command line prints, run on the hub's own data folder."""

@@ -5,17 +5,18 @@ import gc
 import gzip
 import json
 import re
+import weakref
 
 import pytest
+import uvicorn
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from uvicorn.server import ServerState
 
 from angelia.front import Front
 from angelia.model.errors import InvalidInput, StoreUnavailable
-from angelia.wire.express import Ticket
-from angelia.wire.server import Limits, WatchedProtocol
+from angelia.wire.server import Limits, protocol
 from angelia_testing.live import served
-from angelia_testing.waiting import eventually
 
 PATH = "/api/v1/messages"
 
@@ -284,27 +285,60 @@ async def test_a_client_that_is_gone_has_posted_all_the_same(hub, caplog):
     assert not caplog.records
 
 
-async def test_nothing_is_kept_of_who_is_gone(hub, monkeypatch):
-    monkeypatch.setattr("angelia.wire.callers.REMEMBERED", 600.0)
-    before = hub.express.taken
+class Line:
+    """As much of a transport as a connection asks for."""
+
+    def __init__(self):
+        self.written = []
+
+    def get_extra_info(self, name):
+        return ("127.0.0.1", 1) if name in ("sockname", "peername") else None
+
+    def write(self, data):
+        self.written.append(data)
+
+    def is_closing(self):
+        return False
+
+    def close(self):
+        pass
+
+
+class Holding:
+    """An express that answers when it is told to."""
+
+    url = PATH.encode()
+
+    def __init__(self):
+        self.answers = []
+
+    def take(self, head, body, answer):
+        self.answers.append(answer)
+        return True
+
+
+@pytest.mark.parametrize(("cut", "is_answered"), [(None, True), (None, False), (-3, False)])
+async def test_nothing_is_kept_of_who_is_gone(cut, is_answered):
+    """In a hub the collector comes by seldom."""
+    express, line = Holding(), Line()
+    whole = b"POST /api/v1/messages HTTP/1.1\r\nHost: here\r\nContent-Length: 5\r\n\r\n{...}"
+    config = uvicorn.Config(None, interface="asgi3", ws="none", lifespan="off", log_config=None)
+    config.loaded, config.loaded_app, config.ws_protocol_class = True, None, None
+    connection = protocol(Limits(), express)(config=config, server_state=ServerState(), app_state={})
     gc.collect()
-    gc.disable()  # in a hub it looks seldom
+    gc.disable()
     try:
-        made = {id(one) for one in gc.get_objects() if isinstance(one, Ticket | WatchedProtocol)}
-
-        def kept():
-            return [one for one in gc.get_objects() if isinstance(one, Ticket | WatchedProtocol) and id(one) not in made]
-
-        for _ in range(20):
-            await hub.ask(hub.request({"type": "obs.x"}))
-        for cut in (None, None, None, -3, -3):  # whole, and without its end
-            _, writer = await asyncio.open_connection("127.0.0.1", hub.port)
-            writer.write(hub.request({"type": "obs.x"})[:cut])
-            await writer.drain()
-            await asyncio.sleep(0.05)
-            writer.transport.abort()
-        await eventually(lambda: not kept(), 20)
-        assert hub.express.taken - before >= 20
+        connection.connection_made(line)
+        connection.data_received(whole[:cut])
+        if is_answered:
+            express.answers.pop()(201, b"{}", [])
+        connection.connection_lost(None)
+        while express.answers:
+            express.answers.pop()(201, b"{}", [])
+        assert len(line.written) == is_answered
+        seen = weakref.ref(connection)
+        del connection
+        assert seen() is None
     finally:
         gc.enable()
 
