@@ -217,6 +217,20 @@ async def test_other_methods_versions_and_wishes_go_the_ordinary_way(hub):
     assert hub.express.taken == before
 
 
+async def test_a_handshake_behind_a_message_does_not_post_it_again(hub):
+    wish = b"GET /nowhere HTTP/1.1\r\nHost: here\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", hub.port)
+    writer.write(hub.request({"type": "obs.once"}))
+    assert b" 201 " in await read_one(reader)
+    before = hub.express.taken
+    writer.write(wish + b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+    async with asyncio.timeout(20):
+        assert (await reader.read()).startswith(b"HTTP/1.1 404")
+    writer.close()
+    assert hub.express.taken == before
+    assert len(await hub.bench.store.list_messages(person_id=None, subtree="obs.once")) == 1
+
+
 async def test_many_at_once_are_accepted_together_and_each_gets_its_own_answer(hub, monkeypatch):
     sizes = []
     accept = hub.express.express._accept

@@ -242,6 +242,8 @@ class WatchedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """As uvicorn's, but it is noted also where the answer is out already."""
+        if self.parser.should_upgrade() and self._should_upgrade():
+            return  # it has no cycle: the one that is there is of the request before it
         cycle: Any = self.cycle
         if isinstance(cycle, Ticket):
             cycle.more_body = False
@@ -251,8 +253,6 @@ class WatchedProtocol(HttpToolsProtocol):
                 self._begin()
                 self.cycle.body, self.cycle.more_body = cycle.body, False
                 self.cycle.message_event.set()
-            return
-        if self.parser.should_upgrade() and self._should_upgrade():
             return
         self.cycle.more_body = False
         if not self.cycle.response_complete:
