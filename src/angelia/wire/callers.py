@@ -33,6 +33,14 @@ def secret_hash(secret: str) -> str:
     return sha256(secret.encode()).hexdigest()
 
 
+def _secret_of(authorization: bytes) -> str | None:
+    """The token in an Authorization header; None where there is none that could be one."""
+    scheme, _, secret = authorization.partition(b" ")
+    if scheme.lower() != b"bearer" or not secret or len(secret) > 512 or not secret.isascii():
+        return None
+    return secret.decode()
+
+
 @dataclass(slots=True)
 class Caller:
     """Who calls, and what it may do. `source` posts; `person` reads and writes hers; an admin everything."""
@@ -150,15 +158,12 @@ class Callers:
             return self._trusted
         if not authorization:
             return None
-        scheme, _, secret = authorization.partition(b" ")
-        if scheme.lower() != b"bearer" or not secret or len(secret) > 512 or not secret.isascii():
+        secret = _secret_of(authorization)
+        if secret is None:
             raise NotAuthenticated("send the token as Authorization: Bearer ang_...")
-        if self._key and compare_digest(secret, self._key):
-            return self._operator
-        hashed = secret_hash(secret.decode().strip())
-        known = self._known.get(hashed)
-        if known is not None and monotonic() - known[0] < REMEMBERED:
-            return known[1]
+        hashed = secret_hash(secret.strip())
+        if (remembered := self._remembered(secret, hashed)) is not None:
+            return remembered
         # Thousands come at once after a restart: those with the same token share one look.
         asking = self._asking.get(hashed)
         if asking is None:
@@ -170,15 +175,14 @@ class Callers:
         """As `poster`, where no look at the store is needed for it; None where one is, and for what is not good."""
         if self._trusted is not None or not authorization:
             return self._trusted or self._anonymous
-        if authorization[:7].lower() != b"bearer ":
-            return None
-        secret = authorization[7:]
-        if self._key and compare_digest(secret, self._key):
+        secret = _secret_of(authorization)
+        return None if secret is None else self._remembered(secret, secret_hash(secret.strip()))
+
+    def _remembered(self, secret: str, hashed: str) -> Caller | None:
+        """Whose it is, where the store need not be asked."""
+        if self._key and compare_digest(secret.encode(), self._key):
             return self._operator
-        try:
-            known = self._known.get(secret_hash(secret.decode("ascii").strip()))
-        except UnicodeError:
-            return None
+        known = self._known.get(hashed)
         return known[1] if known is not None and monotonic() - known[0] < REMEMBERED else None
 
     def _found(self, hashed: str, asking: "asyncio.Task[Caller]") -> None:
