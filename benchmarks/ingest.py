@@ -21,8 +21,8 @@ from angelia.serving import sweep_seldom
 from angelia.settings import load
 from angelia.stores.sql import upgrade
 from angelia.wire.asgi import body_of, headers_of, respond
+from angelia.wire.connection import Limits, protocol
 from angelia.wire.fields import draft_of, parse_many, parse_one
-from angelia.wire.server import Limits, protocol
 from angelia_testing.peers.process import free_port
 
 MESSAGE = {

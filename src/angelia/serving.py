@@ -15,8 +15,9 @@ from angelia.model.errors import BadSettings
 from angelia.settings import Settings
 from angelia.store import InboxQuery
 from angelia.wire.asgi import App
+from angelia.wire.connection import Limits, protocol
 from angelia.wire.express import Express
-from angelia.wire.server import Limits, Server, protocol
+from angelia.wire.server import Server
 from angelia.wire.socket import Socket
 
 FRAMEWORK_AFTER = 5.0

@@ -17,8 +17,9 @@ from angelia.web.stream.gate import StreamGate
 from angelia.web.stream.native import Room
 from angelia.wire.admission import Admission
 from angelia.wire.asgi import App, Receive, Scope, Send
+from angelia.wire.connection import Limits, protocol
 from angelia.wire.express import Express
-from angelia.wire.server import Limits, Server, protocol
+from angelia.wire.server import Server
 from angelia.wire.socket import Socket
 from angelia_testing.peers.process import free_port
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from angelia.model.errors import SchemaMismatch, StoreUnavailable
-from angelia.stores import entries, messages
+from angelia.stores import entries, group_commit
 from angelia.stores.sql import make_store
 from angelia_testing.fixtures import opened
 from angelia_testing.suites.store import StoreSuite, row
@@ -15,7 +15,7 @@ from angelia_testing.suites.store import StoreSuite, row
 @pytest.fixture(autouse=True)
 def _time_for_a_commit(monkeypatch):
     """A machine with other work is no fault of the store."""
-    monkeypatch.setattr(messages, "LONGEST_COMMIT", 60.0)
+    monkeypatch.setattr(group_commit, "LONGEST_COMMIT", 60.0)
 
 
 class TestStore(StoreSuite):

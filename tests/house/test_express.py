@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import gzip
+import itertools
 import json
 import re
 import weakref
@@ -15,7 +16,8 @@ from uvicorn.server import ServerState
 
 from angelia.front import Front
 from angelia.model.errors import InvalidInput, StoreUnavailable
-from angelia.wire.server import Limits, protocol
+from angelia.wire.connection import Limits, protocol
+from angelia.wire.express import Again
 from angelia_testing.live import served
 
 PATH = "/api/v1/messages"
@@ -303,7 +305,7 @@ class Line:
     """As much of a transport as a connection asks for."""
 
     def __init__(self):
-        self.written = []
+        self.written, self.is_closed = [], False
 
     def get_extra_info(self, name):
         return ("127.0.0.1", 1) if name in ("sockname", "peername") else None
@@ -312,10 +314,15 @@ class Line:
         self.written.append(data)
 
     def is_closing(self):
-        return False
+        return self.is_closed
 
     def close(self):
-        pass
+        self.is_closed = True
+
+    def pause_reading(self):
+        """What was read already comes all the same."""
+
+    resume_reading = pause_reading
 
 
 class Holding:
@@ -324,11 +331,136 @@ class Holding:
     url = PATH.encode()
 
     def __init__(self):
-        self.answers = []
+        self.answers, self.heads, self.bodies = [], [], []
 
     def take(self, head, body, answer):
         self.answers.append(answer)
+        self.heads.append(head)
+        self.bodies.append(body)
         return True
+
+
+HEAD = b"POST /api/v1/messages HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\nAccept: */*\r\n\r\n"
+
+
+def connected(express, line, app=None):
+    config = uvicorn.Config(app, interface="asgi3", ws="none", lifespan="off", log_config=None)
+    config.loaded, config.loaded_app, config.ws_protocol_class = True, app, None
+    connection = protocol(Limits(), express)(config=config, server_state=ServerState(), app_state={})
+    connection.connection_made(line)
+    return connection
+
+
+async def test_a_head_that_was_here_before_is_not_parsed_again():
+    express, line = Holding(), Line()
+    connection = connected(express, line)
+    connection.data_received(HEAD % 5 + b"{...}")
+    express.answers.pop()(201, b"{}", [])
+    parser, connection.parser = connection.parser, None
+    for body in (b"{....}", b"{" + b"x" * 3_000 + b"}", b"{}"):
+        connection.data_received(HEAD % len(body) + body)
+        assert express.bodies[-1] == body and express.heads[-1] == {b"host": b"here", b"accept": b"*/*"}
+        express.answers.pop()(201, b"{}", [])
+    connection.parser = parser
+    assert len(line.written) == 4 and len(set(line.written)) == 1
+    # Half of one is none.
+    connection.data_received(HEAD % 5 + b"{..")
+    assert len(express.bodies) == 4
+    connection.data_received(b".}")
+    assert express.bodies[-1] == b"{...}" and len(express.bodies) == 5
+    connection.connection_lost(None)
+
+
+async def test_what_looks_like_a_message_in_the_middle_of_another_is_its_body():
+    express, line = Holding(), Line()
+    connection = connected(express, line)
+    inner = HEAD % 2 + b"{}"
+    connection.data_received(inner)
+    express.answers.pop()(201, b"{}", [])
+    connection.data_received(HEAD % (5 + len(inner)) + b"{...}")
+    connection.data_received(inner)
+    assert express.bodies == [b"{}", b"{...}" + inner]
+    express.answers.pop()(201, b"{}", [])
+    connection.data_received(b"GET /api/v1/inbox HTTP/1.1\r\nHost: here\r\nX-Odd: ")
+    connection.data_received(inner)
+    assert len(express.bodies) == 2
+    connection.connection_lost(None)
+
+
+LINES = [
+    b"Host: here",
+    b"Host:  here",
+    b"Accept: */*",
+    b"content-length: 2",
+    b"User-Agent: content-length: %d",
+    b"User-Agent: a",
+    b"X-Odd: 1",
+    b"Connection: close",
+]
+a_head = st.lists(st.sampled_from(LINES), min_size=0, max_size=2, unique=True)
+a_body = st.sampled_from([b"", b"{}", b"{...}", b"!...", b"\r\n\r\n", HEAD % 2 + b"{}", b"{" + b"x" * 98 + b"}", b"{" + b"x" * 997 + b"}"])
+a_length = st.sampled_from([b"%d", b"%d", b"%d", b"%d", b"0%d", b"%d ", b"%d0", b"+%d"])
+a_request = st.tuples(a_head, a_body, a_length, st.sampled_from([b"", b"", b"", b"\r\n"]))
+
+
+def written(some, body, length, before):
+    lines = [
+        b"POST /api/v1/messages HTTP/1.1",
+        b"Host: here",
+        b"Content-Length: " + length % len(body),
+        *[line.replace(b"%d", b"%d" % len(body)) for line in some],
+    ]
+    return before + b"\r\n".join([*lines, b"", b""]) + body
+
+
+async def told(requests, cuts):
+    """What is taken, by whom, and what is said, where these are sent on one connection, and cut at these places in a thousand."""
+    log, line = [], Line()
+
+    class Taking:
+        url = PATH.encode()
+
+        def take(self, head, body, answer):
+            if body[:1] == b"!":
+                return False
+            log.append(("express", sorted(head.items()), body))
+            asyncio.get_running_loop().call_soon(answer, 201, b"%d" % len(log), [])
+            return True
+
+    async def app(scope, receive, send):
+        body, event = b"", await receive()
+        while event["type"] == "http.request":
+            body += event["body"]
+            if not event["more_body"]:
+                break
+            event = await receive()
+        log.append(("app", sorted(scope["headers"]), body, event["type"]))
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1")]})
+        await send({"type": "http.response.body", "body": b"x"})
+
+    connection = connected(Taking(), line, app)
+    for request in requests:
+        places = sorted({0, len(request), *[len(request) * cut // 1_000 for cut in cuts]})
+        for start, end in itertools.pairwise(places):
+            if not line.is_closed:
+                connection.data_received(request[start:end])
+            for _ in range(6):
+                await asyncio.sleep(0)
+    connection.connection_lost(None)
+    await asyncio.sleep(0)
+    return log, line.written
+
+
+@settings(max_examples=300, deadline=None)
+@given(requests=st.lists(a_request, min_size=1, max_size=6), are_together=st.booleans(), cuts=st.lists(st.integers(1, 999), max_size=2))
+async def test_a_head_that_is_remembered_means_what_it_would_mean_if_it_were_not(requests, are_together, cuts):
+    data = [written(*request) for request in requests]
+    if are_together:
+        data = [b"".join(data[at : at + 2]) for at in range(0, len(data), 2)]
+    with_memory = await told(data, cuts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Again, "of", lambda *_: None)
+        assert await told(data, cuts) == with_memory
 
 
 @pytest.mark.parametrize(("cut", "is_answered"), [(None, True), (None, False), (-3, False)])
@@ -336,13 +468,10 @@ async def test_nothing_is_kept_of_who_is_gone(cut, is_answered):
     """In a hub the collector comes by seldom."""
     express, line = Holding(), Line()
     whole = b"POST /api/v1/messages HTTP/1.1\r\nHost: here\r\nContent-Length: 5\r\n\r\n{...}"
-    config = uvicorn.Config(None, interface="asgi3", ws="none", lifespan="off", log_config=None)
-    config.loaded, config.loaded_app, config.ws_protocol_class = True, None, None
-    connection = protocol(Limits(), express)(config=config, server_state=ServerState(), app_state={})
     gc.collect()
     gc.disable()
     try:
-        connection.connection_made(line)
+        connection = connected(express, line)
         connection.data_received(whole[:cut])
         if is_answered:
             express.answers.pop()(201, b"{}", [])

@@ -10,8 +10,8 @@ import pytest
 from starlette.middleware.base import BaseHTTPMiddleware
 
 from angelia.wire import file_sending
+from angelia.wire.connection import Limits
 from angelia.wire.file_answer import FileAnswer
-from angelia.wire.server import Limits
 from angelia_testing.live import served
 
 SIZE = 24 << 20

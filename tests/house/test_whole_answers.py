@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from angelia.wire.asgi import WHOLE, respond
-from angelia.wire.server import Limits
+from angelia.wire.connection import Limits
 from angelia_testing.live import served
 
 JSON = (b"content-type", b"application/json")

@@ -2,9 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from angelia import telemetry
 from angelia.inlet import Accept, Draft
@@ -34,7 +34,7 @@ class ExpressInlet:
         self._posted: dict[str, list[_Posted]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def take(self, head: Mapping[bytes, bytes], body: bytes, answer: express.Answer) -> bool:
+    def take(self, head: express.Head, body: bytes, answer: express.Answer) -> bool:
         """See Express: one message in JSON that may be posted now, and in which nothing is wrong."""
         if head.get(b"content-type", JSON) not in _KINDS or len(body) > self._most or body[:64].lstrip()[:1] == b"[":
             return False
@@ -49,16 +49,22 @@ class ExpressInlet:
         except Exception:  # noqa: BLE001 - whatever it is, it is said on the ordinary way
             return False
         if not self._posted:
-            asyncio.get_running_loop().call_soon(self._go)
+            self._begin(self._go())
         self._posted.setdefault(caller.name, []).append(_Posted(caller, draft, answer))
         return True
 
-    def _go(self) -> None:
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _go(self) -> None:
+        """What one turn of the loop read. Mostly it is of one source, which then needs no other turn to be stored."""
         posted, self._posted = self._posted, {}
-        for source, some in posted.items():
-            task = asyncio.get_running_loop().create_task(self._store(source, some))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        last, some = posted.popitem()
+        for source, others in posted.items():
+            self._begin(self._store(source, others))
+        await self._store(last, some)
 
     async def _store(self, source: str, some: Sequence[_Posted]) -> None:
         """Accepted together, answered each. Where that fails for another reason than a store that takes nothing, what one brought must not

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -23,6 +23,8 @@ from angelia.model.errors import Conflict, InvalidInput, StoreUnavailable
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
+Told = Callable[[Exception | None, T | None], None]
+"""Called with what failed, or with the result."""
 BUSY_SECONDS = 2.0
 GLANCE = 0.02  # seconds that a glance may wait for a lock, of which a reader in WAL mode meets hardly any
 READERS = 4
@@ -48,6 +50,8 @@ class SqlEngine(Protocol):
     """Runs functions over a connection. `write` returns once its transaction is durable; what fails has changed nothing."""
 
     dialect: str
+    commits_ahead: int
+    """So many writes at once serve those best who commit one after another what waits meanwhile."""
 
     async def read(self, work: Work[T]) -> T:
         """Run in a read transaction."""
@@ -57,6 +61,9 @@ class SqlEngine(Protocol):
 
     async def write(self, work: Work[T]) -> T:
         """Run in a write transaction, together with others where that is cheaper (group commit)."""
+
+    def begin(self, work: Work[T], told: Told[T]) -> Callable[[], object]:
+        """As `write`, asked for here and now; `told` hears in the loop what came of it. What is returned gives up waiting for the database."""
 
     async def write_once(self, work: Work[T]) -> T:
         """As `write`, where `work` writes with one statement at most, and that is its last: then it needs no transaction around it."""
@@ -203,13 +210,14 @@ class SqliteEngine:
     """SQLite: one writer thread that commits for all who wait, a few readers beside it (WAL)."""
 
     dialect = "sqlite"
+    commits_ahead = 2  # one that runs, and one that its thread begins in the moment in which that one ends
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._is_closed = False
         self._looking: sqlite3.Connection | None = None
         self._unsure = 0
-        self._jobs: queue.SimpleQueue[tuple[Work[Any], asyncio.Future[Any], asyncio.AbstractEventLoop] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[tuple[Work[Any], Told[Any], asyncio.AbstractEventLoop] | None] = queue.SimpleQueue()
         # The writer asks for the interpreter's lock at each statement: with 5 ms, Python's default, a busy loop makes it wait too long.
         sys.setswitchinterval(min(sys.getswitchinterval(), 0.001))
         # Each reader keeps its connection: to take it from a pool and give it back costs as much as a small read.
@@ -285,12 +293,18 @@ class SqliteEngine:
 
     async def write(self, work: Work[T]) -> T:
         """Queue for the writer thread; returns after its COMMIT."""
-        if self._is_closed:
-            raise StoreUnavailable("the store is closed; send again in a few seconds")
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-        self._jobs.put((work, future, loop))
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self.begin(work, partial(_resolve, future))
         return await future
+
+    def begin(self, work: Work[T], told: Told[T]) -> Callable[[], None]:
+        """The same, for who does not wait. Nothing stops the thread."""
+        loop = asyncio.get_running_loop()
+        if self._is_closed:
+            loop.call_soon(told, StoreUnavailable("the store is closed; send again in a few seconds"), None)
+        else:
+            self._jobs.put((work, told, loop))
+        return _nothing
 
     async def write_once(self, work: Work[T]) -> T:
         """Like all that is written: together with others."""
@@ -331,8 +345,8 @@ class SqliteEngine:
                 _discard(connection)
                 connection = None
                 results = [(unavailable(error), None)] * len(jobs)
-            for (_, future, loop), (failure, result) in zip(jobs, results, strict=True):
-                _call(loop, _resolve, future, failure, result)
+            for (_, told, loop), (failure, result) in zip(jobs, results, strict=True):
+                _call(loop, told, failure, result)
         if connection is not None:
             connection.close()
 
@@ -356,14 +370,20 @@ def _commit(connection: Connection, works: list[Work[Any]]) -> list[tuple[Except
     execute = _driver(connection).execute  # past SQLAlchemy: it adds nothing to these, and they are hot
     execute("BEGIN IMMEDIATE")
     try:
-        for work in works:
-            execute("SAVEPOINT work")
-            failure, result = _tried(connection, work)
-            if failure is not None:
-                execute("ROLLBACK TO work")
-            execute("RELEASE work")
-            results.append((failure, result))
-        execute("COMMIT")
+        if len(works) == 1:  # what is taken back of it is all there is
+            results.append(_tried(connection, works[0]))
+            if results[0][0] is not None:
+                execute("ROLLBACK")
+                return results
+        else:
+            for work in works:
+                execute("SAVEPOINT work")
+                failure, result = _tried(connection, work)
+                if failure is not None:
+                    execute("ROLLBACK TO work")
+                execute("RELEASE work")
+                results.append((failure, result))
+        _driver(connection).commit()  # gives the interpreter's lock away once; a statement does so several times
     except BaseException:
         raw = connection.connection.driver_connection
         if raw is not None and raw.in_transaction:
@@ -419,6 +439,10 @@ def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *argum
         loop.call_soon_threadsafe(function, *arguments)
     except RuntimeError:
         telemetry.log.warning("nobody_waits_for_the_store")
+
+
+def _nothing() -> None:
+    """There is nothing to do."""
 
 
 def _resolve(future: "asyncio.Future[Any]", failure: Exception | None, result: Any) -> None:

@@ -1,6 +1,5 @@
 """Messages in SQL: group commit, claims, plans."""
 
-import asyncio
 from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
@@ -10,7 +9,6 @@ from operator import itemgetter
 from sqlalchemy import ColumnElement, Connection, and_, exists, literal_column, or_, select, update
 
 from angelia.inlet import Receipt, Taken
-from angelia.model.errors import StoreUnavailable
 from angelia.model.expectation import Sign, SignKind
 from angelia.model.message import Message, ancestry
 from angelia.model.moments import from_us, to_us
@@ -23,9 +21,8 @@ from angelia.stores.engine import Insert, fetched_among, read_rows, run, run_amo
 from angelia.stores.entries import bodies
 from angelia.stores.escalations import begin
 from angelia.stores.expectations import hear
+from angelia.stores.group_commit import GroupCommit
 from angelia.stores.tables import ACCEPTED, PARKED, PLANNED, ledger, messages, repeat_marks
-
-_Waiting = tuple[Sequence[NewMessage], "asyncio.Future[list[Receipt]]"]
 
 _INSERT = Insert(
     "messages",
@@ -42,7 +39,6 @@ _LOCK_KEYS = (
 )
 _IS_PARKED = messages.c.plan_state == literal_column(f"{PARKED:d}")
 """As the index of its name has it: with a parameter in its place, neither database would know that the index holds all."""
-LONGEST_COMMIT = 2.5  # seconds; to close a connection that says nothing takes SQLAlchemy two more, and after five we must have answered
 _NEW_TYPE = "INSERT INTO types (key, first_us, last_us) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 _LEDGER = Insert(
     "ledger",
@@ -64,65 +60,20 @@ class MessagesMixin(AnnouncementsMixin):
     """MessageStore in SQL."""
 
     def __init__(self) -> None:
-        self._waiting: list[_Waiting] = []
-        self._flusher: asyncio.Task[None] | None = None
         self._known_types: set[str] = set()
+        self._group = GroupCommit(self.engine, self._add, self._committed)
 
     async def add_messages(self, rows: Sequence[NewMessage]) -> list[Receipt]:
-        """See MessageStore. Whoever waits while one commit runs goes into the next together."""
-        future: asyncio.Future[list[Receipt]] = asyncio.get_running_loop().create_future()
-        self._waiting.append((rows, future))
-        if self._flusher is None or self._flusher.done():
-            self._flusher = asyncio.create_task(self._flush())
-        return await future
+        """See MessageStore."""
+        return await self._group.put(rows)
 
-    async def _flush(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting, []
-            everything = [row for rows, _ in batch for row in rows]
-            try:
-                receipts = await self._add_now(everything)
-            except Exception as error:  # noqa: BLE001 - each of those who wait gets it
-                if len(batch) > 1 and not isinstance(error, StoreUnavailable):
-                    await self._one_by_one(batch)
-                    continue
-                for _, future in batch:
-                    if not future.done():
-                        future.set_exception(error)
-                continue
-            start = 0
-            for rows, future in batch:
-                if not future.done():
-                    future.set_result(receipts[start : start + len(rows)])
-                start += len(rows)
-
-    async def _add_now(self, rows: Sequence[NewMessage]) -> list[Receipt]:
-        """One transaction; clearly refused where the database does not answer (promise P2). Types count as known once they are committed."""
-        fresh: set[str] = set()
-        try:
-            async with asyncio.timeout(LONGEST_COMMIT):
-                receipts = await self.engine.write(lambda connection: self._add(connection, rows, fresh))
-        except TimeoutError:
-            raise StoreUnavailable("the database does not answer; send again in a few seconds") from None
+    def _committed(self, fresh: set[str]) -> None:
+        """Types count as known once they are committed."""
         if len(self._known_types) < 100_000:
             self._known_types.update(fresh)
         self.announced()
-        return receipts
-
-    async def _one_by_one(self, batch: Sequence[_Waiting]) -> None:
-        """What one caller brought must not refuse the others."""
-        for rows, future in batch:
-            try:
-                receipts = await self._add_now(rows)
-            except Exception as error:  # noqa: BLE001 - whose rows they are gets it
-                if not future.done():
-                    future.set_exception(error)
-            else:
-                if not future.done():
-                    future.set_result(receipts)
 
     def _add(self, connection: Connection, rows: Sequence[NewMessage], fresh: set[str]) -> list[Receipt]:
-        fresh.clear()  # a transaction that lost against another runs again
         new, receipts = rows, None
         if [True for row in rows if row.idempotency_key is not None]:
             new, receipts = _recognise(connection, rows)

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from angelia import telemetry
 from angelia.model.errors import AngeliaError, Conflict, InvalidInput, StoreUnavailable
-from angelia.stores.engine import T, Work, run, unavailable
+from angelia.stores.engine import T, Told, Work, run, unavailable
 
 CHANNEL = "angelia"
 _LOST = ("40001", "40P01")  # serialisation failure, deadlock: the server took everything back, and asks to try again
@@ -57,9 +57,11 @@ class PostgresEngine:
     """PostgreSQL through asyncpg; functions run in SQLAlchemy's greenlet, so that they are the same as SQLite's."""
 
     dialect = "postgresql"
+    commits_ahead = 1  # two would begin at once, and the second with next to nothing
 
     def __init__(self, url: str, pool_size: int = 8) -> None:
         self._is_closed = False
+        self._writing: set[asyncio.Task[Any]] = set()
         self._url = url
         # Our row locks and second looks are written for READ COMMITTED, whatever the server's default is.
         wishes = {"application_name": "angelia", "synchronous_commit": "on", "default_transaction_isolation": "read committed"}
@@ -90,6 +92,23 @@ class PostgresEngine:
     async def write(self, work: Work[T]) -> T:
         """Run in a transaction; returns after its COMMIT. One that lost against another runs again: `work` must bear that."""
         return await self._guarded(self._retried(self._write, work))
+
+    def begin(self, work: Work[T], told: Told[T]) -> Callable[[], object]:
+        """The same, for who does not wait."""
+
+        def ended(writing: asyncio.Task[T]) -> None:
+            self._writing.discard(writing)
+            if writing.cancelled():
+                told(StoreUnavailable("the store is closing; send again in a few seconds"), None)
+            elif isinstance(failure := writing.exception(), Exception):
+                told(failure, None)
+            elif failure is None:
+                told(None, writing.result())
+
+        writing = asyncio.get_running_loop().create_task(self.write(work))
+        self._writing.add(writing)
+        writing.add_done_callback(ended)
+        return writing.cancel
 
     async def _write(self, work: Work[T]) -> T:
         async with self._engine.begin() as connection:

@@ -68,12 +68,12 @@ class SqlStore(
     """`Store` on SQLite or PostgreSQL."""
 
     def __init__(self, engine: SqlEngine, url: str) -> None:
+        self.engine = engine
+        self.url = url
         AnnouncementsMixin.__init__(self)
         MessagesMixin.__init__(self)
         InboxMixin.__init__(self)
         UpkeepMixin.__init__(self)
-        self.engine = engine
-        self.url = url
 
 
 def make_store(url: str) -> SqlStore:

@@ -133,11 +133,12 @@ def _count_keys(fields: dict[str, Any]) -> int:
     """How many names stand in all of its objects. None of these holds an object deeper than a list of them."""
     count = len(fields)
     for value in fields.values():
-        if isinstance(value, dict):
+        kind = type(value)  # what was read as JSON has these, and none derived from them
+        if kind is dict:
             count += len(value)
-        elif isinstance(value, list):
+        elif kind is list:
             for entry in value:
-                if isinstance(entry, dict):
+                if type(entry) is dict:
                     count += len(entry)
     return count
 
