@@ -235,13 +235,13 @@ async def test_a_handshake_behind_a_message_does_not_post_it_again(hub):
 
 async def test_many_at_once_are_accepted_together_and_each_gets_its_own_answer(hub, monkeypatch):
     sizes = []
-    accept = hub.express.express._accept
+    accept = hub.express.express._put
 
     async def counted(source, drafts):
         sizes.append(len(drafts))
         return await accept(source, drafts)
 
-    monkeypatch.setattr(hub.express.express, "_accept", counted)
+    monkeypatch.setattr(hub.express.express, "_put", counted)
     wanted = [hub.request({"type": "obs.x", "idempotency_key": f"k{number % 20}", "subject": str(number % 40)}) for number in range(100)]
     answers = await asyncio.gather(*(hub.ask(one) for one in wanted))
     kinds = [int(answer[9:12]) for [answer] in answers]
@@ -251,14 +251,14 @@ async def test_many_at_once_are_accepted_together_and_each_gets_its_own_answer(h
 
 
 async def test_what_one_brings_does_not_refuse_the_others(hub, monkeypatch):
-    accept = hub.express.express._accept
+    accept = hub.express.express._put
 
     async def picky(source, drafts):
         if any("bad" in draft.payload for draft in drafts):
             raise InvalidInput("this is bad", "subject")
         return await accept(source, drafts)
 
-    monkeypatch.setattr(hub.express.express, "_accept", picky)
+    monkeypatch.setattr(hub.express.express, "_put", picky)
     subjects = ["good", "bad", "good", "bad", "good"]
     answers = await asyncio.gather(*(hub.ask(hub.request({"type": "obs.x", "subject": subject})) for subject in subjects))
     assert [int(answer[9:12]) for [answer] in answers] == [201, 422, 201, 422, 201]
@@ -269,7 +269,7 @@ async def test_a_store_that_takes_nothing_is_said_to_each(hub, monkeypatch, erro
     async def nothing(source, drafts):
         raise error
 
-    monkeypatch.setattr(hub.express.express, "_accept", nothing)
+    monkeypatch.setattr(hub.express.express, "_put", nothing)
     answers = await asyncio.gather(*(hub.ask(hub.request({"type": "obs.x"})) for _ in range(5)))
     for [answer] in answers:
         assert int(answer[9:12]) == status and said in answer and b"secret" not in answer and b"problem+json" in answer
@@ -498,13 +498,13 @@ async def test_a_body_that_does_not_come_is_not_waited_for(bench):
 
 
 async def test_where_the_server_ends_what_waits_is_answered(hub, monkeypatch):
-    accept = hub.express.express._accept
+    accept = hub.express.express._put
 
     async def slow(source, drafts):
         await asyncio.sleep(0.3)
         return await accept(source, drafts)
 
-    monkeypatch.setattr(hub.express.express, "_accept", slow)
+    monkeypatch.setattr(hub.express.express, "_put", slow)
     async with served(hub.front.app(), express=hub.express) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(hub.request({"type": "obs.last"}))

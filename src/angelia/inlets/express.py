@@ -2,12 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from angelia import telemetry
-from angelia.inlet import Accept, Draft
+from angelia.inlet import Draft, Put, Receipt
 from angelia.inlets.http import JSON, MESSAGES, answer_of, rated
 from angelia.model.errors import AngeliaError, StoreUnavailable
 from angelia.wire import express
@@ -29,8 +29,8 @@ class ExpressInlet:
 
     url = MESSAGES.encode()
 
-    def __init__(self, accept: Accept, callers: Callers, now: Callable[[], datetime], most: int) -> None:
-        self._accept, self._callers, self._now, self._most = accept, callers, now, most
+    def __init__(self, put: Put, callers: Callers, now: Callable[[], datetime], most: int) -> None:
+        self._put, self._callers, self._now, self._most = put, callers, now, most
         self._posted: dict[str, list[_Posted]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -49,43 +49,49 @@ class ExpressInlet:
         except Exception:  # noqa: BLE001 - whatever it is, it is said on the ordinary way
             return False
         if not self._posted:
-            self._begin(self._go())
+            asyncio.get_running_loop().call_soon(self._store_all)
         self._posted.setdefault(caller.name, []).append(_Posted(caller, draft, answer))
         return True
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+    def _store_all(self) -> None:
+        """What one turn of the loop read."""
+        posted, self._posted = self._posted, {}
+        for source, some in posted.items():
+            self._store(source, some)
+
+    def _store(self, source: str, posted: Sequence[_Posted]) -> None:
+        """Accepted together, answered each."""
+        stored: Awaitable[Sequence[Receipt]]
+        try:
+            stored = self._put(source, [one.draft for one in posted])
+        except Exception as error:  # noqa: BLE001 - each of those who wait gets it
+            stored = _failed(error)
+        task = asyncio.get_running_loop().create_task(self._answer(source, posted, stored))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _go(self) -> None:
-        """What one turn of the loop read. Mostly it is of one source, which then needs no other turn to be stored."""
-        posted, self._posted = self._posted, {}
-        last, some = posted.popitem()
-        for source, others in posted.items():
-            self._begin(self._store(source, others))
-        await self._store(last, some)
-
-    async def _store(self, source: str, some: Sequence[_Posted]) -> None:
-        """Accepted together, answered each. Where that fails for another reason than a store that takes nothing, what one brought must not
-        refuse the others.
-        """
+    async def _answer(self, source: str, posted: Sequence[_Posted], stored: Awaitable[Sequence[Receipt]]) -> None:
+        """Where that failed for another reason than a store that takes nothing, what one brought must not refuse the others."""
         try:
-            receipts = await self._accept(source, [one.draft for one in some])
+            receipts = await stored
         except Exception as error:  # noqa: BLE001 - each of those who wait gets it
-            if len(some) == 1 or isinstance(error, StoreUnavailable):
-                for one in some:
+            if len(posted) == 1 or isinstance(error, StoreUnavailable):
+                for one in posted:
                     one.answer(*_refusal(error))
             else:
-                for one in some:
-                    await self._store(source, [one])
+                for one in posted:
+                    self._store(source, [one])
             return
-        for one, receipt in zip(some, receipts, strict=True):
+        for one, receipt in zip(posted, receipts, strict=True):
             try:
                 said = rated(one.caller, answer_of(receipt))
             except AngeliaError as error:
                 said = problem_of(error)
             one.answer(*said)
+
+
+async def _failed(error: Exception) -> Sequence[Receipt]:
+    raise error
 
 
 def _refusal(error: Exception) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:

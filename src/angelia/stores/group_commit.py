@@ -17,7 +17,7 @@ from angelia.stores.engine import SqlEngine
 LONGEST_COMMIT = 2.5  # seconds; to close a connection that says nothing takes SQLAlchemy two more, and after five we must have answered
 
 Add = Callable[[Connection, Sequence[NewMessage], set[str]], list[Receipt]]
-"""Writes rows, one receipt each; puts into the set which types are new. In the database's own thread, on SQLite."""
+"""Writes rows, one receipt each; leaves in the set the types that are new. In the database's own thread, on SQLite."""
 
 
 class _Waiting(NamedTuple):
@@ -59,7 +59,7 @@ class GroupCommit:
             _Commit(self, []).begin()
 
     def take(self) -> list[_Waiting]:
-        """All who wait now. Who comes from now on asks for another commit: this is said first, so that nobody is left between two."""
+        """All who wait now. Who comes from now on asks for another commit; that is said first, so that nobody waits for this one to end."""
         self._is_next_asked_for = False
         taken = []
         with suppress(IndexError):
@@ -94,7 +94,6 @@ class _Commit:
                 return []
             if not self._is_ours:
                 self._batch += self._group.take()  # a transaction that lost against another runs again, with those who came meanwhile
-        self._fresh.clear()
         return self._group.add(connection, [row for waiting in self._batch for row in waiting.rows], self._fresh)
 
     def _too_long(self) -> None:
