@@ -1,5 +1,6 @@
 """Rooms that others add: agents found by entry point, ours registered the same way."""
 
+import sys
 from collections.abc import Mapping
 from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
@@ -16,10 +17,17 @@ _PAGES = EntryPoint("api", "angelia.web.app:make_api", "angelia.web")
 _SIGNED = EntryPoint("signed", "angelia.wire.signed_tokens:SignedTokens", "angelia.tokens")
 
 
+@cache
+def _points(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    """The entry points of a group, by name. To find them, a file of each installed package is read."""
+    del path  # where they are looked for
+    return tuple(sorted(entry_points(group=group), key=lambda point: point.name))
+
+
 def agent_classes() -> Mapping[str, Any]:
     """Agent classes by name. A class has `Settings` (a frozen dataclass, or None for none) and is called with it."""
     classes = {}
-    for point in sorted(entry_points(group=AGENTS), key=lambda point: point.name):
+    for point in _points(AGENTS, tuple(sys.path)):
         try:
             classes[point.name] = point.load()
         except Exception as error:
@@ -33,7 +41,7 @@ def instrument_class(adapter: str) -> Any:
 
     Only what is configured is loaded: some bring large libraries.
     """
-    points = {point.name: point for point in entry_points(group=INSTRUMENTS)}
+    points = {point.name: point for point in _points(INSTRUMENTS, tuple(sys.path))}
     if adapter not in points:
         raise BadSettings(f"there is no instrument adapter {adapter!r}; there are {', '.join(sorted(points))}")
     try:
