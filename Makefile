@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PORT ?= 8080
 BROWSER := tests/browser/node_modules/.package-lock.json
 DATA ?= var
-WORKERS ?= 6
+WORKERS ?= 4
 STATIC := src/angelia/web/static/manifest.json
 
 # Hubs are started again and again by the tests: compiled once, not each time.
@@ -26,7 +26,7 @@ test: ## Everything: lint, types, floors, all tiers of tests with real servers
 # What is fetched waits for the network most of the time, so all of it is fetched at once.
 prepared: $(VENV)/compiled.stamp $(STATIC) $(BROWSER) peers
 
-# Tests wait more than they compute: three for each of two processors.
+# Two for each of two processors: with more all are slower, since each then has less of the cache.
 tiers:
 	@scripts/in-memory $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 

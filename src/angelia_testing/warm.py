@@ -26,6 +26,7 @@ from typing import IO, Any
 
 import angelia
 from angelia.cli.main import main as program
+from angelia.plugins import agent_classes
 
 _LARGEST = 1 << 20
 _LEFT_COLD = ("angelia.__main__", "angelia.instruments.", "angelia.stores.migrations.")
@@ -137,6 +138,7 @@ def _read_all() -> None:
     for module in pkgutil.walk_packages(angelia.__path__, "angelia."):
         if not module.name.startswith(_LEFT_COLD):
             importlib.import_module(module.name)
+    agent_classes()  # and which packages there are
 
 
 def _wait_for_orders(control: socket.socket) -> list[str] | None:
