@@ -14,7 +14,7 @@ from angelia.model.errors import StoreUnavailable
 from angelia.store import NewMessage
 from angelia.stores.engine import SqlEngine
 
-LONGEST_COMMIT = 2.5  # seconds; to close a connection that says nothing takes SQLAlchemy two more, and after five we must have answered
+LONGEST_COMMIT = 2.5  # seconds; after five we must have answered, and a second try of the client's shall fit in
 
 Add = Callable[[Connection, Sequence[NewMessage], set[str]], list[Receipt]]
 """Writes rows, one receipt each; leaves in the set the types that are new. In the database's own thread, on SQLite."""
