@@ -58,9 +58,7 @@ class Front:
         """For what is asked for most, past `app`. Where requests are traced none goes past."""
         if tracing.is_on():
             return None
-        inlet: Express = part("angelia.inlets.express:ExpressInlet")(
-            self._house.intake.put, self._callers, self._house.now, self._settings.web.max_body
-        )
+        inlet: Express = part("angelia.inlets.express:ExpressInlet")(self._accept, self._callers, self._house.now, self._settings.web.max_body)
         return inlet
 
     def narrow(self, path: str) -> App:

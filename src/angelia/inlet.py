@@ -1,6 +1,6 @@
 """Contract: how a message enters the house."""
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from enum import Enum
 from hashlib import blake2b
 from typing import NamedTuple, Protocol
@@ -60,13 +60,6 @@ class Accept(Protocol):
 
     async def __call__(self, source: str, drafts: Sequence[Draft]) -> list[Receipt]:
         """One receipt a draft, in order."""
-
-
-class Put(Protocol):
-    """As `Accept`, but the drafts are given to the store before it returns: what is awaited is only that they are durable."""
-
-    def __call__(self, source: str, drafts: Sequence[Draft]) -> Awaitable[list[Receipt]]:
-        """The receipts to come. What refuses the drafts at once is raised at once."""
 
 
 class Inlet(Protocol):

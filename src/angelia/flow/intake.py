@@ -1,7 +1,7 @@
 """accept: number drafts, recognise repeats, make durable, acknowledge. One intake stands behind all inlets."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from itertools import repeat
@@ -62,14 +62,12 @@ class Intake:
 
     async def accept(self, source: str, drafts: Sequence[Draft]) -> list[Receipt]:
         """One receipt a draft; all durable, or StoreUnavailable and none."""
-        return await self.put(source, drafts) if drafts else []
-
-    def put(self, source: str, drafts: Sequence[Draft]) -> Awaitable[list[Receipt]]:
-        """See Put; for one draft or more. StoreUnavailable at once where nothing new can be taken."""
         if self._is_closed:
             raise StoreUnavailable("the hub is stopping; send again in a few seconds")
         if self._waiting + len(drafts) > MOST_WAITING:
             raise StoreUnavailable("too much is waiting to be stored; send again in a few seconds", retry_after=2)
+        if not drafts:
+            return []
         # What the house itself has to say is little, and told of what is wrong.
         if source != HOUSE and (lack := self._lack()):
             raise StoreUnavailable(lack, retry_after=5)
@@ -83,13 +81,18 @@ class Intake:
             types, payloads, keys, fingerprints = zip(*drafts, strict=True)  # by columns: half the time of row by row
             claims = map(repeat, claim)
             rows = list(map(NewMessage._make, zip(ids, repeat(source), types, repeat(now_us), payloads, keys, fingerprints, *claims)))
-        self._waiting += len(rows)
-        return self._stored(rows, self._store.add_messages(rows), is_claimed=is_claimed)
+        receipts = await self._stored(rows, is_claimed=is_claimed)
+        if not self._taken:
+            # Those whom one commit serves come here in one turn of the loop: they wake the planner, and count, together.
+            asyncio.get_running_loop().call_soon(self._told)
+        self._taken += receipts
+        return receipts
 
-    async def _stored(self, rows: Sequence[NewMessage], stored: Awaitable[list[Receipt]], *, is_claimed: bool) -> list[Receipt]:
+    async def _stored(self, rows: Sequence[NewMessage], *, is_claimed: bool) -> list[Receipt]:
         """Durable; what is claimed for the planner is given to it."""
+        self._waiting += len(rows)
         try:
-            receipts = await stored
+            receipts = await self._store.add_messages(rows)
             if is_claimed:
                 new = [row for row, receipt in zip(rows, receipts, strict=True) if receipt.taken is Taken.NEW]
                 self.hand_over.give(new, repeat(MESSAGES, len(new)))
@@ -103,10 +106,6 @@ class Intake:
             self._waiting -= len(rows)
             if is_claimed:
                 self.hand_over.withdraw(repeat(MESSAGES, len(rows)))
-        if not self._taken:
-            # Those whom one commit serves come here in one turn of the loop: they wake the planner, and count, together.
-            asyncio.get_running_loop().call_soon(self._told)
-        self._taken += receipts
         return receipts
 
     async def _let_go(self, rows: Sequence[NewMessage]) -> None:

@@ -2,12 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from angelia import telemetry
-from angelia.inlet import Draft, Put, Receipt
+from angelia.inlet import Accept, Draft
 from angelia.inlets.http import JSON, MESSAGES, answer_of, rated
 from angelia.model.errors import AngeliaError, StoreUnavailable
 from angelia.wire import express
@@ -29,8 +29,8 @@ class ExpressInlet:
 
     url = MESSAGES.encode()
 
-    def __init__(self, put: Put, callers: Callers, now: Callable[[], datetime], most: int) -> None:
-        self._put, self._callers, self._now, self._most = put, callers, now, most
+    def __init__(self, accept: Accept, callers: Callers, now: Callable[[], datetime], most: int) -> None:
+        self._accept, self._callers, self._now, self._most = accept, callers, now, most
         self._posted: dict[str, list[_Posted]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -49,49 +49,37 @@ class ExpressInlet:
         except Exception:  # noqa: BLE001 - whatever it is, it is said on the ordinary way
             return False
         if not self._posted:
-            asyncio.get_running_loop().call_soon(self._store_all)
+            asyncio.get_running_loop().call_soon(self._go)
         self._posted.setdefault(caller.name, []).append(_Posted(caller, draft, answer))
         return True
 
-    def _store_all(self) -> None:
-        """What one turn of the loop read."""
+    def _go(self) -> None:
         posted, self._posted = self._posted, {}
         for source, some in posted.items():
-            self._store(source, some)
+            task = asyncio.get_running_loop().create_task(self._store(source, some))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
-    def _store(self, source: str, posted: Sequence[_Posted]) -> None:
-        """Accepted together, answered each."""
-        stored: Awaitable[Sequence[Receipt]]
+    async def _store(self, source: str, some: Sequence[_Posted]) -> None:
+        """Accepted together, answered each. Where that fails for another reason than a store that takes nothing, what one brought must not
+        refuse the others.
+        """
         try:
-            stored = self._put(source, [one.draft for one in posted])
+            receipts = await self._accept(source, [one.draft for one in some])
         except Exception as error:  # noqa: BLE001 - each of those who wait gets it
-            stored = _failed(error)
-        task = asyncio.get_running_loop().create_task(self._answer(source, posted, stored))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _answer(self, source: str, posted: Sequence[_Posted], stored: Awaitable[Sequence[Receipt]]) -> None:
-        """Where that failed for another reason than a store that takes nothing, what one brought must not refuse the others."""
-        try:
-            receipts = await stored
-        except Exception as error:  # noqa: BLE001 - each of those who wait gets it
-            if len(posted) == 1 or isinstance(error, StoreUnavailable):
-                for one in posted:
+            if len(some) == 1 or isinstance(error, StoreUnavailable):
+                for one in some:
                     one.answer(*_refusal(error))
             else:
-                for one in posted:
-                    self._store(source, [one])
+                for one in some:
+                    await self._store(source, [one])
             return
-        for one, receipt in zip(posted, receipts, strict=True):
+        for one, receipt in zip(some, receipts, strict=True):
             try:
                 said = rated(one.caller, answer_of(receipt))
             except AngeliaError as error:
                 said = problem_of(error)
             one.answer(*said)
-
-
-async def _failed(error: Exception) -> Sequence[Receipt]:
-    raise error
 
 
 def _refusal(error: Exception) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:

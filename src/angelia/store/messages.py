@@ -1,6 +1,6 @@
 """Messages: taken in once, claimed by planners, planned or parked."""
 
-from collections.abc import Awaitable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
@@ -112,9 +112,9 @@ class ParkedMessage:
 class MessageStore(Protocol):
     """Messages from acceptance to plan."""
 
-    def add_messages(self, rows: Sequence[NewMessage]) -> Awaitable[list[Receipt]]:
-        """Make them durable together with whatever else waits (group commit), from now on, awaited or not; one receipt a row, in order. New types
-        are registered. One that is claimed from the start is the caller's to plan if its receipt says that it is new.
+    async def add_messages(self, rows: Sequence[NewMessage]) -> list[Receipt]:
+        """Make them durable together with whatever else waits (group commit); one receipt a row, in order. New types are registered. One that
+        is claimed from the start is the caller's to plan if its receipt says that it is new.
         """
 
     async def claim_messages(self, limit: int, lease: timedelta, now: datetime) -> list[ClaimedMessage]:

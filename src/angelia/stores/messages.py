@@ -1,7 +1,7 @@
 """Messages in SQL: group commit, claims, plans."""
 
 from collections import Counter
-from collections.abc import Awaitable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from itertools import chain, repeat
 from operator import itemgetter
@@ -63,9 +63,9 @@ class MessagesMixin(AnnouncementsMixin):
         self._known_types: set[str] = set()
         self._group = GroupCommit(self.engine, self._add, self._committed)
 
-    def add_messages(self, rows: Sequence[NewMessage]) -> Awaitable[list[Receipt]]:
+    async def add_messages(self, rows: Sequence[NewMessage]) -> list[Receipt]:
         """See MessageStore."""
-        return self._group.put(rows)
+        return await self._group.put(rows)
 
     def _committed(self, fresh: set[str]) -> None:
         """Types count as known once they are committed."""
