@@ -1,7 +1,7 @@
 # The two commands are `make run` and `make test`; `make help` lists the others.
-# The distribution's own, where it is new enough: its builders let the compiler see what runs often, and it takes about two thirds of the time.
+# The distribution's own, where it is new enough and can make environments: its builders let the compiler see what runs often, and it takes about two thirds of the time.
 ifndef PYTHON
-PYTHON := $(shell /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo /usr/bin/python3 || echo python3)
+PYTHON := $(shell /usr/bin/python3 -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo /usr/bin/python3 || echo python3)
 endif
 VENV := .venv
 BIN := $(VENV)/bin
