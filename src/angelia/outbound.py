@@ -22,6 +22,7 @@ from angelia.deadlines import Deadlines
 from angelia.http1 import Broken, Connection, Origin, Oversized, Pool, request_bytes
 from angelia.model.delivery import Later, Outcome, Refused, Sent
 from angelia.model.errors import BadSettings
+from angelia.tls import client_context
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -269,7 +270,7 @@ def _aim(url: str) -> tuple[Origin, str, str]:
 def _trust(ca_file: str) -> ssl.SSLContext:
     """Read once, for all ways out."""
     try:
-        return ssl.create_default_context(cafile=ca_file or None)
+        return client_context(ca_file)
     except OSError as error:  # ssl.SSLError is one
         raise BadSettings(f"outbound.ca_file: {error.strerror or error}") from None
 

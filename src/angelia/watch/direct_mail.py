@@ -2,7 +2,6 @@
 
 import logging
 import smtplib
-import ssl
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from angelia.model.errors import BadSettings
+from angelia.tls import client_context
 from angelia.watch.outbox import Never, NotNow
 from angelia.watch.settings import secret_in
 from angelia.watch.words import clean, one_line
@@ -71,7 +71,7 @@ class DirectMail:
             raise Never("; ".join(refused))
 
     def _connected(self) -> smtplib.SMTP:
-        context = ssl.create_default_context(cafile=self.ca_file or None)
+        context = client_context(self.ca_file)
         if self.port == 465:
             server: smtplib.SMTP = smtplib.SMTP_SSL(self.server, self.port, timeout=self.timeout, context=context)
             is_safe = True

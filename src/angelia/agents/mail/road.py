@@ -30,6 +30,7 @@ from angelia.deadlines import Deadlines
 from angelia.model.delivery import Later, Outcome, Refused, Sent
 from angelia.planning.bounces import Bounce
 from angelia.rendering.text import one_line
+from angelia.tls import client_context
 
 MOST_IDLE = 20.0  # seconds
 MOST_PER_CONNECTION = 500
@@ -109,9 +110,7 @@ class SmtpRoad:
         self._settings = settings
         self._idle: list[Wire] = []
         self._deadlines = Deadlines()
-        context = ssl.create_default_context(cafile=settings.ca_file or None)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self._tls = context
+        self._tls = client_context(settings.ca_file)
 
     async def send(self, sender: str, envelope: Envelope, key: int) -> Outcome:
         """One try over a connection that is idle, or a new one."""

@@ -7,12 +7,13 @@ told as lost, and comes again with the same id.
 
 import asyncio
 import contextlib
-import ssl
 from dataclasses import dataclass
 from typing import Any
 
 import slixmpp
 from slixmpp.exceptions import IqError, IqTimeout
+
+from angelia.tls import client_context
 
 _ASK = "<r xmlns='urn:xmpp:sm:3'/>"
 _NEVER = 1_000_000_000
@@ -73,8 +74,7 @@ class Connection:
 
     def _made(self) -> _Client:
         access = self._access
-        context = ssl.create_default_context(cafile=access.ca_file or None)
-        client = _Client(access.jid, access.password, ssl_context=context)
+        client = _Client(access.jid, access.password, ssl_context=client_context(access.ca_file))
         client.is_plain_allowed = client.enable_plaintext = access.is_plain_allowed
         client.enable_starttls = not access.is_plain_allowed
         client.plugin["feature_mechanisms"].config["unencrypted_scram"] = access.is_plain_allowed

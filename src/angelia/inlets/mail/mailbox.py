@@ -14,6 +14,7 @@ from typing import Any
 
 from angelia.inlets.mail.settings import Mailbox, MailInletSettings
 from angelia.rendering.text import one_line
+from angelia.tls import client_context
 
 COMMAND_TIMEOUT = 30.0  # seconds
 _SIZE = re.compile(rb"RFC822\.SIZE (\d+)")
@@ -191,8 +192,7 @@ def _end(imap: imaplib.IMAP4) -> None:
 def _connected(box: Mailbox, ca_file: str) -> imaplib.IMAP4:
     if box.scheme == "imap":
         return imaplib.IMAP4(box.host, box.port, timeout=COMMAND_TIMEOUT)
-    context = ssl.create_default_context(cafile=ca_file or None)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context = client_context(ca_file)
     if box.scheme == "imaps":
         return imaplib.IMAP4_SSL(box.host, box.port, ssl_context=context, timeout=COMMAND_TIMEOUT)
     plain = imaplib.IMAP4(box.host, box.port, timeout=COMMAND_TIMEOUT)
