@@ -195,6 +195,7 @@ class House:
                 Voice(self.intake.accept),
                 self.now,
                 lifetimes,
+                self.hints["relay"],
                 self._wake_senders,
                 self.fallbacks,
                 hand_over,
@@ -219,7 +220,7 @@ class House:
         return is_news
 
     def _wake_senders(self) -> None:
-        """More may wait, or goes another way: at once, or in a digest."""
+        """Something goes another way: at once, or in a digest."""
         self.hints["relay"]()
         self.hints["digester"]()
 

@@ -62,17 +62,20 @@ class Relay:
         clock: Callable[[], datetime],
         lifetimes: Lifetimes,
         wake: Callable[[], None] = lambda: None,
+        wake_senders: Callable[[], None] = lambda: None,
         fallbacks: Fallbacks | None = None,
         hand_over: HandOver[Born] | None = None,
     ) -> None:
-        """`hand_over`: from the planner of this process, where there is one."""
+        """`wake`: this stage, for there is room for more; `wake_senders`: it and those who hold things back, for what goes another way.
+        `hand_over`: from the planner of this process, where there is one.
+        """
         self._hand_over = hand_over or HandOver(wake)
         self._store = store
         self._letters = letters
         self._voice = voice
         self._clock = clock
         self._lifetimes = lifetimes
-        self._wake = wake
+        self._wake, self._wake_senders = wake, wake_senders
         self._fallbacks = fallbacks
         self._failed: dict[int, Delivery] = {}
         self._tries: set[asyncio.Task[None]] = set()
@@ -321,7 +324,7 @@ class Relay:
         for entry in batch:
             self._failed.pop(entry.delivery_id, None)
         if any(entry.successors for entry in batch):
-            self._wake()
+            self._wake_senders()
 
     async def _address_refused(self, letter: Letter, outcome: Refused, now: datetime) -> None:
         if letter.address is None:
