@@ -52,6 +52,14 @@ async def test_what_is_wrong_stands_at_its_field(alice):  # noqa: F811
     assert "You expect nothing yet" in await alice.get("/expectations")
 
 
+async def test_how_often_reads_as_people_say_it(alice):  # noqa: F811
+    for every in ("1h", "24h", "7d", "90m", "26h"):
+        await made(alice, every=every, title=f"Each {every}")
+    page = await alice.get("/expectations")
+    read = re.findall(r'data-label="How often">\s*([^<]*?)\s*<', page)
+    assert sorted(read) == ["each day", "each hour", "each week", "every 1 day 2 hours", "every 1 hour 30 minutes"]
+
+
 async def test_nobody_sees_those_of_another(alice, browsers):  # noqa: F811
     await made(alice)
     bob = await browsers("bob")

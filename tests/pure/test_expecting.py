@@ -16,6 +16,7 @@ from angelia.planning.expecting import (
     alarm_at,
     begun_anew,
     due_at,
+    exact_text,
     fallen_silent,
     is_news,
     length_code,
@@ -177,3 +178,11 @@ def test_words():
 )  # fmt: skip
 def test_lengths(length, text, code):
     assert length_text(length) == text and length_code(length) == code
+
+
+@pytest.mark.parametrize(("minutes", "text"), [
+    (0, "0 seconds"), (0.5, "30 seconds"), (1, "1 minute"), (60, "1 hour"), (90, "90 minutes"), (150, "150 minutes"), (24 * 60, "24 hours"),
+    (26 * 60, "26 hours"), (7 * 24 * 60, "7 days"), (50 * 60, "50 hours"),
+])  # fmt: skip
+def test_a_length_that_was_chosen_is_said_exactly(minutes, text):
+    assert exact_text(timedelta(minutes=minutes)) == text

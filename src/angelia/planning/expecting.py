@@ -141,7 +141,7 @@ def news_of(one: Expectation, moment: Moment, owner: str, base_url: str) -> Mess
 
 
 def _words(one: Expectation, moment: Moment) -> tuple[str, str]:
-    expected = f"It is expected {rhythm_text(one)}, and may be {length_text(one.grace)} late."
+    expected = f"It is expected {rhythm_text(one)}, and may be {exact_text(one.grace)} late."
     if moment.after is _State.SILENT:
         lasts = length_text(moment.at - moment.since)
         if one.seen_at is None:
@@ -161,7 +161,7 @@ def _words(one: Expectation, moment: Moment) -> tuple[str, str]:
 
 def rhythm_text(one: Expectation) -> str:
     """`every 24 hours`, or `at 0 3 * * * (Europe/Berlin)`."""
-    return f"every {length_text(one.every)}" if one.every is not None else f"at {one.cron} ({one.zone})"
+    return f"every {exact_text(one.every)}" if one.every is not None else f"at {one.cron} ({one.zone})"
 
 
 _DAY, _HOUR, _MINUTE, _SECOND = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)
@@ -174,6 +174,13 @@ def length_text(length: timedelta) -> str:
     count, rest = divmod(length, unit)
     hours = f" {_counted(rest // _HOUR, 'hour')}" if unit == _DAY and rest >= _HOUR else ""
     return _counted(count, name) + hours
+
+
+def exact_text(length: timedelta) -> str:
+    """In the largest unit that divides it, and of which there are two at least: `26 hours`, `90 minutes`, `150 minutes`."""
+    fit = (pair for pair in _UNITS if not length % pair[0] and (length >= 2 * pair[0] or length == pair[0] < _DAY))
+    unit, name = next(fit, _UNITS[-1])
+    return _counted(length // unit, name)
 
 
 def _counted(count: int, name: str) -> str:

@@ -12,6 +12,7 @@ from babel.core import UnknownLocaleError
 from babel.dates import format_date, format_datetime, format_timedelta
 from babel.numbers import format_decimal
 from babel.support import NullTranslations, Translations
+from babel.units import format_unit
 from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -80,6 +81,9 @@ def _body_html(body: str, body_format: str) -> Markup:
     return Markup('<div class="prewrap">{}</div>').format(Markup(linked(body)))  # noqa: S704 - linked escapes
 
 
+_UNITS = tuple((timedelta(**{f"{name}s": 1}), f"duration-{name}") for name in ("day", "hour", "minute", "second"))
+
+
 def _times(person_zone: str, language: str, now: datetime) -> dict[str, Callable[..., Any]]:
     zone = zone_of(person_zone)
     try:
@@ -111,8 +115,12 @@ def _times(person_zone: str, language: str, now: datetime) -> dict[str, Callable
         return "" if value is None else format_date(value.astimezone(zone).date(), "long", locale=locale)
 
     def length(value: timedelta) -> str:
-        """A length of time."""
-        return format_timedelta(value, locale=locale)
+        """A length of time, to the second: 90 minutes are no 2 hours."""
+        counts, rest = list[str](), value
+        for unit, name in _UNITS:
+            count, rest = divmod(rest, unit)
+            counts += [format_unit(count, name, locale=locale)] if count else []
+        return " ".join(counts) or format_unit(0, _UNITS[-1][1], locale=locale)
 
     return {"when": when, "ago": ago, "moment": moment, "day": day, "length": length, "number": _numbers(locale)}
 
