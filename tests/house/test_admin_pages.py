@@ -324,10 +324,14 @@ async def test_groups_and_roles(root, bench):
     page = await root.post(place, {"role.001": "maintainer", "names.001": "alice\ngroup:qa", "role.002": "", "names.002": ""})
     assert "Saved." in page
     assert (await bench.call("GET", "/api/v1/relations?object=KDE/okular"))["roles"] == {"maintainer": ["alice", "group:qa"]}
+    assert "need the name of their role" in await root.post(
+        place, {"role.001": "maintainer", "names.001": "alice", "role.002": "", "names.002": "root"}, 422
+    )
+    assert (await bench.call("GET", "/api/v1/relations?object=KDE/okular"))["roles"] == {"maintainer": ["alice", "group:qa"]}
     assert "nobody here is called nope" in await root.post(place, {"role.001": "maintainer", "names.001": "nope"}, 422)
     assert "KDE/okular" in await root.get("/admin/groups?text=kde") and "None found." in await root.get("/admin/groups?text=zzz")
     assert (await bench.call("GET", "/api/v1/objects?text=oku"))["items"] == ["KDE/okular"]
-    await root.post(place, {"role.001": "maintainer", "names.001": ""})
+    await root.post(place, {"role.001": "", "was.001": "maintainer", "names.001": "alice"})
     assert (await bench.call("GET", "/api/v1/relations?object=KDE/okular"))["roles"] == {}
     assert "Removed." in await root.post("/admin/groups/qa/delete")
     await root.post("/admin/groups/qa/delete", status=404)
@@ -369,6 +373,33 @@ async def test_the_sites_form_changes_what_it_says_and_nothing_else(root, bench)
     assert "This was not saved." in await root.post("/admin/site", sent, 409)  # somebody else saved meanwhile
     sent = fields(await root.get("/admin/site")) | {f"{row}.mail": ["sometimes"]}
     assert "sometimes" in await root.post("/admin/site", sent, 422)
+
+
+@pytest.mark.parametrize("cell", ["d.{}.mail", "a.{}.roles", "l.{}.agents", "s.{}.at", "p.{}.title"])
+async def test_a_new_row_of_the_sites_form_without_a_name_is_not_lost(root, cell):
+    sent = fields(await root.get("/admin/site"))
+    kind = cell[0]
+    new = max(int(name.split(".")[1]) for name in sent if name.startswith(f"{kind}.") and name.split(".")[1].isdigit())
+    said = {"d": "daily", "a": "maintainer", "l": "mail", "s": "08:00", "p": "Mine"}[kind]
+    for place in ("/admin/site/plan", "/admin/site"):
+        assert "needs a name" in await root.post(place, sent | {cell.format(new): [said]}, 422)
+
+
+async def test_a_row_of_the_sites_form_whose_name_is_emptied_goes(root, bench):
+    document = await bench.call("GET", "/api/v1/site")
+    wanted = document | {
+        "audience": {"obs": ["maintainer"]}, "locks": {"account": ["mail"]}, "schedules": {"noon": {"every": "day", "at": ["12:00"]}},
+        "presets": {"mine": {"title": "Mine", "rule": {"type": "obs", "do": {"mail": "now"}}}},
+    }  # fmt: skip
+    await bench.call("PUT", "/api/v1/site", wanted, 200)
+    sent = fields(await root.get("/admin/site"))
+    emptied = {
+        name: [""] for name, value in sent.items() if value in (["obs"], ["account"], ["noon"], ["mine"]) and not name.endswith((".was", ".type"))
+    }
+    assert len(emptied) == 4
+    assert "Saved." in await root.post("/admin/site", sent | emptied)
+    now = await bench.call("GET", "/api/v1/site")
+    assert not any(now.get(name) for name in ("audience", "locks", "schedules", "presets"))
 
 
 async def test_the_plan_counts_on_history_and_saves_nothing(root, bench):

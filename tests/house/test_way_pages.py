@@ -99,6 +99,8 @@ async def test_the_order_of_the_site_is_where_hers_begins(bench, alice):
 
 
 async def test_the_steps_are_kept_and_what_the_document_says_beside_stays(bench, alice):
+    await bench.person("bob")
+    await bench.call("PUT", "/api/v1/groups/qa", {"members": ["bob"]}, 200)
     said = {"escalate": {"*": {"to": ["mail"], "by_anybody": False}, "a": {"to": []}}}
     await bench.call("PUT", "/api/v1/people/alice/preferences", said, 200)
     await alice.post("/preferences/escalate", severity="high", after="2h", until="seen", to="mail, person:bob")
@@ -114,11 +116,13 @@ async def test_the_steps_are_kept_and_what_the_document_says_beside_stays(bench,
     assert (await bench.call("GET", "/api/v1/people/alice/preferences"))["escalate"]["*"] == kept["*"] | {"to": ["person:bob", "group:qa"]}
     assert "look at the order again" in await alice.post("/preferences/escalate/move", 422, at=9, by=0)
     assert "from 1m to 7d" in await alice.post("/preferences/escalate", 422, after="soon", to="mail")
+    assert "nobody here is called group:none, nobody" in await alice.post("/preferences/escalate", 422, to="person:nobody, group:none")
     await alice.post("/preferences/escalate", to="")
     assert (await bench.call("GET", "/api/v1/people/alice/preferences"))["escalate"] == {"a": {"to": []}}
 
 
 async def test_one_type_may_have_steps_of_its_own(bench, alice):
+    await bench.person("bob")
     await alice.post("/preferences/escalate", scope="*", to="mail")
     await alice.post("/preferences/escalate", scope="obs.build", severity="high", after="5m", to="person:bob")
     await alice.post("/preferences/escalate", 422, scope="No Type", to="mail")

@@ -374,6 +374,8 @@ class TestAway:
         assert "Go away until then" in await read(alice, "/away")
 
     async def test_a_hold_to_come_and_one_that_is_over(self, alice, bench):
+        page = await post(alice, "/away", 422, since="2026-12-25T08:00", until="2026-12-24T18:00")
+        assert "you are back before you leave" in page and 'value="2026-12-25T08:00"' in page
         await post(alice, "/away", since="2026-12-01T08:00", until="2026-12-24T18:00", rest="drop")
         assert "You will be away from Tue, Dec 1" in await read(alice, "/away")
         assert (await document(bench))["hold"]["policy"] == {"*": "drop"}

@@ -29,11 +29,16 @@ async def test_what_she_writes_reaches_people_and_groups_once(bench, alice):
 
 @pytest.mark.parametrize(
     ("field", "value", "told"),
-    [("to", " , ", "name at least one"), ("type", "no type", "type"), ("severity", "huge", "severity"), ("object_url", "javascript:x", "object_url"), ("subject", "x" * 256, "subject")],
+    [("to", " , ", "name at least one"), ("type", "no type", "type"), ("severity", "huge", "severity"), ("object_url", "javascript:x", "object_url"), ("subject", "x" * 256, "subject"), ("to", "alice nobody", "nobody here is called nobody"), ("to", "group:none", "called group:none")],
 )  # fmt: skip
 async def test_what_can_not_be_sent_stays_in_the_form(bench, alice, field, value, told):
     page = await alice.post("/write", 422, **({"to": "alice", "subject": "kept", "body": "the text"} | {field: value}))
     assert "Nothing was sent." in page and told in page and "the text" in page
+    assert await inbox(bench, "alice") == []
+
+
+async def test_what_says_nothing_is_not_sent(bench, alice):
+    assert "write a subject or a text" in await alice.post("/write", 422, to="alice", subject="  ", body="\n ")
     assert await inbox(bench, "alice") == []
 
 

@@ -1,11 +1,11 @@
 """Who may do what on the API: dependencies that give the caller, a person of hers, or refuse."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
-from angelia.model.errors import Forbidden, NotAuthenticated, NotFound
+from angelia.model.errors import Forbidden, InvalidInput, NotAuthenticated, NotFound
 from angelia.model.person import Person
 from angelia.planning.editing import documents_differ
 from angelia.planning.expecting import rhythm_text
@@ -40,6 +40,13 @@ async def known_caller(request: Request, house: House) -> Caller:
 
 
 Known = Annotated[Caller, Depends(known_caller)]
+
+
+async def check_names(house: Context, names: Collection[str], field: str) -> None:
+    """Is each a login, or a group as `group:<name>`? InvalidInput names those that are not: a slip of the pen is told here."""
+    missing = set(names) - (await house.store.person_ids(set(names))).keys()
+    if missing:
+        raise InvalidInput(f"nobody here is called {', '.join(sorted(missing)[:5])}; a group is written group:<name>", field)
 
 
 async def administrator(caller: Known) -> Caller:

@@ -17,7 +17,7 @@ from angelia.model.moments import to_text
 from angelia.model.person import Person
 from angelia.planning import fields
 from angelia.planning.expecting import alarm_at, awaited_at, length_code, shown_state
-from angelia.web.access import Admin, House, Known, Reading, Writing
+from angelia.web.access import Admin, House, Known, Reading, Writing, check_names
 from angelia.web.context import Context
 from angelia.web.forms import Limit, Line, RowId, Strict, Word, checked_zone
 from angelia.web.paging import PagedRoute
@@ -199,10 +199,7 @@ async def _may_tell(others: set[str], severity: str, caller: Caller, house: Cont
     if not others:
         return
     caller.check_right("angelia.expectation", severity)
-    for name in sorted(others):
-        is_known = await house.store.group(name[6:]) if name.startswith("group:") else await house.store.person(name)
-        if is_known is None:
-            raise InvalidInput(f"nobody here is called {name}; a group is written group:<name>", "to")
+    await check_names(house, others, "to")
 
 
 def _cron(text: str) -> str:

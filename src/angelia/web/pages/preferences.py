@@ -13,7 +13,7 @@ from angelia.flow.wishes import Week, Wishes, undo_wants, wishes_of
 from angelia.model.errors import Conflict, InvalidInput, NotFound
 from angelia.model.preference import ANY_TYPE, Escalation
 from angelia.planning import editing
-from angelia.web.access import House
+from angelia.web.access import House, check_names
 from angelia.web.context import Context
 from angelia.web.forms import RowId
 from angelia.web.pages.grid import ALWAYS, beyond, group_lines, main_types, preset_groups, scope_line, type_groups
@@ -166,6 +166,10 @@ async def move_step(request: Request, visitor: Visiting, house: House, at: Place
 async def _chained(house: Context, visitor: Visitor, scope: str, chain: dict[str, Any], change: Callable[[list[str]], list[str]]) -> int:
     """Change how messages of a scope go on. The version of her document."""
     key = scope_of(scope.strip())
+    document: dict[str, Any] = dict((await house.store.wants(visitor.person.login))[0])
+    known = list(document.get("escalate", {}).get(key, {}).get("to", ()))
+    new = [step for step in change(known) if ":" in step and step not in known]
+    await check_names(house, [step.removeprefix("person:") for step in new], "to")
 
     def put(document: dict[str, Any]) -> None:
         old = document.get("escalate", {}).get(key, {})

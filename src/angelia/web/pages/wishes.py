@@ -13,6 +13,7 @@ from angelia.flow.profiles import zone_of
 from angelia.flow.wishes import Wishes, schedules_of, wishes_of
 from angelia.model.errors import InvalidInput
 from angelia.model.schedule import Schedule
+from angelia.web.access import context_of
 from angelia.web.context import Context
 from angelia.web.pages.kit import page
 from angelia.web.pages.languages import language_of
@@ -79,7 +80,9 @@ def slot_texts(request: Request, visitor: Visitor, slots: Iterable[datetime]) ->
     """Times with their weekday, in her zone and language, without seconds: `Thu, Nov 26, 8:00 AM`."""
     locale, zone = language_of(request, visitor).replace("-", "_"), zone_of(visitor.person.time_zone)
     local = [slot.astimezone(zone) for slot in slots]
-    return [f"{format_skeleton('MMMEd', slot, locale=locale)}, {format_time(slot, 'short', locale=locale)}" for slot in local]
+    this_year = context_of(request).now().astimezone(zone).year
+    days = [format_skeleton("MMMEd" if slot.year == this_year else "yMMMEd", slot, locale=locale) for slot in local]
+    return [f"{day}, {format_time(slot, 'short', locale=locale)}" for day, slot in zip(days, local, strict=True)]
 
 
 async def wish_page(

@@ -9,7 +9,7 @@ from fastapi.responses import RedirectResponse
 from angelia.inlet import Taken
 from angelia.model.errors import Forbidden, InvalidInput, RateLimited
 from angelia.model.moments import public_id
-from angelia.web.access import House
+from angelia.web.access import House, check_names
 from angelia.web.pages.kit import page
 from angelia.web.pages.wishes import Wrong
 from angelia.web.signin.guard import Visiting, Visitor
@@ -45,11 +45,15 @@ async def send(
     object_url: Text = "", key: Annotated[str, Form(max_length=64)] = "",
 ) -> Response:  # fmt: skip
     """Post it as her; the answer leads to an empty form that says so."""
-    typed = dict(zip(FIELDS, (to, type.strip(), subject, body, body_format, severity, object.strip(), object_url.strip()), strict=True))
+    said = (to, type.strip(), subject.strip(), body.rstrip(), body_format, severity, object.strip(), object_url.strip())
+    typed = dict(zip(FIELDS, said, strict=True))
     try:
         people = to.replace(",", " ").split()
         if not people:
             raise InvalidInput("name at least one person or group", "to")
+        await check_names(house, people, "to")
+        if not (typed["subject"] or typed["body"]):
+            raise InvalidInput("write a subject or a text", "subject")
         fields = parse_fields({name: value for name, value in typed.items() if value and name != "to"} | {"to": people})
         sender = house.callers.sender(visitor.person, visitor.caller.scopes)
         sender.check_post(fields["type"], fields.get("severity", "normal"))

@@ -9,7 +9,7 @@ from starlette.datastructures import FormData
 
 from angelia.model.errors import AngeliaError, InvalidInput
 from angelia.model.person import Group
-from angelia.web.access import House
+from angelia.web.access import House, check_names
 from angelia.web.context import Context
 from angelia.web.forms import GroupForm, RelationsForm
 from angelia.web.pages.admin.asked import Asked, done, made, text, told, words
@@ -95,9 +95,12 @@ async def save_object(request: Request, visitor: Administering, house: House, as
     try:
         wanted: dict[str, list[str]] = {}
         for role, names in roles:
-            if role and names:
+            if names and not role:
+                raise InvalidInput("these people need the name of their role", "role")
+            if names:
                 wanted[role] = list(dict.fromkeys([*wanted.get(role, []), *words(names)]))
-        await _known(wanted, house)
+        # The API takes names that come later: a system that keeps roles may know them first.
+        await check_names(house, {name for people in wanted.values() for name in people}, "names")
         await put_relations(object, made(RelationsForm, roles=wanted), visitor.caller, house)
     except AngeliaError as error:
         return told(request, visitor, "admin/object.html", error, ref=object, roles=[*roles, ("", "")])
@@ -105,13 +108,7 @@ async def save_object(request: Request, visitor: Administering, house: House, as
 
 
 def _roles(asked: FormData) -> list[tuple[str, str]]:
+    """Rows with a role, and new ones that name people; one whose role was emptied is to go."""
     numbers = sorted({name.partition(".")[2] for name in asked if name.startswith("role.")})
-    return [(text(asked, f"role.{number}"), text(asked, f"names.{number}")) for number in numbers if text(asked, f"role.{number}")]
-
-
-async def _known(wanted: dict[str, list[str]], house: Context) -> None:
-    """A slip of the pen is told here; the API takes names that come later, since a system that keeps roles may know them first."""
-    names = {name for people in wanted.values() for name in people}
-    missing = names - (await house.store.person_ids(names)).keys()
-    if missing:
-        raise InvalidInput(f"nobody here is called {', '.join(sorted(missing)[:5])}; a group is written group:<name>", "names")
+    found = [[text(asked, f"{column}.{number}") for column in ("role", "names", "was")] for number in numbers]
+    return [(role, names) for role, names, was in found if role or (names and not was)]

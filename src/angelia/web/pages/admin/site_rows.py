@@ -1,7 +1,7 @@
 """The simple parts of the site's document as rows of a form, and back; what a row can't say stays as it is."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from starlette.datastructures import FormData
@@ -47,9 +47,9 @@ def changed(document: Document, asked: FormData, agents: list[str]) -> dict[str,
     """The document as the form wants it; rows whose name was emptied are gone."""
     made = copy.deepcopy(dict(document))
     made["preferences"] = _defaults(document.get("preferences", {}), asked, agents)
-    made["audience"] = {scope: words(text(asked, f"a.{n}.roles")) for n in rows(asked, "a") if (scope := text(asked, f"a.{n}.scope"))}
+    made["audience"] = {scope: words(text(asked, f"a.{n}.roles")) for n, scope in _named(asked, "a", "scope", ("roles",))}
     made["locks"] = _locks(document.get("locks", {}), asked)
-    made["schedules"] = {name: _schedule(asked, n) for n in rows(asked, "s") if (name := text(asked, f"s.{n}.name"))}
+    made["schedules"] = {name: _schedule(asked, n) for n, name in _named(asked, "s", "name", ("at", "on"))}
     made["presets"] = _presets(document.get("presets", {}), asked)
     for name, value in (("digest_schedule", text(asked, "digest_schedule")), ("hourly_cap", number(asked, "hourly_cap"))):
         if value and value != document.get(name, USUAL[name]):
@@ -60,12 +60,20 @@ def changed(document: Document, asked: FormData, agents: list[str]) -> dict[str,
     return made
 
 
+def _named(asked: FormData, prefix: str, key: str, others: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Rows by number, with their names. One whose name was emptied is to go; a new one that says something needs a name."""
+    for n in rows(asked, prefix):
+        name = text(asked, f"{prefix}.{n}.{key}")
+        if name:
+            yield n, name
+        elif not text(asked, f"{prefix}.{n}.was") and any(texts(asked, f"{prefix}.{n}.{other}") for other in others):
+            raise InvalidInput("this row says something and needs a name", f"{prefix}.{n}.{key}")
+
+
 def _defaults(old: Document, asked: FormData, agents: list[str]) -> dict[str, Any]:
     made: dict[str, Any] = {}
-    for n in rows(asked, "d"):
-        scope, was = text(asked, f"d.{n}.scope"), old.get(text(asked, f"d.{n}.was"), {})
-        if not scope:
-            continue
+    for n, scope in _named(asked, "d", "scope", agents):
+        was = old.get(text(asked, f"d.{n}.was"), {})
         if scope in made:
             raise InvalidInput("this type stands in two rows", f"preferences.{scope}")
         said = {target: value for target, value in was.items() if target not in agents}
@@ -79,7 +87,9 @@ def _defaults(old: Document, asked: FormData, agents: list[str]) -> dict[str, An
 
 def _locks(old: Document, asked: FormData) -> dict[str, list[str]]:
     """The order of a list that says the same stays, so that a plan shows real changes only."""
-    wanted = {scope: texts(asked, f"l.{n}.agents") for n in rows(asked, "l") if (scope := text(asked, f"l.{n}.scope"))}
+    wanted = {scope: texts(asked, f"l.{n}.agents") for n, scope in _named(asked, "l", "scope", ("agents",))}
+    if empty := next((scope for scope, agents in wanted.items() if not agents), None):
+        raise InvalidInput("a lock names at least one way", f"locks.{empty}")
     return {scope: list(old[scope]) if scope in old and set(old[scope]) == set(agents) else agents for scope, agents in wanted.items()}
 
 
@@ -91,10 +101,7 @@ def _schedule(asked: FormData, n: str) -> dict[str, Any]:
 
 def _presets(old: Document, asked: FormData) -> dict[str, Any]:
     made: dict[str, Any] = {}
-    for n in rows(asked, "p"):
-        key = text(asked, f"p.{n}.id")
-        if not key:
-            continue
+    for n, key in _named(asked, "p", "id", ("title", "explanation", "group", "type", "role")):
         one = copy.deepcopy(dict(old.get(text(asked, f"p.{n}.was"), {})))
         rule = dict(one.get("rule", {}))
         for name in ("type", "role"):
