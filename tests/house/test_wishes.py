@@ -175,7 +175,8 @@ class TestGrid:
     async def test_a_cell_of_a_preset_ticks_it_and_its_last_one_unticks_it(self, alice, bench):
         await post(alice, "/preferences/preset", preset="kde", agent="web", when="now")
         (rule,) = (await document(bench))["rules"]
-        assert rule == {"id": "preset-kde", "origin": "preset:kde", "type": "obs", "when": {"project": ["KDE"]}, "do": {"web": "now"}}
+        copied = {"type": "obs", "when": {"project": ["KDE"]}, "name": "All of KDE"}
+        assert rule == copied | {"id": "preset-kde", "origin": "preset:kde", "do": {"web": "now"}}
         await post(alice, "/preferences/preset", preset="kde", agent="web", when="")
         assert (await document(bench)).get("rules", []) == []
 

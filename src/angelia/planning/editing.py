@@ -75,8 +75,10 @@ def form_of(wish: object) -> str:
 
 
 def tick_preset(document: Body, preset_id: str, preset: Mapping[str, Any], do: Mapping[str, Any]) -> None:
-    """She gets a copy of the preset's rule with its origin; one that she has stays where it stands in the order."""
+    """She gets a copy of the preset's rule with its origin and its title as the name; one that she has stays where it stands in the order."""
     rule = copy.deepcopy(dict(preset.get("rule", {}))) | {"id": f"preset-{preset_id}", "origin": origin_of(preset_id), "do": dict(do)}
+    if preset.get("title") and not rule.get("name"):
+        rule["name"] = str(preset["title"])
     rules = rules_with_ids(document)
     for index, other in enumerate(rules):
         if other["id"] == rule["id"] or other.get("origin") == rule["origin"]:
