@@ -32,6 +32,10 @@ addEventListener("storage", press);
 // Browsers that can't show the inside of a closed menu by style get it opened.
 if (!CSS.supports("selector(::details-content)") && matchMedia("(min-width: 48.01rem)").matches) document.querySelector(".rooms")?.setAttribute("open", "");
 
+// What is shown once was made by a form: a reload shows the page, and does not send the form again.
+const once = document.querySelector("[data-reload]");
+if (once) history.replaceState(null, "", once.dataset.reload);
+
 // A form that saves itself: each change is sent at once.
 document.addEventListener("change", (event) => {
   const form = event.target.closest("form[data-autosubmit]");

@@ -131,3 +131,15 @@ async def test_a_phone(hub, visit):
     await page.get_by_role("link", name="On the way").tap()
     await page.get_by_role("button", name="Archive", exact=True).tap()
     told(hub, "reading.phone&state=archived", 1)
+
+
+async def test_a_reload_makes_nothing_twice(page, hub):
+    await page.goto("/expectations/new")
+    await page.get_by_label("What is expected").fill("Reloaded")
+    await page.get_by_role("button", name="Expect it from now on").click()
+    await expect(page.get_by_role("heading", name="Its address")).to_be_visible()
+    await page.reload()
+    await expect(page.get_by_role("heading", name="Reloaded")).to_be_visible()
+    await expect(page.get_by_role("heading", name="Its address")).to_have_count(0)
+    made = [one for one in hub.call("GET", "/api/v1/people/alice/expectations")["items"] if one["title"] == "Reloaded"]
+    assert len(made) == 1
