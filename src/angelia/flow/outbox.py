@@ -13,7 +13,7 @@ from angelia.model.message import HOUSE, Message, Severity
 from angelia.model.person import Address, AddressState
 from angelia.model.preference import Site
 from angelia.planning.decision import Decision, Profile, Resolution, Verdict
-from angelia.planning.escalation import chain_for
+from angelia.planning.escalation import chain_for, first_step_at
 from angelia.planning.flood import Caps, Fold, Overflow, judge
 from angelia.store import Copies, FloodMark, LedgerRow, NewEscalation, Plan, RepeatMark, Shared
 
@@ -209,7 +209,8 @@ class Outbox:
         chain = chain_for(candidacy.message, candidacy.profile.wants, self._site)
         if chain is None or candidacy.profile.person.group is not None or not any(map(_is_for_her, decisions)):
             return []
-        return [NewEscalation(candidacy.message.message_id, person_id, chain, self._now + chain.after) for person_id in person_ids]
+        due_at = first_step_at(candidacy.message, chain, self._now)
+        return [NewEscalation(candidacy.message.message_id, person_id, chain, due_at) for person_id in person_ids]
 
     def _settled(self, candidacy: Candidacy, decision: Decision, deliveries: list[Delivery]) -> Decision:
         """The decision as it stands after addresses, repeats and floods; its delivery, if there is one, joins the others."""
