@@ -143,6 +143,22 @@ async def test_a_digest_that_waits_goes_at_once(ways):
     assert await ways.store.check() == []
 
 
+async def test_the_chain_begins_when_the_poster_lets_it_out(ways):
+    await ways.call("PUT", "/api/v1/people/bob/preferences", {"preferences": {"*": {"mail": "daily"}}}, 200)
+    let_out = NOW + timedelta(days=5)
+    await send(ways, not_before=let_out.isoformat())
+    for step in range(6):
+        await ways.work(NOW + step * STEP)
+    await ways.work(let_out - timedelta(seconds=1))
+    assert subjects(ways, "pager") == [] and ways.mail.letters == []
+    await ways.work(let_out)
+    assert told(ways, "alice") == ["it burns"] and subjects(ways, "pager") == []
+    await ways.work(let_out + STEP)
+    assert subjects(ways, "pager") == ["it burns"] and told(ways, "bob") == []
+    await ways.work(let_out + 2 * STEP)
+    assert told(ways, "bob") == ["it burns"]
+
+
 async def test_who_may_not_see_it_is_not_told(ways):
     await send(ways, restricted=True)
     await ways.work()

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from tests.house.conftest import SITE
 
 from angelia.directory import Failed
 from angelia.flow import digest_items
@@ -97,6 +98,34 @@ async def test_a_silent_relation_source_is_asked_again_and_the_named_are_served(
     assert [letter.person.login for letter in bench.mail.letters] == ["bob", "alice"]
 
 
+async def test_who_is_served_is_not_served_again_while_a_relation_source_is_silent(bench):
+    await bench.person("carol")
+
+    class Down:
+        name = "down"
+
+        async def relations(self, ref):
+            return Failed("no answer")
+
+    directory, bench.planner._directory = bench.planner._directory, Down()
+    await bench.post("obs.build.fail", object="o", to=["carol"], subject="one")
+    await bench.work()
+    another = {"agent": "mail", "value": "carol2@example.org", "is_verified": True, "is_default": True}
+    await bench.call("POST", "/api/v1/people/carol/addresses", another, 201)
+    for times in range(1, 8):
+        await bench.work(NOW + timedelta(seconds=31 * times))
+    bench.planner._directory = directory
+    await bench.post(to=["carol"], subject="two")
+    await bench.work()
+    assert [(letter.message.subject, letter.address.value) for letter in bench.mail.letters] == [
+        ("one", "carol@example.org"),
+        ("two", "carol2@example.org"),
+    ]
+    assert await bench.states("carol") == [("delivered", "chosen")] * 2
+    assert {one["key"]: one["messages"] for one in (await bench.call("GET", "/api/v1/people/carol/types"))["items"]}["obs.build.fail"] == 1
+    assert await bench.store.check() == []
+
+
 async def test_a_temporary_failure_is_tried_again_and_a_refusal_ends_the_address(bench):
     await bench.person("alice")
     answers = [Later("451 not now", blames_destination=False), Sent("250")]
@@ -186,6 +215,33 @@ async def test_a_flood_becomes_one_digest_with_one_notice(bench):  # case B4 at 
     await bench.post(to=["alice"], subject="quiet again")
     await bench.work(datetime(2026, 11, 24, 10, 1, tzinfo=UTC))
     assert bench.mail.letters[-1].message.subject == "quiet again"
+
+
+@pytest.mark.parametrize("severities, cap", [(["normal", "urgent"], 5), ([], 3)])
+async def test_the_first_that_is_held_back_is_told_whatever_reached_the_cap(bench, severities, cap):
+    await bench.person("alice")
+    for severity in ["normal"] * 4 + severities:
+        await bench.post(to=["alice"], severity=severity)
+    await bench.work()
+    await bench.call("PUT", "/api/v1/site", SITE | {"hourly_cap": cap}, 200)
+    for minute in range(2):
+        for _ in range(2):
+            await bench.post(to=["alice"], subject="waits")
+        await bench.work(NOW + timedelta(minutes=minute))
+    assert "waits" not in [letter.message.subject for letter in bench.mail.letters]
+    assert [letter.message.type for letter in bench.mail.letters].count("angelia.overflow") == 1
+
+
+async def test_the_cap_holds_where_the_clock_went_back(bench):
+    await bench.person("alice")
+    for _ in range(7):
+        await bench.post(to=["alice"])
+    await bench.work()
+    bench.mail.letters.clear()
+    for subject in map(str, range(8)):
+        await bench.post(to=["alice"], subject=subject)
+        await bench.work(NOW - timedelta(hours=3))
+    assert [letter.message.subject for letter in bench.mail.letters if letter.message.source != "angelia"] == ["0", "1", "2", "3", "4"]
 
 
 async def test_repeats_of_one_key_are_folded(bench):  # case B3

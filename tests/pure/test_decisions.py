@@ -67,12 +67,20 @@ def test_repeats_are_folded_within_fifteen_minutes():  # case B3
 
 def test_above_the_cap_all_goes_into_one_overflow_digest():  # case B4
     caps = Caps(per_hour=30)
-    judged = [judge(NOW, None, None, sent, NOW, caps) for sent in range(60)]
+    judged = [judge(NOW, None, None, sent, NOW, caps, is_told=sent > 30) for sent in range(60)]
     assert judged[:30] == [Pass()] * 30
     assert judged[30] == Overflow(NOW + timedelta(hours=1), is_first=True)
     assert judged[31:] == [Overflow(NOW + timedelta(hours=1), is_first=False)] * 29
     assert judge(NOW, None, None, 60, NOW, caps, exempt=True) == Pass()
-    assert judge(NOW + timedelta(hours=1), None, None, 60, NOW, caps) == Pass()
+    assert judge(NOW + timedelta(hours=1), None, None, 60, NOW, caps, is_told=True) == Pass()
+
+
+def test_the_first_that_is_held_back_in_a_window_is_the_first_by_what_was_told():
+    caps = Caps(per_hour=30)
+    assert judge(NOW, None, None, 33, NOW, caps) == Overflow(NOW + timedelta(hours=1), is_first=True)  # exempt ones came in between
+    assert judge(NOW, None, None, 30, NOW, caps, is_told=True) == Overflow(NOW + timedelta(hours=1), is_first=False)  # the cap was raised
+    closed = Caps(per_hour=0)
+    assert judge(NOW + timedelta(hours=1), None, None, 60, NOW, closed, is_told=True) == Overflow(NOW + timedelta(hours=2), is_first=True)
 
 
 def item(number, **fields):

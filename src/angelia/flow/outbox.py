@@ -13,14 +13,13 @@ from angelia.model.message import HOUSE, Message, Severity
 from angelia.model.person import Address, AddressState
 from angelia.model.preference import Site
 from angelia.planning.decision import Decision, Profile, Resolution, Verdict
-from angelia.planning.escalation import chain_for
-from angelia.planning.flood import Caps, Fold, Overflow, judge
+from angelia.planning.escalation import chain_for, first_step_at
+from angelia.planning.flood import Caps, Fold, Overflow, judge, window_start
 from angelia.store import Copies, FloodMark, LedgerRow, NewEscalation, Plan, RepeatMark, Shared
 
 OVERFLOW = "overflow"
 """The schedule of digests that take what is over the hourly cap."""
 
-HOUR = timedelta(hours=1)
 MANY = 20
 """Candidates of one message from which it is worth to look who is decided for alike."""
 
@@ -101,20 +100,14 @@ class Outbox:
         self._new_ids = new_ids
         self._ways: dict[int, tuple[Resolution, _Ways]] = {}  # by identity: those who are decided for alike have one resolution
         self._now = now
-        self._hour = now.replace(minute=0, second=0, microsecond=0)
         self._caps = Caps(per_hour=site.hourly_cap)
         self._flood: dict[Pair, FloodMark] = {}
         self._repeats: dict[Key, RepeatMark] = {}
-        self._touched: set[Pair] = set()
         self._counts: dict[tuple[str, Verdict | State, Reason], int] = {}
+        self.flood_marks: list[FloodMark] = []
         self.repeat_marks: list[RepeatMark] = []
         self.notices: list[OverflowNotice] = []
         self.is_anything_due = False
-
-    @property
-    def flood_marks(self) -> list[FloodMark]:
-        """The marks that changed."""
-        return [self._flood[pair] for pair in self._touched]
 
     def needs(self, chunks: Iterable[Chunk]) -> tuple[set[Pair], set[Key]]:
         """Which marks `plans` has to know."""
@@ -209,7 +202,8 @@ class Outbox:
         chain = chain_for(candidacy.message, candidacy.profile.wants, self._site)
         if chain is None or candidacy.profile.person.group is not None or not any(map(_is_for_her, decisions)):
             return []
-        return [NewEscalation(candidacy.message.message_id, person_id, chain, self._now + chain.after) for person_id in person_ids]
+        due_at = first_step_at(candidacy.message, chain, self._now)
+        return [NewEscalation(candidacy.message.message_id, person_id, chain, due_at) for person_id in person_ids]
 
     def _settled(self, candidacy: Candidacy, decision: Decision, deliveries: list[Delivery]) -> Decision:
         """The decision as it stands after addresses, repeats and floods; its delivery, if there is one, joins the others."""
@@ -286,10 +280,13 @@ class Outbox:
             mark.window_started_at if mark else None,
             self._caps,
             exempt=message.severity >= Severity.URGENT or decision.is_locked or message.source == HOUSE,
+            is_told=mark is not None and mark.is_told,
         )
         if isinstance(judgement, Fold):
             return replace(decision, verdict=Verdict.SUPPRESSED, reason=Reason.REPEAT_FOLDED)
-        self._mark(pair, mark)
+        is_told = isinstance(judgement, Overflow) and judgement.is_first
+        started_at = window_start(self._now, mark.window_started_at if mark else None)
+        self._mark(mark, FloodMark(*pair, started_at, 1, is_told, message.message_id))
         if isinstance(judgement, Overflow):
             if judgement.is_first:
                 login = candidacy.profile.person.login
@@ -297,16 +294,15 @@ class Outbox:
             # One line each, whatever she said of single ones: this digest is there because they are too many.
             return replace(decision, verdict=Verdict.DIGEST, reason=Reason.OVERFLOW, due_at=judgement.due_at, schedule=OVERFLOW, form="short")
         if message.collapse_key:
-            self._repeats[key] = RepeatMark(*key, self._now)
+            self._repeats[key] = RepeatMark(*key, self._now, message.message_id)
             self.repeat_marks.append(self._repeats[key])
         return decision
 
-    def _mark(self, pair: Pair, mark: FloodMark | None) -> None:
-        if mark is None or mark.window_started_at + HOUR <= self._now:
-            self._flood[pair] = FloodMark(*pair, self._hour, 1)
-        else:
-            self._flood[pair] = FloodMark(*pair, mark.window_started_at, mark.sent + 1)
-        self._touched.add(pair)
+    def _mark(self, before: FloodMark | None, one: FloodMark) -> None:
+        self.flood_marks.append(one)
+        if before is not None and before.window_started_at == one.window_started_at:
+            one = replace(one, sent=before.sent + one.sent, is_told=before.is_told or one.is_told)
+        self._flood[one.person_id, one.agent] = one
 
     def _count(self, decision: Decision, state: State | None) -> None:
         if state is None or state.is_final:

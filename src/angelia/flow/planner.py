@@ -199,7 +199,8 @@ class Planner:
                     if len(chunk.candidacies) >= CHUNK:
                         await ahead.start(self._record([chunk], now))
                         chunk = Chunk(message, item.fence, is_filled=is_filled)
-                    chunk.candidacies += await self._decide(message, person_ids[start : start + CHUNK], members, facts, decide)
+                    undecided = await self._undecided(item, person_ids[start : start + CHUNK])
+                    chunk.candidacies += await self._decide(message, undecided, members, facts, decide)
         if isinstance(relations, Failed):
             await self._ask_again(item, chunk, relations.why, now)
             return None
@@ -235,6 +236,13 @@ class Planner:
                 last = followers[-1] if len(followers) == CHUNK else None
                 if len(followed) > 1:  # who follows it and what it is a part of is a candidate once
                     near.update(followers)
+
+    async def _undecided(self, item: ClaimedMessage, person_ids: Collection[int]) -> Collection[int]:
+        """Those for whom nothing is decided yet: where it was claimed before, some may be served, and what they got stands."""
+        if item.fence == 1:
+            return person_ids
+        served = await self._store.ledger_of({(item.message.message_id, person_id) for person_id in person_ids})
+        return [person_id for person_id in person_ids if (item.message.message_id, person_id) not in served]
 
     async def _decide(self, message: Message, person_ids: Collection[int], members: Members, facts: _Facts, decide: Alike) -> list[Candidacy]:
         candidacies = []

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from angelia.model.message import HOUSE, Message, Severity, ancestry
 from angelia.model.preference import ANY_TYPE, Escalation, Site, Until, Wants
@@ -21,6 +21,11 @@ def chain_for(message: Message, wants: Wants, site: Site) -> Escalation | None:
                 chain = said[scope]
                 return chain if chain.to and message.severity >= chain.min_severity else None
     return None
+
+
+def first_step_at(message: Message, chain: Escalation, now: datetime) -> datetime:
+    """Nobody can answer before the poster lets it out; what waits in a digest or for the end of quiet hours waits by her own wish, and goes on."""
+    return (now if message.not_before is None else max(now, message.not_before)) + chain.after
 
 
 def plan_text(chain: Escalation) -> str:

@@ -43,20 +43,23 @@ def judge(
     caps: Caps,
     *,
     exempt: bool = False,
+    is_told: bool = False,
 ) -> Pass | Fold | Overflow:
     """What becomes of one message that is wanted at once. `exempt` ones (urgent, locked) always pass, and count.
 
-    `sent_in_window` counts all that were judged since `window_started_at`; a window that is over counts nothing.
+    `sent_in_window` counts all that were judged since `window_started_at`, `is_told` says that one of them was held back, and told to be the
+    first; of a window that is over neither counts.
     """
     if exempt:
         return Pass()
     if key is not None and last_sent_at is not None and timedelta() <= now - last_sent_at < caps.fold:
         return Fold(last_sent_at)
     started_at = window_start(now, window_started_at)
-    sent = sent_in_window if started_at == window_started_at else 0
-    if sent < caps.per_hour:
+    is_running = started_at == window_started_at
+    if (sent_in_window if is_running else 0) < caps.per_hour:
         return Pass()
-    return Overflow(started_at + WINDOW, is_first=sent == caps.per_hour)
+    # Not by the number: an exempt one may be the one at the cap, and the cap may change within the hour.
+    return Overflow(started_at + WINDOW, is_first=not (is_running and is_told))
 
 
 def window_start(now: datetime, window_started_at: datetime | None) -> datetime:

@@ -42,22 +42,29 @@ class ClaimedMessage:
 
 @dataclass(frozen=True, slots=True)
 class FloodMark:
-    """How much went at once to one person by one agent in the window that began then."""
+    """How much came at once for one person by one agent in the window that began then; `is_told`: she was told that the rest of it waits.
+
+    What is recorded is added to what is there, as long as that is of the same window: several planners count at once. It counts only for those
+    who are candidates of the message for the first time.
+    """
 
     person_id: int
     agent: str
     window_started_at: datetime
     sent: int
+    is_told: bool = False
+    message_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class RepeatMark:
-    """When a collapse key last went at once to one person by one agent."""
+    """When a collapse key last went at once to one person by one agent; recorded for new candidates of the message only."""
 
     person_id: int
     agent: str
     key: str
     sent_at: datetime
+    message_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +132,7 @@ class MessageStore(Protocol):
 
     async def record_plans(self, plans: Sequence[Plan], flood: Sequence[FloodMark], repeats: Sequence[RepeatMark], now: datetime) -> int:
         """All in one transaction: ledger, deliveries, the persons' lists of types, marks; the messages are planned. Returns how many plans
-        still held their fence; the others change nothing.
+        still held their fence; the others change nothing. Nor does a later plan of the same message, for those who are in its ledger already.
         """
 
     async def record_and_claim(

@@ -1,23 +1,25 @@
 """Messages in SQL: group commit, claims, plans."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
-from itertools import chain, repeat
+from itertools import chain, compress, repeat
 from operator import itemgetter
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, literal_column, or_, select, update
 
 from angelia.inlet import Receipt, Taken
+from angelia.model.delivery import Delivery
 from angelia.model.expectation import Sign, SignKind
 from angelia.model.message import Message, ancestry
 from angelia.model.moments import from_us, to_us
 from angelia.model.payload import payload_of
 from angelia.planning.announcing import accepted
-from angelia.store import ClaimedMessage, FloodMark, NewMessage, ParkedMessage, Plan, RepeatMark
+from angelia.store import ClaimedMessage, FloodMark, LedgerRow, NewEscalation, NewMessage, ParkedMessage, Plan, RepeatMark, Shared
 from angelia.stores import rows as shape
 from angelia.stores.announcements import AnnouncementsMixin, tell
-from angelia.stores.engine import Insert, fetched_among, read_rows, run, run_among
+from angelia.stores.engine import Insert, as_columns, fetched_among, read_rows, run, run_among
 from angelia.stores.entries import bodies
 from angelia.stores.escalations import begin
 from angelia.stores.expectations import hear
@@ -45,10 +47,20 @@ _LEDGER = Insert(
     {"message_id": "bigint", "person_id": "bigint", "because": "text", "decisions": "text", "decided_us": "bigint"},
     "ON CONFLICT DO NOTHING",
 )
+_LEDGER_AGAIN = {
+    "postgresql": "INSERT INTO ledger (message_id, person_id, because, decisions, decided_us) SELECT * FROM unnest(CAST(? AS bigint[]), "
+    "CAST(? AS bigint[]), CAST(? AS text[]), CAST(? AS text[]), CAST(? AS bigint[])) ON CONFLICT DO NOTHING RETURNING message_id, person_id",
+    "sqlite": "INSERT INTO ledger (message_id, person_id, because, decisions, decided_us) SELECT json_extract(value, '$[0]'), "
+    "json_extract(value, '$[1]'), json_extract(value, '$[2]'), json_extract(value, '$[3]'), json_extract(value, '$[4]') FROM json_each(?) "
+    "WHERE true ON CONFLICT DO NOTHING RETURNING message_id, person_id",
+}
+"""The same, slower, for what may be there already: it says what was not. Its rows come `as_columns`."""
 _FENCES = f"SELECT id, plan_fence FROM messages WHERE id {{among}} AND plan_state = {ACCEPTED:d} ORDER BY id"
+_TOLD = 1 << 32
+"""What `sent` has beside the number, once for each time that she was told: so it is added in one step, as the number is."""
 _FLOOD = (
-    "INSERT INTO flood_marks (person_id, agent, window_us, sent) VALUES (?, ?, ?, ?) ON CONFLICT (person_id, agent) "
-    "DO UPDATE SET window_us = excluded.window_us, sent = excluded.sent"
+    "INSERT INTO flood_marks (person_id, agent, window_us, sent) VALUES (?, ?, ?, ?) ON CONFLICT (person_id, agent) DO UPDATE SET "
+    "sent = excluded.sent + CASE WHEN flood_marks.window_us = excluded.window_us THEN flood_marks.sent ELSE 0 END, window_us = excluded.window_us"
 )
 _REPEAT = (
     "INSERT INTO repeat_marks (person_id, agent, key, sent_us) VALUES (?, ?, ?, ?) ON CONFLICT (person_id, agent, key) "
@@ -126,8 +138,8 @@ class MessagesMixin(AnnouncementsMixin):
         claimed = [shape.claimed_values(delivery, lease_us) for plan in plans for delivery in plan.claimed]
 
         def work(connection: Connection) -> frozenset[int]:
-            valid = {plan.message.message_id for plan in _record(connection, plans, flood, repeats, now)}
-            shape.INSERT_CLAIMED(connection, [row for row in claimed if row[1] in valid])
+            valid = {delivery.delivery_id for plan in _record(connection, plans, flood, repeats, now) for delivery in plan.claimed}
+            shape.INSERT_CLAIMED(connection, [row for row in claimed if row[0] in valid])
             ids = [row[0] for row in claimed]
             return frozenset(row[0] for row in fetched_among(connection, "SELECT id FROM deliveries WHERE id {among}", ids, "bigint"))
 
@@ -236,11 +248,13 @@ def _recognise(connection: Connection, rows: Sequence[NewMessage]) -> tuple[list
 def _record(
     connection: Connection, plans: Sequence[Plan], flood: Sequence[FloodMark], repeats: Sequence[RepeatMark], now: datetime
 ) -> Sequence[Plan]:
-    """The plans that still held their fence; what they claim is not written."""
+    """The plans that still held their fence, without those whom an earlier plan served; what they claim is not written."""
     fences = _fences(connection, [plan.message.message_id for plan in plans])
     valid = [plan for plan in plans if fences.get(plan.message.message_id) == plan.fence]
     now_us = to_us(now)
-    _LEDGER(connection, _ledger_values(valid, now_us))
+    served = _write_ledger(connection, valid, now_us)
+    if served:
+        valid = [_without(plan, served) for plan in valid]
     values = [shape.delivery_values(delivery) for plan in valid for delivery in plan.deliveries]
     for copies, person_ids in ((copies, shared.person_ids) for plan in valid for shared in plan.shared for copies in shared.copies):
         values += shape.copied_values(copies, person_ids)
@@ -251,10 +265,9 @@ def _record(
     if signs:
         hear(connection, signs)
     _see(connection, valid, now_us)
-    if flood:
-        run(connection, _FLOOD, [(m.person_id, m.agent, to_us(m.window_started_at), m.sent) for m in flood])
-    if repeats:
-        run(connection, _REPEAT, [(m.person_id, m.agent, m.key, to_us(m.sent_at)) for m in repeats])
+    lost = {plan.message.message_id for plan in plans} - {plan.message.message_id for plan in valid}
+    _mark_flood(connection, [one for one in flood if one.message_id not in lost and (one.message_id, one.person_id) not in served])
+    _mark_repeats(connection, [one for one in repeats if one.message_id not in lost and (one.message_id, one.person_id) not in served])
     filled = [(payload_of(plan.message), plan.message.message_id) for plan in valid if plan.is_filled]
     if filled:
         run(connection, "UPDATE messages SET payload = ? WHERE id = ?", filled)
@@ -262,6 +275,57 @@ def _record(
     if done:
         run(connection, "UPDATE messages SET plan_state = ?, plan_error = NULL WHERE id = ?", done)
     return valid
+
+
+def _write_ledger(connection: Connection, plans: Sequence[Plan], now_us: int) -> frozenset[tuple[int, int]]:
+    """Message and person of the rows that were there already, which stand as they are."""
+    values = _ledger_values(plans, now_us)
+    if not values or all(plan.fence == 1 for plan in plans):  # nobody had claimed them before
+        _LEDGER(connection, values)
+        return frozenset()
+    new = run(connection, _LEDGER_AGAIN[connection.dialect.name], as_columns(connection, values)).all()
+    pairs = [(row.message_id, row.person_id) for plan in plans for row in plan.ledger]
+    pairs += [(plan.message.message_id, person_id) for plan in plans for shared in plan.shared for person_id in shared.person_ids]
+    return frozenset(pairs) - {(row[0], row[1]) for row in new}
+
+
+def _without(plan: Plan, served: Collection[tuple[int, int]]) -> Plan:
+    """The plan for those who were no candidates of its message before."""
+
+    def is_new(one: LedgerRow | Delivery | NewEscalation) -> bool:
+        return (plan.message.message_id, one.person_id) not in served
+
+    return replace(
+        plan,
+        ledger=list(filter(is_new, plan.ledger)),
+        deliveries=list(filter(is_new, plan.deliveries)),
+        claimed=list(filter(is_new, plan.claimed)),
+        escalations=list(filter(is_new, plan.escalations)),
+        shared=[_shared_without(one, [(plan.message.message_id, person_id) not in served for person_id in one.person_ids]) for one in plan.shared],
+    )
+
+
+def _shared_without(shared: Shared, are_new: Sequence[bool]) -> Shared:
+    copies = [
+        replace(one, delivery_ids=list(compress(one.delivery_ids, are_new)), address_ids=list(compress(one.address_ids, are_new)))
+        for one in shared.copies
+    ]
+    return replace(shared, person_ids=list(compress(shared.person_ids, are_new)), copies=copies)
+
+
+def _mark_flood(connection: Connection, marks: Iterable[FloodMark]) -> None:
+    """Added in the database: others may have counted since the marks were read. Sorted, so that two workers can't deadlock."""
+    sent: Counter[tuple[int, str, int]] = Counter()
+    for one in marks:
+        sent[one.person_id, one.agent, to_us(one.window_started_at)] += one.sent + _TOLD * one.is_told
+    if sent:
+        run(connection, _FLOOD, [(*key, sent[key]) for key in sorted(sent)])
+
+
+def _mark_repeats(connection: Connection, marks: Iterable[RepeatMark]) -> None:
+    newest = {(one.person_id, one.agent, one.key): to_us(one.sent_at) for one in marks}
+    if newest:
+        run(connection, _REPEAT, [(*key, newest[key]) for key in sorted(newest)])
 
 
 def _ledger_values(plans: Sequence[Plan], now_us: int) -> list[tuple[object, ...]]:
@@ -301,7 +365,7 @@ def _flood(connection: Connection, pairs: Collection[tuple[int, str]]) -> dict[t
     found: dict[tuple[int, str], FloodMark] = {}
     for ids in shape.chunks({person_id for person_id, _ in pairs}):
         rows = run_among(connection, "SELECT person_id, agent, window_us, sent FROM flood_marks WHERE person_id {among}", ids, "bigint")
-        found.update({(row[0], row[1]): FloodMark(row[0], row[1], from_us(row[2]), row[3]) for row in rows})
+        found.update({(row[0], row[1]): FloodMark(row[0], row[1], from_us(row[2]), row[3] % _TOLD, row[3] >= _TOLD) for row in rows})
     return found
 
 

@@ -2,13 +2,15 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import datetime
 
 from angelia.inlet import Taken
 from angelia.model.delivery import Reason, State
 from angelia.model.errors import AngeliaError
 from angelia.model.moments import to_us
+from angelia.model.preference import Escalation
 from angelia.planning.decision import Decision, Verdict
-from angelia.store import Copies, FloodMark, LedgerRow, Plan, RepeatMark, Settlement, Shared, Store
+from angelia.store import Copies, FloodMark, LedgerRow, NewEscalation, Plan, RepeatMark, Settlement, Shared, Store
 from angelia_testing.suites.store.making import LEASE, MINUTE, NOW, claimed_at_birth, delivery, message, planned, row
 
 
@@ -170,3 +172,56 @@ class MessageSuite:
         flood, repeat = FloodMark(1, "mail", NOW, 5), RepeatMark(1, "mail", "k", NOW)
         await store.record_plans([Plan(claimed.message, claimed.fence)], [flood], [repeat], NOW)
         assert await store.flood_marks([(1, "mail")], [(1, "mail", "k")]) == ({(1, "mail"): flood}, {(1, "mail", "k"): repeat})
+
+    async def test_what_goes_at_once_is_counted_whoever_counts(self, store: Store) -> None:
+        await store.add_messages([row(number) for number in range(1, 5)])
+        claimed = await store.claim_messages(4, LEASE, NOW)
+
+        async def counted(number: int, window_started_at: datetime, *, is_told: bool = False, is_stale: bool = False) -> FloodMark:
+            one = claimed[number - 1]
+            mark = FloodMark(1, "mail", window_started_at, 1, is_told, number)
+            rows = [LedgerRow(number, 1, ("to",), (), NOW)]
+            await store.record_plans([Plan(one.message, one.fence + is_stale, rows, is_complete=False)], [mark], [], NOW)
+            return (await store.flood_marks([(1, "mail")], []))[0][1, "mail"]
+
+        assert await counted(1, NOW) == FloodMark(1, "mail", NOW, 1)
+        # Whoever read the marks before that adds to it, and both may have told her.
+        assert await counted(2, NOW, is_told=True) == FloodMark(1, "mail", NOW, 2, is_told=True)
+        assert await counted(3, NOW, is_told=True) == FloodMark(1, "mail", NOW, 3, is_told=True)
+        assert await counted(4, NOW, is_stale=True) == FloodMark(1, "mail", NOW, 3, is_told=True)
+        earlier = NOW - 180 * MINUTE  # the clock went back
+        assert await counted(4, earlier) == FloodMark(1, "mail", earlier, 1)
+
+    async def test_a_later_plan_adds_nothing_for_those_who_were_served(self, store: Store) -> None:
+        await store.add_messages([row(1)])
+        (first,) = await store.claim_messages(1, LEASE, NOW)
+        decided = (Decision("mail", Verdict.NOW, Reason.CHOSEN, "site:*"),)
+        rows = [LedgerRow(1, person_id, ("to",), decided, NOW) for person_id in range(1, 5)]
+        mail = [delivery(10 + person_id, 1, person_id=person_id) for person_id in range(1, 5)]
+        chain = Escalation(10 * MINUTE, ("chat",))
+
+        def plan(fence: int, *, again: bool) -> tuple[Plan, list[FloodMark], list[RepeatMark]]:
+            made = [replace(one, delivery_id=one.delivery_id + 10 * again, address_id=9 * again) for one in mail]
+            copies = Copies(replace(mail[2], address_id=9 * again), [23, 24] if again else [13], [9, 9] if again else [0])
+            whole = Plan(
+                first.message, fence, rows[:2] if again else rows[:1], made[1:2] if again else [], is_complete=False,
+                shared=[Shared([3, 4] if again else [3], ("follow",), decided, [copies])], claimed=[claimed_at_birth(made[0])],
+                escalations=[NewEscalation(1, 1, chain, NOW + 10 * MINUTE)],
+            )  # fmt: skip
+            served = (1, 2) if again else (1,)
+            flood = [FloodMark(person_id, "mail", NOW, 1, message_id=1) for person_id in served]
+            return whole, flood, [RepeatMark(person_id, "mail", "k", NOW + MINUTE * again, 1) for person_id in served]
+
+        one, flood, repeats = plan(first.fence, again=False)
+        assert await store.record_and_claim([one], flood, repeats, LEASE, NOW) == {11}
+        await store.postpone_message(1, first.fence, NOW, "a directory does not answer")
+        (second,) = await store.claim_messages(1, LEASE, NOW)
+        again, flood, repeats = plan(second.fence, again=True)
+        assert await store.record_and_claim([again], flood, repeats, LEASE, NOW) == frozenset()
+        assert sorted(await store.deliveries(range(30))) == [11, 13, 22, 24]
+        assert {person_id: (await store.user_types(person_id))[0][3] for person_id in range(1, 5)} == dict.fromkeys(range(1, 5), 1)
+        pairs = [(person_id, "mail") for person_id in (1, 2)]
+        floods, repeated = await store.flood_marks(pairs, [(*pair, "k") for pair in pairs])
+        assert [floods[pair].sent for pair in pairs] == [1, 1]
+        assert [repeated[*pair, "k"].sent_at for pair in pairs] == [NOW, NOW + MINUTE]
+        assert await store.check() == []
