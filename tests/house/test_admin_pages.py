@@ -271,7 +271,7 @@ async def test_view_as_is_read_only_and_leaves_an_entry(root, bench):
     await bench.post("obs.x", to=["alice"])
     await bench.work()
     page = await root.post("/admin/people/alice/as")
-    assert "mail: daily" in page and "[preferences.obs]" in page
+    assert "Mail: daily" in page and "[preferences.obs]" in page
     assert (await actions(bench, 1)) == [("person:root", "view.as", "alice")]
     seen = await bench.call("GET", "/api/v1/people/alice/view")
     assert (seen["inbox"]["unread"], seen["inbox_by_type"], seen["preferences"]["preferences"]) == (1, {"obs.x": 1}, {"obs": {"mail": "daily"}})
