@@ -382,12 +382,21 @@ class House:
         if self.task_watch is not None:
             taking.append(asyncio.create_task(keep("task watch", self.task_watch.run), name="task watch"))
         try:
-            await asyncio.gather(*jobs)
+            await self._all_ended(jobs)
         finally:
             # What they have in hand is not acknowledged: it comes again, to whoever is next.
             for task in (listening, *taking):
                 task.cancel()
             await asyncio.gather(listening, *taking, return_exceptions=True)
+
+    async def _all_ended(self, jobs: list[asyncio.Task[None]]) -> None:
+        try:
+            await asyncio.gather(*jobs)
+        except Exception:
+            # One broke: the others end in good order before that is told, and work on nothing that is closed by then.
+            self.stop()
+            await asyncio.gather(*jobs, return_exceptions=True)
+            raise
 
     async def _taking(self, inlet: Inlet) -> None:
         async def begin() -> None:

@@ -5,6 +5,7 @@ import io
 import json
 import tarfile
 import time
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,16 +18,18 @@ from angelia.cli.main import program
 from angelia.cli.outcome import Failure
 from angelia.flow import job_runner
 from angelia.flow.dispatcher import JobPolicy
-from angelia.flow.job_runner import JobPatience
+from angelia.flow.job_files import JobFiles
+from angelia.flow.job_runner import Held, JobPatience, JobRunner
 from angelia.front import Front
 from angelia.instrument import CantTell, Done, Failed, Gone, Lent, NotStarted, Progress, Rejected
 from angelia.instruments.function import FunctionInstrument, FunctionSettings
 from angelia.model.declaration import Declaration, DeclaredProduct, Limits, Parameter, ParameterKind
-from angelia.model.job import STATES, JobReason, JobState, Principal, callback_secret
+from angelia.model.job import STATES, JobChange, JobReason, JobState, Principal, callback_secret
 from angelia.products.output import write_manifest
 from angelia.settings import load
 from angelia_testing.live import served
 from angelia_testing.scripted import ScriptedInstrument
+from angelia_testing.suites.jobs import a_job
 
 SCRIPTED = {"instrument": "scripted", "product": "one"}
 
@@ -212,6 +215,74 @@ async def test_an_instrument_that_is_down_gets_the_job_when_it_is_back(working, 
     scripted.on_submit = down
     job = await until(working, (await submitted(working))["id"])
     assert (job["state"], job["attempt"], len(calls)) == ("done", 1, 3)
+
+
+class Carried:
+    """One job in the store, carried by a runner of its own at times that a test says."""
+
+    def __init__(self, house, scripted, folder):
+        self.store, self.scripted, self.now = house.store, scripted, house.now()
+        self.runner = JobRunner(self.store, JobFiles(folder), house.dispatcher._work, lambda: self.now, lambda _: None)
+        self.job_id = 7
+
+    async def change(self, state):
+        assert await self.store.change_job(self.job_id, JobChange(by="alice", state=state), self.now)
+
+    async def after(self, length):
+        """What came of it when it is claimed so much later."""
+        self.now += length
+        (taken,) = await self.store.claim_jobs({"scripted": 1}, timedelta(minutes=1), self.now, 1)
+        await self.runner.carry(Held(taken.job, taken.is_first, asyncio.Event()), self.scripted)
+        job = await self.store.job(self.job_id)
+        return job.state.label, str(job.reason)
+
+
+@pytest.fixture
+async def carried(house, scripted, tmp_path):
+    made = Carried(house, scripted, tmp_path)
+    job = replace(a_job(made.job_id, instrument="scripted"), product="one", created_at=made.now, changed_at=made.now, due_at=made.now)
+    await made.store.add_job(job, made.now)
+    return made
+
+
+@pytest.mark.parametrize("is_retry", [False, True])
+async def test_an_instrument_that_takes_nothing_has_its_whole_time_for_each_attempt(carried, scripted, is_retry):
+    """Days in the queue don't count, nor an earlier attempt: only what passed since this one was not taken for the first time."""
+    scripted.on_submit = lambda work: raised(NotStarted("down"))
+    if is_retry:
+        await carried.after(timedelta())
+        await carried.change(JobState.CANCELLED)
+        carried.now += timedelta(days=1)
+        await carried.change(JobState.QUEUED)
+    assert await carried.after(timedelta(days=2)) == ("queued", "")
+    assert await carried.after(timedelta(seconds=2)) == ("queued", "")
+    assert await carried.after(timedelta(hours=11)) == ("queued", "")
+    assert await carried.after(timedelta(hours=2)) == ("failed", "unreachable")
+
+
+async def test_a_hub_that_was_away_has_not_heard_silence(carried, scripted):
+    """Nobody worked for hours after the submit: the first question without an answer is no reason to give it up."""
+    carried.runner._patience = JobPatience(first_pause=0.01)
+    answers = [CantTell("it starts")]
+    scripted.on_find = lambda work: raised(answers.pop()) if answers else scripted.start(work)
+    await carried.store.claim_jobs({"scripted": 1}, timedelta(minutes=1), carried.now, 1)
+    assert await carried.after(timedelta(hours=3)) == ("done", "")
+
+
+async def test_what_is_never_answered_is_lost_at_last(carried, scripted):
+    carried.runner._patience = JobPatience(first_pause=0.01)
+
+    def never(work):
+        carried.now += timedelta(minutes=31)
+        raise CantTell("it starts")
+
+    scripted.on_find = never
+    await carried.store.claim_jobs({"scripted": 1}, timedelta(minutes=1), carried.now, 1)
+    assert await carried.after(timedelta(hours=3)) == ("lost", "unreachable")
+
+
+def raised(error):
+    raise error
 
 
 async def test_an_instrument_that_can_not_be_asked_is_asked_until_it_can(working, scripted):

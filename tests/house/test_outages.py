@@ -201,6 +201,28 @@ async def test_a_store_that_goes_away_between_claim_and_letters_takes_no_room(be
     assert Counter(await all_states(bench)) == {("delivered", "chosen"): 20}
 
 
+@pytest.mark.parametrize("part", ["refresh", "drain"])
+async def test_where_one_part_breaks_the_others_end_before_the_house_is_closed(house, monkeypatch, part):
+    drained, relay, janitor = [], *(next(stage for stage in house.stages if stage.name == name) for name in ("relay", "janitor"))
+
+    async def breaks():
+        raise TimeoutError
+
+    async def drain():
+        await asyncio.sleep(0.2)
+        drained.append("janitor")
+
+    monkeypatch.setattr(janitor, "drain", drain)
+    monkeypatch.setattr(*((house, "refresh", breaks) if part == "refresh" else (relay, "drain", breaks)))
+    working = asyncio.create_task(house.work())
+    await asyncio.sleep(0.2)
+    house._stale() if part == "refresh" else house.stop()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(20):
+            await working
+    assert drained == ["janitor"]
+
+
 async def test_poison_among_a_thousand(bench):  # figure R9
     await bench.call("PUT", "/api/v1/site", ROOMY, 200)
     await bench.person("alice")

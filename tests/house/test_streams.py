@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx2
 import jsonschema_rs
 import pytest
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from angelia.broker import ExchangeSettings
 from angelia.brokers.embedded import EmbeddedBroker
@@ -152,6 +152,52 @@ async def test_an_event_that_a_form_has_no_words_for_is_told_as_a_gap(port, publ
         assert (await client.next())["gap"] == {"exchange": "open"}
         await publish(1)
         assert await client.bodies(1) == [1]
+
+
+@pytest.mark.parametrize("is_in_memory", [True, False])
+async def test_one_that_a_form_has_no_words_for_holds_up_nobody_who_is_behind(port, house, publish, monkeypatch, is_in_memory):
+    tell = native.FORM.event
+
+    def event(self, event, cursor):
+        if event.body == b"13":
+            raise ValueError("no words")
+        return tell(event, cursor)
+
+    async with following(port) as client, following(port) as other:
+        cursor = await bound(client)
+        await bound(other)
+        await publish(1, 13, 2)
+        assert await other.bodies(3) == [1, 13, 2]
+    if not is_in_memory:
+        await house.streams.close()
+    monkeypatch.setattr(type(native.FORM), "event", event)
+    async with following(port) as client:
+        await bound(client, since=cursor)
+        assert await client.bodies(1) == [1]
+        told = await client.next()
+        assert told["gap"] == {"exchange": "open"}
+        assert await client.bodies(1) == [2]
+        await publish(3)
+        assert await client.bodies(1) == [3]
+    async with following(port) as client:
+        await bound(client, since=told["cursor"])
+        assert await client.bodies(2) == [2, 3]
+
+
+async def test_who_can_not_be_caught_up_is_sent_away(port, house, publish, monkeypatch):
+    async def replay(*_):
+        raise ValueError("a bug")
+
+    async with following(port) as client:
+        cursor = await bound(client)
+    await publish(1)
+    await house.streams.close()
+    monkeypatch.setattr(house.sources, "replay", replay)
+    async with following(port) as client:
+        await bound(client, since=cursor)
+        with pytest.raises(ConnectionClosed):
+            await client.next()
+    assert house.streams.listeners == 0
 
 
 async def test_after_an_unbind_nothing_comes(port, publish):
@@ -496,7 +542,7 @@ async def test_gone_clients_leave_nothing(port, house, publish):
     assert len(house.streams._trunks["open"].index) == 0
     house.streams._clock = lambda: 1e9
     house.streams.look()
-    assert not house.streams._trunks and not house.streams._followers
+    assert not house.streams._trunks and not house.streams._followers and not house.streams._locks
 
 
 async def test_a_stop_is_told_with_a_hint_when_to_come_back(house):

@@ -7,12 +7,14 @@ import random
 import shutil
 import tracemalloc
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from angelia.watch import files, watching
+from angelia.watch import files, watching, words
+from angelia.watch.dedup import Overflow
 from angelia.watch.settings import WatcherSettings, WatchSettings
 from angelia.watch.watcher import Watcher
 
@@ -223,6 +225,28 @@ def test_row_68_a_flood_is_few_messages(tmp_path):
     assert digest["type"] == "instrument.digest" and f"{count - 3} lines held back" in digest["subject"]
     site.append(1)
     assert site.watcher.watches[0].readings[str(site.path)].follower.trace.offset == site.path.stat().st_size - len(site.lines[0]) - 1
+
+
+def test_what_is_held_back_reaches_each_of_several(tmp_path):
+    """What is the same for all goes as one; carol came later, was told one line more, and hears of the rest apart."""
+    site = Site(tmp_path, rate="2/10m", burst=2, to=("alice", "bob"))
+    site.append(2)
+    site.look()
+    site.look()
+    site.settings = replace(site.settings, watches=(replace(site.settings.watches[0], to=("alice", "bob", "carol")),))
+    site.start()
+    site.append(4)
+    site.look()
+    site.look(after=700)
+    told = [(tuple(message["to"]), message["subject"]) for message in site.messages() if message["type"] == "instrument.digest"]
+    assert told == [(("alice", "bob"), "yumo: 4 lines held back"), (("carol",), "yumo: 2 lines held back")]
+
+
+def test_digests_that_begin_with_the_same_line_are_several(tmp_path):
+    rates = Site(tmp_path, to=("alice", "bob")).watcher.watches[0].rates
+    rates.overflows = {"alice": Overflow("e", 1.0, 1, ["a"]), "bob": Overflow("e", 1.0, 2, ["a", "b"])}
+    keys = {words.overflow_message("yumo", "", overflow, (recipient,))["idempotency_key"] for recipient, overflow in rates.due(1e9)}
+    assert len(keys) == 2
 
 
 def test_row_69_the_same_number_for_another_file(tmp_path):

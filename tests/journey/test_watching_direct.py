@@ -10,6 +10,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 
 from angelia.model.errors import BadSettings
+from angelia.watch import outbox
 from angelia.watch.direct_mail import direct_mail
 from angelia.watch.direct_telegram import DirectTelegram, direct_telegram, fitting
 from angelia.watch.outbox import Never, NotNow, Outbox
@@ -249,6 +250,23 @@ def test_an_outbox_survives_a_crash_and_sets_aside_what_never_goes(tmp_path):
     wait_until(lambda: not second.waiting(), 60)
     second.stop()
     assert sent == ["one", "two"] and len(list((tmp_path / "refused").glob("*.txt"))) == 1
+
+
+def test_what_was_sent_is_known_for_a_while_and_not_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr(outbox, "MOST_REMEMBERED", 10)
+    sent = []
+    box = Outbox("x", tmp_path, lambda fields: sent.append(fields["subject"]))
+    box.start()
+    for number in range(55):
+        box.put(message(f"k{number}", f"s{number}"))
+    wait_until(lambda: not box.waiting(), 60)
+    kept = (tmp_path / "sent.txt").read_text().split()
+    assert 10 <= len(kept) <= 20 and kept == [f"k{number}" for number in range(55 - len(kept), 55)]
+    box.put(message("k54", "again"))
+    box.stop()
+    again = Outbox("x", tmp_path, lambda fields: sent.append(fields["subject"]))
+    again.put(message("k54", "again"))
+    assert sent == [f"s{number}" for number in range(55)] and not again.waiting() and len(again._behind) == len(kept)
 
 
 class Choosy:

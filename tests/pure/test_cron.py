@@ -1,13 +1,15 @@
 """Cron expressions: what they name, minute by minute, and on the days on which clocks change."""
 
-from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
+from datetime import UTC, datetime, time, timedelta
+from itertools import pairwise
+from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from angelia.model.cron import next_time, parse_cron
+from angelia.model.schedule import Schedule, next_slot
 
 BERLIN = ZoneInfo("Europe/Berlin")
 MINUTE = timedelta(minutes=1)
@@ -89,7 +91,50 @@ def test_days_on_which_clocks_change(text, after, expected):
     assert times(text, after, BERLIN) == expected
 
 
+def changes(zones):
+    """Of (name, year): a zone and the moment, to half a day, before which its clocks are changed; of zones that do it alike only one."""
+    found = {}
+    for name, year in zones:
+        zone, first = ZoneInfo(name), datetime(year, 1, 1, tzinfo=UTC)
+        for before, after in pairwise(first + timedelta(hours=12 * number) for number in range(732)):
+            offsets = before.astimezone(zone).utcoffset(), after.astimezone(zone).utcoffset()
+            if offsets[0] != offsets[1]:
+                found.setdefault((after, *offsets), (zone, after))
+    return found.values()
+
+
+ODD = [
+    ("Pacific/Apia", 2011),
+    ("Asia/Pyongyang", 2015),
+    ("Asia/Pyongyang", 2018),
+    ("America/Caracas", 2016),
+    ("America/St_Johns", 2010),
+    ("Asia/Kathmandu", 1985),
+]
+
+
+def test_every_hour_has_its_minutes_whatever_the_clocks_do():
+    """What a clock on the wall shows decides, also where it is changed by half an hour, at a quarter to, or by a whole day."""
+    for zone, change in changes([*ODD, *((name, 2026) for name in sorted(available_timezones()))]):
+        begin = change - timedelta(hours=14)
+        shown = [(at, at.astimezone(zone).minute) for at in (begin + number * MINUTE for number in range(1, 16 * 60))]
+        for minutes in ((0,), (45,), (15, 30)):
+            expected = [at for at, minute in shown if minute in minutes]
+            schedule = Schedule("h", "hour", tuple(time(0, minute) for minute in minutes))
+            cron = parse_cron(f"{','.join(map(str, minutes))} * * * *")
+            found, fired, slot, fire = [], [], begin, begin
+            for _ in expected:
+                slot, fire = next_slot(schedule, slot, zone), next_time(cron, fire, zone)
+                found.append(slot)
+                fired.append(fire)
+            assert found == expected == fired, (zone, minutes)
+            if change.year == 2026:  # no clock goes forward by a part of an hour but half of one
+                assert max(after - before for before, after in pairwise(found)) <= timedelta(minutes=90), (zone, minutes)
+
+
 def test_what_comes_seldom():
+    assert times("0 0 29 2 */7", "2027-01-01T00:00+00:00", UTC, 3) == ["2032-02-29T00:00+00:00", "2060-02-29T00:00+00:00", "2088-02-29T00:00+00:00"]
+    assert times("30 * 29 2 */7", "2088-03-01T00:00+00:00", UTC, 1) == ["2128-02-29T00:30+00:00"]
     assert times("0 0 29 2 *", "2096-03-01T00:00+00:00", count=2) == ["2104-02-29T00:00+00:00", "2108-02-29T00:00+00:00"]
     assert times("0 0 13 * fri", "2026-11-01T00:00+00:00") == ["2026-11-06T00:00+00:00", "2026-11-13T00:00+00:00", "2026-11-20T00:00+00:00"]
     assert times("5/20 4 * * *", "2026-11-01T00:00+00:00") == [f"2026-11-01T04:{minute}+00:00" for minute in ("05", "25", "45")]

@@ -76,7 +76,7 @@ class JobRunner:
 
     async def _start(self, held: Held, instrument: Instrument, work: Work) -> Handle | None:
         """Its handle; None where what came of it is written down already."""
-        tries, is_unsure = 0, not held.is_first
+        tries, is_unsure, heard_at = 0, not held.is_first, self._now()
         while True:
             if is_unsure:
                 found = await self._find(instrument, work)
@@ -84,10 +84,11 @@ class JobRunner:
                     return await self._given(held, instrument, work, found)
                 if isinstance(found, CantTell) and not found.is_for_good:
                     tries += 1
-                    if await self._is_given_up(held, instrument, work, str(found)):
+                    if await self._is_given_up(held, instrument, work, str(found), heard_at):
                         return None
                     await self._rest(held, self._patience.pause(tries))
                     continue
+                heard_at = self._now()
                 if isinstance(found, CantTell) and not instrument.declaration.is_repeatable:
                     await self._change(held, instrument, JobState.LOST, JobReason.SILENT, str(found))
                     return None
@@ -127,7 +128,8 @@ class JobRunner:
     async def _put_off(self, held: Held, instrument: Instrument, error: NotStarted) -> None:
         """It waits in the queue again; until it has waited for too long."""
         job, now = held.job, self._now()
-        if now - job.created_at > self._patience.unreachable and job.tries:
+        most = self._patience.unreachable
+        if job.tries and now - job.created_at > most and now - await self._put_off_since(job, now) > most:
             await self._change(held, instrument, JobState.FAILED, JobReason.UNREACHABLE, str(error))
             return
         pause = error.retry_after if error.retry_after is not None else self._patience.pause(job.tries)
@@ -135,6 +137,13 @@ class JobRunner:
         change = JobChange(by=BY, state=JobState.QUEUED, fence=job.fence, due_at=due_at, tries=job.tries + 1)
         if (queued := await self._store.change_job(job.job_id, change, now)) is not None:
             self._entered(queued)
+
+    async def _put_off_since(self, job: Job, now: datetime) -> datetime:
+        """When its instrument first did not take this attempt: the time in the queue before, and earlier attempts, don't count."""
+        rows = await self._store.job_history(job.job_id)
+        queued = [row.at for row in rows if row.attempt == job.attempt and row.state is JobState.QUEUED and row.reason is not JobReason.ASKED]
+        # The first row is that of the wish itself.
+        return queued[1] if len(queued) > 1 else now
 
     async def _find(self, instrument: Instrument, work: Work) -> Handle | CantTell | None:
         """What became of a submit: its handle, None where it certainly did not start."""
@@ -220,14 +229,14 @@ class JobRunner:
                 else:
                     await self._change(held, instrument, JobState.LOST, JobReason.SILENT, why)
 
-    async def _is_given_up(self, held: Held, instrument: Instrument, work: Work, why: str) -> bool:
-        """Has it been unknown for too long whether it started? Then that is written down."""
+    async def _is_given_up(self, held: Held, instrument: Instrument, work: Work, why: str, heard_at: datetime) -> bool:
+        """Was nothing heard for too long of whether it started? Then that is written down. While nobody worked nobody asked, which is no silence."""
         now = self._now()
         if held.job.deadline_at is not None and now >= held.job.deadline_at:
             await self._cancel(instrument, work, "")
             late = "its time was over before anybody could say whether it began"
             await self._change(held, instrument, JobState.FAILED, JobReason.DEADLINE, late)
-        elif now - held.job.changed_at > self._patience.silent:
+        elif now - heard_at > self._patience.silent:
             await self._change(held, instrument, JobState.LOST, JobReason.UNREACHABLE, why)
         else:
             return False

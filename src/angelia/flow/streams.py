@@ -9,6 +9,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic
+from weakref import WeakValueDictionary
 
 from angelia import telemetry
 from angelia.broker import Broker, Gap
@@ -33,7 +34,8 @@ class Streams:
         self._most_events = most_events
         self._trunks: dict[str, Trunk] = {}
         self._followers: dict[str, asyncio.Task[None]] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
+        # Each as long as somebody holds it or waits for it: there is an exchange for each inbox.
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._listeners: dict[int, Listener] = {}
         self._paused: set[Listener] = set()
         self._catching: set[asyncio.Task[None]] = set()
@@ -42,7 +44,7 @@ class Streams:
         self._looker: asyncio.Task[None] | None = None
 
     def join(self, form: Form, write: Callable[[bytes], None], cut: Callable[[], None], name: str = "") -> Listener:
-        """A new client, without bindings. `cut` is called once it has been too slow; `name` is for operators."""
+        """A new client, without bindings. `cut` is called once it was too slow or can't be caught up; `name` is for operators."""
         listener = Listener(form, write, cut, name)
         self._last += 1
         listener.number = self._last
@@ -187,7 +189,7 @@ class Streams:
             assert event.position is not None
             positions[trunk.exchange] = event.position
             if count := times(listener, patterns, event.routing_key):
-                frame = listener.form.event(event, cursor_text(positions))
+                frame = self._frame(listener, event, cursor_text(positions))
                 frames.extend([frame] * count)
                 size += len(frame) * count
             if size > CHUNK:
@@ -197,6 +199,14 @@ class Streams:
                     return
         if frames:
             listener.write(b"".join(frames))
+
+    def _frame(self, listener: Listener, event: Event, cursor: str) -> bytes:
+        """The event in the client's form; where that has no words for it the gap that it leaves, and what comes after it goes on."""
+        try:
+            return listener.form.event(event, cursor)
+        except Exception:  # noqa: BLE001 - a bug of one form must silence nobody
+            telemetry.log.exception("event_not_written", exchange=event.exchange, key=event.routing_key)
+            return listener.form.gap(event.exchange, cursor)
 
     async def _catch_up(self, listener: Listener) -> None:
         try:
@@ -209,6 +219,10 @@ class Streams:
                     # It waits, as those who are live do: what it missed comes once the broker is back.
                     telemetry.log.warning("replay_failed", error=str(error))
                     await asyncio.sleep(1)
+        except Exception:  # noqa: BLE001 - who is not caught up must not wait for ever: she comes back with her cursor
+            telemetry.log.exception("catch_up_failed", client=listener.name)
+            self.leave(listener)
+            listener.cut()
         finally:
             listener.is_catching_up = False
 

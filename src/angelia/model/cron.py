@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from angelia.model.schedule import WEEKDAYS, instant
+from angelia.model.schedule import WEEKDAYS, instant, within_hour
 
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 NAMED: Mapping[str, str] = {
@@ -23,8 +23,8 @@ MOST_LETTERS = 100
 _DAY = timedelta(days=1)
 _HOUR = timedelta(hours=1)
 _MINUTE = timedelta(minutes=1)
-# From one 29 February to the next it can be eight years: 2100 has none.
-_LONGEST = 366 * 9
+# From one 29 February that is a Sunday to the next it can be forty years: 2100 has none.
+_LONGEST = 366 * 41
 # Of cron: Sunday is 0 and 7.
 _OF_WEEK: Mapping[str, int] = {name: (number + 1) % 7 for number, name in enumerate(WEEKDAYS)}
 _OF_YEAR: Mapping[str, int] = {name: number for number, name in enumerate(MONTHS, 1)}
@@ -65,15 +65,15 @@ def parse_cron(text: str) -> Cron:
     weekdays = frozenset(day % 7 for day in _field(fields[4], "day of the week", 0, 7, _OF_WEEK))
     is_either = not fields[2].startswith("*") and not fields[4].startswith("*")
     made = Cron(tuple(sorted(minutes)), tuple(sorted(hours)), days, months, weekdays, is_either)
-    if not any(made.falls_on(day) for day in _four_years()):
+    if not any(made.falls_on(day) for day in _all_kinds_of_years()):
         raise ValueError("there is no such day in any year")
     return made
 
 
-def _four_years() -> Iterator[date]:
-    """With a 29 February in them."""
+def _all_kinds_of_years() -> Iterator[date]:
+    """Each day of the year, 29 February too, on each day of the week: what is not among these 28 years is in none."""
     first = date(2027, 1, 1)
-    return (first + number * _DAY for number in range(4 * 366))
+    return (first + number * _DAY for number in range(28 * 366))
 
 
 def _field(text: str, name: str, low: int, high: int, names: Mapping[str, int] | None = None) -> frozenset[int]:
@@ -128,18 +128,13 @@ def _by_day(cron: Cron, after: datetime, zone: ZoneInfo) -> Iterator[datetime]:
 
 
 def _each_hour(cron: Cron, after: datetime, zone: ZoneInfo) -> Iterator[datetime]:
-    at, until = after.astimezone(UTC).replace(second=0, microsecond=0) - _HOUR, after + _LONGEST * _DAY
+    at, until = after.astimezone(UTC).replace(second=0, microsecond=0), after + _LONGEST * _DAY
     while at < until:
-        offset = at.astimezone(zone).utcoffset()
-        assert offset is not None
-        hour = (at + offset).replace(minute=0, tzinfo=None)
-        if not cron.falls_on(hour.date()):
-            following = instant(datetime.combine(hour.date() + _DAY, time(0)), zone)
+        day = at.astimezone(zone).date()
+        if not cron.falls_on(day):
+            following = instant(datetime.combine(day + _DAY, time(0)), zone)
             at = max(following, at + _MINUTE)
             continue
-        for minute in cron.minutes:
-            slot = (hour + minute * _MINUTE - offset).replace(tzinfo=UTC)
-            # Clocks may have changed within the hour: then this minute belongs to another one.
-            if slot > after and slot.astimezone(zone).utcoffset() == offset:
-                yield slot
-        at = (hour + _HOUR - offset).replace(tzinfo=UTC)
+        slots = within_hour(cron.minutes, at, zone)
+        yield from (slot for slot in slots if slot > after and cron.falls_on(slot.astimezone(zone).date()))
+        at += _HOUR

@@ -1,10 +1,11 @@
 """Schedule, QuietHours; the next slot in the person's zone, right on days that have 23 or 25 hours."""
 
 from calendar import monthrange
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from itertools import count
 from zoneinfo import ZoneInfo
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -140,22 +141,24 @@ def instant(local: datetime, zone: ZoneInfo) -> datetime:
 
 
 def _next_hour(schedule: Schedule, after: datetime, zone: ZoneInfo) -> datetime:
-    """Minutes of the local hour; counted in UTC from the local offset, so an hour that comes twice fires twice and none is left out."""
+    """Minutes of the local hour, as the hours pass: one that comes twice fires twice."""
     minutes = sorted({at.minute for at in schedule.at})
-    utc = after.astimezone(UTC)
-    start = utc.replace(second=0, microsecond=0)
-    best: datetime | None = None
-    for ahead in range(-1, 3):
-        offset = (start + ahead * _HOUR).astimezone(zone).utcoffset()
+    start = after.astimezone(UTC).replace(second=0, microsecond=0)
+    return next(slot for ahead in count() for slot in within_hour(minutes, start + ahead * _HOUR, zone) if slot > after)
+
+
+def within_hour(minutes: Iterable[int], start: datetime, zone: ZoneInfo) -> list[datetime]:
+    """All instants of the hour from `start` (UTC) at which a local clock shows one of these minutes.
+
+    Clocks may change within it, and by less than an hour: before that the one offset counts, and from then on the other.
+    """
+    found: set[datetime] = set()
+    for offset in {(start + ahead).astimezone(zone).utcoffset() for ahead in (timedelta(), _HOUR)}:
         assert offset is not None
-        local_hour = (start + ahead * _HOUR + offset).replace(minute=0)
-        for minute in minutes:
-            slot = local_hour + minute * _MINUTE - offset
-            if slot > utc and slot.astimezone(zone).utcoffset() == offset and (best is None or slot < best):
-                best = slot
-    if best is None:
-        return start + _HOUR
-    return best
+        shown = (start + offset).minute
+        slots = (start + (minute - shown) % 60 * _MINUTE for minute in minutes)
+        found.update(slot for slot in slots if slot.astimezone(zone).utcoffset() == offset)
+    return sorted(found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from angelia.client import sync_folder
 from angelia.watch import checkpoint
 
 log = logging.getLogger("angelia.watch")
@@ -46,11 +47,10 @@ class Outbox:
         self.name, self.folder, self._send = name, folder, send
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._sent_file = folder / "sent.txt"
-        self._known = dict.fromkeys(self._remembered())
+        self._behind = dict.fromkeys(self._remembered())  # keys of what was sent or refused, the last of them last
         waiting = self.waiting()
-        self._known |= dict.fromkeys(path.stem.partition("-")[2] for path in waiting)
+        self._waiting = {_key_of(path) for path in waiting}
         self._number = max((int(path.stem.partition("-")[0]) for path in waiting), default=0)
-        self._count = len(waiting)
         self._alone: dict[Path, tuple[float, float]] = {}  # when it is tried again, and after which pause
         self._stopping, self._woken = threading.Event(), threading.Event()
         self._lock = threading.Lock()
@@ -64,14 +64,13 @@ class Outbox:
         """Durable when it returns. What was put before under the same key is not put again. OSError where there is no room."""
         key = message["idempotency_key"]
         with self._lock:
-            if key in self._known:
+            if key in self._waiting or key in self._behind:
                 return
-            if self._count >= MOST_WAITING:
+            if len(self._waiting) >= MOST_WAITING:
                 raise OSError(f"{self.folder} holds {MOST_WAITING} messages: {self.name} has been away for too long")
             self._number = max(self._number + 1, time.time_ns() // 1000)
             checkpoint.save(self.folder / f"{self._number:020d}-{key}.json", message)
-            self._known[key] = None
-            self._count += 1
+            self._waiting.add(key)
         self._woken.set()
 
     def waiting(self) -> list[Path]:
@@ -135,22 +134,30 @@ class Outbox:
         return None
 
     def _done(self, path: Path) -> None:
-        key = path.stem.partition("-")[2]
         with self._lock:
             with suppress(OSError), self._sent_file.open("a", encoding="ascii") as file:
-                file.write(f"{key}\n")
+                file.write(f"{_key_of(path)}\n")
                 file.flush()
                 os.fsync(file.fileno())
             path.unlink(missing_ok=True)
-            self._count -= 1
+            self._leave_behind(path)
 
     def _set_aside(self, path: Path, why: str) -> None:
         aside = self.folder / "refused"
         aside.mkdir(exist_ok=True)
         with self._lock, suppress(OSError):
             path.replace(aside / path.name)
+            self._leave_behind(path)
             (aside / f"{path.stem}.txt").write_text(why, encoding="utf-8")
-            self._count -= 1
+
+    def _leave_behind(self, path: Path) -> None:
+        key = _key_of(path)
+        self._waiting.discard(key)
+        self._behind[key] = None
+        if len(self._behind) > 2 * MOST_REMEMBERED:
+            keys = list(self._behind)[-MOST_REMEMBERED:]
+            self._behind = dict.fromkeys(keys)
+            self._cut(keys)
 
     def _remembered(self) -> list[str]:
         """Keys that were sent; the file is cut to the last of them."""
@@ -160,10 +167,23 @@ class Outbox:
             return []
         if len(keys) > 2 * MOST_REMEMBERED:
             keys = keys[-MOST_REMEMBERED:]
-            part = self._sent_file.with_suffix(".part")
-            part.write_text("\n".join([*keys, ""]), encoding="ascii")
-            part.replace(self._sent_file)
+            self._cut(keys)
         return keys
+
+    def _cut(self, keys: list[str]) -> None:
+        """These alone in the file: a crash leaves the old or the new one, and where there is no room the old one stays."""
+        part = self._sent_file.with_suffix(".part")
+        with suppress(OSError):
+            with part.open("w", encoding="ascii") as file:
+                file.write("\n".join([*keys, ""]))
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(self._sent_file)
+            sync_folder(self.folder)
+
+
+def _key_of(path: Path) -> str:
+    return path.stem.partition("-")[2]
 
 
 class DirectSink:

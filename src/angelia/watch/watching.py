@@ -8,6 +8,8 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -275,8 +277,8 @@ class Watch:
         name, zone, on = self.settings.name, self.settings.timezone, self.measurement
         for repeats in self.dedup.ended(now):
             yield self._addressed(words.repeats_message(name, on.name, repeats, zone))
-        for recipient, overflow in self.rates.due(now):
-            yield words.overflow_message(name, on.name, overflow) | ({"to": [recipient]} if recipient else {})
+        for overflow, held in groupby(self.rates.due(now), key=itemgetter(1)):
+            yield words.overflow_message(name, on.name, overflow, tuple(recipient for recipient, _ in held if recipient))
         alarm = seconds(self.settings.silence_alarm)
         is_on = bool(on.name) or self._start is None
         on.written_at = min(on.written_at, now)

@@ -106,7 +106,9 @@ def repeats_message(watch: str, measurement: str, repeats: Repeats, zone: str) -
     return state_message(watch, measurement, "repeats", f"{repeats.event_id}-r{repeats.number}", said, said)
 
 
-def overflow_message(watch: str, measurement: str, overflow: Overflow) -> dict[str, Any]:
-    """What was too much, in one."""
+def overflow_message(watch: str, measurement: str, overflow: Overflow, recipients: tuple[str, ...]) -> dict[str, Any]:
+    """What was too much for these, in one; without names for those who follow. What begins with the same line is another message for others."""
     lines = "1 line" if overflow.count == 1 else f"{overflow.count} lines"
-    return state_message(watch, measurement, "digest", f"{overflow.first_id}-digest", f"{lines} held back", overflow.body())
+    mark = "-" + hashlib.blake2b("\0".join(recipients).encode(), digest_size=8).hexdigest() if recipients else ""
+    message = state_message(watch, measurement, "digest", f"{overflow.first_id}-digest{mark}", f"{lines} held back", overflow.body())
+    return message | ({"to": list(recipients)} if recipients else {})
