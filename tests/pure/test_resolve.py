@@ -110,6 +110,17 @@ CASES = {
         {"rules": [OWN | {"do": {"mail": "daily"}, "final": False}, KDE | {"do": {"mail": "now", "chat": "now"}}]}, FAIL, MINE,
         WEB | DAILY | CHAT,
     ),
+    "a parameter is no field of the message": (
+        {"rules": [{"when": {"message.source": ["ci"]}, "do": {"mail": "now"}}]}, FAIL | {"source": "x", "params": {"message.source": "ci"}}, NOBODY, None,
+    ),
+    "a parameter hides no field of the message": (
+        {"rules": [{"when": {"message.source": ["ci"]}, "do": {"mail": "now"}}]}, FAIL | {"source": "ci", "params": {"message.source": "x"}}, NOBODY,
+        WEB | MAIL,
+    ),
+    "a parameter is no tag": (
+        {"rules": [{"when": {"tag.arch": ["s390x"]}, "do": {"mail": "now"}}]}, FAIL | {"params": {"tag.arch": "s390x"}, "tags": [["os", "linux"]]}, NOBODY,
+        None,
+    ),
     "a hold that is over when it may go": (
         HOLD, COMMENT | {"not_before": "2024-03-21T00:00:00+01:00"}, ["watcher"],
         {agent: {"outcome": "deferred", "due": "2024-03-21T00:00:00+01:00"} for agent in ("web", "mail", "chat")},
