@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -10,7 +10,7 @@ from angelia.flow import attempt as attempt_module
 from angelia.flow import relay as relay_module
 from angelia.flow.lane import Lane
 from angelia.flow.loop import Hint, run
-from angelia.model.delivery import Refused, Sent, State
+from angelia.model.delivery import Later, Refused, Sent, State
 from angelia.model.errors import StoreUnavailable
 from angelia_testing.recording import RecordingAgent
 from angelia_testing.waiting import eventually
@@ -135,6 +135,24 @@ async def test_what_waits_too_long_for_a_place_is_given_back_untried(bench, back
     agent.gate.set()
     await bench.work()
     assert sorted(int(letter.message.subject) for letter in agent.letters) == list(range(10))
+
+
+async def test_after_a_pause_one_failure_is_no_end(bench, backlog):
+    agent = await backlog(SlowAgent(concurrency=1), 2)
+    agent.gate = asyncio.Event()
+    bench.relay._lanes["mail"]._ended_before = 6
+    assert await bench.relay.turn(bench.now) == 2
+    await bench.store.pause_agent("mail", True)
+    bench.relay._looked_at = 0.0
+    await bench.relay._look()
+    agent.gate.set()
+    await bench.settled()
+    await bench.store.pause_agent("mail", False)
+    agent.gate, agent.answer = None, lambda _: Later("451 not now")
+    bench.relay._looked_at = 0.0
+    await bench.work(bench.now + timedelta(days=6))
+    assert [state for state, _ in await bench.states()].count("due") == 1
+    assert await bench.store.list_deliveries(states={State.EXPIRED}) == []
 
 
 async def test_a_stop_gives_back_what_waits_and_ends_what_runs(bench, backlog):

@@ -140,6 +140,21 @@ async def test_hits_and_what_is_never_reached(bench, alice):
     assert (await alice.get("/rules/none/matches")).status_code == 404
 
 
+async def test_what_she_may_not_see_counts_for_no_rule_of_hers(bench, alice):
+    secret = {"id": "secret", "type": "*", "when": {"message.subject": {"contains": ["carol"]}}, "do": {"mail": "now"}}
+    await put_rules(bench, secret)
+    await bench.post(to=["bob"], subject="All about carol", restricted=True)
+    await bench.work()
+    hits = (await bench.call("GET", "/api/v1/people/alice/rules/hits", status=200))["items"]
+    assert hits["secret"]["reach"]["matched"] == 0
+    tried = await bench.call("POST", "/api/v1/people/alice/rules/preview", {"rule": secret, "rule_id": "secret"}, 200)
+    assert (tried["messages"], tried["matches"]) == (3, 0)
+    await bench.post(to=["alice"], subject="All about carol", restricted=True)
+    await bench.work()
+    hits = (await bench.call("GET", "/api/v1/people/alice/rules/hits", status=200))["items"]
+    assert hits["secret"]["reach"]["matched"] == 1
+
+
 async def test_a_new_rule_from_a_message(bench, alice):
     (entry,) = [item for item in (await bench.call("GET", "/api/v1/people/alice/inbox"))["items"] if item["message"]["subject"] == "okular failed"]
     for source in (entry["id"], entry["message"]["id"]):

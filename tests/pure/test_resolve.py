@@ -2,6 +2,7 @@
 
 import copy
 import json
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,30 @@ CASES = {
         {"rules": [OWN | {"do": {"mail": "daily"}, "final": False}, KDE | {"do": {"mail": "now", "chat": "now"}}]}, FAIL, MINE,
         WEB | DAILY | CHAT,
     ),
+    "a parameter is no field of the message": (
+        {"rules": [{"when": {"message.source": ["ci"]}, "do": {"mail": "now"}}]}, FAIL | {"source": "x", "params": {"message.source": "ci"}}, NOBODY, None,
+    ),
+    "a parameter hides no field of the message": (
+        {"rules": [{"when": {"message.source": ["ci"]}, "do": {"mail": "now"}}]}, FAIL | {"source": "ci", "params": {"message.source": "x"}}, NOBODY,
+        WEB | MAIL,
+    ),
+    "a parameter is no tag": (
+        {"rules": [{"when": {"tag.arch": ["s390x"]}, "do": {"mail": "now"}}]}, FAIL | {"params": {"tag.arch": "s390x"}, "tags": [["os", "linux"]]}, NOBODY,
+        None,
+    ),
+    "a hold that is over when it may go": (
+        HOLD, COMMENT | {"not_before": "2024-03-21T00:00:00+01:00"}, ["watcher"],
+        {agent: {"outcome": "deferred", "due": "2024-03-21T00:00:00+01:00"} for agent in ("web", "mail", "chat")},
+    ),
+    "a hold that has begun when it may go": (
+        {"hold": {"since": "2024-03-06T00:00:00+01:00", "until": "2024-03-20T00:00:00+01:00"}},
+        COMMENT | {"not_before": "2024-03-10T00:00:00+01:00"}, ["watcher"],
+        {"web": {"outcome": "deferred", "due": "2024-03-10T00:00:00+01:00"}, "mail": {"outcome": "held", "due": "2024-03-20T00:00:00+01:00"}},
+    ),
+    "a lock does not hurry the sender": (
+        {}, SECURITY | {"not_before": "2024-03-10T00:00:00+01:00"}, NOBODY,
+        {agent: {"outcome": "deferred", "due": "2024-03-10T00:00:00+01:00", "locked": True} for agent in ("web", "mail")},
+    ),
     "A44": ({"preferences": {"*": {"mail": "off"}, "obs.build": {"mail": "now"}}}, FAIL, MINE, WEB | MAIL),
 }  # fmt: skip
 
@@ -153,6 +178,35 @@ def test_a_lock_never_adds_a_recipient(case):
     site["locks"]["*"] = ["mail"]
     answer = run(scenario(person, message, roles) | {"site": site})
     assert (answer["kim"] is None) == (expected is None)
+
+
+_HOURS = st.integers(-30, 600)
+
+
+@given(
+    st.sampled_from(sorted(CASES)),
+    _HOURS,
+    st.one_of(st.none(), st.tuples(_HOURS, _HOURS)),
+    st.booleans(),
+    st.sampled_from(["now", "daily", "hourly"]),
+)
+def test_nothing_is_due_before_its_sender_wants(case, hours, hold, is_quiet, when):
+    person, message, roles, _ = CASES[case]
+    not_before = _after(hours)
+    wants = {"preferences": {"*": {"mail": when, "chat": "now"}}} | copy.deepcopy(person)
+    if hold is not None:
+        wants["hold"] = {"since": _after(min(hold)).isoformat(), "until": _after(max(hold) + 1).isoformat()}
+    if is_quiet:
+        wants["quiet"] = ["22:00", "07:00"]
+    answer = run(scenario(wants, message | {"not_before": not_before.isoformat()}, roles))["kim"] or {}
+    is_early = datetime.fromisoformat(message.get("at", AT)) < not_before
+    for told in answer.values():
+        if told["outcome"] != "skipped" and is_early:
+            assert datetime.fromisoformat(told["due"]) >= not_before
+
+
+def _after(hours):
+    return datetime.fromisoformat(AT) + timedelta(hours=hours)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from angelia.flow.profiles import _condition, rule_rows
+from angelia.planning.document import parse_wants
+from angelia.planning.matching import rule_matches
 from angelia.planning.topic import PatternIndex, matches
+from angelia.planning.trial import _message
 
 words = st.sampled_from("abc")
 keys = st.lists(words, min_size=1, max_size=5).map(".".join)
@@ -42,3 +46,25 @@ def test_a_parameter_with_several_values():
     index = PatternIndex()
     index.add("a.#", ("arch", "s390x"), 7)
     assert list(index.find("a.b", {"arch": ("x86_64", "s390x")})) == [7]
+
+
+_names = st.sampled_from(["p", "q", "message.source", "message.actor", "message.p", "tag.p"])
+
+
+@given(
+    st.lists(st.tuples(_names, st.sampled_from("xy")), min_size=1, max_size=6),
+    st.dictionaries(_names, st.sampled_from("xyz")),
+    st.sampled_from("xyz"),
+    st.sampled_from("xyz"),
+)
+def test_the_index_finds_all_whose_rules_match(conditions, params, source, tag):
+    message, _ = _message({"type": "a.b", "at": "2024-03-05T14:00:00Z", "params": params, "source": source, "tags": [["p", tag]]})
+    index, matching = PatternIndex(), set()
+    for number, (name, value) in enumerate(conditions):
+        wants = parse_wants({"rules": [{"type": "a", "when": {name: [value]}, "do": {"mail": "now"}}]}, known_schedules=None)
+        for row in rule_rows(wants.rules, number):
+            index.add(row.pattern, _condition(row), number)
+        if rule_matches(wants.rules[0], message, frozenset()):
+            matching.add(number)
+            assert value == {"message.source": source, "message.actor": "", "tag.p": tag}.get(name, params.get(name))
+    assert matching <= set(index.find(message.type, message.params))

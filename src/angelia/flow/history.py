@@ -27,8 +27,9 @@ _PAUSE = 100
 
 
 async def recent(store: Store, profile: Profile, since: datetime, most: int = MOST_TRIED) -> AsyncIterator[tuple[Message, Standing]]:
-    """The newest messages, with how she stands to each: roles as they were recorded, and as the store knows them today.
+    """The newest messages that she may see, with how she stands to each: roles as they were recorded, and as the store knows them today.
 
+    Of `most` that are looked at, those that are restricted to others are left out: whatever is counted would tell of them.
     What a relation source outside says of objects for which she was no candidate is not asked again: that would take minutes.
     """
     person_id = profile.person.person_id
@@ -43,7 +44,9 @@ async def recent(store: Store, profile: Profile, since: datetime, most: int = MO
             roles = today.get(message.object, frozenset())
             if because:
                 roles |= {reason[5:] for reason in because if reason.startswith("role:")}
-            yield message, standing_of(message, profile, roles, own) if roles or message.is_restricted else usual
+            standing = standing_of(message, profile, roles, own) if roles or message.is_restricted else usual
+            if standing.has_access:
+                yield message, standing
             done += 1
             if done % _PAUSE == 0:
                 await asyncio.sleep(0)
@@ -160,7 +163,7 @@ class _Trial:
         if self._probe is None:
             if changed and len(self._samples) < MOST_SAMPLES:
                 self._samples.append(_sample(message, was, will))
-        elif _may_see(message, old, standing) and rule_matches(self._probe, message, standing.roles):
+        elif old.person.is_active and rule_matches(self._probe, message, standing.roles):
             self._matches += 1
             end = stopped_by(new.wants.rules, self._probe.rule_id, message, standing.roles)
             self._stopped += end is not None
@@ -233,10 +236,6 @@ def _speaking(rules: Iterable[Rule], key: str) -> _Speaking:
 def _narrowed(profile: Profile, rules: _Speaking, pairs: frozenset[tuple[str, str]]) -> Profile:
     kept = tuple(rule for rule, literals in rules if not literals or not pairs.isdisjoint(literals))
     return replace(profile, wants=replace(profile.wants, rules=kept))
-
-
-def _may_see(message: Message, profile: Profile, standing: Standing) -> bool:
-    return profile.person.is_active and (standing.has_access or not message.is_restricted)
 
 
 def _changed_rules(old: Wants, new: Wants) -> tuple[Rule, ...] | None:

@@ -43,14 +43,13 @@ def _holds(condition: Condition, message: Message) -> bool:
 
 
 def _values(name: str, message: Message) -> tuple[str, ...]:
-    found = message.params.get(name)
-    if found is not None:
-        return (found,) if isinstance(found, str) else tuple(found)
+    """What is the message's own is never looked up in its parameters, where its sender may write any name."""
     if name.startswith("tag."):
         return tuple(value for tag, value in message.tags if tag == name[4:])
-    if name in _FIELDS:
-        return (str(getattr(message, _FIELDS[name])),)
-    return ()
+    if name.startswith("message."):
+        return (str(getattr(message, _FIELDS[name])),) if name in _FIELDS else ()
+    found = message.params.get(name, ())
+    return (found,) if isinstance(found, str) else tuple(found)
 
 
 _FIELDS = {"message.source": "source", "message.object": "object", "message.actor": "actor", "message.subject": "subject"}

@@ -187,17 +187,20 @@ def _because(case: _Case) -> None:
 
 
 def _locked(case: _Case) -> dict[str, Decision]:
-    """R3: locked agents deliver now, past everything but a missing address."""
+    """R3: locked agents deliver now, past all that she wishes; what the sender keeps back until a time waits for it like everything else."""
     decisions = {}
+    start = _start(case)
     for scope in (*case.scopes, ANY_TYPE):
         for agent in sorted(case.site.locks.get(scope, ())):
             if agent in decisions or (is_progress(case.message) and agent not in case.site.editing):
                 # Who must be told of jobs must be told of their ends: progress is not worth a letter each time.
                 continue
-            verdict, reason = Verdict.NOW, Reason.LOCKED
             if agent not in case.profile.reachable:
-                verdict, reason = Verdict.SKIPPED, Reason.NO_VERIFIED_ADDRESS
-            decisions[agent] = Decision(agent, verdict, reason, f"lock:{scope}", is_locked=verdict is Verdict.NOW)
+                decisions[agent] = Decision(agent, Verdict.SKIPPED, Reason.NO_VERIFIED_ADDRESS, f"lock:{scope}")
+            elif start > case.now:
+                decisions[agent] = Decision(agent, Verdict.DEFERRED, Reason.NOT_BEFORE, f"lock:{scope}", start, is_locked=True)
+            else:
+                decisions[agent] = Decision(agent, Verdict.NOW, Reason.LOCKED, f"lock:{scope}", is_locked=True)
     return decisions
 
 
@@ -336,21 +339,20 @@ def _wished(case: _Case, when: str, decided_by: str, agent: str) -> str:
 
 
 def _timing(case: _Case, agent: str, when: str) -> tuple[Verdict, Reason, datetime | None, str]:
-    """R9-R11: hold, quiet hours, digest slot; then the poster's not_before."""
-    wants, now, zone = case.profile.wants, case.now, case.profile.zone
+    """R9-R11: hold, quiet hours, digest slot, all as of when the message may go; then the poster's not_before."""
+    wants, start, zone = case.profile.wants, _start(case), case.profile.zone
     held = _hold(case, agent)
     if held is not None:
         return held
     schedule = _schedule(case, when)
     if schedule is not None:
-        return Verdict.DIGEST, Reason.SCHEDULE, next_slot(schedule, _start(case), zone), schedule.name
+        return Verdict.DIGEST, Reason.SCHEDULE, next_slot(schedule, start, zone), schedule.name
     if wants.quiet is not None and agent in case.site.interruptive and case.message.severity < Severity.URGENT:
-        end = ends_at(wants.quiet, _start(case), zone)
+        end = ends_at(wants.quiet, start, zone)
         if end is not None:
             return Verdict.DEFERRED, Reason.QUIET_HOURS, end, ""
-    not_before = case.message.not_before
-    if not_before is not None and not_before > now:
-        return Verdict.DEFERRED, Reason.NOT_BEFORE, not_before, ""
+    if start > case.now:
+        return Verdict.DEFERRED, Reason.NOT_BEFORE, start, ""
     return Verdict.NOW, Reason.CHOSEN, None, ""
 
 
@@ -363,14 +365,15 @@ def _schedule(case: _Case, when: str) -> Schedule | None:
 
 
 def _start(case: _Case) -> datetime:
+    """When it may go at the earliest."""
     not_before = case.message.not_before
     return case.now if not_before is None else max(case.now, not_before)
 
 
 def _hold(case: _Case, agent: str) -> tuple[Verdict, Reason, datetime | None, str] | None:
     """R9: the nearest type scope speaks; keep = web and feeds stay, mail waits for the end, chat never replays."""
-    hold = case.profile.wants.hold
-    if hold is None or case.now >= hold.until or (hold.since is not None and case.now < hold.since):
+    hold, start = case.profile.wants.hold, _start(case)
+    if hold is None or start >= hold.until or (hold.since is not None and start < hold.since):
         return None
     if case.message.severity >= hold.pass_from:
         return None

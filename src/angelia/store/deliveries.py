@@ -27,7 +27,8 @@ class Successor:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What came of one claimed delivery. `state` DUE means again at `due_at`; `is_attempt` False gives the attempt back.
+    """What came of one claimed delivery. `state` DUE means again at `due_at`; `is_attempt` False gives the attempt back;
+    where there is no `error` either, it is as it was before its claim, and if nothing was ever said of it, its lifetime has not begun.
 
     `successors` go with a failure: for each message (a digest has many) those that may stand in, the first first. They are looked at if the
     settlement applies; one is written where nothing else reached her or may, and none for what she has seen.

@@ -32,9 +32,11 @@ _CLAIM = (
     "AND due_us <= ?{urgent} ORDER BY due_us, id LIMIT ?{lock}) RETURNING " + shape.RETURNING
 )
 _ANY_URGENT = "SELECT 1 FROM deliveries WHERE state = 2 AND is_urgent = 1 AND agent = ? AND due_us <= ? LIMIT 1"
+# Of what is given back and was never tried nor put off, no lifetime has begun: it may be days until it is claimed again, as after a pause.
 _SETTLE = (
-    "UPDATE deliveries SET state = s.state, reason = s.reason, due_us = COALESCE(s.due_us, deliveries.due_us), "
-    "attempts = attempts - s.back, last_error = s.error, ended_us = s.ended_us FROM {outcomes} "
+    "UPDATE deliveries SET state = s.state, reason = s.reason, due_us = COALESCE(s.due_us, deliveries.due_us), attempts = attempts - s.back, "
+    "first_tried_us = CASE WHEN attempts = s.back AND last_error = '' AND s.error = '' THEN NULL ELSE first_tried_us END, "
+    "last_error = CASE WHEN s.back = 1 AND s.error = '' THEN last_error ELSE s.error END, ended_us = s.ended_us FROM {outcomes} "
     "WHERE deliveries.id = s.id AND deliveries.fence = s.fence AND deliveries.state = 3 "
     "RETURNING deliveries.id, deliveries.fence, digest_id, message_id, deliveries.state, deliveries.reason, deliveries.ended_us, agent"
 )

@@ -51,6 +51,22 @@ class DeliverySuite:
         counts = await store.conservation()
         assert sum(counts.values()) == 3
 
+    async def test_what_is_given_back_untried_was_never_begun(self, store: Store) -> None:  # promise P8: its lifetime begins with its first try
+        await planned(store, 1, [delivery(11, 1), delivery(12, 1, person_id=2)])
+        (first, second), later, put_off = await store.claim_deliveries(["mail"], 2, LEASE, NOW), NOW + timedelta(days=5), "its destination rests"
+        rests = Settlement(12, second.fence, State.DUE, Reason.CHOSEN, error=put_off, is_attempt=False)
+        await store.settle([Settlement(11, first.fence, State.DUE, Reason.CHOSEN, is_attempt=False), rests], NOW)
+        assert [(one.attempts, one.first_tried_at) for _, one in sorted((await store.deliveries([11, 12])).items())] == [(0, None), (0, NOW)]
+        again, rested = await store.claim_deliveries(["mail"], 2, LEASE, later)
+        assert (again.attempts, again.first_tried_at, rested.first_tried_at) == (1, later, NOW)
+        failed = Settlement(11, again.fence, State.DUE, Reason.CHOSEN, error="451 not now")
+        await store.settle([failed, Settlement(12, rested.fence, State.DUE, Reason.CHOSEN, is_attempt=False)], later)
+        for at in (later, later + MINUTE):
+            claimed = await store.claim_deliveries(["mail"], 2, LEASE, at)
+            known = {one.delivery_id: (one.attempts, one.first_tried_at, one.last_error) for one in claimed}
+            assert known == {11: (2, later, "451 not now"), 12: (1, NOW, put_off)}
+            await store.settle([Settlement(one.delivery_id, one.fence, State.DUE, Reason.CHOSEN, is_attempt=False) for one in claimed], at)
+
     async def test_urgent_ones_are_claimed_before_all_that_wait(self, store: Store) -> None:  # figure R20
         waiting = [delivery(10 + n, 1, person_id=n) for n in range(5)]
         await planned(store, 1, [*waiting, delivery(20, 1, due_at=NOW + MINUTE, person_id=9, is_urgent=True)])
