@@ -214,7 +214,7 @@ async def test_what_waits_and_is_muted_or_unsubscribed_goes_no_more(bench):
     await bench.post(to=["alice"], object="o")
     await bench.post("c.d", to=["alice"])
     await bench.work()
-    await bench.call("PUT", "/api/v1/people/alice/mutes?object=o", status=200)
+    await bench.call("PUT", "/api/v1/people/alice/mutes?object=o&level=full", status=200)
     person = await bench.store.person("alice")
     token = make_token(bench.house.secret, person.person_id, "mail", "type", "c")
     assert "Stop them" in await bench.call("GET", f"/unsubscribe/{token}", status=200)
@@ -224,6 +224,23 @@ async def test_what_waits_and_is_muted_or_unsubscribed_goes_no_more(bench):
     assert await bench.states() == [("suppressed", "muted"), ("suppressed", "unsubscribed")]
     await bench.call("POST", f"/unsubscribe/x{token[1:]}", status=403)
     assert read_token(b"x" * 32, token) is None
+
+
+async def test_a_mute_leaves_what_waits_and_names_her(bench):  # R4
+    document = {"preferences": {"*": {"mail": "daily"}}, "follows": ["KDE/"], "mutes": {"KDE/okular": "normal"}}
+    await bench.person("alice", preferences=document)
+    await bench.post(to=["alice"], object="KDE/okular")
+    for ref in ("KDE/kate", "other"):
+        await bench.post(to=["alice"] if ref == "other" else [], object=ref)
+    await bench.work()
+    assert await bench.states() == [("held", "schedule")] * 3
+    await bench.call("PUT", "/api/v1/people/alice/preferences", document | {"quiet": ["22:00", "07:00"]}, 200)
+    assert await bench.states() == [("held", "schedule")] * 3
+    places = {"KDE/okular": "normal", "KDE/": "full"}  # the nearest speaks
+    await bench.call("PUT", "/api/v1/people/alice/preferences", document | {"mutes": places}, 200)
+    assert await bench.states() == [("held", "schedule"), ("suppressed", "muted"), ("held", "schedule")]
+    await bench.call("PUT", "/api/v1/people/alice/mutes?object=KDE/okular&level=full", status=200)
+    assert await bench.states() == [("suppressed", "muted"), ("suppressed", "muted"), ("held", "schedule")]
 
 
 async def test_a_paused_agent_keeps_its_backlog(bench):

@@ -61,7 +61,7 @@ async def test_a_digest_goes_in_its_slot_though_one_of_its_lines_is_called_back_
     async def then_muted(slot, limit):
         found = await real(slot, limit)
         if len(found) == 3:
-            await bench.call("PUT", "/api/v1/people/alice/preferences", DAILY | {"mutes": {"x/1": "normal"}}, 200)
+            await bench.call("PUT", "/api/v1/people/alice/preferences", DAILY | {"mutes": {"x/1": "full"}}, 200)
         return found
 
     monkeypatch.setattr(bench.store, "held_items", then_muted)
