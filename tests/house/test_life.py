@@ -243,6 +243,39 @@ async def test_a_mute_leaves_what_waits_and_names_her(bench):  # R4
     assert await bench.states() == [("suppressed", "muted"), ("suppressed", "muted"), ("held", "schedule")]
 
 
+RULED = {"rules": [{"id": "r1", "type": "obs", "do": {"mail": "daily"}}]}
+DAILY = {"preferences": {"obs": {"mail": "daily"}}, "follows": ["inst/yumo/"]}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reason"),
+    [
+        (DAILY, DAILY | {"preferences": {"obs": {"mail": "off"}}}, "off"),
+        (DAILY, DAILY | {"mutes": {"inst/yumo/": "full"}}, "muted"),
+        (RULED, {"rules": [{"id": "r1", "type": "obs", "do": {"mail": "off"}}]}, "rule_off"),
+        (RULED, {"preferences": {"*": {"mail": "off"}}}, "off"),
+        (RULED, {"rules": []}, None),  # nothing is said against it
+        (RULED, {"rules": [{"id": "r1", "type": "obs", "do": {"mail": "hourly"}}]}, None),
+    ],
+)
+@pytest.mark.parametrize("is_made", [False, True])
+async def test_a_digest_leaves_out_what_is_unwanted_by_now(bench, before, after, reason, is_made):  # promise P10
+    await bench.person("alice", preferences=before)
+    for number in range(2):
+        message = await bench.post("obs.x", object=f"inst/yumo/run-{number}")
+    await bench.work()
+    slot = NOW + timedelta(days=1)
+    if is_made:  # and could not go yet
+        bench.mail.answer = lambda _: Later("down", blames_destination=False)
+        await bench.work(slot)
+    await bench.call("PUT", "/api/v1/people/alice/preferences", after, 200)
+    bench.mail.answer, bench.mail.letters = lambda _: Sent(), []
+    await bench.work(slot + timedelta(hours=1))
+    assert [letter.digest.messages for letter in bench.mail.letters] == ([2] if reason is None else [])
+    if reason is not None and not is_made:
+        assert [one["reason"] for one in (await bench.why(message, "alice"))["deliveries"] if one["agent"] == "mail"] == [reason]
+
+
 async def test_a_paused_agent_keeps_its_backlog(bench):
     await bench.person("alice")
     await bench.call("PATCH", "/api/v1/agents/mail", {"is_paused": True}, 200)
