@@ -44,7 +44,8 @@ class Digester:
 
     async def turn(self, now: datetime) -> int:
         """Work off slots that were reached."""
-        slots = await self._store.due_slots(now, BATCH)
+        # Those that failed are among the oldest: they take no place of others.
+        slots = await self._store.due_slots(now, BATCH + len(self._failed))
         if slots:
             await self._people.refresh()
         self._failed = {slot: known for slot, known in self._failed.items() if slot in slots}
