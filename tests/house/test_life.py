@@ -270,7 +270,7 @@ async def test_what_waits_and_is_muted_or_unsubscribed_goes_no_more(bench):
     await bench.post(to=["alice"], object="o")
     await bench.post("c.d", to=["alice"])
     await bench.work()
-    await bench.call("PUT", "/api/v1/people/alice/mutes?object=o", status=200)
+    await bench.call("PUT", "/api/v1/people/alice/mutes?object=o&level=full", status=200)
     person = await bench.store.person("alice")
     token = make_token(bench.house.secret, person.person_id, "mail", "type", "c")
     assert "Stop them" in await bench.call("GET", f"/unsubscribe/{token}", status=200)
@@ -280,6 +280,56 @@ async def test_what_waits_and_is_muted_or_unsubscribed_goes_no_more(bench):
     assert await bench.states() == [("suppressed", "muted"), ("suppressed", "unsubscribed")]
     await bench.call("POST", f"/unsubscribe/x{token[1:]}", status=403)
     assert read_token(b"x" * 32, token) is None
+
+
+async def test_a_mute_leaves_what_waits_and_names_her(bench):  # R4
+    document = {"preferences": {"*": {"mail": "daily"}}, "follows": ["KDE/"], "mutes": {"KDE/okular": "normal"}}
+    await bench.person("alice", preferences=document)
+    await bench.post(to=["alice"], object="KDE/okular")
+    for ref in ("KDE/kate", "other"):
+        await bench.post(to=["alice"] if ref == "other" else [], object=ref)
+    await bench.work()
+    assert await bench.states() == [("held", "schedule")] * 3
+    await bench.call("PUT", "/api/v1/people/alice/preferences", document | {"quiet": ["22:00", "07:00"]}, 200)
+    assert await bench.states() == [("held", "schedule")] * 3
+    places = {"KDE/okular": "normal", "KDE/": "full"}  # the nearest speaks
+    await bench.call("PUT", "/api/v1/people/alice/preferences", document | {"mutes": places}, 200)
+    assert await bench.states() == [("held", "schedule"), ("suppressed", "muted"), ("held", "schedule")]
+    await bench.call("PUT", "/api/v1/people/alice/mutes?object=KDE/okular&level=full", status=200)
+    assert await bench.states() == [("suppressed", "muted"), ("suppressed", "muted"), ("held", "schedule")]
+
+
+RULED = {"rules": [{"id": "r1", "type": "obs", "do": {"mail": "daily"}}]}
+DAILY = {"preferences": {"obs": {"mail": "daily"}}, "follows": ["inst/yumo/"]}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reason"),
+    [
+        (DAILY, DAILY | {"preferences": {"obs": {"mail": "off"}}}, "off"),
+        (DAILY, DAILY | {"mutes": {"inst/yumo/": "full"}}, "muted"),
+        (RULED, {"rules": [{"id": "r1", "type": "obs", "do": {"mail": "off"}}]}, "rule_off"),
+        (RULED, {"preferences": {"*": {"mail": "off"}}}, "off"),
+        (RULED, {"rules": []}, None),  # nothing is said against it
+        (RULED, {"rules": [{"id": "r1", "type": "obs", "do": {"mail": "hourly"}}]}, None),
+    ],
+)
+@pytest.mark.parametrize("is_made", [False, True])
+async def test_a_digest_leaves_out_what_is_unwanted_by_now(bench, before, after, reason, is_made):  # promise P10
+    await bench.person("alice", preferences=before)
+    for number in range(2):
+        message = await bench.post("obs.x", object=f"inst/yumo/run-{number}")
+    await bench.work()
+    slot = NOW + timedelta(days=1)
+    if is_made:  # and could not go yet
+        bench.mail.answer = lambda _: Later("down", blames_destination=False)
+        await bench.work(slot)
+    await bench.call("PUT", "/api/v1/people/alice/preferences", after, 200)
+    bench.mail.answer, bench.mail.letters = lambda _: Sent(), []
+    await bench.work(slot + timedelta(hours=1))
+    assert [letter.digest.messages for letter in bench.mail.letters] == ([2] if reason is None else [])
+    if reason is not None and not is_made:
+        assert [one["reason"] for one in (await bench.why(message, "alice"))["deliveries"] if one["agent"] == "mail"] == [reason]
 
 
 async def test_a_paused_agent_keeps_its_backlog(bench):

@@ -51,6 +51,19 @@ async def test_a_digest_that_cannot_be_made_holds_up_no_other(bench, monkeypatch
     assert told(bench) == ["bob", "alice"] and not bench.digester.is_restless()
 
 
+async def test_digests_that_cannot_be_made_leave_room_for_later_ones(bench, monkeypatch):
+    monkeypatch.setattr("angelia.flow.digester.BATCH", 2)
+    for login in ("alice", "bob", "carol"):
+        await bench.person(login, preferences=DAILY)
+    last = max([(await bench.store.person(login)).person_id for login in ("alice", "bob", "carol")])
+    breaking(monkeypatch, bench.store, "held_items", lambda slot, _: slot.person_id != last)
+    await bench.post(to=["alice", "bob", "carol"])
+    await bench.work()
+    for seconds in range(3):
+        await bench.work(SLOT + timedelta(seconds=seconds))
+    assert told(bench) == ["carol"]
+
+
 async def test_a_digest_goes_in_its_slot_though_one_of_its_lines_is_called_back_meanwhile(bench, monkeypatch):
     await bench.person("alice", preferences=DAILY)
     for number in range(3):
@@ -61,7 +74,7 @@ async def test_a_digest_goes_in_its_slot_though_one_of_its_lines_is_called_back_
     async def then_muted(slot, limit):
         found = await real(slot, limit)
         if len(found) == 3:
-            await bench.call("PUT", "/api/v1/people/alice/preferences", DAILY | {"mutes": {"x/1": "normal"}}, 200)
+            await bench.call("PUT", "/api/v1/people/alice/preferences", DAILY | {"mutes": {"x/1": "full"}}, 200)
         return found
 
     monkeypatch.setattr(bench.store, "held_items", then_muted)

@@ -41,6 +41,23 @@ async def test_an_end_is_taken_back(bench, house, outside, kind, value):
         assert after["mutes"] == DOCUMENT["mutes"] and after["preferences"] == DOCUMENT["preferences"]
 
 
+async def test_what_waits_by_a_rule_goes_with_the_rule(bench, outside):
+    rules = [{"id": "r1", "type": "obs", "do": {"mail": "daily"}}, {"id": "r2", "type": "wiki", "do": {"mail": "now"}}]
+    await bench.person("alice", preferences={"rules": rules})
+    await bench.call("PATCH", "/api/v1/agents/mail", {"is_paused": True}, 200)
+    await bench.post("obs.build")
+    await bench.post("wiki.change")
+    await bench.work()
+    assert await bench.states() == [("held", "schedule"), ("due", "chosen")]
+    for rule in ("r1", "r2"):
+        token = make_token(bench.house.secret, (await bench.store.person("alice")).person_id, "mail", "rule", rule)
+        assert (await outside.post(f"/unsubscribe/{token}")).status_code == 200
+    await bench.call("PATCH", "/api/v1/agents/mail", {"is_paused": False}, 200)
+    bench.relay._looked_at = 0.0
+    await bench.work(bench.now + timedelta(days=1))
+    assert not bench.mail.letters and await bench.states() == [("suppressed", "rule_off")] * 2
+
+
 async def test_after_one_click_all_is_as_it_was(bench, house, outside):
     await bench.person("alice", preferences=DOCUMENT)
     person_id = (await bench.store.person("alice")).person_id

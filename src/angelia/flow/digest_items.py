@@ -1,10 +1,12 @@
 """What is known of the messages of a digest while it is made: of a hundred thousand no more is kept than their lines, and read in portions."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from angelia.model.delivery import Delivery
+from angelia.flow.unwanted import Profiles, Today
+from angelia.model.delivery import Delivery, Reason
 from angelia.model.message import Message
 from angelia.planning.digest import Assembled, DigestItem, assemble, with_bodies
 from angelia.store import Store
@@ -15,13 +17,16 @@ PORTION = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A message of a digest: its line to be, and what decides whether she is told. `readers` as of a message, None for no restriction."""
+    """A message of a digest: its line to be, and what decides whether she is told. `readers` as of a message, None for no restriction;
+    `unwanted` is why she does not want it any more.
+    """
 
     item: DigestItem
     person_id: int
     is_locked: bool
     has_body: bool
     readers: tuple[str, ...] | None
+    unwanted: Reason | None
 
     @property
     def pair(self) -> tuple[int, int]:
@@ -29,17 +34,22 @@ class Entry:
         return self.item.message_id, self.person_id
 
 
-async def entries_of(store: Store, deliveries: Sequence[Delivery]) -> list[Entry]:
+async def entries_of(store: Store, deliveries: Sequence[Delivery], profiles: Profiles, today: Today) -> list[Entry]:
     """In the order of the deliveries, without those whose message is gone."""
     found: list[Entry] = []
     for start in range(0, len(deliveries), PORTION):
         some = [(one, one.message_id) for one in deliveries[start : start + PORTION] if one.message_id is not None]
-        messages = await store.messages([message_id for _, message_id in some])
-        found += [_entry(one, messages[message_id]) for one, message_id in some if message_id in messages]
+        pairs = {(message_id, one.person_id) for one, message_id in some if not one.is_locked}
+        messages, rows = await asyncio.gather(store.messages([message_id for _, message_id in some]), store.ledger_of(pairs))
+        for one, message_id in some:
+            if (message := messages.get(message_id)) is not None:
+                known = profiles.get(one.person_id)
+                unwanted = None if known is None else today.unwanted(one, known, message, rows.get((message_id, one.person_id)))
+                found.append(_entry(one, message, unwanted))
     return found
 
 
-def _entry(delivery: Delivery, message: Message) -> Entry:
+def _entry(delivery: Delivery, message: Message, unwanted: Reason | None) -> Entry:
     item = DigestItem(
         delivery_id=delivery.delivery_id,
         message_id=message.message_id,
@@ -53,7 +63,7 @@ def _entry(delivery: Delivery, message: Message) -> Entry:
         occurred_at=message.occurred_at,
         expires_at=message.expires_at,
     )
-    return Entry(item, delivery.person_id, delivery.is_locked, delivery.form == "full" and bool(message.body), message.readers)
+    return Entry(item, delivery.person_id, delivery.is_locked, delivery.form == "full" and bool(message.body), message.readers, unwanted)
 
 
 async def assembled(store: Store, entries: Sequence[Entry], now: datetime) -> Assembled:

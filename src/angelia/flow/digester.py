@@ -8,6 +8,7 @@ from angelia.flow.digest_items import Entry, assembled, entries_of
 from angelia.flow.intake import Intake
 from angelia.flow.profiles import People, zone_of
 from angelia.flow.rights import is_open_to, names_of
+from angelia.flow.unwanted import Profiles, Today
 from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.errors import StoreUnavailable
 from angelia.model.person import Person
@@ -43,7 +44,8 @@ class Digester:
 
     async def turn(self, now: datetime) -> int:
         """Work off slots that were reached."""
-        slots = await self._store.due_slots(now, BATCH)
+        # Those that failed are among the oldest: they take no place of others.
+        slots = await self._store.due_slots(now, BATCH + len(self._failed))
         if slots:
             await self._people.refresh()
         self._failed = {slot: known for slot, known in self._failed.items() if slot in slots}
@@ -86,11 +88,14 @@ class Digester:
 
     async def _made(self, slot: Slot, held: Sequence[Delivery], now: datetime) -> bool:
         """False where the slot has one, or not all of them wait any more."""
-        entries = await entries_of(self._store, held)
-        lost = await self._lost(slot, entries)
+        profiles = await self._people.profiles([slot.person_id])
+        entries = await entries_of(self._store, held, profiles, Today(self._people.site, now))
+        lost = _lost(slot, entries, profiles)
         seen = await self._seen(entries) - lost
-        made = await assembled(self._store, [entry for entry in entries if entry.item.delivery_id not in lost | seen], now)
-        left_out = LeftOut(made.expired, made.superseded, sorted(seen), sorted(lost))
+        unwanted = _unwanted([entry for entry in entries if entry.item.delivery_id not in lost | seen])
+        left = [entry for entry in entries if entry.unwanted is None and entry.item.delivery_id not in lost | seen]
+        made = await assembled(self._store, left, now)
+        left_out = LeftOut(made.expired, made.superseded, sorted(seen), sorted(lost), unwanted)
         if made.digest is None:
             await self._store.drop_items(left_out, now)
             telemetry.digest_runs.labels("empty").inc()
@@ -122,13 +127,6 @@ class Digester:
         pairs = {entry.pair: entry.item.delivery_id for entry in entries if not entry.is_locked}
         return {pairs[pair] for pair in await self._store.seen(pairs)}
 
-    async def _lost(self, slot: Slot, entries: Sequence[Entry]) -> set[int]:
-        """What she had the right to see when it was planned, and has not now (promise P14)."""
-        closed = [entry for entry in entries if entry.readers is not None]
-        known = (await self._people.profiles([slot.person_id])).get(slot.person_id) if closed else None
-        names = names_of(known[0]) if known is not None else frozenset()
-        return {entry.item.delivery_id for entry in closed if not is_open_to(entry, names)}
-
     async def _next(self, slot: Slot, now: datetime) -> datetime:
         profiles = await self._people.profiles([slot.person_id])
         known = profiles.get(slot.person_id)
@@ -136,6 +134,22 @@ class Digester:
             return now + timedelta(hours=1)
         profile, _ = known
         return slot_after(slot.schedule, profile.person, profile.wants, self._people.site, now)
+
+
+def _lost(slot: Slot, entries: Sequence[Entry], profiles: Profiles) -> set[int]:
+    """What she had the right to see when it was planned, and has not now (promise P14)."""
+    known = profiles.get(slot.person_id)
+    names = names_of(known[0]) if known is not None else frozenset()
+    return {entry.item.delivery_id for entry in entries if not is_open_to(entry, names)}
+
+
+def _unwanted(entries: Sequence[Entry]) -> dict[Reason, list[int]]:
+    """What she wanted when it was planned, and does not now (promise P10), by why."""
+    found: dict[Reason, list[int]] = {}
+    for entry in entries:
+        if entry.unwanted is not None:
+            found.setdefault(entry.unwanted, []).append(entry.item.delivery_id)
+    return found
 
 
 def slot_after(schedule: str, person: Person, wants: Wants, site: Site, now: datetime) -> datetime:

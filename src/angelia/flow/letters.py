@@ -13,24 +13,19 @@ from angelia.flow.handover import Born
 from angelia.flow.profiles import People
 from angelia.flow.rights import is_open_to, names_of
 from angelia.flow.unsubscribe import Target, decided_by, ended_by, ended_by_digest, make_token
+from angelia.flow.unwanted import Pair, Profiles, Today
 from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.message import Message
 from angelia.model.moments import public_id
 from angelia.model.person import Address, AddressState
-from angelia.model.preference import Site
-from angelia.planning import escalation, fallback
-from angelia.planning.decision import Decision, Profile, Resolution, Standing, Verdict
-from angelia.planning.resolve import Alike, judged, resolve
+from angelia.planning.decision import Profile
+from angelia.planning.resolve import Alike
 from angelia.store import LedgerRow, NewDigest, Store
 
 ROOT_WAIT = timedelta(seconds=1)
 """How long a letter waits for the one with which another process begins its thread."""
 READABLE = timedelta(seconds=5)
 """In less time than this nobody has read a message."""
-Pair = tuple[int, int]
-Profiles = Mapping[int, tuple[Profile, tuple[Address, ...]]]
-WAYS_ON = (fallback.PREFIX, escalation.PREFIX)
-"""How `decided_by` begins where it was not her wishes alone that decided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +43,6 @@ class Links:
 
     base_url: str
     secret: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class _Resolved:
-    """Today's decisions for the letters of one turn: where many get one message, those who want the same are decided for once."""
-
-    site: Site
-    now: datetime
-    shared: Mapping[int, Alike]
-    decided: Collection[Pair] = ()
-    """For these that was done a moment ago, by what is known now."""
-
-    def of(self, message: Message, profile: Profile, standing: Standing) -> Resolution | None:
-        """As `resolve`."""
-        alike = self.shared.get(message.message_id)
-        return alike(profile, standing) if alike is not None else resolve(message, profile, standing, self.site, self.now)
 
 
 class Letters:
@@ -91,7 +70,7 @@ class Letters:
         seen = await self._seen(pairs, messages, now)
         profiles = await self._people.profiles({delivery.person_id for delivery in deliveries})
         trimmed = await self._trimmed(digests, profiles, now)
-        resolved = self._resolved(deliveries, messages, now, self._still_decided(fresh, profiles))
+        today = self._today(deliveries, messages, now, self._still_decided(fresh, profiles))
         letters: list[Letter | Withheld] = []
         for delivery in deliveries:
             known = profiles.get(delivery.person_id)
@@ -103,7 +82,7 @@ class Letters:
                 letters.append(Withheld(State.SUPPRESSED, Reason.SEEN))
             else:
                 row = ledger.get((delivery.message_id, delivery.person_id))
-                letters.append(self._of_message(delivery, known, messages.get(delivery.message_id), row, resolved))
+                letters.append(self._of_message(delivery, known, messages.get(delivery.message_id), row, today))
         return await self._joined(letters, now)
 
     async def _messages(self, pairs: Collection[Pair]) -> dict[int, Message]:
@@ -132,22 +111,24 @@ class Letters:
         return await self._store.seen(waited) if self._seen_once and waited else set()
 
     async def _trimmed(self, digests: Mapping[int, NewDigest], profiles: Profiles, now: datetime) -> dict[int, NewDigest | Withheld]:
-        """Digests without what she has read meanwhile, and what she may not see any more; looked at are those that could not go in their slot."""
+        """Digests without what she has read meanwhile, may not see or does not want any more; looked at are those that could not go in their slot."""
         late = [digest for digest in digests.values() if now - digest.slot.slot_at > READABLE and digest.slot.person_id in profiles]
         if not late:
             return dict(digests)
         found = await asyncio.gather(*(self._store.digest_items(digest.digest_id) for digest in late))
-        entries = {entry.item.delivery_id: entry for entry in await entries_of(self._store, [item for items in found for item in items])}
+        told = await entries_of(self._store, [item for items in found for item in items], profiles, Today(self._people.site, now))
+        entries = {entry.item.delivery_id: entry for entry in told}
         seen = await self._seen({entry.pair for entry in entries.values()}, None, now)
         trimmed: dict[int, NewDigest | Withheld] = dict(digests)
         for digest, items in zip(late, found, strict=True):
             held = [entries[item.delivery_id] for item in items if item.delivery_id in entries]
             names = names_of(profiles[digest.slot.person_id][0])
             open_ones = [entry for entry in held if is_open_to(entry, names)]
-            left = [entry for entry in open_ones if entry.is_locked or entry.pair not in seen]
+            unread = [entry for entry in open_ones if entry.is_locked or entry.pair not in seen]
+            left = [entry for entry in unread if entry.unwanted is None]
             if len(left) < len(held):
                 made = (await assembled(self._store, left, now)).digest
-                reason = Reason.SEEN if open_ones else Reason.ACCESS_LOST
+                reason = next((entry.unwanted for entry in unread if entry.unwanted), Reason.SEEN if open_ones else Reason.ACCESS_LOST)
                 trimmed[digest.digest_id] = Withheld(State.SUPPRESSED, reason) if made is None else replace(digest, content=made)
         return trimmed
 
@@ -180,23 +161,20 @@ class Letters:
         known: tuple[Profile, tuple[Address, ...]],
         message: Message | None,
         row: LedgerRow | None,
-        resolved: "_Resolved",
+        today: Today,
     ) -> Letter | Withheld:
         profile, addresses = known
         if message is None:
             return Withheld(State.DEAD, Reason.POISON)
         if not is_open_to(message, names_of(profile)):
             return Withheld(State.SUPPRESSED, Reason.ACCESS_LOST)
-        if message.expires_at is not None and message.expires_at <= resolved.now and not delivery.is_locked:
+        if message.expires_at is not None and message.expires_at <= today.now and not delivery.is_locked:
             return Withheld(State.EXPIRED, Reason.EXPIRED)
-        because = row.because if row is not None else ()
-        decided = decided_by(row, delivery.agent)
-        address = _address(delivery, addresses)
-        place = address.value if isinstance(address, Address) else ""
-        is_clear = delivery.is_locked or (message.message_id, delivery.person_id) in resolved.decided
-        unwanted = None if is_clear else self._unwanted(delivery, place, profile, message, because, decided, resolved)
+        unwanted = today.unwanted(delivery, known, message, row)
         if unwanted is not None:
             return Withheld(State.SUPPRESSED, unwanted)
+        decided = decided_by(row, delivery.agent)
+        address = _address(delivery, addresses)
         if isinstance(address, Withheld):
             return address
         return Letter(
@@ -204,7 +182,7 @@ class Letters:
             person=profile.person,
             address=address,
             message=message,
-            because=because,
+            because=row.because if row is not None else (),
             decided_by=decided,
             # One reader of a mailing list must not end it for all the others.
             unsubscribe_url=self._unsubscribe_url(ended_by(delivery, message.type, decided)) if profile.person.group is None else "",
@@ -212,35 +190,15 @@ class Letters:
             attempt=delivery.attempts,
         )
 
-    def _unwanted(
-        self, delivery: Delivery, place: str, profile: Profile, message: Message, because: Sequence[str], decided_by: str, resolved: "_Resolved"
-    ) -> Reason | None:
-        """Asked again with today's wants. Only a clear no counts: a change of schedule does not call back what is on its way.
-
-        `place` is the address that it goes to: one of several of hers may be wanted, and the others not.
-        """
-        roles = frozenset(reason[5:] for reason in because if reason.startswith("role:"))
-        if decided_by.startswith(WAYS_ON):
-            said = Decision(delivery.agent, Verdict.NOW, delivery.reason, decided_by)
-            found = judged(message, profile, Standing(roles), self._people.site, resolved.now, [delivery.agent], said, is_own=True)
-            return next((one.reason for one in found if one.verdict is Verdict.SUPPRESSED and one.reason not in _STAYS), None)
-        resolution = resolved.of(message, profile, Standing(roles))
-        if resolution is None:
-            return None if profile.person.is_active else Reason.PERSON_INACTIVE
-        said_of_it = [one for one in resolution.decisions if one.agent == delivery.agent and one.address in ("", place)]
-        if not all(one.verdict is Verdict.SUPPRESSED for one in said_of_it):
-            return None
-        return next((one.reason for one in said_of_it if one.reason not in _STAYS), None)
-
     def _still_decided(self, fresh: Mapping[Pair, Born], profiles: Profiles) -> set[Pair]:
         """Those whose person and site are the ones that the planner decided by. They are other objects once anything of them changed."""
         site = self._people.site
         return {pair for pair, born in fresh.items() if born.site is site and profiles.get(pair[1], _NOBODY)[0] is born.profile}
 
-    def _resolved(self, deliveries: Sequence[Delivery], messages: Mapping[int, Message], now: datetime, decided: Collection[Pair]) -> "_Resolved":
+    def _today(self, deliveries: Sequence[Delivery], messages: Mapping[int, Message], now: datetime, decided: Collection[Pair]) -> Today:
         counts = Counter(delivery.message_id for delivery in deliveries if (delivery.message_id, delivery.person_id) not in decided)
         shared = {key: Alike(message, self._people.site, now) for key, message in messages.items() if counts[key] > 1}
-        return _Resolved(self._people.site, now, shared, decided)
+        return Today(self._people.site, now, shared, decided)
 
     def _unsubscribe_url(self, target: Target) -> str:
         token = make_token(self._links.secret, target.person_id, target.agent, target.kind, target.value)
@@ -248,7 +206,6 @@ class Letters:
 
 
 _NOBODY = (None, ())
-_STAYS = frozenset({Reason.HOLD_SILENT, Reason.HOLD_DROPPED, Reason.GROUP_NOT_ACCEPTED, Reason.GROUP_ADDRESS, Reason.TEST_TRAFFIC, Reason.OWN_ACTION})
 
 
 def _address(delivery: Delivery, addresses: Sequence[Address]) -> Address | Withheld | None:

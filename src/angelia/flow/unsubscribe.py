@@ -100,10 +100,8 @@ async def unsubscribe(store: Store, target: Target, site: Site, now: datetime) -
 
     await change_wants(store, login, change, site, now)
     for part in parts:
-        subtree = part.value if part.kind == "type" else ""
-        object_ref = part.value if part.kind == "object" else ""
-        if subtree or object_ref:
-            await store.cancel_waiting(part.person_id, agent=part.agent, subtree=subtree, object_ref=object_ref, reason=Reason.UNSUBSCRIBED, now=now)
+        if part.kind == "type":
+            await store.cancel_waiting(part.person_id, agent=part.agent, subtree=part.value, reason=Reason.UNSUBSCRIBED, now=now)
     if target.kind != DIGEST:
         return before[0]
     return [[part.kind, part.value, was] for part, was in zip(parts, before, strict=True)]

@@ -8,11 +8,12 @@ from typing import Any
 from angelia.flow.profiles import rule_rows
 from angelia.model.delivery import Reason
 from angelia.model.errors import Conflict, InvalidInput, NotFound
-from angelia.model.message import ancestry
-from angelia.model.preference import ANY_TYPE, NOW, OFF, Site, Statements
+from angelia.model.message import Message, RecipientKind, ancestry
+from angelia.model.preference import ANY_TYPE, NOW, OFF, Site, Statements, Wants
 from angelia.planning.decision import Profile
 from angelia.planning.document import parse_wants
 from angelia.planning.editing import named_schedules
+from angelia.planning.resolve import muted_by
 from angelia.store import Document, Store
 
 MOST_FOLLOWS = 10_000
@@ -35,10 +36,14 @@ async def save_wants(
     version = await store.put_wants(login, document, follows=wants.follows, rules=rule_rows(wants.rules), expected_version=expected_version)
     for agent in wants.paused:
         await store.cancel_waiting(person.person_id, agent=agent, reason=Reason.PAUSED, now=now)
-    for ref, mute in wants.mutes.items():
-        if not ref.endswith("/") and mute.holds_at(now):
-            await store.cancel_waiting(person.person_id, object_ref=ref, reason=Reason.MUTED, now=now)
+    if any(mute.holds_at(now) for mute in wants.mutes.values()):
+        await store.cancel_waiting(person.person_id, about=lambda message: _is_muted(message, wants, person.login, now), reason=Reason.MUTED, now=now)
     return version
+
+
+def _is_muted(message: Message, wants: Wants, login: str, now: datetime) -> bool:
+    is_to = any(recipient.principal == login and recipient.kind is RecipientKind.TO for recipient in message.recipients)
+    return muted_by(message, wants.mutes, now, is_to=is_to) is not None
 
 
 async def change_wants(

@@ -207,18 +207,25 @@ def _locked(case: _Case) -> dict[str, Decision]:
 def _dropped(case: _Case) -> tuple[Reason, str] | None:
     """R4: her own action, or what she muted, goes nowhere."""
     message, wants = case.message, case.profile.wants
-    muted = _mute(message.object, wants.mutes, case.now) if message.object and wants.mutes else None
+    muted = muted_by(message, wants.mutes, case.now, is_to=case.is_to) if wants.mutes else None
     if muted is not None:
-        level, entry = muted
-        if level is MuteLevel.FULL:
-            return Reason.MUTED_FULLY, f"mute:{entry}"
-        if not case.is_to:
-            return Reason.MUTED, f"mute:{entry}"
+        return muted
     if message.actor == case.profile.person.login and not case.is_to and not any(r.includes_own for r in case.matching):
         return Reason.OWN_ACTION, "own_action"
     if message.is_test and not wants.takes_tests:
         return Reason.TEST_TRAFFIC, "test"
     return None
+
+
+def muted_by(message: Message, mutes: Mapping[str, Mute], now: datetime, *, is_to: bool) -> tuple[Reason, str] | None:
+    """Is it muted, and by which entry? `is_to`: it names her, which only a full mute keeps from her."""
+    found = _mute(message.object, mutes, now) if message.object else None
+    if found is None:
+        return None
+    level, entry = found
+    if level is MuteLevel.FULL:
+        return Reason.MUTED_FULLY, f"mute:{entry}"
+    return None if is_to else (Reason.MUTED, f"mute:{entry}")
 
 
 def _mute(ref: str, mutes: Mapping[str, Mute], now: datetime) -> tuple[MuteLevel, str] | None:

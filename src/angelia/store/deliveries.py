@@ -1,11 +1,12 @@
 """Deliveries: claimed, settled, replayed, in the end forgotten."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from angelia.model.delivery import Delivery, Reason, State
+from angelia.model.message import Message
 from angelia.planning.decision import Decision
 from angelia.planning.retry import Breaker
 from angelia.store.traces import Trace
@@ -100,7 +101,9 @@ class DeliveryStore(Protocol):
     async def replay(self, delivery_ids: Collection[int], now: datetime) -> int:
         """DEAD and BOUNCED ones become due again with no attempts counted; how many."""
 
-    async def cancel_waiting(self, person_id: int, *, agent: str = "", subtree: str = "", object_ref: str = "", reason: Reason, now: datetime) -> int:
+    async def cancel_waiting(
+        self, person_id: int, *, agent: str = "", subtree: str = "", about: Callable[[Message], bool] | None = None, reason: Reason, now: datetime
+    ) -> int:
         """Suppress what waits (HELD, DUE) for her and matches all that is given; how many (promise P10)."""
 
     async def backlog(self) -> list[Backlog]:

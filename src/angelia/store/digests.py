@@ -1,7 +1,7 @@
 """Digests: what is held for a slot, and the one delivery that stands for it."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -22,12 +22,15 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Deliveries of a slot that end without being in its digest, by why. `lost_ids` are those that she may not see any more."""
+    """Deliveries of a slot that end without being in its digest, by why. `lost_ids` are those that she may not see any more, `unwanted`
+    those that she does not want any more, by why.
+    """
 
     expired_ids: Sequence[int] = ()
     superseded_ids: Sequence[int] = ()
     seen_ids: Sequence[int] = ()
     lost_ids: Sequence[int] = ()
+    unwanted: Mapping[Reason, Sequence[int]] = field(default_factory=dict)
 
     @property
     def ids(self) -> list[int]:
@@ -42,6 +45,7 @@ class LeftOut:
             (State.SUPPRESSED, Reason.SUPERSEDED, self.superseded_ids),
             (State.SUPPRESSED, Reason.SEEN, self.seen_ids),
             (State.SUPPRESSED, Reason.ACCESS_LOST, self.lost_ids),
+            *((State.SUPPRESSED, reason, ids) for reason, ids in self.unwanted.items()),
         )
 
 

@@ -1,7 +1,7 @@
 """Deliveries in SQL: claims under leases, settlements under fences, the backlog and its bookkeeping."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, delete, literal_column, or_, select, update
 
 from angelia.model.delivery import Delivery, Reason, State
+from angelia.model.message import Message
 from angelia.model.moments import first_id, from_us, to_us
 from angelia.planning.announcing import ended
 from angelia.planning.retry import Breaker
@@ -260,11 +261,11 @@ class DeliveriesMixin(AnnouncementsMixin):
         *,
         agent: str = "",
         subtree: str = "",
-        object_ref: str = "",
+        about: Callable[[Message], bool] | None = None,
         reason: Reason,
         now: datetime,
     ) -> int:
-        """See DeliveryStore. Objects stand in the payload: they are compared here, over what waits for one person."""
+        """See DeliveryStore. What it is about stands in the payload: it is read here, of what waits for one person."""
 
         def work(connection: Connection) -> int:
             waiting = _d.state.in_((State.HELD.value, State.DUE.value))
@@ -279,7 +280,7 @@ class DeliveriesMixin(AnnouncementsMixin):
                 statement = statement.where(below(subtree))
             # One state after the other, so that each runs on its partial index: what waits is little beside what was delivered.
             found = [row for state in _EACH_WAITING for row in connection.execute(statement.where(state))]
-            ids = [row[0] for row in found if not object_ref or shape.message_from(row[1:]).object == object_ref]
+            ids = [row[0] for row in found if about is None or about(shape.message_from(row[1:]))]
             ended = {"state": State.SUPPRESSED.value, "reason": reason.value, "ended_us": to_us(now)}
             return sum(connection.execute(update(deliveries).where(_d.id.in_(some), waiting).values(**ended)).rowcount for some in shape.chunks(ids))
 

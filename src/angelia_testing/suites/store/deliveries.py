@@ -158,7 +158,7 @@ class DeliverySuite:
         await planned(store, 1, [delivery(11, 1), delivery(12, 1, "feed")], object="KDE/okular")
         await planned(store, 2, [delivery(13, 2)], kind="wiki.change")
         assert await store.cancel_waiting(1, agent="mail", subtree="obs", reason=Reason.UNSUBSCRIBED, now=NOW) == 1
-        assert await store.cancel_waiting(1, object_ref="KDE/okular", reason=Reason.MUTED, now=NOW) == 1
+        assert await store.cancel_waiting(1, about=lambda message: message.object == "KDE/okular", reason=Reason.MUTED, now=NOW) == 1
         assert await store.cancel_waiting(2, reason=Reason.MUTED, now=NOW) == 0
         assert (await store.deliveries([11]))[11].reason is Reason.UNSUBSCRIBED
 

@@ -46,11 +46,12 @@ class DigestSuite:
         await planned(store, 2, [delivery(12, 2, state=State.HELD, schedule="daily")])
         await planned(store, 3, [delivery(13, 3, state=State.HELD, schedule="daily")])
         await planned(store, 4, [delivery(14, 4, state=State.HELD, schedule="daily")])
-        await store.drop_items(LeftOut(expired_ids=[11], seen_ids=[12], lost_ids=[13], superseded_ids=[14]), NOW)
+        await planned(store, 5, [delivery(15, 5, state=State.HELD, schedule="daily")])
+        await store.drop_items(LeftOut(expired_ids=[11], seen_ids=[12], lost_ids=[13], superseded_ids=[14], unwanted={Reason.OFF: [15]}), NOW)
         assert await store.due_slots(NOW, 10) == []
-        assert await store.conservation() == {State.EXPIRED: 1, State.SUPPRESSED: 3}
-        ended = await store.deliveries([11, 12, 13, 14])
-        assert [ended[key].reason for key in (11, 12, 13, 14)] == [Reason.EXPIRED, Reason.SEEN, Reason.ACCESS_LOST, Reason.SUPERSEDED]
+        assert await store.conservation() == {State.EXPIRED: 1, State.SUPPRESSED: 4}
+        ended = [one.reason for _, one in sorted((await store.deliveries([11, 12, 13, 14, 15])).items())]
+        assert ended == [Reason.EXPIRED, Reason.SEEN, Reason.ACCESS_LOST, Reason.SUPERSEDED, Reason.OFF]
 
     async def test_old_digests_go_with_their_deliveries(self, store: Store) -> None:
         for number in range(1, 6):
