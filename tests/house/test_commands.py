@@ -14,6 +14,7 @@ from angelia.cli.main import program
 from angelia.cli.outcome import Failure
 from angelia.serving import serve
 from angelia.wire.fields import MessageFields, parse_one
+from angelia_testing.peers.http import Reply, ScriptedHttp
 
 
 def failed(*words, **more):
@@ -66,6 +67,46 @@ def test_a_hub_that_wants_a_token_is_told_where_it_comes_from(monkeypatch):
     monkeypatch.setattr(reach.Reach, "_asked", lambda *_: (401, {"content-type": "application/problem+json"}, b'{"detail": "this needs your token"}'))
     said, code = failed("--url", "http://hub", "messages")
     assert code == 3 and said == "this needs your token; commands take it from ANGELIA_TOKEN, or from the file ANGELIA_TOKEN_FILE"
+
+
+@pytest.fixture
+def stranger():
+    """What answers where a hub should."""
+    made = ScriptedHttp()
+    yield made
+    made.stop()
+
+
+HTML, JSON = {"Content-Type": "text/html"}, {"Content-Type": "application/json"}
+ELSEWHERE = "what answered 308 is not the hub; it leads elsewhere: check the address, and whether it begins with https://"
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (Reply(308, headers={"Location": "https://hub.example.org/"}), ELSEWHERE),
+        (Reply(200, b"<p>Welcome</p>", HTML), "what answered 200 is not the hub"),
+        (Reply(200), "what answered 200 is not the hub"),
+        (Reply(200, b'{"items": [', JSON), "what answered 200 is not the hub"),
+        (Reply(200, b"[" * 100_000, JSON), "what answered 200 is not the hub"),
+        (Reply(200, b'["a"]', JSON), "what answered 200 is not the hub"),
+        (Reply(404, b"<p>Nothing here</p>", HTML), "what answered 404 is not the hub"),
+        (Reply(502, b"<p>Bad Gateway</p>", HTML), "the hub answered 502"),
+    ],
+)
+def test_what_is_not_the_hub_did_nothing(stranger, tmp_path, reply, said):
+    stranger.answer = lambda _: reply
+    (tmp_path / "alice.toml").write_text("")
+    for words in (("prefs", "apply", "alice", str(tmp_path / "alice.toml")), ("people", "list"), ("messages",), ("check",)):
+        assert failed("--url", stranger.url, *words) == (said, 1)
+
+
+@pytest.mark.parametrize("reply", [Reply(308), Reply(404, b"<p>", HTML), Reply(404, b"{", JSON)])
+def test_what_is_not_the_hub_has_no_products(stranger, tmp_path, reply):
+    listed = Reply(200, b'{"items": [{"name": "curve", "url": "/curve"}]}', JSON)
+    stranger.answer = lambda asked: listed if asked.path.endswith("/products") else reply
+    assert "is not the hub" in failed("--url", stranger.url, "job", "download", "job_1", "--to", str(tmp_path))[0]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_tags_and_parameters_that_are_given_twice_stay(monkeypatch):

@@ -86,7 +86,8 @@ def api(monkeypatch):
 
     def answered(self, method, path, arguments):
         asked.append((method, path, arguments.get("json") or arguments.get("params")))
-        return 200, {"content-type": "application/json"}, answers[method].pop(0).encode()
+        answer = answers[method].pop(0).encode()
+        return 200 if answer else 204, {"content-type": "application/json"}, answer
 
     monkeypatch.setattr(reach.Reach, "_asked", answered)
     return asked, answers

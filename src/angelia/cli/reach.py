@@ -32,11 +32,8 @@ class Reach:
 
     def call(self, method: str, path: str, **arguments: Any) -> Any:
         """One call of the API; what it answers as JSON (None for nothing), or Failure with its own words."""
-        status, headers, text = self.raw(method, path, **arguments)
-        answer = json.loads(text) if text and "json" in headers.get("content-type", "") else text or None
-        if status >= 400:
-            raise _failure(status, answer)
-        return answer
+        status, headers, body = self._answer(method, path, arguments)
+        return _said(status, headers, body)
 
     def raw(self, method: str, path: str, **arguments: Any) -> tuple[int, Mapping[str, str], str]:
         """Status, headers and text of one call."""
@@ -46,8 +43,8 @@ class Reach:
     def fetch(self, path: str) -> tuple[Mapping[str, str], bytes]:
         """Headers and bytes of a file; Failure with the hub's own words where there is none."""
         status, headers, body = self._answer("GET", path, {})
-        if status >= 400:
-            raise _failure(status, json.loads(body) if "json" in headers.get("content-type", "") else None)
+        if status >= 300:
+            _said(status, headers, body)
         return headers, body
 
     def _answer(self, method: str, path: str, arguments: Mapping[str, Any]) -> Answer:
@@ -97,9 +94,24 @@ def _token() -> str:
     return os.environ.get("ANGELIA_TOKEN", "")
 
 
-def _failure(status: int, answer: Any) -> Failure:
+def _said(status: int, headers: Mapping[str, str], body: bytes) -> Any:
+    """What the hub answers: an object in JSON, or with 204 nothing. Whatever else answers in its place did nothing of what was asked."""
+    if status == 204:
+        return None
+    if 300 <= status < 400:
+        raise Failure(f"what answered {status} is not the hub; it leads elsewhere: check the address, and whether it begins with https://")
+    try:
+        answer = json.loads(body) if "json" in headers.get("content-type", "") else None
+    except (ValueError, RecursionError):
+        answer = None
     if not isinstance(answer, dict):
-        return Failure(f"the hub answered {status}")
+        raise Failure(f"the hub answered {status}" if status >= 500 else f"what answered {status} is not the hub")
+    if status >= 400:
+        raise _failure(status, answer)
+    return answer
+
+
+def _failure(status: int, answer: Mapping[str, Any]) -> Failure:
     text = str(answer.get("detail", answer.get("title", status)))
     fields = [error.get("field", "") for error in answer.get("errors", [])]
     named = f"{fields[0]}: " if fields and fields[0] else ""
