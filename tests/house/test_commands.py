@@ -109,6 +109,58 @@ def test_what_is_not_the_hub_has_no_products(stranger, tmp_path, reply):
     assert list(tmp_path.iterdir()) == []
 
 
+ACCEPTED = Reply(201, b'{"id": "msg_0add56sshg804", "status": "accepted"}', JSON)
+REFUSED = Reply(422, b'{"detail": "no\\u001b type", "errors": [{"field": "type"}]}', JSON)
+
+
+@pytest.fixture
+def spool(stranger, tmp_path):
+    """Three that wait, of which a hub that is there refuses the one in the middle."""
+    folder = tmp_path / "spool"
+    for type in ("a.b", "BAD TYPE", "a.c"):
+        done = CliRunner().invoke(program, ["--url", "http://127.0.0.1:1", "send", type, "hi", "--spool", str(folder)])
+        assert done.exit_code == 0 and done.stdout == "id: -\nstatus: spooled\n"
+        assert f"angelia: it waits in {folder}: the hub at http://127.0.0.1:1 does not answer: " in done.stderr
+    stranger.answer = lambda asked: REFUSED if b"BAD TYPE" in asked.body else ACCEPTED
+    return folder
+
+
+def test_what_a_spool_puts_aside_is_told(stranger, spool):
+    done = CliRunner().invoke(program, ["--url", stranger.url, "spool", "flush", str(spool)])
+    assert done.stdout == "sent: 2\nrefused: 1\nleft: 0\n"
+    (aside,) = (spool / "refused").glob("*.json")
+    assert done.stderr == f"angelia: refused, and put aside as {aside}: type: no  type\n"
+    assert isinstance(done.exception, Failure) and str(done.exception) == "1 will never be sent" and done.exception.exit_code == 1
+
+
+def test_what_a_spool_puts_aside_is_told_by_the_next_that_is_sent(stranger, spool):
+    done = CliRunner().invoke(program, ["--url", stranger.url, "send", "a.d", "hi", "--spool", str(spool)])
+    assert done.exit_code == 0 and "status: accepted" in done.stdout
+    assert done.stderr.startswith(f"angelia: refused, and put aside as {spool}/refused/") and len(done.stderr.splitlines()) == 1
+
+
+def test_a_spool_says_why_it_still_waits(stranger, spool):
+    stranger.answer = lambda _: Reply(401, b'{"detail": "this needs your token"}', JSON)
+    assert failed("--url", stranger.url, "spool", "flush", str(spool)) == ("3 still wait: this needs your token", 1)
+
+
+def test_a_spool_that_is_not_there(tmp_path):
+    assert failed("--url", "http://127.0.0.1:1", "spool", "flush", f"{tmp_path}/nope") == (f"{tmp_path}/nope is no folder", 1)
+
+
+@pytest.mark.parametrize("token", ["a\nb", "a\x00b", "gehe\u0131m"])
+def test_what_can_never_be_sent_is_not_kept(tmp_path, monkeypatch, token):
+    send = ("send", "a.b", "hi", "--spool", str(tmp_path / "spool"))
+    assert failed("--url", "localhost:8201", *send) == ("'localhost:8201' is no URL of a hub: it begins with http:// or https://", 2)
+    assert failed("--url", "http://127.0.0.1:1", "send", "", "hi") == ("a message needs a type, such as instrument.error", 2)
+    file = tmp_path / "token"
+    file.write_text(token)
+    monkeypatch.setenv("ANGELIA_TOKEN_FILE", str(file))
+    said, code = failed("--url", "http://127.0.0.1:1", *send)
+    assert code == 2 and said.startswith("the token in ANGELIA_TOKEN") and token not in said and "Illegal" not in said
+    assert not (tmp_path / "spool").exists()
+
+
 def test_tags_and_parameters_that_are_given_twice_stay(monkeypatch):
     sent = []
 
