@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from angelia.cli import reach
-from angelia.cli.main import program
+from angelia.cli.main import main, program
 from angelia.cli.outcome import Failure
 from angelia.serving import serve
 from angelia.wire.fields import MessageFields, parse_one
@@ -159,6 +159,53 @@ def test_what_can_never_be_sent_is_not_kept(tmp_path, monkeypatch, token):
     said, code = failed("--url", "http://127.0.0.1:1", *send)
     assert code == 2 and said.startswith("the token in ANGELIA_TOKEN") and token not in said and "Illegal" not in said
     assert not (tmp_path / "spool").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("event", "events", "k", "NaN"),
+        ("event", "events", "k", '{"a": [Infinity]}'),
+        ("job", "submit", "periodogram", "light_curve", "x=-Infinity"),
+        ("job", "submit", "periodogram", "light_curve", "--seconds", "nan"),
+        ("source", "put", "ci", "--rate", "nan"),
+        ("prefs", "plan", "alice", "nan.toml"),
+        ("prefs", "apply", "alice", "nan.toml"),
+        ("site", "apply", "nan.toml"),
+    ],
+)
+def test_numbers_that_json_has_not(tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nan.toml").write_text("a = nan")
+    assert failed("--url", "http://127.0.0.1:1", *words) == ("NaN and Infinity can't be sent: they are no numbers of JSON", 2)
+
+
+@pytest.mark.parametrize("value", ["[" * 5_000, "[" * 900 + "]" * 900])
+def test_what_is_nested_too_deeply(stranger, value):
+    stranger.answer = lambda _: Reply(202, b"{}", JSON)
+    for words in (("event", "events", "k", value), ("job", "submit", "periodogram", "light_curve", f"x={value}")):
+        done = CliRunner().invoke(program, ["--url", stranger.url, *words])
+        assert done.exit_code == 0 or str(done.exception) == "what is to be sent is nested too deeply"
+
+
+def test_a_wait_of_no_length_ends(stranger):
+    stranger.answer = lambda _: Reply(200, b'{"ended_at": null, "state": "running"}', JSON)
+    assert failed("--url", stranger.url, "job", "wait", "job_1", "--seconds", "nan") == ("after nan seconds it is running", 1)
+
+
+@pytest.mark.parametrize("words", [("explain", "\udcff", "bob"), ("ping", "http://127.0.0.1:1", "--text", "\udcff")])
+def test_bytes_that_are_no_text_are_wrong_use(monkeypatch, capsys, words):
+    monkeypatch.setattr("sys.argv", ["angelia", "--url", "http://127.0.0.1:1", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and said.startswith("angelia: this is no text: ") and len(said.splitlines()) == 1
+
+
+def test_a_token_file_that_is_no_text(tmp_path, monkeypatch):
+    (tmp_path / "token").write_bytes(b"\xff")
+    monkeypatch.setenv("ANGELIA_TOKEN_FILE", str(tmp_path / "token"))
+    assert failed("--url", "http://127.0.0.1:1", "messages") == ("ANGELIA_TOKEN_FILE is not text in UTF-8", 2)
 
 
 def test_tags_and_parameters_that_are_given_twice_stay(monkeypatch):

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import click
 
-from angelia.cli.reach import Reach, text_of
+from angelia.cli.reach import Reach, nested_too_deeply, text_of
 
 
 @click.command()
@@ -22,6 +22,8 @@ def event(reach: Reach, exchange: str, key: str, body: str) -> None:
         form["body"] = json.loads(text)
     except ValueError:
         form["text"] = text
+    except RecursionError:
+        raise nested_too_deeply() from None
     reach.show(reach.call("POST", f"/api/v1/events/{quote(exchange, safe='')}", json=form))
 
 

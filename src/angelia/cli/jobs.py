@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote
 import click
 
 from angelia.cli.outcome import Failure
-from angelia.cli.reach import Reach
+from angelia.cli.reach import Reach, nested_too_deeply
 
 
 @click.group()
@@ -58,6 +58,8 @@ def _parameter(text: str, reach: Reach) -> tuple[str, Any]:
         return name, json.loads(value)
     except ValueError:
         return name, value
+    except RecursionError:
+        raise nested_too_deeply() from None
 
 
 def _uploaded(path: Path, reach: Reach) -> str:
@@ -103,7 +105,7 @@ def wait(reach: Reach, job_id: str, *, seconds: float) -> None:
     """Until a job has ended; the exit status is 0 only where it is done."""
     ends_at, pause = time.monotonic() + seconds, 0.2
     while not (found := reach.call("GET", _place(job_id)))["ended_at"]:
-        if time.monotonic() + pause > ends_at:
+        if not time.monotonic() + pause <= ends_at:  # also where it is no number
             raise Failure(f"after {seconds:g} seconds it is {found['state']}")
         time.sleep(pause)
         pause = min(5.0, pause * 1.5)

@@ -49,10 +49,13 @@ class Reach:
 
     def _answer(self, method: str, path: str, arguments: Mapping[str, Any]) -> Answer:
         try:
+            _must_be_json(arguments.get("json"))
             return self._asked(method, path, arguments)
         except UnicodeEncodeError:
             # What the shell gave is bytes, and not always text.
             raise Failure("an argument, or the token, can't be sent: it is not plain text", 2) from None
+        except RecursionError:
+            raise nested_too_deeply() from None
 
     def _asked(self, method: str, path: str, arguments: Mapping[str, Any]) -> Answer:
         calling = importlib.import_module("angelia.cli.calling")
@@ -91,7 +94,22 @@ def _token() -> str:
             return Path(path).read_text(encoding="utf-8").strip()
         except OSError as error:
             raise Failure(f"ANGELIA_TOKEN_FILE: {error.strerror}", 2) from None
+        except UnicodeError:
+            raise Failure("ANGELIA_TOKEN_FILE is not text in UTF-8", 2) from None
     return os.environ.get("ANGELIA_TOKEN", "")
+
+
+def _must_be_json(body: Any) -> None:
+    """Python reads and writes numbers that JSON has not."""
+    try:
+        json.dumps(body, allow_nan=False)
+    except ValueError:
+        raise Failure("NaN and Infinity can't be sent: they are no numbers of JSON", 2) from None
+
+
+def nested_too_deeply() -> Failure:
+    """Of a value that was given."""
+    return Failure("what is to be sent is nested too deeply", 2)
 
 
 def _said(status: int, headers: Mapping[str, str], body: bytes) -> Any:
