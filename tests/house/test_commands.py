@@ -333,6 +333,38 @@ def test_an_entry_is_read_at_a_terminal_which_it_can_not_command(monkeypatch):
     ]  # fmt: skip
 
 
+WORD = "a/../b c?d#e%"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("people", "show"), ("people", "set"), ("address", "list"), ("group", "put"), ("inbox", "show"), ("inbox", "list", "--login"), ("token", "list"),
+        ("feed", "list"), ("expect", "list"), ("agent", "pause"), ("type", "set"), ("source", "put"), ("source", "token"), ("prefs", "export"),
+        ("explain",), ("event",), ("exchange", "show"), ("job", "show"), ("job", "describe"),
+    ],
+)  # fmt: skip
+def test_a_word_is_one_part_of_a_path(stranger, words):
+    stranger.answer = lambda _: Reply(404, b'{"detail": "there is none"}', JSON)
+    more = ("key",) if words in {("explain",), ("event",)} else ()
+    assert failed("--url", stranger.url, *words, WORD, *more) == ("there is none", 3)
+    (asked,) = stranger.asked
+    assert "/a%2F..%2Fb%20c%3Fd%23e%25" in asked.path
+    for word in ("..", ".", ""):
+        if (*words, word) != ("expect", "list", ""):  # everybody's
+            assert failed("--url", stranger.url, *words, word, *more) == (f"{word!r} is no name of anything", 2)
+    assert len(stranger.asked) == 1
+
+
+def test_a_table_is_cut_for_a_terminal_only_and_says_so(capsys, monkeypatch):
+    rows = [["x" * 61, "y" * 61], ["x" * 60, "z"]]
+    reach.show_rows(rows, ("one", "two"))
+    assert capsys.readouterr().out.splitlines() == [f"{'x' * 61}  {'y' * 61}", f"{'x' * 60}   z"]
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    reach.show_rows(rows, ("one", "two"))
+    assert capsys.readouterr().out.splitlines() == [f"one{' ' * 57}  two", f"{'x' * 59}…  {'y' * 61}", f"{'x' * 60}  z"]
+
+
 def test_a_feed_is_of_a_view(monkeypatch):
     _, path, body, _, _ = told(monkeypatch, "feed", "add", "alice", "--title", "Builds", *VIEW)
     assert path == "/api/v1/people/alice/feeds" and body == {"title": "Builds", "query": VIEWED}

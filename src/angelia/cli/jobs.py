@@ -4,12 +4,12 @@ import json
 import time
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import click
 
 from angelia.cli.outcome import Failure
-from angelia.cli.reach import Reach, nested_too_deeply
+from angelia.cli.reach import Reach, nested_too_deeply, part
 
 
 @click.group()
@@ -29,7 +29,7 @@ def instruments(reach: Reach) -> None:
 @click.pass_obj
 def describe(reach: Reach, instrument: str) -> None:
     """INSTRUMENT with its products, and what each asks for."""
-    reach.show(reach.call("GET", f"/api/v1/instruments/{quote(instrument, safe='')}"))
+    reach.show(reach.call("GET", f"/api/v1/instruments/{part(instrument)}"))
 
 
 @job.command("submit")
@@ -86,7 +86,7 @@ def list_jobs(reach: Reach, state: str, instrument: str, campaign: str, everybod
 
 
 def _place(job_id: str) -> str:
-    return f"/api/v1/jobs/{quote(job_id, safe='')}"
+    return f"/api/v1/jobs/{part(job_id)}"
 
 
 @job.command("show")

@@ -4,12 +4,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import click
 
 from angelia.cli.outcome import Failure, Unreachable
-from angelia.cli.reach import Reach, headed, plain, text_of
+from angelia.cli.reach import Reach, headed, part, plain, text_of
 from angelia.client import PATH, Receipt, Refused, Spool, Spooling, receipt_of
 
 
@@ -125,7 +124,7 @@ def messages(reach: Reach, subtree: str, limit: int) -> None:
 @click.pass_obj
 def explain(reach: Reach, message: str, login: str) -> None:
     """Why LOGIN got MESSAGE (an id), or why not."""
-    answer = reach.call("GET", f"/api/v1/messages/{quote(message)}/why", params={"login": login})
+    answer = reach.call("GET", f"/api/v1/messages/{part(message)}/why", params={"login": login})
     if reach.as_json:
         reach.show(answer)
         return

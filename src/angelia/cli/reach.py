@@ -8,10 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import click
 
 from angelia.cli.outcome import Answer, Failure
+
+WIDEST = 60
+"""Letters of a cell at a terminal, where it is not the last."""
 
 
 @dataclass(slots=True)
@@ -137,6 +141,13 @@ def _failure(status: int, answer: Mapping[str, Any]) -> Failure:
     return Failure(f"{named}{text}{hint}", 3 if status in (401, 403, 404, 409, 412, 429) else 1)
 
 
+def part(word: str) -> str:
+    """A word as one part of a path, whatever stands in it."""
+    if word in ("", ".", ".."):
+        raise Failure(f"{word!r} is no name of anything", 2)
+    return quote(word, safe="")
+
+
 def cell(item: Any, column: str) -> str:
     """A value of an answer, `message.type` for one within another, as text."""
     for part in column.split("."):
@@ -164,16 +175,21 @@ def plain(value: Any) -> str:
 
 
 def show_rows(rows: list[list[str]], columns: tuple[str, ...]) -> None:
-    """Print rows; with a head for a person at a terminal."""
+    """Print rows, whole; to a person at a terminal with a head, and cut so that they stay in lines."""
     if not rows:
         click.echo("nothing")
         return
-    rows = [[plain(cell) for cell in row] for row in rows]
-    widths = [min(60, max(len(row[index]) for row in [*rows, list(columns)])) for index in range(len(columns))]
-    if sys.stdout.isatty():
-        click.echo("  ".join(column.ljust(width) for column, width in zip(columns, widths, strict=True)).rstrip())
-    for row in rows:
-        click.echo("  ".join(cell[:width].ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    is_terminal = sys.stdout.isatty()
+    table = [list(columns)] * is_terminal + [[plain(cell) for cell in row] for row in rows]
+    if is_terminal:
+        table = [[*map(_cut, row[:-1]), *row[-1:]] for row in table]
+    widths = [max(len(row[index]) for row in [*table, list(columns)]) for index in range(len(columns))]
+    for row in table:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _cut(cell: str) -> str:
+    return cell if len(cell) <= WIDEST else cell[: WIDEST - 1] + "…"
 
 
 def text_of(path: str) -> str:
