@@ -208,6 +208,13 @@ def test_a_token_file_that_is_no_text(tmp_path, monkeypatch):
     assert failed("--url", "http://127.0.0.1:1", "messages") == ("ANGELIA_TOKEN_FILE is not text in UTF-8", 2)
 
 
+def test_downloads_are_told_in_json(stranger, tmp_path):
+    listed = Reply(200, b'{"items": [{"name": "curve", "url": "/curve"}]}', JSON)
+    stranger.answer = lambda asked: listed if asked.path.endswith("/products") else Reply(200, b"1 2 3")
+    done = CliRunner().invoke(program, ["--url", stranger.url, "--json", "job", "download", "job_1", "--to", str(tmp_path)])
+    assert json.loads(done.output) == {"files": [str(tmp_path / "curve")]} and (tmp_path / "curve").read_bytes() == b"1 2 3"
+
+
 def test_tags_and_parameters_that_are_given_twice_stay(monkeypatch):
     sent = []
 

@@ -124,6 +124,7 @@ def download(reach: Reach, job_id: str, names: tuple[str, ...], folder: str) -> 
     listed = reach.call("GET", _place(job_id) + "/products")["items"]
     if unknown := sorted(set(names) - {one["name"] for one in listed}):
         raise Failure(f"it has no product {unknown[0]}; it has {', '.join(one['name'] for one in listed) or 'none'}")
+    written = []
     for one in listed:
         if names and one["name"] not in names:
             continue
@@ -135,7 +136,11 @@ def download(reach: Reach, job_id: str, names: tuple[str, ...], folder: str) -> 
                 file.write(content)
         except OSError as error:
             raise Failure(f"{path}: {error.strerror or error}") from None
-        click.echo(str(path))
+        written.append(str(path))
+        if not reach.as_json:
+            click.echo(str(path))
+    if reach.as_json:
+        reach.show({"files": written})
 
 
 def _file_name(said: str, name: str) -> str:
