@@ -51,8 +51,10 @@ def sync_folder(folder: Path) -> None:
 class Spool:
     """A folder of messages that wait, oldest first by name; one that can never be sent moves to `refused/` with the reason."""
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, refused: Callable[[Path, str], object] | None = None) -> None:
+        """`refused` hears of each message that was put aside: where it lies now, and why."""
         self.folder = Path(folder)
+        self._refused = refused
 
     def put(self, fields: Mapping[str, Any]) -> None:
         """Durable when it returns: written aside, flushed, renamed."""
@@ -81,6 +83,8 @@ class Spool:
         except FileNotFoundError:
             return  # another process has put it there
         (aside / f"{path.stem}.txt").write_text(why, encoding="utf-8")
+        if self._refused is not None:
+            self._refused(aside / path.name, why)
 
 
 def _prepared(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,11 +124,15 @@ Post = Callable[[Mapping[str, Any]], Receipt]
 
 
 class Spooling:
-    """Sends by any road, through a spool: what waits goes first, so order is kept, and each message has one key for all its tries."""
+    """Sends by any road, through a spool: what waits goes first, so order is kept, and each message has one key for all its tries.
+
+    `fault` says why the last one that waits could not be sent.
+    """
 
     def __init__(self, post: Post, spool: Spool | None) -> None:
         self._post = post
         self._spool = spool
+        self.fault = ""
 
     def send(self, fields: Mapping[str, Any]) -> Receipt:
         """Sent, or spooled; without a spool the caller gets the OSError."""
@@ -136,9 +144,10 @@ class Spooling:
                 return Receipt("spooled")
         try:
             return self._post(prepared)
-        except OSError:
+        except OSError as error:
             if self._spool is None:
                 raise
+            self.fault = str(error)
             self._spool.put(prepared)
             return Receipt("spooled")
 
@@ -152,13 +161,15 @@ class Spooling:
                 self._post(json.loads(path.read_text(encoding="utf-8")))
             except FileNotFoundError:
                 continue  # another process sends from the same folder, and was faster
-            except NotAllowed:
+            except NotAllowed as error:
                 # A token that ran out must not set the whole spool aside: it waits for a good one.
+                self.fault = str(error)
                 break
             except (Refused, ValueError) as error:
                 self._spool.refuse(path, str(error))
                 continue
-            except OSError:
+            except OSError as error:
+                self.fault = str(error)
                 break
             path.unlink(missing_ok=True)
             sent += 1

@@ -10,10 +10,11 @@ import pytest
 from click.testing import CliRunner
 
 from angelia.cli import reach
-from angelia.cli.main import program
+from angelia.cli.main import main, program
 from angelia.cli.outcome import Failure
 from angelia.serving import serve
 from angelia.wire.fields import MessageFields, parse_one
+from angelia_testing.peers.http import Reply, ScriptedHttp
 
 
 def failed(*words, **more):
@@ -66,6 +67,152 @@ def test_a_hub_that_wants_a_token_is_told_where_it_comes_from(monkeypatch):
     monkeypatch.setattr(reach.Reach, "_asked", lambda *_: (401, {"content-type": "application/problem+json"}, b'{"detail": "this needs your token"}'))
     said, code = failed("--url", "http://hub", "messages")
     assert code == 3 and said == "this needs your token; commands take it from ANGELIA_TOKEN, or from the file ANGELIA_TOKEN_FILE"
+
+
+@pytest.fixture
+def stranger():
+    """What answers where a hub should."""
+    made = ScriptedHttp()
+    yield made
+    made.stop()
+
+
+HTML, JSON = {"Content-Type": "text/html"}, {"Content-Type": "application/json"}
+ELSEWHERE = "what answered 308 is not the hub; it leads elsewhere: check the address, and whether it begins with https://"
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (Reply(308, headers={"Location": "https://hub.example.org/"}), ELSEWHERE),
+        (Reply(200, b"<p>Welcome</p>", HTML), "what answered 200 is not the hub"),
+        (Reply(200), "what answered 200 is not the hub"),
+        (Reply(200, b'{"items": [', JSON), "what answered 200 is not the hub"),
+        (Reply(200, b"[" * 100_000, JSON), "what answered 200 is not the hub"),
+        (Reply(200, b'["a"]', JSON), "what answered 200 is not the hub"),
+        (Reply(404, b"<p>Nothing here</p>", HTML), "what answered 404 is not the hub"),
+        (Reply(502, b"<p>Bad Gateway</p>", HTML), "the hub answered 502"),
+    ],
+)
+def test_what_is_not_the_hub_did_nothing(stranger, tmp_path, reply, said):
+    stranger.answer = lambda _: reply
+    (tmp_path / "alice.toml").write_text("")
+    for words in (("prefs", "apply", "alice", str(tmp_path / "alice.toml")), ("people", "list"), ("messages",), ("check",)):
+        assert failed("--url", stranger.url, *words) == (said, 1)
+
+
+@pytest.mark.parametrize("reply", [Reply(308), Reply(404, b"<p>", HTML), Reply(404, b"{", JSON)])
+def test_what_is_not_the_hub_has_no_products(stranger, tmp_path, reply):
+    listed = Reply(200, b'{"items": [{"name": "curve", "url": "/curve"}]}', JSON)
+    stranger.answer = lambda asked: listed if asked.path.endswith("/products") else reply
+    assert "is not the hub" in failed("--url", stranger.url, "job", "download", "job_1", "--to", str(tmp_path))[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+ACCEPTED = Reply(201, b'{"id": "msg_0add56sshg804", "status": "accepted"}', JSON)
+REFUSED = Reply(422, b'{"detail": "no\\u001b type", "errors": [{"field": "type"}]}', JSON)
+
+
+@pytest.fixture
+def spool(stranger, tmp_path):
+    """Three that wait, of which a hub that is there refuses the one in the middle."""
+    folder = tmp_path / "spool"
+    for type in ("a.b", "BAD TYPE", "a.c"):
+        done = CliRunner().invoke(program, ["--url", "http://127.0.0.1:1", "send", type, "hi", "--spool", str(folder)])
+        assert done.exit_code == 0 and done.stdout == "id: -\nstatus: spooled\n"
+        assert f"angelia: it waits in {folder}: the hub at http://127.0.0.1:1 does not answer: " in done.stderr
+    stranger.answer = lambda asked: REFUSED if b"BAD TYPE" in asked.body else ACCEPTED
+    return folder
+
+
+def test_what_a_spool_puts_aside_is_told(stranger, spool):
+    done = CliRunner().invoke(program, ["--url", stranger.url, "spool", "flush", str(spool)])
+    assert done.stdout == "sent: 2\nrefused: 1\nleft: 0\n"
+    (aside,) = (spool / "refused").glob("*.json")
+    assert done.stderr == f"angelia: refused, and put aside as {aside}: type: no  type\n"
+    assert isinstance(done.exception, Failure) and str(done.exception) == "1 will never be sent" and done.exception.exit_code == 1
+
+
+def test_what_a_spool_puts_aside_is_told_by_the_next_that_is_sent(stranger, spool):
+    done = CliRunner().invoke(program, ["--url", stranger.url, "send", "a.d", "hi", "--spool", str(spool)])
+    assert done.exit_code == 0 and "status: accepted" in done.stdout
+    assert done.stderr.startswith(f"angelia: refused, and put aside as {spool}/refused/") and len(done.stderr.splitlines()) == 1
+
+
+def test_a_spool_says_why_it_still_waits(stranger, spool):
+    stranger.answer = lambda _: Reply(401, b'{"detail": "this needs your token"}', JSON)
+    assert failed("--url", stranger.url, "spool", "flush", str(spool)) == ("3 still wait: this needs your token", 1)
+
+
+def test_a_spool_that_is_not_there(tmp_path):
+    assert failed("--url", "http://127.0.0.1:1", "spool", "flush", f"{tmp_path}/nope") == (f"{tmp_path}/nope is no folder", 1)
+
+
+@pytest.mark.parametrize("token", ["a\nb", "a\x00b", "gehe\u0131m"])
+def test_what_can_never_be_sent_is_not_kept(tmp_path, monkeypatch, token):
+    send = ("send", "a.b", "hi", "--spool", str(tmp_path / "spool"))
+    assert failed("--url", "localhost:8201", *send) == ("'localhost:8201' is no URL of a hub: it begins with http:// or https://", 2)
+    assert failed("--url", "http://127.0.0.1:1", "send", "", "hi") == ("a message needs a type, such as instrument.error", 2)
+    file = tmp_path / "token"
+    file.write_text(token)
+    monkeypatch.setenv("ANGELIA_TOKEN_FILE", str(file))
+    said, code = failed("--url", "http://127.0.0.1:1", *send)
+    assert code == 2 and said.startswith("the token in ANGELIA_TOKEN") and token not in said and "Illegal" not in said
+    assert not (tmp_path / "spool").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("event", "events", "k", "NaN"),
+        ("event", "events", "k", '{"a": [Infinity]}'),
+        ("job", "submit", "periodogram", "light_curve", "x=-Infinity"),
+        ("job", "submit", "periodogram", "light_curve", "--seconds", "nan"),
+        ("source", "put", "ci", "--rate", "nan"),
+        ("prefs", "plan", "alice", "nan.toml"),
+        ("prefs", "apply", "alice", "nan.toml"),
+        ("site", "apply", "nan.toml"),
+    ],
+)
+def test_numbers_that_json_has_not(tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nan.toml").write_text("a = nan")
+    assert failed("--url", "http://127.0.0.1:1", *words) == ("NaN and Infinity can't be sent: they are no numbers of JSON", 2)
+
+
+@pytest.mark.parametrize("value", ["[" * 5_000, "[" * 900 + "]" * 900])
+def test_what_is_nested_too_deeply(stranger, value):
+    stranger.answer = lambda _: Reply(202, b"{}", JSON)
+    for words in (("event", "events", "k", value), ("job", "submit", "periodogram", "light_curve", f"x={value}")):
+        done = CliRunner().invoke(program, ["--url", stranger.url, *words])
+        assert done.exit_code == 0 or str(done.exception) == "what is to be sent is nested too deeply"
+
+
+def test_a_wait_of_no_length_ends(stranger):
+    stranger.answer = lambda _: Reply(200, b'{"ended_at": null, "state": "running"}', JSON)
+    assert failed("--url", stranger.url, "job", "wait", "job_1", "--seconds", "nan") == ("after nan seconds it is running", 1)
+
+
+@pytest.mark.parametrize("words", [("explain", "\udcff", "bob"), ("ping", "http://127.0.0.1:1", "--text", "\udcff")])
+def test_bytes_that_are_no_text_are_wrong_use(monkeypatch, capsys, words):
+    monkeypatch.setattr("sys.argv", ["angelia", "--url", "http://127.0.0.1:1", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and said.startswith("angelia: this is no text: ") and len(said.splitlines()) == 1
+
+
+def test_a_token_file_that_is_no_text(tmp_path, monkeypatch):
+    (tmp_path / "token").write_bytes(b"\xff")
+    monkeypatch.setenv("ANGELIA_TOKEN_FILE", str(tmp_path / "token"))
+    assert failed("--url", "http://127.0.0.1:1", "messages") == ("ANGELIA_TOKEN_FILE is not text in UTF-8", 2)
+
+
+def test_downloads_are_told_in_json(stranger, tmp_path):
+    listed = Reply(200, b'{"items": [{"name": "curve", "url": "/curve"}]}', JSON)
+    stranger.answer = lambda asked: listed if asked.path.endswith("/products") else Reply(200, b"1 2 3")
+    done = CliRunner().invoke(program, ["--url", stranger.url, "--json", "job", "download", "job_1", "--to", str(tmp_path)])
+    assert json.loads(done.output) == {"files": [str(tmp_path / "curve")]} and (tmp_path / "curve").read_bytes() == b"1 2 3"
 
 
 def test_tags_and_parameters_that_are_given_twice_stay(monkeypatch):
@@ -191,6 +338,38 @@ def test_an_entry_is_read_at_a_terminal_which_it_can_not_command(monkeypatch):
         "subject: first ]0;t ", "type: a.b", "source: ci", "severity: high", "object: KDE/okular", "tag: x=1", "",
         "first ]0;t ", "", "  second", "", "because you follow KDE/okular",
     ]  # fmt: skip
+
+
+WORD = "a/../b c?d#e%"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("people", "show"), ("people", "set"), ("address", "list"), ("group", "put"), ("inbox", "show"), ("inbox", "list", "--login"), ("token", "list"),
+        ("feed", "list"), ("expect", "list"), ("agent", "pause"), ("type", "set"), ("source", "put"), ("source", "token"), ("prefs", "export"),
+        ("explain",), ("event",), ("exchange", "show"), ("job", "show"), ("job", "describe"),
+    ],
+)  # fmt: skip
+def test_a_word_is_one_part_of_a_path(stranger, words):
+    stranger.answer = lambda _: Reply(404, b'{"detail": "there is none"}', JSON)
+    more = ("key",) if words in {("explain",), ("event",)} else ()
+    assert failed("--url", stranger.url, *words, WORD, *more) == ("there is none", 3)
+    (asked,) = stranger.asked
+    assert "/a%2F..%2Fb%20c%3Fd%23e%25" in asked.path
+    for word in ("..", ".", ""):
+        if (*words, word) != ("expect", "list", ""):  # everybody's
+            assert failed("--url", stranger.url, *words, word, *more) == (f"{word!r} is no name of anything", 2)
+    assert len(stranger.asked) == 1
+
+
+def test_a_table_is_cut_for_a_terminal_only_and_says_so(capsys, monkeypatch):
+    rows = [["x" * 61, "y" * 61], ["x" * 60, "z"]]
+    reach.show_rows(rows, ("one", "two"))
+    assert capsys.readouterr().out.splitlines() == [f"{'x' * 61}  {'y' * 61}", f"{'x' * 60}   z"]
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    reach.show_rows(rows, ("one", "two"))
+    assert capsys.readouterr().out.splitlines() == [f"one{' ' * 57}  two", f"{'x' * 59}…  {'y' * 61}", f"{'x' * 60}  z"]
 
 
 def test_a_feed_is_of_a_view(monkeypatch):

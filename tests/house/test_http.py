@@ -271,5 +271,6 @@ async def test_probes_and_odd_requests(outside, bench):
     assert (await outside.request("TRACE", "/api/v1/people")).status_code == 405
     for query in ("limit=-1", "limit=1e9", "limit=NaN", "limit=1_0", "after=msg_x"):
         assert (await bench.api.get(f"/api/v1/messages?{query}")).status_code in (400, 422), query
+    assert (await bench.api.get("/api/v1/messages?limit=-1")).json()["detail"] == "a whole number in ASCII digits"
     assert (await outside.get("/api/v1/openapi.json")).json()["openapi"].startswith("3.1")
     assert (await outside.get("/version")).headers["x-content-type-options"] == "nosniff"

@@ -1,5 +1,8 @@
 """`angelia ping` and `angelia expect`: what a source says from a shell, and what a person expects from one."""
 
+import os
+import signal
+import subprocess
 import sys
 
 import pytest
@@ -50,6 +53,70 @@ def test_a_command_that_is_killed_or_not_there(hub):
     assert [path for _, path, _ in said(hub)] == ["/p/start", "/p/137", "/p/start", "/p/127", "/p/start", "/p/126"]
 
 
+def wrapped(hub, *command, **more):
+    """`angelia ping` as a process of its own, around a command."""
+    words = [sys.executable, "-m", "angelia", "ping", f"{hub.url}/p", "--", *command]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, **more)
+
+
+def test_the_end_is_told_where_nobody_reads_what_a_command_prints(hub):
+    with wrapped(hub, sys.executable, "-c", "for n in range(100_000): print(n)\nprint('the end')") as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(30) == 0 and process.stderr.read() == b""
+    (_, began, _), (_, ended, text) = said(hub)
+    assert (began, ended) == ("/p/start", "/p/0") and text.endswith(b"99999\nthe end\n")
+
+
+SLEEPER = "import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(60)"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_the_command_and_its_end_is_told(hub, number):
+    sleeper = f"import signal\nsignal.signal({int(number)}, signal.SIG_DFL)\n{SLEEPER}"
+    with wrapped(hub, sys.executable, "-c", sleeper) as process:
+        child = int(process.stdout.readline())
+        process.send_signal(number)
+        assert process.wait(30) == 128 + number
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+    assert [path for _, path, _ in said(hub)] == ["/p/start", f"/p/{128 + number}"]
+
+
+def test_a_command_that_heeds_a_signal_ends_as_it_wants(hub):
+    heeding = f"import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(3))\n{SLEEPER}"
+    with wrapped(hub, sys.executable, "-c", heeding) as process:
+        process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 3
+    assert [path for _, path, _ in said(hub)] == ["/p/start", "/p/3"]
+
+
+def test_a_signal_before_a_command_keeps_it_from_being_run(hub):
+    def answer(asked):
+        if asked.path == "/p/start":
+            process.send_signal(signal.SIGTERM)
+        return Reply(200)
+
+    hub.answer = answer
+    process = wrapped(hub, sys.executable, "-c", "print('run')")
+    assert process.communicate(timeout=30)[0] == b"" and process.returncode == 143
+    assert [path for _, path, _ in said(hub)] == ["/p/start", "/p/143"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--fail", "--code", "0"), ("--start", "--fail"), ("ls", "--fail"), ("--start", "--", "ls"), ("--text", "", "--", "ls"), ("--code", "0", "ls"),
+        ("--txet", "hello"), ("--", "--txet"),
+    ],
+)  # fmt: skip
+def test_words_that_contradict_each_other_say_nothing(hub, words):
+    done = ping(f"{hub.url}/p", *words)
+    assert isinstance(done.exception, Failure) and done.exception.exit_code == 2
+    assert hub.asked == []
+
+
 def test_a_hub_that_is_away_harms_no_command(hub):
     hub.answer = lambda _: Reply(503)
     done = ping(f"{hub.url}/p", "--", sys.executable, "-c", "print('done')")
@@ -86,7 +153,8 @@ def api(monkeypatch):
 
     def answered(self, method, path, arguments):
         asked.append((method, path, arguments.get("json") or arguments.get("params")))
-        return 200, {"content-type": "application/json"}, answers[method].pop(0).encode()
+        answer = answers[method].pop(0).encode()
+        return 200 if answer else 204, {"content-type": "application/json"}, answer
 
     monkeypatch.setattr(reach.Reach, "_asked", answered)
     return asked, answers

@@ -14,12 +14,18 @@ from angelia.settings import Settings, load
 def over_http(url: str, token: str, method: str, path: str, arguments: Mapping[str, Any]) -> Answer:
     """Over the network, with the token if there is one."""
     headers = dict(arguments.get("headers", {}))
+    if not (token.isascii() and token.isprintable()):
+        raise Failure("the token in ANGELIA_TOKEN, or in the file ANGELIA_TOKEN_FILE, is no token: not one line of letters, digits and signs", 2)
     if token:
         headers["Authorization"] = f"Bearer {token}"
     try:
         answer = httpx2.request(method, url.rstrip("/") + path, timeout=30, **(dict(arguments) | {"headers": headers}))
     except httpx2.InvalidURL as error:
         raise Failure(f"{url!r} is no URL of a hub: {error}", 2) from None
+    except httpx2.UnsupportedProtocol:
+        raise Failure(f"{url!r} is no URL of a hub: it begins with http:// or https://", 2) from None
+    except httpx2.LocalProtocolError:
+        raise Failure("this is no request that HTTP could carry", 2) from None  # its words may repeat what is secret
     except httpx2.HTTPError as error:
         raise Unreachable(f"the hub at {url} does not answer: {error}") from None
     return answer.status_code, answer.headers, answer.content

@@ -2,11 +2,10 @@
 
 import json
 from typing import Any
-from urllib.parse import quote
 
 import click
 
-from angelia.cli.reach import Reach, text_of
+from angelia.cli.reach import Reach, nested_too_deeply, part, text_of
 
 
 @click.command()
@@ -22,7 +21,9 @@ def event(reach: Reach, exchange: str, key: str, body: str) -> None:
         form["body"] = json.loads(text)
     except ValueError:
         form["text"] = text
-    reach.show(reach.call("POST", f"/api/v1/events/{quote(exchange, safe='')}", json=form))
+    except RecursionError:
+        raise nested_too_deeply() from None
+    reach.show(reach.call("POST", f"/api/v1/events/{part(exchange)}", json=form))
 
 
 @click.group()
@@ -42,7 +43,7 @@ def list_(reach: Reach) -> None:
 @click.pass_obj
 def show(reach: Reach, name: str) -> None:
     """One, with its newest position and who follows it: name, keys, and whether it lags behind."""
-    found = reach.call("GET", f"/api/v1/exchanges/{quote(name, safe='')}")
+    found = reach.call("GET", f"/api/v1/exchanges/{part(name)}")
     if not reach.as_json:
         reach.show({name: value for name, value in found.items() if name != "items"})
         click.echo("")

@@ -1,18 +1,17 @@
 """expect: what a person expects of sources, and whether they spoke."""
 
 from typing import Any
-from urllib.parse import quote
 
 import click
 
-from angelia.cli.reach import Reach
+from angelia.cli.reach import Reach, part
 
 _WORDS = ("every", "cron", "zone", "grace", "source", "type", "object", "severity")
 _TERMS = ("title", *_WORDS, "to")
 
 
 def _path(login: str, *rest: object) -> str:
-    return "/".join([f"/api/v1/people/{quote(login)}/expectations", *map(str, rest)])
+    return "/".join([f"/api/v1/people/{part(login)}/expectations", *map(str, rest)])
 
 
 def _options(command: Any) -> Any:

@@ -4,12 +4,12 @@ import json
 import time
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import click
 
 from angelia.cli.outcome import Failure
-from angelia.cli.reach import Reach
+from angelia.cli.reach import Reach, nested_too_deeply, part
 
 
 @click.group()
@@ -29,7 +29,7 @@ def instruments(reach: Reach) -> None:
 @click.pass_obj
 def describe(reach: Reach, instrument: str) -> None:
     """INSTRUMENT with its products, and what each asks for."""
-    reach.show(reach.call("GET", f"/api/v1/instruments/{quote(instrument, safe='')}"))
+    reach.show(reach.call("GET", f"/api/v1/instruments/{part(instrument)}"))
 
 
 @job.command("submit")
@@ -58,6 +58,8 @@ def _parameter(text: str, reach: Reach) -> tuple[str, Any]:
         return name, json.loads(value)
     except ValueError:
         return name, value
+    except RecursionError:
+        raise nested_too_deeply() from None
 
 
 def _uploaded(path: Path, reach: Reach) -> str:
@@ -84,7 +86,7 @@ def list_jobs(reach: Reach, state: str, instrument: str, campaign: str, everybod
 
 
 def _place(job_id: str) -> str:
-    return f"/api/v1/jobs/{quote(job_id, safe='')}"
+    return f"/api/v1/jobs/{part(job_id)}"
 
 
 @job.command("show")
@@ -103,7 +105,7 @@ def wait(reach: Reach, job_id: str, *, seconds: float) -> None:
     """Until a job has ended; the exit status is 0 only where it is done."""
     ends_at, pause = time.monotonic() + seconds, 0.2
     while not (found := reach.call("GET", _place(job_id)))["ended_at"]:
-        if time.monotonic() + pause > ends_at:
+        if not time.monotonic() + pause <= ends_at:  # also where it is no number
             raise Failure(f"after {seconds:g} seconds it is {found['state']}")
         time.sleep(pause)
         pause = min(5.0, pause * 1.5)
@@ -122,6 +124,7 @@ def download(reach: Reach, job_id: str, names: tuple[str, ...], folder: str) -> 
     listed = reach.call("GET", _place(job_id) + "/products")["items"]
     if unknown := sorted(set(names) - {one["name"] for one in listed}):
         raise Failure(f"it has no product {unknown[0]}; it has {', '.join(one['name'] for one in listed) or 'none'}")
+    written = []
     for one in listed:
         if names and one["name"] not in names:
             continue
@@ -133,7 +136,11 @@ def download(reach: Reach, job_id: str, names: tuple[str, ...], folder: str) -> 
                 file.write(content)
         except OSError as error:
             raise Failure(f"{path}: {error.strerror or error}") from None
-        click.echo(str(path))
+        written.append(str(path))
+        if not reach.as_json:
+            click.echo(str(path))
+    if reach.as_json:
+        reach.show({"files": written})
 
 
 def _file_name(said: str, name: str) -> str:

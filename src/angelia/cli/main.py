@@ -116,6 +116,10 @@ def main() -> None:
     except Failure as failure:
         click.echo(f"angelia: {failure}", err=True)
         sys.exit(failure.exit_code)
+    except UnicodeError as error:
+        # Words, files and variables are bytes, and not always text.
+        click.echo(f"angelia: this is no text: {error}", err=True)
+        sys.exit(2)
     except AngeliaError as error:
         click.echo(f"angelia: {error}", err=True)
         sys.exit(1)

@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import click
 
 from angelia.cli.outcome import Failure, Unreachable
-from angelia.cli.reach import Reach, headed, text_of
+from angelia.cli.reach import Reach, headed, part, plain, text_of
 from angelia.client import PATH, Receipt, Refused, Spool, Spooling, receipt_of
 
 
@@ -53,16 +53,32 @@ def send(reach: Reach, /, type: str, body: str, tag: tuple[str, ...], param: tup
         fields["tags"] = [list(_pair(text)) for text in tag]
     if param:
         fields["params"] = _params(param)
+    if not type:
+        raise Failure("a message needs a type, such as instrument.error", 2)
+    sending = _sending(reach, _spool_of(spool))
     try:
-        receipt = _sending(reach, spool).send(fields)
+        receipt = sending.send(fields)
     except Refused as error:
         raise Failure(str(error), 3) from None
     except OSError as error:
         raise Failure(f"{error}; with --spool FOLDER the message would wait there") from None
     reach.show({"id": receipt.message_id, "status": receipt.status})
+    if receipt.status == "spooled":
+        click.echo(f"angelia: it waits in {spool}: {plain(sending.fault or 'others wait before it')}", err=True)
 
 
-def _sending(reach: Reach, folder: str) -> Spooling:
+def _spool_of(folder: str, refused: list[Path] | None = None) -> Spool | None:
+    """A spool that says what it puts aside, and adds it to `refused`."""
+
+    def told(path: Path, why: str) -> None:
+        click.echo(f"angelia: refused, and put aside as {path}: {plain(why)}", err=True)
+        if refused is not None:
+            refused.append(path)
+
+    return Spool(folder, told) if folder else None
+
+
+def _sending(reach: Reach, spool: Spool | None) -> Spooling:
     """The same way for a hub behind a URL and for the store in the data folder: either may be down, and the spool helps with both."""
 
     def post(fields: Mapping[str, Any]) -> Receipt:
@@ -72,7 +88,7 @@ def _sending(reach: Reach, folder: str) -> Spooling:
             raise OSError(str(error)) from None
         return receipt_of(status, text)
 
-    return Spooling(post, Spool(folder) if folder else None)
+    return Spooling(post, spool)
 
 
 def _params(texts: tuple[str, ...]) -> dict[str, str | list[str]]:
@@ -108,7 +124,7 @@ def messages(reach: Reach, subtree: str, limit: int) -> None:
 @click.pass_obj
 def explain(reach: Reach, message: str, login: str) -> None:
     """Why LOGIN got MESSAGE (an id), or why not."""
-    answer = reach.call("GET", f"/api/v1/messages/{quote(message)}/why", params={"login": login})
+    answer = reach.call("GET", f"/api/v1/messages/{part(message)}/why", params={"login": login})
     if reach.as_json:
         reach.show(answer)
         return
@@ -140,10 +156,16 @@ def spool() -> None:
 @click.pass_obj
 def flush(reach: Reach, folder: str) -> None:
     """Send what waits in FOLDER."""
-    sent, left = _sending(reach, folder).flush()
-    reach.show({"sent": sent, "left": left})
+    if not Path(folder).is_dir():
+        raise Failure(f"{folder} is no folder")
+    refused: list[Path] = []
+    sending = _sending(reach, _spool_of(folder, refused))
+    sent, left = sending.flush()
+    reach.show({"sent": sent, "refused": len(refused), "left": left})
     if left:
-        raise Failure(f"{left} still wait: the hub does not answer")
+        raise Failure(f"{left} still wait: {plain(sending.fault or 'others came meanwhile')}")
+    if refused:
+        raise Failure(f"{len(refused)} will never be sent")
 
 
 commands = {"send": send, "messages": messages, "explain": explain, "spool": spool}

@@ -1,11 +1,9 @@
 """delivery, agent, parked, check, audit: what operators look at and act on."""
 
-from urllib.parse import quote
-
 import click
 
 from angelia.cli.outcome import Failure
-from angelia.cli.reach import Reach
+from angelia.cli.reach import Reach, part
 
 
 @click.group()
@@ -46,7 +44,7 @@ def list_agents(reach: Reach) -> None:
 
 
 def _pause(reach: Reach, name: str, *, is_paused: bool) -> None:
-    reach.show(reach.call("PATCH", f"/api/v1/agents/{quote(name)}", json={"is_paused": is_paused}))
+    reach.show(reach.call("PATCH", f"/api/v1/agents/{part(name)}", json={"is_paused": is_paused}))
 
 
 @agent.command()

@@ -2,12 +2,11 @@
 
 import sys
 from typing import Any
-from urllib.parse import quote
 
 import click
 
 from angelia.cli.outcome import Failure
-from angelia.cli.reach import Reach
+from angelia.cli.reach import Reach, part
 
 
 @click.group()
@@ -36,7 +35,7 @@ def add_person(reach: Reach, login: str, name: str, zone: str, language: str, ma
     reach.show(reach.call("POST", "/api/v1/people", json=body))
     if mail:
         address = {"agent": "mail", "value": mail, "is_default": True, "is_verified": True}
-        reach.call("POST", f"/api/v1/people/{quote(login)}/addresses", json=address)
+        reach.call("POST", f"/api/v1/people/{part(login)}/addresses", json=address)
 
 
 @people.command("show")
@@ -44,7 +43,7 @@ def add_person(reach: Reach, login: str, name: str, zone: str, language: str, ma
 @click.pass_obj
 def show_person(reach: Reach, login: str) -> None:
     """One person."""
-    reach.show(reach.call("GET", f"/api/v1/people/{quote(login)}"))
+    reach.show(reach.call("GET", f"/api/v1/people/{part(login)}"))
 
 
 @people.command("set")
@@ -58,7 +57,7 @@ def show_person(reach: Reach, login: str) -> None:
 def set_person(reach: Reach, /, login: str, **changes: Any) -> None:
     """Change a person."""
     body = {name: value for name, value in changes.items() if value is not None}
-    reach.show(reach.call("PATCH", f"/api/v1/people/{quote(login)}", json=body))
+    reach.show(reach.call("PATCH", f"/api/v1/people/{part(login)}", json=body))
 
 
 def _piped() -> str:
@@ -72,7 +71,7 @@ def _piped() -> str:
 def set_password(reach: Reach, login: str, is_piped: bool) -> None:
     """Set the password with which LOGIN signs in to the pages; all sessions of LOGIN end."""
     password = _piped() if is_piped else click.prompt("New password", hide_input=True, confirmation_prompt=True)
-    reach.call("PUT", f"/api/v1/people/{quote(login)}/password", json={"password": password})
+    reach.call("PUT", f"/api/v1/people/{part(login)}/password", json={"password": password})
     click.echo(f"{login} can sign in.")
 
 
@@ -82,7 +81,7 @@ def address() -> None:
 
 
 def _addresses(login: str, rest: str = "") -> str:
-    return f"/api/v1/people/{quote(login)}/addresses{rest}"
+    return f"/api/v1/people/{part(login)}/addresses{rest}"
 
 
 @address.command("list")
@@ -164,7 +163,7 @@ def put_group(reach: Reach, name: str, members: tuple[str, ...], title: str, add
     body: dict[str, Any] = {"title": title, "members": list(members)}
     if addresses:
         body["addresses"] = dict(_agent_and_value(text) for text in addresses if text)
-    reach.show(reach.call("PUT", f"/api/v1/groups/{quote(name)}", json=body))
+    reach.show(reach.call("PUT", f"/api/v1/groups/{part(name)}", json=body))
 
 
 def _agent_and_value(text: str) -> tuple[str, str]:
@@ -179,7 +178,7 @@ def _agent_and_value(text: str) -> tuple[str, str]:
 @click.pass_obj
 def delete_group(reach: Reach, name: str) -> None:
     """Remove a group."""
-    reach.call("DELETE", f"/api/v1/groups/{quote(name)}")
+    reach.call("DELETE", f"/api/v1/groups/{part(name)}")
     click.echo("removed")
 
 

@@ -2,17 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from typing import Any
-from urllib.parse import quote
 
 import click
 
 from angelia.cli.outcome import Failure
-from angelia.cli.reach import Reach, cell, headed, plain, show_rows
+from angelia.cli.reach import Reach, cell, headed, part, plain, show_rows
 from angelia.cli.site_tokens import inspect_token, modify_at_once, modify_token, new_token, token_group
 
 
 def _path(login: str, rest: str) -> str:
-    return f"/api/v1/people/{quote(login)}/{rest}"
+    return f"/api/v1/people/{part(login)}/{rest}"
 
 
 @click.group()
@@ -95,7 +94,7 @@ def _show_entries(items: Sequence[dict[str, Any]]) -> None:
 @click.pass_obj
 def show_entry(reach: Reach, login: str, entry: str) -> None:
     """One ENTRY by its id: what it says, and why it came. It stays as unread as it is."""
-    answer = reach.call("GET", _path(login, f"inbox/{quote(entry)}"))
+    answer = reach.call("GET", _path(login, f"inbox/{part(entry)}"))
     if reach.as_json:
         reach.show(answer)
         return

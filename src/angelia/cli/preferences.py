@@ -1,18 +1,17 @@
 """prefs: preferences as code."""
 
 from typing import Any
-from urllib.parse import quote
 
 import click
 
 from angelia.cli.outcome import Failure
-from angelia.cli.reach import Reach, text_of
+from angelia.cli.reach import Reach, part, text_of
 from angelia.model.errors import InvalidInput
 from angelia.wire.documents import from_toml, to_toml
 
 
 def _path(login: str) -> str:
-    return f"/api/v1/people/{quote(login)}/preferences"
+    return f"/api/v1/people/{part(login)}/preferences"
 
 
 def read_toml(path: str) -> dict[str, Any]:

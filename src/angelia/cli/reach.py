@@ -8,10 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import click
 
 from angelia.cli.outcome import Answer, Failure
+
+WIDEST = 60
+"""Letters of a cell at a terminal, where it is not the last."""
 
 
 @dataclass(slots=True)
@@ -32,11 +36,8 @@ class Reach:
 
     def call(self, method: str, path: str, **arguments: Any) -> Any:
         """One call of the API; what it answers as JSON (None for nothing), or Failure with its own words."""
-        status, headers, text = self.raw(method, path, **arguments)
-        answer = json.loads(text) if text and "json" in headers.get("content-type", "") else text or None
-        if status >= 400:
-            raise _failure(status, answer)
-        return answer
+        status, headers, body = self._answer(method, path, arguments)
+        return _said(status, headers, body)
 
     def raw(self, method: str, path: str, **arguments: Any) -> tuple[int, Mapping[str, str], str]:
         """Status, headers and text of one call."""
@@ -46,16 +47,19 @@ class Reach:
     def fetch(self, path: str) -> tuple[Mapping[str, str], bytes]:
         """Headers and bytes of a file; Failure with the hub's own words where there is none."""
         status, headers, body = self._answer("GET", path, {})
-        if status >= 400:
-            raise _failure(status, json.loads(body) if "json" in headers.get("content-type", "") else None)
+        if status >= 300:
+            _said(status, headers, body)
         return headers, body
 
     def _answer(self, method: str, path: str, arguments: Mapping[str, Any]) -> Answer:
         try:
+            _must_be_json(arguments.get("json"))
             return self._asked(method, path, arguments)
         except UnicodeEncodeError:
             # What the shell gave is bytes, and not always text.
             raise Failure("an argument, or the token, can't be sent: it is not plain text", 2) from None
+        except RecursionError:
+            raise nested_too_deeply() from None
 
     def _asked(self, method: str, path: str, arguments: Mapping[str, Any]) -> Answer:
         calling = importlib.import_module("angelia.cli.calling")
@@ -94,17 +98,54 @@ def _token() -> str:
             return Path(path).read_text(encoding="utf-8").strip()
         except OSError as error:
             raise Failure(f"ANGELIA_TOKEN_FILE: {error.strerror}", 2) from None
+        except UnicodeError:
+            raise Failure("ANGELIA_TOKEN_FILE is not text in UTF-8", 2) from None
     return os.environ.get("ANGELIA_TOKEN", "")
 
 
-def _failure(status: int, answer: Any) -> Failure:
+def _must_be_json(body: Any) -> None:
+    """Python reads and writes numbers that JSON has not."""
+    try:
+        json.dumps(body, allow_nan=False)
+    except ValueError:
+        raise Failure("NaN and Infinity can't be sent: they are no numbers of JSON", 2) from None
+
+
+def nested_too_deeply() -> Failure:
+    """Of a value that was given."""
+    return Failure("what is to be sent is nested too deeply", 2)
+
+
+def _said(status: int, headers: Mapping[str, str], body: bytes) -> Any:
+    """What the hub answers: an object in JSON, or with 204 nothing. Whatever else answers in its place did nothing of what was asked."""
+    if status == 204:
+        return None
+    if 300 <= status < 400:
+        raise Failure(f"what answered {status} is not the hub; it leads elsewhere: check the address, and whether it begins with https://")
+    try:
+        answer = json.loads(body) if "json" in headers.get("content-type", "") else None
+    except (ValueError, RecursionError):
+        answer = None
     if not isinstance(answer, dict):
-        return Failure(f"the hub answered {status}")
+        raise Failure(f"the hub answered {status}" if status >= 500 else f"what answered {status} is not the hub")
+    if status >= 400:
+        raise _failure(status, answer)
+    return answer
+
+
+def _failure(status: int, answer: Mapping[str, Any]) -> Failure:
     text = str(answer.get("detail", answer.get("title", status)))
     fields = [error.get("field", "") for error in answer.get("errors", [])]
     named = f"{fields[0]}: " if fields and fields[0] else ""
     hint = "; commands take it from ANGELIA_TOKEN, or from the file ANGELIA_TOKEN_FILE" if status == 401 else ""
     return Failure(f"{named}{text}{hint}", 3 if status in (401, 403, 404, 409, 412, 429) else 1)
+
+
+def part(word: str) -> str:
+    """A word as one part of a path, whatever stands in it."""
+    if word in ("", ".", ".."):
+        raise Failure(f"{word!r} is no name of anything", 2)
+    return quote(word, safe="")
 
 
 def cell(item: Any, column: str) -> str:
@@ -134,16 +175,21 @@ def plain(value: Any) -> str:
 
 
 def show_rows(rows: list[list[str]], columns: tuple[str, ...]) -> None:
-    """Print rows; with a head for a person at a terminal."""
+    """Print rows, whole; to a person at a terminal with a head, and cut so that they stay in lines."""
     if not rows:
         click.echo("nothing")
         return
-    rows = [[plain(cell) for cell in row] for row in rows]
-    widths = [min(60, max(len(row[index]) for row in [*rows, list(columns)])) for index in range(len(columns))]
-    if sys.stdout.isatty():
-        click.echo("  ".join(column.ljust(width) for column, width in zip(columns, widths, strict=True)).rstrip())
-    for row in rows:
-        click.echo("  ".join(cell[:width].ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    is_terminal = sys.stdout.isatty()
+    table = [list(columns)] * is_terminal + [[plain(cell) for cell in row] for row in rows]
+    if is_terminal:
+        table = [[*map(_cut, row[:-1]), *row[-1:]] for row in table]
+    widths = [max(len(row[index]) for row in [*table, list(columns)]) for index in range(len(columns))]
+    for row in table:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _cut(cell: str) -> str:
+    return cell if len(cell) <= WIDEST else cell[: WIDEST - 1] + "…"
 
 
 def text_of(path: str) -> str:

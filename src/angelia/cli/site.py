@@ -1,12 +1,11 @@
 """type, source, site, template: what the operator settles."""
 
 from typing import Any
-from urllib.parse import quote
 
 import click
 
 from angelia.cli.preferences import read_toml
-from angelia.cli.reach import Reach, text_of
+from angelia.cli.reach import Reach, part, text_of
 from angelia.wire.documents import to_toml
 
 
@@ -51,7 +50,7 @@ def set_type(reach: Reach, /, key: str, aliases: tuple[str, ...], label: str, se
     body: dict[str, Any] = {"aliases": list(aliases), "default_severity": severity} | said
     if label:
         body["labels"] = {"en": label}
-    reach.show(reach.call("PUT", f"/api/v1/types/{quote(key)}", json=body))
+    reach.show(reach.call("PUT", f"/api/v1/types/{part(key)}", json=body))
 
 
 @click.group()
@@ -77,7 +76,7 @@ def list_sources(reach: Reach) -> None:
 @click.pass_obj
 def put_source(reach: Reach, /, name: str, **fields: Any) -> None:
     """Create or replace a source."""
-    reach.show(reach.call("PUT", f"/api/v1/sources/{quote(name)}", json=fields | {"subtrees": list(fields["subtrees"])}))
+    reach.show(reach.call("PUT", f"/api/v1/sources/{part(name)}", json=fields | {"subtrees": list(fields["subtrees"])}))
 
 
 @source.command("token")
@@ -91,7 +90,7 @@ def source_token(reach: Reach, name: str, title: str, days: int | None, publish:
     """Make a token for a source; its secret is shown this once."""
     more = [scope for scope, is_wanted in (("publish", publish), ("transitions", transitions)) if is_wanted]
     body = {"title": title, "scopes": ["post", *more], "expires_in_days": days}
-    reach.show(reach.call("POST", f"/api/v1/sources/{quote(name)}/tokens", json=body))
+    reach.show(reach.call("POST", f"/api/v1/sources/{part(name)}/tokens", json=body))
 
 
 @source.command("revoke")
@@ -100,7 +99,7 @@ def source_token(reach: Reach, name: str, title: str, days: int | None, publish:
 @click.pass_obj
 def revoke(reach: Reach, name: str, token_id: int) -> None:
     """Revoke a source's token."""
-    reach.call("DELETE", f"/api/v1/sources/{quote(name)}/tokens/{token_id}")
+    reach.call("DELETE", f"/api/v1/sources/{part(name)}/tokens/{token_id}")
     click.echo("revoked")
 
 

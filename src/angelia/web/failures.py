@@ -26,4 +26,4 @@ def invalid_of(error: RequestValidationError) -> tuple[int, str, str]:
     first = error.errors()[0]
     status = 400 if first["type"] == "json_invalid" else 422
     place = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
-    return status, "this is not JSON" if status == 400 else str(first["msg"]), place
+    return status, "this is not JSON" if status == 400 else str(first["msg"]).removeprefix("Value error, "), place

@@ -57,7 +57,7 @@ class ScriptedHttp:
                 self.end_headers()
                 self.wfile.write(reply.body)
 
-            do_GET = do_POST = do_PUT = _reply  # noqa: N815 - names of the base class
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _reply  # noqa: N815 - names of the base class
 
             def log_message(self, *arguments: Any) -> None:
                 """Silent."""
