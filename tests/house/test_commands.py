@@ -4,7 +4,9 @@ import asyncio
 import json
 import signal
 import socket
+import warnings
 from dataclasses import replace
+from getpass import GetPassWarning
 
 import pytest
 from click.testing import CliRunner
@@ -381,3 +383,138 @@ def test_a_feed_is_of_a_view(monkeypatch):
 def test_an_inbox_is_somebodys(tmp_path):
     said, code = failed("--data-dir", str(tmp_path), "inbox", "list")
     assert code == 2 and "say whose with --login" in said
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """Commands on a data folder of its own, as its operator: what they answer as JSON, or as text where that is none."""
+    monkeypatch.delenv("ANGELIA_URL", raising=False)
+
+    def done(*words, **more):
+        told = CliRunner().invoke(program, ["--data-dir", str(tmp_path / "data"), "--json", *words], **more)
+        assert told.exit_code == 0, (told.exception, told.output)
+        return json.loads(told.stdout) if told.stdout.startswith("{") else told
+
+    def not_done(*words, **more):
+        return failed("--data-dir", str(tmp_path / "data"), *words, **more)
+
+    done("db", "upgrade")
+    done.failed = not_done
+    return done
+
+
+def test_what_is_not_said_of_a_source_stays(here):
+    new = here("source", "put", "ci")
+    assert (new["title"], new["subtrees"], new["may_be_urgent"], new["rate_per_second"], new["is_active"]) == ("", [], True, 0, True)
+    said = ("--title", "CI", "--subtree", "obs", "--not-urgent", "--rate", "5", "--inactive", "--contact", "alice")
+    known = here("source", "put", "ci", *said)
+    assert here("source", "put", "ci") == known and known["subtrees"] == ["obs"] and known["contact"] == "alice"
+    assert here("source", "put", "ci", "--title", "Builds") == known | {"title": "Builds"}
+    assert here("source", "put", "ci", "--subtree", "", "--title", "", "--rate", "0", "--urgent", "--active", "--contact", "") == new
+
+
+def test_what_is_not_said_of_a_group_stays(here):
+    for login in ("alice", "bob"):
+        here("people", "add", login)
+    here("group", "put", "qa", "alice", "--title", "Quality", "--address", "mail=qa@example.org")
+    kept = here("group", "put", "qa", "alice", "bob")
+    assert (kept["title"], kept["members"], len(kept["addresses"])) == ("Quality", ["alice", "bob"], 1)
+    assert here("group", "put", "qa", "--title", "")["title"] == ""
+
+
+def test_what_can_not_be_said_of_a_type_stays(here, monkeypatch):
+    known = {"labels": {"en": "Build", "de": "Bau"}, "descriptions": {"en": "Of a package"}}
+    sent = []
+
+    def asked(self, method, path, arguments):
+        sent.append(arguments.get("json"))
+        return 200, {"content-type": "application/json"}, json.dumps(known).encode()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(reach.Reach, "_asked", asked)
+        here("type", "set", "obs.build", "--label", "Builds")
+        assert sent[-1]["labels"] == {"en": "Builds", "de": "Bau"} and sent[-1]["descriptions"] == {"en": "Of a package"}
+        here("type", "set", "obs.build")
+        assert sent[-1]["labels"] == {"de": "Bau"}
+    assert here("type", "set", "obs.build", "--label", "Builds")["labels"] == {"en": "Builds"}
+    assert here("type", "set", "obs.build")["labels"] == {}
+
+
+def test_who_was_made_without_her_address_is_said_with_the_way_on(here):
+    said, code = here.failed("people", "add", "alice", "--mail", "notanaddress")
+    assert code == 1 and "value: this is no address for mail; alice is there now, but without an address" in said
+    here("address", "add", "alice", "mail", "alice@example.org", "--default", "--verified")
+    here("people", "add", "bob", "--mail", "bob@example.org")
+    assert [one["value"] for one in here("address", "list", "bob")["items"]] == ["bob@example.org"]
+
+
+def test_a_password_is_asked_for_at_a_terminal_only(monkeypatch):
+    def ask(prompt):
+        warnings.warn("Can not control echo on the terminal.", GetPassWarning, stacklevel=1)
+
+    monkeypatch.setattr("click.termui.hidden_prompt_func", ask)
+    with pytest.raises(Failure, match="with --stdin") as refused:
+        program.main(["people", "password", "alice"], standalone_mode=False)
+    assert refused.value.exit_code == 2
+
+
+def test_what_was_not_done_is_no_success(here):
+    assert here.failed("delivery", "replay", "dlv_0123456789abc") == ("0 of 1 are dead letters", 1)
+    assert here.failed("parked", "release", "msg_0123456789abc", "msg_0123456789abd") == ("0 of 2 were parked", 1)
+    key = "obs.build/mail/full/en/subject"
+    assert here.failed("template", "remove", key) == (f"the site has no template {key} of its own", 1)
+    here("template", "put", key, "-", input="{{ subject }}")
+    here("template", "remove", key)
+    assert here.failed("template", "remove", key)[1] == 1
+
+
+def test_a_role_of_nobody_is_kept_and_told(here, tmp_path):
+    here("people", "add", "alice")
+    here("group", "put", "qa", "alice")
+    words = ["relation", "put", "KDE/okular", "maintainer=alice,group:qa", "watcher=bob,group:none"]
+    told = CliRunner().invoke(program, ["--data-dir", str(tmp_path / "data"), *words])
+    assert told.exit_code == 0 and [line.split(" yet")[0] for line in told.stderr.splitlines()] == [
+        "nobody is called bob",
+        "nobody is called group:none",
+    ]
+    assert here("relation", "show", "KDE/okular") == {"maintainer": ["alice", "group:qa"], "watcher": ["bob", "group:none"]}
+
+
+def test_the_database_of_no_hub_and_a_backup_that_goes_nowhere_are_said_with_the_reason(here, tmp_path):
+    there = tmp_path / "none"
+    for words in (("db", "check"), ("db", "backup", str(tmp_path / "copy"))):
+        said, code = failed("--data-dir", str(there), *words)
+        assert code == 1 and said.startswith(f"no hub has run in {there} yet") and not there.exists()
+    path = tmp_path / "nowhere" / "copy"
+    assert here.failed("db", "backup", str(path)) == (f"{path} can't be written: No such file or directory", 1)
+    assert here.failed("db", "backup", "") == ("say the file for the backup", 2)
+    here("db", "backup", str(tmp_path / "copy"))
+    assert here.failed("db", "backup", str(tmp_path / "copy"))[0] == f"{tmp_path / 'copy'} exists; a backup goes into a new file"
+
+
+def test_the_database_is_not_that_of_a_hub_elsewhere(here, monkeypatch):
+    assert here.failed("--url", "http://hub", "db", "check")[1] == 2
+    monkeypatch.setenv("ANGELIA_URL", "http://hub")
+    here("db", "check")
+
+
+def test_whom_an_expectation_tells_can_be_nobody(here):
+    for login in ("alice", "bob"):
+        here("people", "add", login)
+    number = str(here("expect", "add", "alice", "backup", "--every", "1d", "--to", "bob")["id"])
+    assert here("expect", "change", "alice", number, "--title", "dump")["to"] == ["bob"]
+    assert here("expect", "change", "alice", number, "--to", "")["to"] == []
+
+
+def test_a_plan_is_said_in_the_words_of_the_document(here, tmp_path):
+    here("people", "add", "alice")
+    (tmp_path / "old.toml").write_text('follows = ["secret/1"]\n')
+    (tmp_path / "new.toml").write_text('[preferences."obs.build"]\nmail = "off"\n[[rules]]\nid = "a"\ntype = "obs"\ndo = { mail = "off" }\n')
+    here("prefs", "apply", "alice", str(tmp_path / "old.toml"))
+    done = CliRunner().invoke(program, ["--data-dir", str(tmp_path / "data"), "prefs", "plan", "alice", str(tmp_path / "new.toml")])
+    assert done.exit_code == 0, done.exception
+    assert done.output.splitlines()[:3] == [
+        'follows: ["secret/1"] -> nothing',
+        'preferences."obs.build".mail: nothing -> "off"',
+        'rules: nothing -> [{id = "a", type = "obs", do = {mail = "off"}}]',
+    ]

@@ -179,6 +179,17 @@ async def test_roles_are_asked_for(working):
     await submitted(working, n="no number", status=422)
 
 
+async def test_an_instrument_that_there_is_not_is_named_with_those_that_she_may_use(working, house, scripted):
+    hidden = ScriptedInstrument()
+    hidden.declaration = replace(scripted.declaration, name="hidden", roles=("insider",))
+    house.dispatcher.instruments["hidden"] = hidden
+    said = "there is no instrument 'nope'; there are echo, scripted"
+    for method, path, body in (("GET", "/api/v1/instruments/nope", None), ("POST", "/api/v1/jobs", SCRIPTED | {"instrument": "nope"})):
+        assert (await ask(working, "alice", method, path, body, 404))["detail"] == said
+    assert (await ask(working, "alice", "GET", "/api/v1/instruments/hidden", None, 404))["detail"] == said.replace("nope", "hidden")
+    assert "hidden" in (await ask(working, "root", "GET", "/api/v1/instruments/nope", None, 404))["detail"]
+
+
 async def test_a_submit_whose_answer_was_lost_is_not_repeated(working, scripted):  # F42
     def lost(work):
         scripted.start(work)

@@ -92,6 +92,16 @@ def test_a_measurement_that_nobody_ended_is_over_when_the_next_begins(tmp_path):
     watch.close()
 
 
+def test_a_measurement_begins_in_a_log_that_names_no_devices(tmp_path):
+    log = tmp_path / "run.log"
+    log.write_text("INFO started 2211\nINFO finished\n")
+    watch = watching(log, **MEASURED)
+    begin, end = looked(watch)
+    assert (begin["type"], begin["object"], begin["subject"]) == ("instrument.measurement.start", "instrument/yumo/2211", "yumo: started 2211")
+    assert (end["type"], end["object"], end["subject"]) == ("instrument.measurement.end", "instrument/yumo/2211", "yumo: finished")
+    watch.close()
+
+
 def test_silence_is_that_of_the_measurement_that_is_on(tmp_path):
     log = tmp_path / "run.log"
     log.write_text("info 3 script started run-17\ninfo 3 script started run-18\n")

@@ -141,3 +141,18 @@ def test_places(decided_by, reason, place):
 def test_every_reason_has_words():
     macro = environment("en").get_template("parts/why-words.html").module.reason
     assert [reason for reason in Reason if str(macro(reason.value)).strip() == reason.value] == []
+
+
+async def test_what_the_other_side_called_a_letter_is_no_error(bench, people, messages):
+    why = await bench.why(messages["build"], "alice")
+    (by_mail,) = [one for one in why["deliveries"] if one["agent"] == "mail"]
+    assert (by_mail["state"], by_mail["last_error"], by_mail["receipt"]) == ("delivered", "", "recorded")
+    (listed,) = [one for one in (await bench.call("GET", "/api/v1/deliveries?state=delivered&agent=mail"))["items"] if one["id"] == by_mail["id"]]
+    assert (listed["last_error"], listed["receipt"]) == ("", "recorded")
+    for path in (f"/why/{messages['build']}", f"/inbox/{messages['build']}"):
+        shown = await people["alice"].get(path, follow_redirects=True)
+        assert shown.status_code == 200 and "okular failed" in shown.text and "recorded" not in shown.text
+
+
+async def test_the_summary_is_in_words(bench, messages):
+    assert (await bench.why(messages["wiki"], "alice"))["summary"] == "A candidate, but nothing is delivered: a rule switched it off."

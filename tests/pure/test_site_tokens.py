@@ -250,6 +250,12 @@ def test_without_the_secret_nothing_is_signed_and_little_is_believed() -> None:
     assert run("new", "-s", SECRET, "--sub", "alice", "--set", "tem")[0] != 0
 
 
+@pytest.mark.parametrize("hours", ["-1", "0", "nan", "inf"])
+def test_no_token_is_signed_that_is_expired_already(hours: str) -> None:
+    code, output = run("new", "-s", SECRET, "--sub", "alice", "--new-validity-hours", hours)
+    assert code != 0 and "above 0" in output
+
+
 def test_the_form_of_the_documents_works() -> None:
     """`token -s KEY --matrix-room-id R` is what is written in many places: the options stand before a command or without one."""
     token = signed(claims(exp=datetime.now(UTC).timestamp() + 60))

@@ -4,6 +4,7 @@ import codecs
 import json
 import re
 import tomllib
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -12,7 +13,8 @@ from angelia.cli.watching import watch
 from angelia.model.errors import BadSettings
 from angelia.watch import learning
 from angelia.watch.direct_mail import direct_mail
-from angelia.watch.settings import load
+from angelia.watch.rules import Rule, Rules
+from angelia.watch.settings import FIELDS, load
 
 LINES = (
     "25.11.2026 10:00:00 info 3 script started run-17",
@@ -70,6 +72,49 @@ def test_the_two_commands_say_what_they_find(tmp_path):
     config.write_text('[hub]\nurl = "http://hub"\ntoken_file = "not-there-yet"\n' + learned.output, encoding="utf-8")
     assert CliRunner().invoke(watch, ["test", str(config), str(log)]).output == tried.output
     assert tomllib.loads(learned.output)["watch"][0]["fallback_encoding"] == "cp1251"
+
+
+PLAIN = """\
+25.11.2026 10:00:00 INFO started 2211
+25.11.2026 10:00:05 ERROR simulated error
+25.11.2026 10:00:06 INFO авария on vacuum
+25.11.2026 10:00:07 INFO nothing else
+25.11.2026 10:00:09 INFO finished
+"""
+
+
+def in_the_how_to():
+    """The table that docs/how-to/watch.md proposes."""
+    page = Path(__file__).parents[2].joinpath("docs/how-to/watch.md").read_text(encoding="utf-8")
+    return page.split("```toml\n")[1].split("```")[0]
+
+
+def test_the_table_of_the_how_to_reads_a_log_that_names_no_devices(tmp_path):
+    """The word after the kind is taken for a device: rules, and what begins and ends a measurement, look at it all the same."""
+    log, config = tmp_path / "run.log", tmp_path / "watch.toml"
+    log.write_text(PLAIN, encoding="utf-8")
+    config.write_text(in_the_how_to(), encoding="utf-8")
+    tried = CliRunner().invoke(watch, ["test", str(config), str(log)])
+    begin, failure, end, count = tried.output.splitlines()
+    assert begin.endswith("[measurement.start 2211]") and end.endswith("[measurement.end]")
+    assert "авария" in failure and failure.endswith("on vacuum") and count.startswith("3 records")
+
+
+@pytest.mark.parametrize(
+    ("fields", "record", "pattern", "is_found"),
+    [
+        (FIELDS, "error motor lost", "^lost", True),
+        (FIELDS, "error motor lost", "^motor lost", True),
+        (FIELDS, "error motor", "motor", True),
+        (FIELDS, "error motor lost", "error", False),
+        (r"\[(?P<device>\w+)\] (?P<text>.*)", "[motor] lost", "motor", False),
+        (r"(?P<text>\w+) (?P<device>\w+)", "lost motor", "motor", False),
+        ("", "error motor", "error", True),
+    ],
+)
+def test_a_rule_looks_at_the_text_and_at_a_word_that_stands_right_before_it(fields, record, pattern, is_found):
+    for rules in (Rules(fields, match=[Rule(text_regex=pattern)]), Rules(fields, ignore=[Rule(text_regex=pattern)])):
+        assert (rules.told(record) is not None) == (is_found if rules.match else not is_found)
 
 
 @pytest.mark.parametrize(

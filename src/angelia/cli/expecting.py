@@ -25,7 +25,7 @@ def _options(command: Any) -> Any:
             click.option("--source", default=None, help="Messages of this source are signs, too."),
             click.option("--type", default=None, help="Messages of this type, or below it."),
             click.option("--object", default=None, help="Messages about this object."),
-            click.option("--to", multiple=True, help="Who is told beside her: a login, or group:<name>."),
+            click.option("--to", multiple=True, help="Who is told beside her: a login, or group:<name>; --to '' for nobody."),
             click.option("--severity", default=None, help="Of what is told: low, normal, high or urgent."),
         )
     ):
@@ -35,7 +35,7 @@ def _options(command: Any) -> Any:
 
 def _said(given: dict[str, Any]) -> dict[str, Any]:
     said = {name: value for name, value in given.items() if name in _TERMS and value is not None}
-    return {name: list(value) if name == "to" else value for name, value in said.items() if value != ()}
+    return {name: [one for one in value if one] if name == "to" else value for name, value in said.items() if value != ()}
 
 
 @click.group()

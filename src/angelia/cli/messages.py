@@ -137,6 +137,7 @@ def explain(reach: Reach, message: str, login: str) -> None:
     for delivery in answer["deliveries"]:
         tries = {0: "", 1: ", 1 try"}.get(delivery["attempts"], f", {delivery['attempts']} tries")
         error = f": {delivery['last_error']}" if delivery["last_error"] else ""
+        error += f" (receipt {delivery['receipt']})" if delivery.get("receipt") else ""
         click.echo(f"  {delivery['id']} by {delivery['agent']} is {delivery['state']}{tries}{error}")
     for told in answer["answers"]:
         said = f"acknowledged it ({told['acknowledged_by']})" if told["acknowledged_at"] else f"saw it ({told['seen_by']})"

@@ -28,7 +28,14 @@ def list_deliveries(reach: Reach, state: str, agent: str, login: str, limit: int
 @click.pass_obj
 def replay(reach: Reach, ids: tuple[str, ...]) -> None:
     """Try dead letters again."""
-    reach.show(reach.call("POST", "/api/v1/deliveries/replay", json={"ids": list(ids)}))
+    answer = reach.call("POST", "/api/v1/deliveries/replay", json={"ids": list(ids)})
+    reach.show(answer)
+    _all_of(ids, answer["replayed"], "are dead letters")
+
+
+def _all_of(ids: tuple[str, ...], done: int, what: str) -> None:
+    if done < len(set(ids)):
+        raise Failure(f"{done} of {len(set(ids))} {what}")
 
 
 @click.group()
@@ -87,7 +94,9 @@ def list_parked(reach: Reach) -> None:
 @click.pass_obj
 def release(reach: Reach, ids: tuple[str, ...]) -> None:
     """Plan them again."""
-    reach.show(reach.call("POST", "/api/v1/parked/release", json={"ids": list(ids)}))
+    answer = reach.call("POST", "/api/v1/parked/release", json={"ids": list(ids)})
+    reach.show(answer)
+    _all_of(ids, answer["released"], "were parked")
 
 
 @click.command()

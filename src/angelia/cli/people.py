@@ -1,12 +1,15 @@
 """people, address, group, relation: who can be told, and where."""
 
 import sys
+import warnings
+from getpass import GetPassWarning
 from typing import Any
 
 import click
 
 from angelia.cli.outcome import Failure
-from angelia.cli.reach import Reach, part
+from angelia.cli.reach import Reach, part, plain
+from angelia.cli.site import there_is
 
 
 @click.group()
@@ -32,10 +35,15 @@ def list_people(reach: Reach) -> None:
 def add_person(reach: Reach, login: str, name: str, zone: str, language: str, mail: str, admin: bool) -> None:
     """A new person."""
     body = {"login": login, "name": name, "time_zone": zone, "language": language, "is_admin": admin}
-    reach.show(reach.call("POST", "/api/v1/people", json=body))
+    made = reach.call("POST", "/api/v1/people", json=body)
     if mail:
         address = {"agent": "mail", "value": mail, "is_default": True, "is_verified": True}
-        reach.call("POST", f"/api/v1/people/{part(login)}/addresses", json=address)
+        try:
+            reach.call("POST", _addresses(login), json=address)
+        except Failure as error:
+            way_on = f"`angelia address add {login} mail ADDRESS --default --verified`"
+            raise Failure(f"{error}; {login} is there now, but without an address: go on with {way_on}", error.exit_code) from None
+    reach.show(made)
 
 
 @people.command("show")
@@ -64,13 +72,23 @@ def _piped() -> str:
     return sys.stdin.readline().rstrip("\r\n")
 
 
+def _asked() -> str:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", GetPassWarning)
+        try:
+            answer: str = click.prompt("New password", hide_input=True, confirmation_prompt=True)
+        except GetPassWarning:
+            raise Failure("there is no terminal to ask at: give the new password on standard input, with --stdin", 2) from None
+    return answer
+
+
 @people.command("password")
 @click.argument("login")
 @click.option("--stdin", "is_piped", is_flag=True, help="Read the new password from standard input, one line.")
 @click.pass_obj
 def set_password(reach: Reach, login: str, is_piped: bool) -> None:
     """Set the password with which LOGIN signs in to the pages; all sessions of LOGIN end."""
-    password = _piped() if is_piped else click.prompt("New password", hide_input=True, confirmation_prompt=True)
+    password = _piped() if is_piped else _asked()
     reach.call("PUT", f"/api/v1/people/{part(login)}/password", json={"password": password})
     click.echo(f"{login} can sign in.")
 
@@ -155,15 +173,16 @@ def list_groups(reach: Reach) -> None:
 @group.command("put")
 @click.argument("name")
 @click.argument("members", nargs=-1)
-@click.option("--title", default="")
+@click.option("--title", default=None)
 @click.option("--address", "addresses", multiple=True, help="An address of its own that you vouch for: mail=qa@example.org; --address '' for none.")
 @click.pass_obj
-def put_group(reach: Reach, name: str, members: tuple[str, ...], title: str, addresses: tuple[str, ...]) -> None:
-    """Create or replace a group with these MEMBERS. Without --address, its own addresses stay as they are."""
-    body: dict[str, Any] = {"title": title, "members": list(members)}
+def put_group(reach: Reach, name: str, members: tuple[str, ...], title: str | None, addresses: tuple[str, ...]) -> None:
+    """Create a group with these MEMBERS, or give it these instead. Without --title and --address, its title and its own addresses stay."""
+    path = f"/api/v1/groups/{part(name)}"
+    body: dict[str, Any] = {"title": there_is(reach, path).get("title", "") if title is None else title, "members": list(members)}
     if addresses:
         body["addresses"] = dict(_agent_and_value(text) for text in addresses if text)
-    reach.show(reach.call("PUT", f"/api/v1/groups/{part(name)}", json=body))
+    reach.show(reach.call("PUT", path, json=body))
 
 
 def _agent_and_value(text: str) -> tuple[str, str]:
@@ -200,14 +219,17 @@ def show_relations(reach: Reach, object: str) -> None:
 @click.argument("roles", nargs=-1)
 @click.pass_obj
 def put_relations(reach: Reach, object: str, roles: tuple[str, ...]) -> None:
-    """Replace the roles on OBJECT: maintainer=alice,group:qa watcher=bob."""
+    """Replace the roles on OBJECT: maintainer=alice,group:qa watcher=bob. Names that nobody has yet are kept, and told on standard error."""
     table = {}
     for text in roles:
         role, sign, names = text.partition("=")
         if not sign:
             raise Failure(f"{text!r} is not role=login,login", 2)
         table[role] = [name for name in names.split(",") if name]
-    reach.show(reach.call("PUT", "/api/v1/relations", params={"object": object}, json={"roles": table})["roles"])
+    answer = reach.call("PUT", "/api/v1/relations", params={"object": object}, json={"roles": table})
+    reach.show(answer["roles"])
+    for name in answer.get("unknown", []):
+        click.echo(f"nobody is called {plain(name)} yet; a group is written group:<name>", err=True)
 
 
 commands = {"people": people, "address": address, "group": group, "relation": relation}

@@ -1,11 +1,13 @@
 """prefs: preferences as code."""
 
+import json
+import re
 from typing import Any
 
 import click
 
 from angelia.cli.outcome import Failure
-from angelia.cli.reach import Reach, part, text_of
+from angelia.cli.reach import Reach, part, plain, text_of
 from angelia.model.errors import InvalidInput
 from angelia.wire.documents import from_toml, to_toml
 
@@ -20,6 +22,32 @@ def read_toml(path: str) -> dict[str, Any]:
         return from_toml(text_of(path))
     except InvalidInput as error:
         raise Failure(f"{path}: {error}") from None
+
+
+def _keys(document: dict[str, Any], path: str) -> list[str]:
+    """The keys that a dotted path is made of, which may hold dots themselves; none where the document has no such place."""
+    for key, value in document.items():
+        if key == path:
+            return [key]
+        if path.startswith(f"{key}.") and isinstance(value, dict) and (rest := _keys(value, path[len(key) + 1 :])):
+            return [key, *rest]
+    return []
+
+
+def _key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key, ensure_ascii=False)
+
+
+def _said(value: Any) -> str:
+    """A value as TOML has it, in one line."""
+    match value:
+        case None:
+            return "nothing"
+        case dict():
+            return "{" + ", ".join(f"{_key(key)} = {_said(inner)}" for key, inner in value.items()) + "}"
+        case list():
+            return "[" + ", ".join(map(_said, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)
 
 
 @click.group()
@@ -46,12 +74,15 @@ def export(reach: Reach, login: str) -> None:
 @click.pass_obj
 def plan(reach: Reach, login: str, file: str, days: int) -> None:
     """What FILE would change for LOGIN, and how many deliveries of the last days would have differed. Saves nothing."""
-    answer = reach.call("POST", f"{_path(login)}/plan", json=read_toml(file), params={"days": days})
+    document = read_toml(file)
+    answer = reach.call("POST", f"{_path(login)}/plan", json=document, params={"days": days})
     if reach.as_json:
         reach.show(answer)
         return
+    documents = (document, reach.call("GET", _path(login)) if answer["changes"] else {})
     for change in answer["changes"]:
-        click.echo(f"{change['path']}: {change['before']} -> {change['after']}")
+        keys = next(filter(None, (_keys(one, change["path"]) for one in documents)), [change["path"]])
+        click.echo(plain(f"{'.'.join(map(_key, keys))}: {_said(change['before'])} -> {_said(change['after'])}"))
     if not answer["changes"]:
         click.echo("no changes")
     history = answer["history"]

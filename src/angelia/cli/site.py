@@ -4,9 +4,16 @@ from typing import Any
 
 import click
 
+from angelia.cli.outcome import Failure
 from angelia.cli.preferences import read_toml
 from angelia.cli.reach import Reach, part, text_of
 from angelia.wire.documents import to_toml
+
+
+def there_is(reach: Reach, path: str) -> dict[str, Any]:
+    """What is there already; nothing where it is new."""
+    known: dict[str, Any] = {} if reach.raw("GET", path)[0] == 404 else reach.call("GET", path)
+    return known
 
 
 @click.group("type")
@@ -46,11 +53,15 @@ def list_types(reach: Reach) -> None:
 @click.option("--state", type=click.Choice(["auto", "curated", "retired"]), default="curated")
 @click.pass_obj
 def set_type(reach: Reach, /, key: str, aliases: tuple[str, ...], label: str, severity: str | None, **said: Any) -> None:
-    """Curate a type; what is not given is cleared. What it says holds for the types below, too."""
-    body: dict[str, Any] = {"aliases": list(aliases), "default_severity": severity} | said
-    if label:
-        body["labels"] = {"en": label}
-    reach.show(reach.call("PUT", f"/api/v1/types/{part(key)}", json=body))
+    """Curate a type; what is not given is cleared, but its descriptions and its labels in other languages stay.
+
+    What it says holds for the types below, too.
+    """
+    path = f"/api/v1/types/{part(key)}"
+    known = there_is(reach, path)
+    labels = {language: text for language, text in known.get("labels", {}).items() if language != "en"} | ({"en": label} if label else {})
+    kept = {"labels": labels, "descriptions": known.get("descriptions", {})}
+    reach.show(reach.call("PUT", path, json=kept | {"aliases": list(aliases), "default_severity": severity} | said))
 
 
 @click.group()
@@ -67,16 +78,22 @@ def list_sources(reach: Reach) -> None:
 
 @source.command("put")
 @click.argument("name")
-@click.option("--title", default="")
-@click.option("--subtree", "subtrees", multiple=True, help="A type subtree that it may post; none means all.")
-@click.option("--rate", "rate_per_second", type=float, default=0.0, help="Messages a second at most; 0 means no cap.")
-@click.option("--urgent/--not-urgent", "may_be_urgent", default=True)
-@click.option("--active/--inactive", "is_active", default=True)
-@click.option("--contact", default="")
+@click.option("--title", default=None)
+@click.option("--subtree", "subtrees", multiple=True, help="A type subtree that it may post; --subtree '' for all, as a new source may.")
+@click.option("--rate", "rate_per_second", type=float, default=None, help="Messages a second at most; 0 means no cap, as a new source has it.")
+@click.option("--urgent/--not-urgent", "may_be_urgent", default=None, help="May it send urgent messages? A new source may.")
+@click.option("--active/--inactive", "is_active", default=None)
+@click.option("--contact", default=None)
 @click.pass_obj
-def put_source(reach: Reach, /, name: str, **fields: Any) -> None:
-    """Create or replace a source."""
-    reach.show(reach.call("PUT", f"/api/v1/sources/{part(name)}", json=fields | {"subtrees": list(fields["subtrees"])}))
+def put_source(reach: Reach, /, name: str, subtrees: tuple[str, ...], **given: Any) -> None:
+    """Create or change a source; what is not given stays as it is."""
+    path = f"/api/v1/sources/{part(name)}"
+    known = there_is(reach, path)
+    said = {field: value for field, value in given.items() if value is not None}
+    if subtrees:
+        said["subtrees"] = [tree for tree in subtrees if tree]
+    kept = {field: known[field] for field in (*given, "subtrees") if field in known}
+    reach.show(reach.call("PUT", path, json=kept | said))
 
 
 @source.command("token")
@@ -155,6 +172,8 @@ def put_template(reach: Reach, key: str, file: str) -> None:
 @click.pass_obj
 def remove_template(reach: Reach, key: str) -> None:
     """Back to the built-in one."""
+    if key not in {one["key"] for one in reach.call("GET", "/api/v1/templates")["items"]}:
+        raise Failure(f"the site has no template {key} of its own")
     reach.call("DELETE", "/api/v1/templates", params={"key": key})
     click.echo("removed")
 

@@ -1,6 +1,7 @@
 """token inspect, modify, new: tokens that the site signs for jobs; they are worked on here, without a hub."""
 
 import json
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -118,6 +119,8 @@ def _changes(
     if matrix_room_id:
         changes["mxroomid"] = matrix_room_id
     if new_validity_hours is not None:
+        if not 0 < new_validity_hours < math.inf:
+            raise Failure("--new-validity-hours is a number above 0", 2)
         changes["exp"] = _now().timestamp() + new_validity_hours * 3600
     if bad := [claim for claim in claims if "=" not in claim]:
         raise Failure(f"--set wants NAME=VALUE, not {bad[0]!r}", 2)

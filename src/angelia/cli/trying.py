@@ -35,7 +35,7 @@ def try_command(reach: Reach, files: tuple[str, ...], as_json: bool) -> None:
             case = _case(line)
             answer = run(case["scenario"])
             found = differences(checked_expectation(case["expect"]), answer) if "expect" in case else []
-        except (ValueError, RecursionError, InvalidInput) as error:
+        except (ValueError, OverflowError, RecursionError, InvalidInput) as error:
             unread += 1
             said = f"{place}: {_told(error)}"
             complaints.append(f"angelia: {said}")

@@ -76,7 +76,8 @@ def test(rules: Path, file: Path, name: str) -> None:
     try:
         for found in learning.records(table, file):
             count += 1
-            click.echo(learning.as_line(found))
+            mark = learning.measured(table, found)
+            click.echo(f"{learning.as_line(found)}{f'  [{mark}]' if mark else ''}")
     except OSError as error:
         raise Failure(f"{file}: {error.strerror}") from None
     click.echo(f"{count} {'record' if count == 1 else 'records'} would be told, before repeats and rates")

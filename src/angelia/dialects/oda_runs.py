@@ -205,7 +205,7 @@ class OdaRuns:
         if not name:
             raise NotUnderstood(f"have parameters: {[key for key in (*asked.values, 'session_id') if key != 'token']} ", "NoInstrumentSpecified")
         try:
-            declaration = self._dispatcher.declaration(name)
+            declaration = self._dispatcher.declaration(name, guest.principal)
         except NotFound:
             known = [found.name for found in self._dispatcher.visible(guest.principal)]
             raise NotUnderstood(f'instrument: "{name[:100]}", known: {known}', "InstrumentNotRecognized") from None

@@ -123,12 +123,17 @@ class Dispatcher:
 
     # What people and dialects ask
 
-    def declaration(self, instrument: str) -> Declaration:
-        """Of one instrument; NotFound names those that there are."""
+    def declaration(self, instrument: str, principal: Principal) -> Declaration:
+        """Of one instrument; NotFound names those that she may use."""
         found = self.instruments.get(instrument)
         if found is None:
-            raise NotFound(f"there is no instrument {instrument!r}; there are {', '.join(sorted(self.instruments)) or 'none'}")
+            raise self.unknown(instrument, principal)
         return found.declaration
+
+    def unknown(self, instrument: str, principal: Principal) -> NotFound:
+        """That there is no such instrument; it names those that she may use."""
+        names = ", ".join(one.name for one in self.visible(principal))
+        return NotFound(f"there is no instrument {instrument!r}; there are {names or 'none'}")
 
     def visible(self, principal: Principal) -> list[Declaration]:
         """The instruments that she may use, by name."""
@@ -144,7 +149,7 @@ class Dispatcher:
     ) -> Submission:
         """Check, write down, answer; work goes on after. InvalidInput names what is wrong with the values, Forbidden the roles that she lacks."""
         options = options or JobOptions()
-        declaration = self.declaration(instrument)
+        declaration = self.declaration(instrument, principal)
         if lacking := set() if principal.is_admin else set(declaration.roles) - principal.roles:
             raise Forbidden(f"this instrument needs the roles {', '.join(sorted(lacking))}")
         found = checked(declaration, product, given)

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from angelia.model.delivery import Delivery, Reason
+from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.message import Message
 from angelia.model.moments import public_id, to_text
 from angelia.model.person import Person
@@ -139,7 +139,8 @@ def _delivery(delivery: Delivery) -> Explanation:
         "attempts": delivery.attempts,
         "digest": None if delivery.digest_id is None else public_id("dig", delivery.digest_id),
         "ended_at": None if delivery.ended_at is None else to_text(delivery.ended_at),
-        "last_error": delivery.last_error,
+        "last_error": "" if delivery.state is State.DELIVERED else delivery.last_error,
+        "receipt": delivery.last_error if delivery.state is State.DELIVERED else "",
     }
 
 
@@ -176,7 +177,7 @@ def _escalation(escalated: Escalated) -> Explanation:
 def _summary(row: LedgerRow) -> str:
     delivered = [d for d in row.decisions if d.verdict.is_delivery]
     if not delivered:
-        reasons = ", ".join(sorted({d.reason.value for d in row.decisions})) or Reason.NOT_STATED.value
+        reasons = ", ".join(sorted({REASONS[d.reason] for d in row.decisions})) or REASONS[Reason.NOT_STATED]
         return f"A candidate, but nothing is delivered: {reasons}."
     parts = [f"{d.agent} {_when(d)}" for d in delivered]
     return f"Delivered by {', '.join(parts)}."

@@ -277,4 +277,8 @@ def _moment(value: object, path: str) -> datetime:
         raise InvalidInput("must be a time such as 2026-03-20T08:00:00+01:00", path) from None
     if moment.tzinfo is None:
         raise InvalidInput("needs its zone, as in 2026-03-20T08:00:00+01:00", path)
-    return moment.astimezone(UTC)
+    # The first and the last year of the calendar can't be taken to another zone: they are beyond what is told anyway.
+    moment = moment.astimezone(UTC) if 1 < moment.year < 9999 else moment
+    if not 1970 <= moment.year <= 2200:
+        raise InvalidInput("must lie between 1970 and 2200", path)
+    return moment

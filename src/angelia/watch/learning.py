@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from angelia.watch.lines import Decoder, Lines, bom_of, is_utf8, is_wide
-from angelia.watch.rules import Rule, Rules
+from angelia.watch.rules import Rule, Rules, compiled
 from angelia.watch.scan import Found, Scanner
 from angelia.watch.settings import FIELDS, WatchSettings, name_of, rules_of, size
-from angelia.watch.words import one_line
+from angelia.watch.words import measurement_name, one_line
 
 MOST_LOOKED_AT = 4 << 20
 _PIECE = 1 << 20
@@ -121,6 +121,14 @@ def records(watch: WatchSettings, path: Path, most: int | None = None, *, is_all
         while (data := file.read(_PIECE)) and (most is None or file.tell() <= most + _PIECE):
             yield from scanner.feed(data)
         yield from scanner.finish()
+
+
+def measured(watch: WatchSettings, found: Found) -> str:
+    """What a record says of a measurement: its begin with the name, its end, or nothing."""
+    if watch.measurement_start and (begun := found.fields.found(compiled(watch.measurement_start))) is not None:
+        return f"measurement.start {measurement_name(begun.groupdict().get('name') or '')}".rstrip()
+    is_end = watch.measurement_end and found.fields.found(compiled(watch.measurement_end)) is not None
+    return "measurement.end" if is_end else ""
 
 
 def as_line(found: Found) -> str:

@@ -33,13 +33,21 @@ def compiled(pattern: str, *, is_bytes: bool = False) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """What a record says: kind and level (1 the most important) where they are known, the device, the text, the time as written."""
+    """What a record says: kind and level (1 the most important) where they are known, the device, the text, the time as written.
+
+    `worded` is the text with the device before it, as they stand in the record: a plain log names no device, and its first word is taken for one.
+    """
 
     text: str
     kind: str = ""
     level: int | None = None
     device: str = ""
     time: str = ""
+    worded: str = ""
+
+    def found(self, pattern: Any) -> Any:
+        """Where a compiled expression holds, in the text alone or with the word before it; else None."""
+        return pattern.search(self.text) or pattern.search(self.worded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +66,7 @@ class Rule:
             level = fields.level if fields.level is not None else _LEVEL_OF_KIND.get(fields.kind.lower(), 5)
             if level > self.max_level:
                 return False
-        return pattern is None or pattern.search(fields.text) is not None
+        return pattern is None or fields.found(pattern) is not None
 
 
 @dataclass(slots=True)
@@ -87,6 +95,7 @@ class Rules:
     def fields_of(self, text: str) -> Fields:
         """The fields of a record; where the expression does not match, all of it is its text."""
         groups: dict[str, str] = {}
+        worded = ""
         if self._start is not None and (found := self._start.search(text)) is not None:
             groups |= {name: value for name, value in found.groupdict().items() if value}
         has_text = False
@@ -96,6 +105,8 @@ class Rules:
             # The text goes on to the end of the record: `.` stops at the end of its first line.
             if has_text and (end := found.end(self._fields.groupindex["text"])) == found.end():
                 groups["text"] += text[end:]
+            if has_text and "device" in groups:
+                worded = self._worded(found, text, groups["text"])
         level = groups.get("level", "")
         return Fields(
             text=groups["text"] if has_text else text,
@@ -103,7 +114,13 @@ class Rules:
             level=int(level) if level.isascii() and level.isdigit() and len(level) < 4 else None,
             device=groups.get("device", ""),
             time=groups.get("time", ""),
+            worded=worded,
         )
+
+    def _worded(self, found: Any, text: str, said: str) -> str:
+        """Nothing where more than space is between the two, or no device is there: then it is no first word of the text."""
+        (begin, end), start = (found.span(self._fields.groupindex["device"]), found.start(self._fields.groupindex["text"]))
+        return text[begin:start] + said if 0 <= begin < end <= start and not text[end:start].strip() else ""
 
     def is_whole(self, text: str) -> bool:
         """Does this look like a complete record? Only then may a line without an end be taken; without `record_start` nobody can say."""

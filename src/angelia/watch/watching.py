@@ -17,6 +17,7 @@ from angelia.watch import words
 from angelia.watch.dedup import Dedup, Rates, key_of, normalised
 from angelia.watch.files import Follower, NotAFile, Piece
 from angelia.watch.lines import Decoder, Lines, is_part_of_bom
+from angelia.watch.rules import Fields as Said
 from angelia.watch.rules import Rules, compiled
 from angelia.watch.scan import Found, Scanner
 from angelia.watch.settings import WatchSettings, rate, rules_of, seconds, size
@@ -224,7 +225,7 @@ class Watch:
 
     def _told(self, reading: Reading, found: Found, key: str, now: float) -> Iterator[Fields]:
         watch, fields, text = self.settings, found.fields, found.record.text
-        if marks := self._measured(fields.text, key):
+        if marks := self._measured(fields, key):
             yield from (self._addressed(mark | self._when(fields.time, now)) for mark in marks)
             return
         names = {
@@ -260,16 +261,16 @@ class Watch:
     def _addressed(self, message: Fields) -> Fields:
         return message | ({"to": list(self.settings.to)} if self.settings.to else {})
 
-    def _measured(self, text: str, key: str) -> list[Fields]:
+    def _measured(self, record: Said, key: str) -> list[Fields]:
         """The message for a measurement's begin or end, where this record is one. A begin ends what was on: an instrument measures one thing."""
         name, on = self.settings.name, self.measurement.name
-        if self._start is not None and (found := self._start.search(text)) is not None:
+        if self._start is not None and (found := record.found(self._start)) is not None:
             begun = self.measurement.name = words.measurement_name(found.groupdict().get("name") or "") or key[:12]
             ended = [words.unended_message(name, on, key, begun)] if on and on != begun else []
-            return [*ended, words.state_message(name, begun, "measurement.start", key, words.one_line(text), text)]
-        if self._end is not None and self._end.search(text) is not None:
+            return [*ended, words.state_message(name, begun, "measurement.start", key, words.one_line(found.string), found.string)]
+        if self._end is not None and (found := record.found(self._end)) is not None:
             self.measurement.name = ""
-            return [words.state_message(name, on, "measurement.end", key, words.one_line(text), text)]
+            return [words.state_message(name, on, "measurement.end", key, words.one_line(found.string), found.string)]
         return []
 
     def _clockwork(self, now: float) -> Iterator[Fields]:

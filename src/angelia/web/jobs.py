@@ -80,7 +80,10 @@ async def instruments(caller: Known, house: House) -> Body:
 async def instrument(name: str, caller: Known, house: House) -> Body:
     """One of them; each product has a JSON Schema of its parameters."""
     principal = await principal_of(caller, house)
-    declaration = next((one for one in house.dispatcher.visible(principal) if one.name == name), None) or house.dispatcher.declaration("")
+    hers = {one.name: one for one in house.dispatcher.visible(principal)}
+    if name not in hers:
+        raise house.dispatcher.unknown(name, principal)
+    declaration = hers[name]
     shown = _instrument_out(declaration)
     for product in shown["products"]:
         product["schema"] = schema_of(declaration, product["name"])

@@ -146,9 +146,10 @@ async def show_relations(object: str, _: Admin, house: House) -> dict[str, Any]:
 
 @router.put("/relations")
 async def put_relations(object: str, form: RelationsForm, caller: Admin, house: House) -> dict[str, Any]:
-    """Replace the roles on an object."""
+    """Replace the roles on an object. Who signs in later may have one already: `unknown` are the names that nobody has now."""
     if not 0 < len(object) <= 255:
         raise InvalidInput("an object is a text of 1 to 255 characters", "object")
     await house.store.put_relations(object, form.roles)
     await house.store.audit(caller.name, "relations.put", object, {"roles": sorted(form.roles)}, house.now())
-    return {"object": object, "roles": form.roles}
+    named = {name for names in form.roles.values() for name in names}
+    return {"object": object, "roles": form.roles, "unknown": sorted(named - (await house.store.person_ids(named)).keys())}
