@@ -166,6 +166,10 @@ async def test_one_line_publishing(bench):
         "n too long": (b"x" * 70_000, {}, 413),
         "o unknown priority": (b"x", {"Priority": "9"}, 422),
         "p a click that is none": (b"x", {"Click": "javascript:alert(1)"}, 422),
+        "q a file as curl -F has it": (b"--b\r\n\r\nx\r\n--b--\r\n", {"Content-Type": "multipart/form-data; boundary=b"}, 415),
+        "r a picture": (b"GIF", {"Content-Type": "image/png"}, 415),
+        "s text of a kind": (b"# x", {"Content-Type": "text/markdown; charset=utf-8"}, 201),
+        "t text as curl -d has it": (b"it works", FORM, 201),
     }
     await check(bench, "/api/v1/publish/bad.test", cases)
     for path in ("bad%20type", "%00", "a..b", "%ff", "a" * 200, "..%2fx", "{{7*7}}"):

@@ -52,6 +52,16 @@ async def test_what_is_refused_publishes_nothing(bench, published, path, form, s
     assert await published() == []
 
 
+@pytest.mark.parametrize(
+    "form, field",
+    [({"bad": 1}, "bad"), ([{"key": "a", "body": {}}, {"bad": 1}], "1.bad"), ([{"key": "a"}, {"key": 1}], "1.key"), ({"key": 1}, "key"), (1, "")],
+)
+async def test_what_is_wrong_is_named(bench, form, field):
+    refused = await bench.call("POST", "/api/v1/events/events", form, 422)
+    assert refused.get("errors", [{"field": ""}])[0]["field"] == field
+    assert "dictionary" not in refused["detail"] or form == 1
+
+
 @pytest.mark.parametrize("value", ["1e999", "NaN", "-Infinity", '"\\ud800"', "[" * 900 + "]" * 900])
 async def test_what_is_no_json_to_others_is_not_published(bench, published, value):
     answer = await bench.api.post("/api/v1/events/events", content=f'{{"key": "k", "body": {{"x": {value}}}}}'.encode())

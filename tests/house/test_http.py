@@ -64,6 +64,46 @@ async def test_a_batch_is_all_or_nothing(outside, tokens, bench):
     assert not await bench.store.list_messages(person_id=None, subtree="obs.z")
 
 
+async def test_a_batch_in_which_a_key_came_with_other_content(outside, tokens):
+    first = await outside.post("/api/v1/messages", json={"type": "obs.x", "idempotency_key": "z1"}, headers=tokens["ci"])
+    other = {"type": "obs.y", "idempotency_key": "z1"}
+    again = {"type": "obs.x", "idempotency_key": "z1"}
+    for batch, at in (([other], "0"), ([again, other, other], "1, 2")):
+        refused = await outside.post("/api/v1/messages", json=batch, headers=tokens["ci"])
+        assert (refused.status_code, refused.json()["type"]) == (409, "urn:angelia:conflict")
+        assert refused.json()["detail"].endswith(f": {at}")
+    mixed = await outside.post("/api/v1/messages", json=[other, {"type": "obs.z"}], headers=tokens["ci"])
+    assert mixed.status_code == 201
+    assert [item["status"] for item in mixed.json()["items"]] == ["conflict", "accepted"]
+    assert mixed.json()["items"][0]["id"] == first.json()["id"]
+
+
+async def test_the_wrong_event_of_a_batch_is_named(outside, tokens):
+    event = {"specversion": "1.0", "type": "obs.x", "source": "/ci", "id": "1"}
+    wire = {"Content-Type": "application/cloudevents-batch+json"} | tokens["ci"]
+    for wrong, field in (({"specversion": "2"}, "1.specversion"), ({"data": {"subject": "x" * 300}}, "1.subject"), ({"a_b": ""}, "1")):
+        refused = await outside.post("/api/v1/messages", json=[event, event | {"id": "2"} | wrong], headers=wire)
+        assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, field)
+
+
+async def test_every_problem_says_its_kind(outside, tokens):
+    asked = [
+        ("GET", "/api/v1/messages?limit=0", None, "invalid-input", "limit"),
+        ("GET", "/api/v1/messages?limit=-1", None, "invalid-input", "limit"),
+        ("GET", "/api/v1/messages?after=x", None, "invalid-input", "after"),
+        ("GET", "/api/v1/people/alice/inbox?before=x", None, "invalid-input", "before"),
+        ("POST", "/api/v1/people", {"login": "é"}, "invalid-input", "login"),
+        ("GET", "/api/v1/nowhere", None, "not-found", ""),
+        ("DELETE", "/api/v1/people", None, "method-not-allowed", ""),
+        ("DELETE", "/api/v1/messages", None, "method-not-allowed", ""),
+    ]
+    for method, path, body, kind, field in asked:
+        said = (await outside.request(method, path, json=body, headers=tokens["root"])).json()
+        assert said["type"] == f"urn:angelia:{kind}", path
+        assert said.get("errors", [{"field": ""}])[0]["field"] == field, path
+        assert not said["detail"].startswith("Value error")
+
+
 @pytest.mark.parametrize(
     ("body", "headers", "query", "expected"),
     [
@@ -97,6 +137,22 @@ async def test_cloudevents_in_all_three_forms(outside, tokens):
     batch = json.dumps([{"specversion": "1.0", "type": "obs.x", "source": "/ci", "id": str(n)} for n in range(3)])
     many = await outside.post("/api/v1/messages", content=batch, headers=tokens["ci"] | {"Content-Type": "application/cloudevents-batch+json"})
     assert len(many.json()["items"]) == 3
+
+
+async def test_extensions_of_events(outside, tokens):
+    event = {
+        "specversion": "1.0", "type": "obs.build.fail", "source": "/ci", "id": "4711", "subject": "KDE/okular", "time": "2026-11-24T09:00:00Z",
+        "to": "alice,group:kde", "severity": "high", "actor": "bob", "dedupkey": "okular-s390x", "thread": "okular", "test": True,
+        "data": {"subject": "okular failed", "body": "on s390x", "arch": "s390x"},
+    }  # fmt: skip
+    answer = await outside.post("/api/v1/messages", json=event, headers={"Content-Type": "application/cloudevents+json"} | tokens["ci"])
+    stored = (await outside.get(answer.headers["location"], headers=tokens["ci"])).json()
+    expected = {
+        "to": [{"id": "alice"}, {"id": "group:kde"}], "severity": "high", "actor": "bob", "collapse_key": "okular-s390x", "thread": "okular",
+        "test": True, "object": "KDE/okular", "subject": "okular failed", "body": "on s390x", "params": {"arch": "s390x"},
+    }  # fmt: skip
+    assert {name: stored.get(name) for name in expected} == expected
+    assert stored["sender"]["id"] == "/ci"
 
 
 async def test_events_that_libraries_wrote_as_bytes(outside, tokens):

@@ -704,6 +704,9 @@ async def test_a_file_that_was_uploaded_is_read_by_what_computes(working, house,
     gone = asked | {"parameters": {"what": "read", "file": house.dispatcher.uploads.address("0" * 32)}}
     assert "not there any more" in (await ask(working, "alice", "POST", "/api/v1/jobs", gone, 422))["detail"]
     assert (await working.outside.post("/api/v1/uploads", content=b"x")).status_code == 401
+    wrapped = await working.outside.post("/api/v1/uploads", files={"file": b"x"}, headers=working.bearers["alice"])
+    assert (wrapped.status_code, wrapped.json()["type"]) == (415, "urn:angelia:unsupported-media")
+    assert "--data-binary" in wrapped.json()["detail"]
     assert (await working.outside.post("/api/v1/uploads", content=bytes(17 << 20), headers=working.bearers["alice"])).status_code == 413
 
 

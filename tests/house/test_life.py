@@ -56,6 +56,37 @@ async def test_roles_rules_follows_and_those_whom_it_does_not_concern(bench):
     assert len(bench.mail.letters) == 3
 
 
+async def test_the_summary_says_what_came_of_it(bench):
+    await bench.person("carol")
+    expired = await bench.post(to=["carol"], expires_at="2020-01-01T00:00:00Z")
+    bench.mail.answer = lambda _: Refused("550 too much")
+    refused = await bench.post(to=["carol"], subject="refused")
+    await bench.work()
+    said = (await bench.why(expired, "carol"))["summary"]
+    assert "Delivered" not in said
+    assert "mail (expired: it expired before it could go)" in said
+    said = (await bench.why(refused, "carol"))["summary"]
+    assert said.startswith("Delivered by ") and "mail" not in said.partition(".")[0]
+    assert "Not delivered: mail (bounced: the receiving side refused it for good)." in said
+
+
+async def test_what_waits_is_under_way(bench):
+    await bench.person("carol", preferences={"preferences": {"*": {"web": "now", "feed": "off", "mail": "daily"}}})
+    message = await bench.post(to=["carol"])
+    await bench.work()
+    assert (await bench.why(message, "carol"))["summary"] == "Delivered by web. Under way: mail (held, due 2026-11-25T08:00:00Z)."
+
+
+async def test_one_who_is_named_and_may_not_see_it_is_told_why(bench):
+    await bench.person("bob")
+    await bench.person("carol")
+    message = await bench.post(to=["carol"], restricted=True, access=["bob"])
+    await bench.work()
+    said = (await bench.why(message, "carol"))["summary"]
+    assert "does not name her" not in said
+    assert "restricted" in said
+
+
 async def test_a_changed_rule_counts_from_the_next_message(bench):
     await bench.person("bob", preferences={"rules": [{"type": "x", "do": {"mail": "now"}}]})
     await bench.post("x.one")

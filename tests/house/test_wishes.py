@@ -156,6 +156,22 @@ class TestGrid:
         assert (chosen(page, "c-?-mail"), chosen(page, "c-*-feed")) == ("daily", "off")
         assert (await bench.call("GET", "/api/v1/people/alice/effective?type=a.b"))["effective"]["feed"]["when"] == "off"
 
+    async def test_what_is_locked_is_said_to_come_whatever_she_chose(self, alice, bench):
+        await bench.call("PUT", "/api/v1/people/alice/preferences", {"preferences": {"account": {"mail": "off", "web": "off", "feed": "off"}}}, 200)
+        for kind in ("account.security", "account.security.key"):
+            found = (await bench.call("GET", f"/api/v1/people/alice/effective?type={kind}", status=200))["effective"]
+            assert {agent: (said["when"], said["from"]) for agent, said in found.items()} == {
+                "mail": ("now", "lock:account.security"),
+                "web": ("now", "lock:account.security"),
+                "feed": ("off", "preference:account"),
+            }
+        await concern(bench, "account.security")
+        await post(alice, "/types/cell", scope="account.security", agent="mail", when="off", view="/types")
+        (kind,) = (await bench.call("GET", "/api/v1/people/alice/types", status=200))["items"]
+        assert kind["effective"]["mail"]["when"] == "now"
+        for place in ("/types?type=account.security", "/preferences"):
+            assert "the operator locked account.security" in await read(alice, place), place
+
     async def test_a_preset_is_ticked_and_unticked_and_nothing_else(self, alice, bench):
         own = {"id": "hand", "type": "obs.build.fail", "role": "maintainer", "do": {"mail": "now"}}
         await bench.call("PUT", "/api/v1/people/alice/preferences", {"rules": [own]}, 200)

@@ -19,6 +19,7 @@ NEVER_ON_PAGES = (
 )  # fmt: skip
 ONLY_OVER_THE_API = {
     "this secret does not open this job",
+    "the body is the file itself, without a form around it: curl --data-binary @file",
     "an instrument can't say this of a job",
     "jobs are a person's: this token is not one",
     "this needs the secret of the job: Authorization: Bearer ...",

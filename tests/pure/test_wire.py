@@ -115,6 +115,19 @@ def test_the_block_of_the_seed():
     assert fields["body"] == "We want to inform you\nof something."
 
 
+@pytest.mark.parametrize("inner", [b"<b>this</b>", b"<h:b>this</h:b>", b"<b>th<i>is</i></b>"])
+def test_all_text_of_an_element_is_kept(inner):
+    fields = parse_block(
+        b"<h:message " + NS + b"><h:subject>see " + inner + b" too</h:subject><h:body>see " + inner + b" and\nthat</h:body></h:message>"
+    )
+    assert (fields["subject"], fields["body"]) == ("see this too", "see this and\nthat")
+
+
+def test_a_reason_may_be_an_attribute():
+    (alice,) = parse_block(b"<h:message " + NS + b'><h:recipients><h:to id="alice" reason="on call"/></h:recipients></h:message>')["to"]
+    assert alice == {"id": "alice", "reason": "on call"}
+
+
 def test_xml_and_json_give_the_same_payload():  # case B13
     block = parse_block(SEED)
     posted = {"type": "example", "sender": {"id": "build service", "name": "The openSUSE build service"},

@@ -6,11 +6,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from angelia.model.errors import AngeliaError, Forbidden, NotAuthenticated
+from angelia.model.errors import AngeliaError, Forbidden, NotAuthenticated, UnsupportedMedia
 from angelia.model.experiment import IllegalTransition, Transition, message_type, transition_id
 from angelia.model.moments import public_id
 from angelia.store import ExperimentStore, TakenTransition
-from angelia.wire.asgi import App, Receive, Scope, Send, UnsupportedMedia, body_of, headers_of, kind_of, respond
+from angelia.wire.asgi import App, Receive, Scope, Send, body_of, headers_of, kind_of, respond
 from angelia.wire.callers import Caller, Callers
 from angelia.wire.problems import PROBLEM_HEADERS, Header, problem, problem_of, rate_headers
 from angelia.wire.transitions import parse_transitions
@@ -43,8 +43,6 @@ class BonfireDialect:
             return await respond(send, 405, b"" if scope["method"] == "HEAD" else body, [*PROBLEM_HEADERS, (b"allow", b"POST")])
         try:
             status, body, headers = await self._post(scope, receive)
-        except UnsupportedMedia as error:
-            status, body, headers = problem_of(error, 415)
         except AngeliaError as error:
             status, body, headers = problem_of(error)
         return await respond(send, status, body, headers, scope)

@@ -12,12 +12,12 @@ from defusedxml.ElementTree import DefusedXMLParser
 
 from angelia.flow.rights import is_open_to
 from angelia.inlet import Accept, Taken
-from angelia.model.errors import AngeliaError, Conflict, Forbidden, InvalidInput, NotAuthenticated, NotFound
+from angelia.model.errors import AngeliaError, Conflict, Forbidden, InvalidInput, NotAuthenticated, NotFound, UnsupportedMedia
 from angelia.model.message import Message, RecipientKind, checked_type
 from angelia.model.moments import number_of, public_id, to_text
 from angelia.model.payload import payload_fields
 from angelia.store import Store
-from angelia.wire.asgi import App, Receive, Scope, Send, UnsupportedMedia, body_of, headers_of, kind_of, respond
+from angelia.wire.asgi import App, Receive, Scope, Send, body_of, headers_of, kind_of, respond
 from angelia.wire.callers import Caller, Callers
 from angelia.wire.fields import draft_of, key_of, parse_fields
 from angelia.wire.problems import PROBLEM_HEADERS, Header, problem, problem_of
@@ -51,8 +51,6 @@ class HermesDialect:
             return await self._behind(scope, receive, send)
         try:
             status, body, headers = await self._speak(scope, receive)
-        except UnsupportedMedia as error:
-            status, body, headers = problem_of(error, 415)
         except AngeliaError as error:
             status, body, headers = problem_of(error)
         if scope["method"] == "HEAD":
@@ -258,7 +256,7 @@ def _fields(root: Element) -> dict[str, Any]:
         name = child.tag.removeprefix(f"{{{NAMESPACE}}}")
         match name:
             case "sender":
-                fields["sender"] = {"id": child.get("id", ""), "name": " ".join((child.text or "").split())}
+                fields["sender"] = {"id": child.get("id", ""), "name": _line(child)}
             case "recipients":
                 fields.update(_recipients(child))
             case "tag":
@@ -266,7 +264,8 @@ def _fields(root: Element) -> dict[str, Any]:
             case "body" | "subject":
                 if name in fields:
                     raise InvalidInput(f"there are two elements {name}", name)
-                fields[name] = (child.text or "").strip("\r\n").rstrip() if name == "body" else " ".join((child.text or "").split())
+                # Also what stands in elements of it, as in <body>see <b>this</b></body>.
+                fields[name] = "".join(child.itertext()).strip("\r\n").rstrip() if name == "body" else _line(child)
             case _:
                 raise InvalidInput("there is no such element", name[:60])
     if tags:
@@ -277,6 +276,11 @@ def _fields(root: Element) -> dict[str, Any]:
     return fields
 
 
+def _line(element: Element) -> str:
+    """All of its text, in one line."""
+    return " ".join("".join(element.itertext()).split())
+
+
 def _recipients(element: Element) -> dict[str, Any]:
     named: dict[str, list[dict[str, str]]] = {}
     for child in element:
@@ -285,8 +289,8 @@ def _recipients(element: Element) -> dict[str, Any]:
             raise InvalidInput("recipients are to and cc", "recipients")
         entry = {"id": child.get("id", "")}
         reason = child.find(f"{{{NAMESPACE}}}reason")
-        if reason is not None and reason.text:
-            entry["reason"] = " ".join(reason.text.split())
+        if said := _line(reason) if reason is not None else child.get("reason", ""):
+            entry["reason"] = said
         named.setdefault(kind, []).append(entry)
     return named
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from angelia.flow.rights import is_open_to
 from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.message import Message
 from angelia.model.moments import public_id, to_text
@@ -35,7 +36,8 @@ async def explain(store: Store, message: Message, person: Person) -> Explanation
         "escalation": None,
     }
     if row is None:
-        answer["summary"] = _why_not(message, person)
+        may_see = is_open_to(message, await store.names_of(person.person_id))
+        answer["summary"] = _why_not(message, person, may_see=may_see)
         return answer
     trail = await store.trail(message.message_id, person.person_id)
     answer["reasons"] = list(row.because)
@@ -46,13 +48,16 @@ async def explain(store: Store, message: Message, person: Person) -> Explanation
     escalated = await store.escalation(message.message_id, person.person_id)
     answer["escalation"] = None if escalated is None else _escalation(escalated)
     answer["decided_at"] = to_text(row.decided_at)
-    answer["summary"] = _summary(row)
+    own = [delivery for delivery in trail if delivery.message_id is not None]
+    answer["summary"] = _summary_of(own) if own else _summary(row)
     return answer
 
 
-def _why_not(message: Message, person: Person) -> str:
+def _why_not(message: Message, person: Person, *, may_see: bool) -> str:
     if not person.is_active:
         return f"{person.login} is not active, so nothing is decided for her."
+    if not may_see:
+        return f"{person.login} is not a candidate for this message: it is restricted, and she is none of those who may see it."
     return (
         f"{person.login} is not a candidate for this message: it does not name her or a group of hers, she has no role on "
         f"{message.object or 'its object'} that {message.type} is told to, no rule of hers matches, and she does not follow it "
@@ -181,6 +186,15 @@ def _summary(row: LedgerRow) -> str:
         return f"A candidate, but nothing is delivered: {reasons}."
     parts = [f"{d.agent} {_when(d)}" for d in delivered]
     return f"Delivered by {', '.join(parts)}."
+
+
+def _summary_of(trail: Sequence[Delivery]) -> str:
+    """What came of it, which is more than what was decided: much can happen to what waits."""
+    went = [d.agent for d in trail if d.state is State.DELIVERED]
+    waits = [f"{d.agent} ({d.state.label}, due {to_text(d.due_at)})" for d in trail if not d.state.is_final]
+    lost = [f"{d.agent} ({d.state.label}: {REASONS[d.reason]})" for d in trail if d.state.is_final and d.state is not State.DELIVERED]
+    told = (("Delivered by", went), ("Under way:", waits), ("Not delivered:", lost))
+    return " ".join(f"{what} {', '.join(which)}." for what, which in told if which)
 
 
 def _when(decision: Decision) -> str:

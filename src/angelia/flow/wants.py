@@ -1,7 +1,7 @@
 """A person's document: saved with all that hangs on it, and what it comes to for a type."""
 
 import copy
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -67,19 +67,26 @@ async def change_wants(
 
 
 def effective(profile: Profile, site: Site, key: str, *, without: str = "") -> dict[str, dict[str, str]]:
-    """For a type, per agent: `when`, and the scope that says so (`preference:obs`, `site:*`), rules left aside.
+    """For a type, per agent: `when`, and the scope that says so (`preference:obs`, `site:*`, `lock:obs`), rules left aside.
 
     `without` is a scope that is not to speak (`preference:obs`, `unknown`): what would hold if she took it back. `*` stands for what has no scope.
     """
     wants = profile.wants
     if key == ANY_TYPE:
         layers = [("preference:*", wants.preferences.get(ANY_TYPE)), ("site:*", site.preferences.get(ANY_TYPE))]
-        return _first_said(layer for layer in layers if layer[0] != without)
+        return _first_said(layer for layer in layers if layer[0] != without) | _locked(site, [ANY_TYPE])
     scopes = ancestry(key)
     layers = [(f"preference:{scope}", wants.preferences.get(scope)) for scope in (*scopes, "*")]
     layers += [(f"site:{scope}", site.preferences.get(scope)) for scope in scopes]
     layers += [("unknown", wants.unknown), ("site:*", site.preferences.get("*"))]
-    return _first_said(layer for layer in layers if layer[0] != without)
+    return _first_said(layer for layer in layers if layer[0] != without) | _locked(site, [*scopes, ANY_TYPE])
+
+
+def _locked(site: Site, scopes: Sequence[str]) -> dict[str, dict[str, str]]:
+    """What comes at once whatever she says (rule R3); of several scopes the nearest is named."""
+    return {
+        agent: {"when": NOW, "form": "full", "from": f"lock:{scope}"} for scope in reversed(scopes) for agent in sorted(site.locks.get(scope, ()))
+    }
 
 
 def _first_said(layers: Iterable[tuple[str, Statements | None]]) -> dict[str, dict[str, str]]:

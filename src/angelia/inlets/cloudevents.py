@@ -32,7 +32,15 @@ def parse_events(body: bytes) -> list[dict[str, Any]]:
     events = strict_json(body)
     if not isinstance(events, list) or not 0 < len(events) <= MOST_IN_BATCH:
         raise InvalidInput(f"a batch is a JSON array of 1 to {MOST_IN_BATCH} events")
-    return [_message(_object(event, str(index))) for index, event in enumerate(events)]
+    return [_in_batch(event, index) for index, event in enumerate(events)]
+
+
+def _in_batch(event: object, index: int) -> dict[str, Any]:
+    try:
+        return _message(_object(event, ""))
+    except InvalidInput as error:
+        error.field = f"{index}.{error.field}".rstrip(".")
+        raise
 
 
 def parse_binary(headers: Headers, body: bytes) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from urllib.parse import parse_qsl, unquote
 
 from angelia.inlet import Accept, Draft, Receipt, Taken
 from angelia.inlets.cloudevents import is_binary, parse_binary, parse_event, parse_events
-from angelia.model.errors import AngeliaError, Conflict, InvalidInput
+from angelia.model.errors import AngeliaError, Conflict, InvalidInput, UnsupportedMedia
 from angelia.model.moments import public_id
-from angelia.wire.asgi import App, Headers, Receive, Scope, Send, UnsupportedMedia, body_of, headers_of, kind_of, respond
+from angelia.wire.asgi import App, Headers, Receive, Scope, Send, body_of, headers_of, kind_of, respond
 from angelia.wire.callers import Caller, Callers
 from angelia.wire.fields import draft_of, key_of, parse_fields, parse_many, parse_one
 from angelia.wire.problems import PROBLEM_HEADERS, problem, problem_of, rate_headers
@@ -49,8 +49,6 @@ class HttpInlet:
     async def _answer(self, take: Any, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             status, body, headers = await take(scope, receive)
-        except UnsupportedMedia as error:
-            status, body, headers = problem_of(error, 415)
         except AngeliaError as error:
             status, body, headers = problem_of(error)
         await respond(send, status, body, headers, scope)
@@ -143,6 +141,9 @@ _STATUS = {Taken.NEW: "accepted", Taken.REPEAT: "repeat", Taken.CONFLICT: "confl
 def _batch_answer(receipts: list[Receipt]) -> Answer:
     items = ",".join(f'{{"id":"{public_id("msg", r.message_id)}","status":"{_STATUS[r.taken]}"}}' for r in receipts)
     is_any_new = any(receipt.taken is Taken.NEW for receipt in receipts)
+    conflicts = [str(index) for index, receipt in enumerate(receipts) if receipt.taken is Taken.CONFLICT]
+    if conflicts and not is_any_new:
+        raise Conflict(f"nothing new was taken, and these came with another content before: {', '.join(conflicts[:20])}")
     return 201 if is_any_new else 200, f'{{"items":[{items}]}}'.encode(), [_JSON]
 
 
@@ -152,6 +153,8 @@ _HEADERS = {
 }  # fmt: skip
 _PRIORITIES = {"1": "low", "2": "low", "3": "normal", "4": "high", "5": "urgent", "min": "low", "default": "normal", "max": "urgent"}
 _LISTS = frozenset({"to", "cc", "access"})
+_TEXTS = frozenset({b"", b"application/x-www-form-urlencoded"})
+"""What also goes with plain text: nothing, and what curl says by itself."""
 
 
 def _published(scope: Scope, body: bytes) -> dict[str, Any]:
@@ -166,8 +169,10 @@ def _published(scope: Scope, body: bytes) -> dict[str, Any]:
         fields.update(parse_one(body) if body.strip() else {})
     elif kind == b"application/x-www-form-urlencoded" and b"=" in body and b"\n" not in body:
         fields.update(_form(body))
-    else:
+    elif kind in _TEXTS or kind.startswith(b"text/"):
         fields.update(_text(body))
+    else:
+        raise UnsupportedMedia("publish text, a form (application/x-www-form-urlencoded) or application/json; files have no place in a message")
     key = unquote(scope["path"][len(PUBLISH) :])
     if fields.get("type", key).lower() != key.lower():
         raise InvalidInput("the type in the body is not the one in the URL", "type")

@@ -23,6 +23,10 @@ class TooLarge(InvalidInput):
     """The caller sent more than a limit allows. HTTP 413."""
 
 
+class UnsupportedMedia(InvalidInput):
+    """A content type or coding that we don't read. HTTP 415."""
+
+
 class Conflict(AngeliaError):
     """The same key came with other content, or a version is not the newest. HTTP 409 or 412."""
 

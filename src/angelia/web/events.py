@@ -4,11 +4,13 @@ import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Response
-from pydantic import Field
+from fastapi import Body as RequestBody
+from pydantic import Discriminator, Field, Tag
 
 from angelia.model.errors import Forbidden, InvalidInput
 from angelia.model.event import Event
 from angelia.web.access import House, Known
+from angelia.web.failures import SHAPES
 from angelia.web.forms import NewEvent
 from angelia.web.headers import say_rate
 from angelia.wire.callers import Caller
@@ -18,10 +20,15 @@ Body = dict[str, Any]
 MOST = 1_000
 
 
+Many = Annotated[list[NewEvent], Field(min_length=1, max_length=MOST)]
+# What is wrong is said of the shape that was sent, not of the other one.
+OneOrMany = Annotated[
+    Annotated[NewEvent, Tag(SHAPES[0])] | Annotated[Many, Tag(SHAPES[1])], Discriminator(lambda sent: SHAPES[isinstance(sent, list)])
+]
+
+
 @router.post("/{exchange}")
-async def publish(
-    exchange: str, form: NewEvent | Annotated[list[NewEvent], Field(min_length=1, max_length=MOST)], caller: Known, house: House, response: Response
-) -> Body:
+async def publish(exchange: str, form: Annotated[OneOrMany, RequestBody()], caller: Known, house: House, response: Response) -> Body:
     """Publish one event, or several in order. They are durable once this answers; a 503 does not say whether they are."""
     forms = form if isinstance(form, list) else [form]
     _check(caller, len(forms))

@@ -36,7 +36,7 @@ async def list_experiments(
         reporter=reporter,
         state=STATES.get(state),
         path=path,
-        before_id=number("exp", after) if after else None,
+        before_id=number("exp", after, "after") if after else None,
         limit=limit,
     )
     following = public_id("exp", found[-1].experiment_id) if len(found) == limit else None
@@ -51,7 +51,7 @@ async def experiment(experiment_id: str, caller: Known, house: House, after: str
     if found is None or not _is_visible(found, login, groups, reporter):
         raise NotFound("there is no such experiment")
     resources = await house.store.resources_of(found.experiment_id)
-    history = await house.store.transitions_of(found.experiment_id, number("trn", after) if after else None, limit)
+    history = await house.store.transitions_of(found.experiment_id, number("trn", after, "after") if after else None, limit)
     shown = _out(found, house.clean_up)
     if caller.is_admin or reporter == found.reporter or (login is not None and login == found.owner):
         shown["key"] = found.key

@@ -8,6 +8,10 @@ from fastapi.exceptions import RequestValidationError
 from angelia.model.errors import AngeliaError
 from angelia.wire.problems import problem, problem_of
 
+SHAPES = ("body as one", "body as many")
+"""How a body that may be one thing or a list of them was read: no part of the place of what is wrong in it."""
+_UNTOLD = frozenset({"body", "query", "path", *SHAPES})
+
 
 def problem_answer(status: int, detail: str, field: str = "") -> Response:
     """A problem of our own words."""
@@ -25,5 +29,5 @@ def invalid_of(error: RequestValidationError) -> tuple[int, str, str]:
     """What the framework found wrong: status, detail, place; never what was sent."""
     first = error.errors()[0]
     status = 400 if first["type"] == "json_invalid" else 422
-    place = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
+    place = ".".join(str(part) for part in first["loc"] if part not in _UNTOLD)
     return status, "this is not JSON" if status == 400 else str(first["msg"]).removeprefix("Value error, "), place

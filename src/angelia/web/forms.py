@@ -246,9 +246,9 @@ def checked_address(house: Context, name: str, value: str, field: str) -> str:
     return checked
 
 
-def number(prefix: str, text: str) -> int:
-    """The number behind a public id; InvalidInput if it is none."""
+def number(prefix: str, text: str, field: str = "id") -> int:
+    """The number behind a public id; InvalidInput, which names the field, if it is none."""
     found = number_of(prefix, text)
     if found is None:
-        raise InvalidInput(f"an id looks like {prefix}_0123456789abc", "id")
+        raise InvalidInput(f"an id looks like {prefix}_0123456789abc", field)
     return found

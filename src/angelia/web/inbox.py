@@ -31,7 +31,7 @@ def _query(filters: dict[str, Any]) -> InboxQuery:
     if filters["state"] not in STATES:
         raise InvalidInput("state is unread, read, archived, snoozed, back or all", "state")
     severity = Severity.named(filters.pop("severity") or "low")
-    cursors = {name: number("dlv", filters.pop(name)) if filters[name] else filters.pop(name) or None for name in ("before", "after")}
+    cursors = {name: number("dlv", filters.pop(name), name) if filters[name] else filters.pop(name) or None for name in ("before", "after")}
     return InboxQuery(min_severity=severity, before_id=cursors["before"], after_id=cursors["after"], **filters)
 
 

@@ -11,7 +11,7 @@ from starlette.background import BackgroundTask
 
 from angelia.flow.dispatcher import JobOptions
 from angelia.model.declaration import Declaration
-from angelia.model.errors import Forbidden, InvalidInput
+from angelia.model.errors import Forbidden, InvalidInput, UnsupportedMedia
 from angelia.model.job import MESSAGE_LENGTH, STATES, HistoryRow, Job, JobState, Principal, Product, Report, share_of
 from angelia.model.moments import public_id, to_text
 from angelia.parameters import schema_of
@@ -105,6 +105,8 @@ async def upload(request: Request, caller: Known, house: House) -> Body:
     kept as long as jobs are, counted from the last one that was given it.
     """
     principal = await principal_of(caller, house, is_change=True)
+    if request.headers.get("content-type", "").lower().startswith("multipart/"):
+        raise UnsupportedMedia("the body is the file itself, without a form around it: curl --data-binary @file")
     content = await request.body()
     key = await asyncio.to_thread(house.dispatcher.uploads.keep, io.BytesIO(content), principal.login)
     return {"value": house.dispatcher.uploads.address(key), "size": len(content)}
@@ -132,7 +134,7 @@ async def jobs(
         instrument=instrument,
         session=session,
         campaign=campaign,
-        before_id=number("job", after) if after else None,
+        before_id=number("job", after, "after") if after else None,
         limit=limit,
         of_all=everybody or caller.is_trusted,
     )

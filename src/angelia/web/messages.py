@@ -55,7 +55,7 @@ async def list_messages(caller: Known, house: House, type: str = "", source: str
         source = caller.name
     person_id = caller.person.person_id if caller.person is not None and not caller.is_admin else None
     found = await house.store.list_messages(
-        person_id=person_id, subtree=type.lower(), source=source, before_id=number("msg", after) if after else None, limit=limit
+        person_id=person_id, subtree=type.lower(), source=source, before_id=number("msg", after, "after") if after else None, limit=limit
     )
     following = public_id("msg", found[-1].message_id) if len(found) == limit else None
     if person_id is not None:

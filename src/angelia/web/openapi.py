@@ -143,7 +143,8 @@ def _post_messages() -> dict[str, Any]:
         "tags": ["messages"],
         "summary": "Post Messages",
         "operationId": "post_messages",
-        "description": "One message, a batch that is taken as a whole or not at all, or CloudEvents. The answer comes when it is durable.",
+        "description": "One message, a batch that is checked as a whole, or CloudEvents. The answer comes when it is durable. 409: a key came with "
+        "another content before; in a batch where something else is new the message is a conflict in the answer.",
         "parameters": [_KEY],
         "requestBody": {
             "required": True,

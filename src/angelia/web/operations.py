@@ -56,7 +56,7 @@ async def _page(view: DeliveryView, house: Context, before_id: int | None, limit
 @router.get("/deliveries")
 async def deliveries(_: Admin, house: House, view: View, before: str = "", limit: Limit = 100) -> Body:
     """Newest first, by states; the default is the dead letters."""
-    found = await _page(view, house, number("dlv", before) if before else None, limit)
+    found = await _page(view, house, number("dlv", before, "before") if before else None, limit)
     following = public_id("dlv", found[-1].delivery_id) if len(found) == limit else None
     return {"items": [delivery_out(delivery) for delivery in found], "next": following}
 

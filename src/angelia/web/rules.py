@@ -187,7 +187,7 @@ _PAGE = 250
 async def _decisions(
     house: Context, person: Person, after: str, limit: int, *, subtree: str = "", rule_id: str = "", text: str = "", delivered: str = ""
 ) -> Body:
-    before_id = number("msg", after) if after else None
+    before_id = number("msg", after, "after") if after else None
     since = house.now() - REMEMBERED
     names = await house.store.names_of(person.person_id)
     items: list[Body] = []

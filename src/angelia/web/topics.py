@@ -58,7 +58,7 @@ async def topic_page(house: Context, key: str, before: str = "") -> tuple[Topics
     topics = await public_topics(house)
     if not is_public(topics.marks, key):
         raise NotFound("there is no such topic")
-    items, following = await _items(house, topics, InboxQuery(subtree=key, before_id=number("dlv", before) if before else None, limit=PAGE))
+    items, following = await _items(house, topics, InboxQuery(subtree=key, before_id=number("dlv", before, "before") if before else None, limit=PAGE))
     return topics, items, following
 
 

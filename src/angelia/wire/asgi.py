@@ -4,7 +4,7 @@ import zlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 
-from angelia.model.errors import InvalidInput, TooLarge
+from angelia.model.errors import InvalidInput, TooLarge, UnsupportedMedia
 from angelia.wire.problems import Header
 
 Scope = MutableMapping[str, Any]
@@ -16,10 +16,6 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 WHOLE = "angelia.whole"
 """The extension of a scope under which a connection takes a whole answer: `taken(scope, status, body, headers)`, False where it can't now."""
-
-
-class UnsupportedMedia(InvalidInput):
-    """A content type or coding that we don't read. HTTP 415."""
 
 
 def headers_of(scope: Scope) -> Headers:

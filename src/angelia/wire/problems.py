@@ -16,10 +16,12 @@ from angelia.model.errors import (
     RateLimited,
     StoreUnavailable,
     TooLarge,
+    UnsupportedMedia,
 )
 
 _STATUS: tuple[tuple[type[AngeliaError], int, str], ...] = (
     (TooLarge, 413, "too-large"),
+    (UnsupportedMedia, 415, "unsupported-media"),
     (InvalidInput, 422, "invalid-input"),
     (Conflict, 409, "conflict"),
     (NotAuthenticated, 401, "not-authenticated"),
@@ -52,6 +54,7 @@ TITLES = {
     503: "Not available now",
     508: "It goes round in a circle",
 }
+_KINDS = {status: slug for _, status, slug in reversed(_STATUS)} | {400: "invalid-input", 405: "method-not-allowed"}
 PROBLEMS = tuple((status, f"urn:angelia:{slug}", TITLES[status]) for _, status, slug in _STATUS)
 """Status, type and title of each problem that has a type of its own."""
 Header = tuple[bytes, bytes]
@@ -59,14 +62,15 @@ Header = tuple[bytes, bytes]
 
 def status_of(error: AngeliaError) -> int:
     """The status code of one of our errors."""
-    if isinstance(error, InvalidInput) and error.is_syntax and not isinstance(error, TooLarge):
+    if isinstance(error, InvalidInput) and error.is_syntax and not isinstance(error, TooLarge | UnsupportedMedia):
         return 400
     return next((status for kind, status, _ in _STATUS if isinstance(error, kind)), 500)
 
 
-def problem(status: int, detail: str, *, kind: str = "about:blank", field: str = "") -> dict[str, object]:
-    """A problem document; `errors` names the field."""
-    document: dict[str, object] = {"type": kind, "title": TITLES.get(status, "Error"), "status": status, "detail": detail}
+def problem(status: int, detail: str, *, kind: str = "", field: str = "") -> dict[str, object]:
+    """A problem document; `errors` names the field. Where no kind is said it is that of the status."""
+    kind = kind or _KINDS.get(status, "error")
+    document: dict[str, object] = {"type": f"urn:angelia:{kind}", "title": TITLES.get(status, "Error"), "status": status, "detail": detail}
     if field:
         document["errors"] = [{"field": field, "detail": detail}]
     return document
@@ -77,7 +81,7 @@ def problem_of(error: AngeliaError, status: int = 0) -> tuple[int, bytes, list[H
     status = status or status_of(error)
     name = next((slug for kind, _, slug in _STATUS if isinstance(error, kind)), "error")
     detail = str(error) if status < 500 or isinstance(error, StoreUnavailable | BrokerUnavailable) else "an operator will find it in the log"
-    document = problem(status, detail, kind=f"urn:angelia:{name}", field=getattr(error, "field", ""))
+    document = problem(status, detail, kind=name, field=getattr(error, "field", ""))
     if faults := getattr(error, "faults", ()):
         document["errors"] = [{"field": fault.field, "detail": fault.text} for fault in faults]
     return status, json.dumps(document).encode(), [*PROBLEM_HEADERS, *_retry(error), *_challenge(status)]

@@ -25,6 +25,11 @@ class Cell(NamedTuple):
     others: int = 0
     form: str = ""
 
+    @property
+    def is_locked(self) -> bool:
+        """Does it come at once whatever she says?"""
+        return self.origin.startswith("lock:")
+
 
 class Line(NamedTuple):
     """A scope, or a preset; `is_ticked` is None for a scope."""

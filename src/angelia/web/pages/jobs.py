@@ -59,7 +59,7 @@ async def jobs(
         states=[STATES[state]] if state else (),
         instrument=instrument,
         campaign=campaign,
-        before_id=number("job", after) if after else None,
+        before_id=number("job", after, "after") if after else None,
         limit=A_PAGE + 1,
     )
     shown = found[:A_PAGE]

@@ -43,7 +43,11 @@ async def board(request: Request, visitor: Administering, house: House, view: Vi
     chosen, query = view
     store, now = house.store, house.now()
     dead = await store.list_deliveries(
-        states=chosen.states, agent=chosen.agent, person_id=chosen.person_id, before_id=number("dlv", before) if before else None, limit=PAGE + 1
+        states=chosen.states,
+        agent=chosen.agent,
+        person_id=chosen.person_id,
+        before_id=number("dlv", before, "before") if before else None,
+        limit=PAGE + 1,
     )
     retries = await store.retries(list(house.agents), RETRIES)
     names, subjects = await _words(house, [*dead, *retries])
