@@ -75,11 +75,12 @@ def answer(request: Request, found: Feed, items: list[InboxItem], base: str, lin
 
 
 def feed_view(query: Mapping[str, str], before: str = "", limit: int = PAGE) -> InboxQuery:
-    """The view of an inbox that a feed shows, read and unread alike."""
+    """What came to her feeds and fits a saved query; what she reads or archives in her inbox stays."""
     fields: dict[str, Any] = {_NAMES[name]: value for name, value in query.items() if name in _NAMES}
     fields["subtree"] = str(fields.get("subtree", "")).lower()
     severity = Severity.named(query.get("severity") or "low")
-    return InboxQuery(agent="web", min_severity=severity, before_id=number_of("dlv", before) if before else None, limit=limit, **fields)
+    before_id = number_of("dlv", before) if before else None
+    return InboxQuery(agent="feed", state="all", min_severity=severity, before_id=before_id, limit=limit, **fields)
 
 
 def _etag(found: Feed, items: list[InboxItem], form: str) -> str:
