@@ -45,12 +45,13 @@ async def feed(name: str, request: Request, house: House, before: str = "") -> R
     if found is None:
         raise NotFound("there is no such feed")
     seen_by = await house.store.names_of(found.person_id)  # whoever has the token sees what its owner may see now (promise P14)
-    items = await house.store.inbox(found.person_id, replace(feed_view(found.query, before, PAGE), seen_by=seen_by))
+    part = await house.store.inbox_part(found.person_id, replace(feed_view(found.query, before, PAGE), seen_by=seen_by))
+    following = "" if part.next_id is None else public_id("dlv", part.next_id)
 
     def link(item: InboxItem) -> str:
         return f"{house.base_url}/inbox/{public_id('msg', item.message.message_id)}"
 
-    made = answer(request, found, items, f"{house.base_url}/feeds/{name}", link, _PRIVATE)
+    made = answer(request, found, part.items, f"{house.base_url}/feeds/{name}", link, _PRIVATE, following)
     if found.last_read_at is None or found.last_read_at < house.now() - READ_EVERY:
         made.background = BackgroundTask(_note, house, found.feed_id)  # runs when the answer is out
     return made
@@ -61,14 +62,16 @@ async def _note(house: Context, feed_id: int) -> None:
         await house.store.touch_feed(feed_id, house.now(), READ_EVERY)
 
 
-def answer(request: Request, found: Feed, items: list[InboxItem], base: str, link: Link, headers: Mapping[str, str]) -> Response:
-    """A feed as its reader wants it; `base` is its own address, `link` leads to an entry where its object has no page of its own."""
+def answer(request: Request, found: Feed, items: list[InboxItem], base: str, link: Link, headers: Mapping[str, str], before: str = "") -> Response:
+    """A feed as its reader wants it; `base` is its own address, `link` leads to an entry where its object has no page of its own, `before` is the
+    cursor of the following page.
+    """
     form = base.rpartition(".")[2]
     tag = _etag(found, items, form)
     headers = dict(headers) | {"ETag": tag}
     if tag in [part.strip().removeprefix("W/") for part in request.headers.get("if-none-match", "")[:2_000].split(",")]:
         return Response(status_code=304, headers=headers)
-    following = f"{base}?before={public_id('dlv', items[-1].delivery_id)}" if len(items) == PAGE else ""
+    following = f"{base}?before={before}" if before else ""
     if form == "json":
         return Response(_json(found, items, base, following, link), media_type="application/feed+json", headers=headers)
     return Response(_atom(found, items, base, following, link), media_type="application/atom+xml", headers=headers)

@@ -89,8 +89,8 @@ async def inbox(
         view=view,
         group=group,
         facets=facets_of(found.facets, view),
-        newer=_cursor(found.groups[:1], view, is_next=False) if found.has_fewer else None,
-        older=_cursor(found.groups[-1:], view, is_next=True) if found.has_more else None,
+        newer=_cursor(found.groups[0].first_id, view, is_next=False) if found.has_fewer and found.groups else None,
+        older=_cursor(found.next_id, view, is_next=True) if found.next_id is not None else None,
         chosen=chosen,
         did=did if did in (*CHANGES, "undo", "nothing", "acknowledge") else "",
         count=count,
@@ -102,9 +102,8 @@ async def inbox(
     )
 
 
-def _cursor(at: tuple[InboxGroup, ...], view: InboxQuery, *, is_next: bool) -> dict[str, str]:
-    name = "before" if is_next == view.is_newest_first else "after"
-    return {name: public_id("dlv", at[0].first_id)} if at else {}
+def _cursor(delivery_id: int, view: InboxQuery, *, is_next: bool) -> dict[str, str]:
+    return {"before" if is_next == view.is_newest_first else "after": public_id("dlv", delivery_id)}
 
 
 @dataclass(frozen=True, slots=True)
