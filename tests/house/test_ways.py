@@ -235,10 +235,15 @@ async def test_readers_of_feeds_wait_for_no_write(bench, monkeypatch):
         await asked
 
 
-async def test_a_wrong_feed_is_told(alice):  # noqa: F811
+async def test_a_wrong_feed_is_told(bench, alice):  # noqa: F811
     assert "severity is one of" in await alice.post("/feeds", 422, title="x", severity="loud")
     assert "severity is one of" in await alice.get("/feeds/new?severity=loud", 422)
     await alice.post("/feeds", 422, title="x" * 300)
+    for name, never, fits in (("type", "a b", "OBS.build"), ("tag", "nope", "arch=x"), ("reason", "foo", "role:maintainer")):
+        answer = await bench.call("POST", "/api/v1/people/alice/feeds", {"query": {name: never}}, 422)
+        assert answer["errors"][0]["field"] == name
+        assert re.search(rf'name="{name}"[^>]* aria-invalid="true"', await alice.post("/feeds", 422, **{name: never}))
+        await bench.call("POST", "/api/v1/people/alice/feeds", {"query": {name: fits}}, 201)
 
 
 async def test_a_token_is_shown_once_and_gives_no_more_than_she_has(bench, alice, browsers, outside):  # noqa: F811

@@ -18,6 +18,7 @@ NEVER_ON_PAGES = (
     "web/signin/claims.py", "wire/", "flow/job_", "instrument.py", "instruments/", "model/job.py", "model/claims.py", "sandbox/",
 )  # fmt: skip
 ONLY_OVER_THE_API = {
+    "there is no such name in this query, only x1",
     "this secret does not open this job",
     "an instrument can't say this of a job",
     "jobs are a person's: this token is not one",

@@ -12,8 +12,8 @@ from xml.etree.ElementTree import Element, SubElement, register_namespace, tostr
 from fastapi import APIRouter, Request, Response
 from starlette.background import BackgroundTask
 
-from angelia.model.errors import AngeliaError, NotFound
-from angelia.model.message import Severity
+from angelia.model.errors import AngeliaError, InvalidInput, NotFound
+from angelia.model.message import Severity, checked_type
 from angelia.model.moments import number_of, public_id, to_text
 from angelia.rendering.text import as_html, as_text, one_line
 from angelia.store import Feed, InboxItem, InboxQuery
@@ -28,6 +28,7 @@ MOST_BODY = 10_000
 READ_EVERY = timedelta(minutes=5)
 """Readers come often; that they came is written once in this time."""
 _NAMES = {"type": "subtree", "object": "object_ref", "source": "source", "tag": "tag", "thread": "thread", "text": "text", "reason": "reason"}
+REASONS = ("role", "rule", "follow", "to", "cc", "group")
 # The address of a feed is its secret: it goes to no other site, in no Referer, and into no shared cache.
 _PRIVATE = {"Cache-Control": "private, max-age=60", "X-Robots-Tag": "noindex, nofollow", "Referrer-Policy": "no-referrer"}
 Link = Callable[[InboxItem], str]
@@ -84,6 +85,18 @@ def feed_view(query: Mapping[str, str], before: str = "", limit: int = PAGE) -> 
     severity = Severity.named(query.get("severity") or "low")
     before_id = number_of("dlv", before) if before else None
     return InboxQuery(agent="feed", state="all", min_severity=severity, before_id=before_id, limit=limit, **fields)
+
+
+def check_query(query: Mapping[str, str]) -> None:
+    """InvalidInput where nothing can ever fit: such a feed would be empty for good, and say nothing of it."""
+    feed_view(query)
+    if query.get("type"):
+        checked_type(query["type"])
+    name, is_pair, _ = query.get("tag", "").partition("=")
+    if query.get("tag") and not (name and is_pair):
+        raise InvalidInput("a tag is name=value", "tag")
+    if query.get("reason") and query["reason"].partition(":")[0] not in REASONS:
+        raise InvalidInput(f"a reason is one of {', '.join(REASONS)}, or one of them with its value (role:maintainer)", "reason")
 
 
 def _etag(found: Feed, items: list[InboxItem], form: str) -> str:

@@ -11,7 +11,7 @@ from angelia.model.errors import InvalidInput, NotFound
 from angelia.store import Feed, InboxItem
 from angelia.web.access import House
 from angelia.web.context import Context
-from angelia.web.feeds import feed_view
+from angelia.web.feeds import check_query, feed_view
 from angelia.web.forms import NewFeed, RowId
 from angelia.web.inbox import seen_by
 from angelia.web.keys import FEED_FILTERS, add_feed, revoke_feed, rotate_feed
@@ -67,7 +67,7 @@ async def new(request: Request, visitor: Visiting, house: House) -> Response:
     """The form, filled from a view of the inbox (`/feeds/new?type=obs.build`), with what the feed would hold."""
     query = _query_of(request.query_params)
     try:
-        feed_view(query)
+        check_query(query)
     except InvalidInput as error:
         return await _new(request, visitor, house, "", query, **told(error))
     return await _new(request, visitor, house, request.query_params.get("title", ""), query)
