@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from angelia.model.delivery import State
 from angelia.model.errors import SchemaMismatch, StoreUnavailable
-from angelia.stores import entries, group_commit
+from angelia.store import InboxQuery
+from angelia.stores import entries, group_commit, inbox
 from angelia.stores.sql import make_store
 from angelia_testing.fixtures import opened
 from angelia_testing.suites.store import StoreSuite, row
+from angelia_testing.suites.store.making import MINUTE, NOW, delivery, planned
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +33,55 @@ class TestSearchInTheDatabase:
         monkeypatch.setattr(entries, "MOST_LETTERS", 0)
 
     test_it_finds_texts_as_readers_mean_them = StoreSuite.test_the_inbox_finds_texts_as_readers_mean_them
+
+
+class TestBeyondOneLook:
+    """What stands beyond what one look goes over is reached all the same."""
+
+    @pytest.fixture(autouse=True)
+    def _short_looks(self, monkeypatch):
+        monkeypatch.setattr(inbox, "MOST_SCANNED", 4)
+        monkeypatch.setattr(inbox, "PAGE", 2)
+
+    @pytest.fixture
+    async def crowded(self, store):
+        web = {"agent": "web", "state": State.DELIVERED, "ended_at": NOW}
+        for number in range(1, 12):
+            await planned(store, number, [delivery(10 + number, number, **web)], kind="old.x" if number < 4 else "flood.x", object="a")
+        return store
+
+    async def test_pages_go_on_from_what_was_looked_at_last(self, crowded):
+        found, looks, cursor = [], 0, None
+        while looks == 0 or cursor is not None:
+            part = await crowded.inbox_part(1, InboxQuery(subtree="old", limit=2, before_id=cursor))
+            found, looks, cursor = found + [item.delivery_id for item in part.items], looks + 1, part.next_id
+        assert found == [13, 12, 11] and looks < 5
+
+    @pytest.mark.parametrize("is_newest_first", [True, False])
+    @pytest.mark.parametrize("group_by", ["", "object"])
+    async def test_pages_with_numbers_too(self, crowded, group_by, is_newest_first):
+        found, looks, cursor = set(), 0, None
+        while looks == 0 or cursor is not None:
+            place = {"before_id" if is_newest_first else "after_id": cursor}
+            page = await crowded.inbox_page(1, InboxQuery(limit=2, is_newest_first=is_newest_first, **place), group_by, shown=9)
+            found |= {item.delivery_id for group in page.groups for item in group.items}
+            looks, cursor = looks + 1, page.next_id
+            assert looks < 20
+        assert found == set(range(11, 22))
+
+    async def test_counts_say_that_there_may_be_more(self, crowded):
+        assert await crowded.inbox_counts(1, InboxQuery(subtree="old")) == {"total": 0, "unread": 0, "is_at_least": True}
+        assert await crowded.inbox_counts(1, InboxQuery(), "type") == {"flood.x": 4, "is_at_least": True}
+        assert await crowded.inbox_counts(1, InboxQuery(before_id=15)) == {"total": 4, "unread": 4}
+
+    @pytest.mark.parametrize("sort", [{}, {"is_by_severity": True}, {"is_newest_first": False}])
+    async def test_a_whole_view_is_marked_and_taken_back_as_a_whole(self, crowded, sort):
+        assert await crowded.mark(1, InboxQuery(state="unread", **sort), None, "read", NOW) == 11
+        assert await crowded.inbox(1, InboxQuery(state="unread", limit=1)) == []
+        assert await crowded.mark(1, InboxQuery(subtree="old"), None, "archive", NOW + MINUTE) == 3
+        assert await crowded.undo_mark(1, NOW + MINUTE, NOW) == 3 and await crowded.inbox(1, InboxQuery(state="archived")) == []
+        assert await crowded.mark(1, InboxQuery(), None, "unread", NOW + MINUTE) == 11
+        assert await crowded.undo_mark(1, NOW + MINUTE, NOW) == 11 and await crowded.inbox(1, InboxQuery(state="unread", limit=1)) == []
 
 
 async def test_a_backup_opens_as_a_store(store, tmp_path):

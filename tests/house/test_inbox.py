@@ -355,3 +355,30 @@ async def test_what_a_page_asks_by_itself_keeps_no_session_alive(filled, browser
         assert (await filled.store.list_sessions(person.person_id, datetime.now(UTC)))[0].seen_at == before.seen_at - TOUCH * 2
         await fresh.get("/inbox")
         assert (await filled.store.list_sessions(person.person_id, datetime.now(UTC)))[0].seen_at > before.seen_at - TOUCH
+
+
+async def test_queries_name_only_what_there_is(filled):
+    inbox = "/api/v1/people/alice/inbox"
+    for method, place, body in (("GET", "", None), ("GET", "/counts", None), ("POST", "/mark", {"change": "read"})):
+        answer = await filled.call(method, f"{inbox}{place}?typ=nothing.at.all", body, 422)
+        assert answer["errors"][0]["field"] == "typ" and "type" in answer["detail"]
+    for name in ("limit=1", "sort=received", "before=x", "after=x"):
+        await filled.call("POST", f"{inbox}/mark?{name}", {"change": "read"}, 422)
+    assert (await filled.call("GET", f"{inbox}/counts", status=200))["unread"] == 6
+    assert (await filled.call("POST", f"{inbox}/mark?type=wiki&state=all", {"change": "read"}, 200))["changed"] == 1
+
+
+async def test_the_last_page_has_no_next(filled):
+    inbox = "/api/v1/people/alice/inbox"
+    assert (await filled.call("GET", f"{inbox}?limit=6", status=200))["next"] is None
+    first = await filled.call("GET", f"{inbox}?limit=5", status=200)
+    assert first["next"] == first["items"][-1]["id"]
+    for place in ("people?limit=2", "messages?limit=6", "objects?limit=1", "deliveries?limit=1"):
+        assert (await filled.call("GET", f"/api/v1/{place}", status=200))["next"] is None, place
+
+
+async def test_beyond_the_ends_there_are_no_groups(filled):
+    inbox = "/api/v1/people/alice/inbox"
+    ids = [item["id"] for item in (await filled.call("GET", inbox, status=200))["items"]]
+    for query in (f"after={ids[0]}", f"sort=received&before={ids[-1]}"):
+        assert await filled.call("GET", f"{inbox}?group=object&{query}", status=200) == {"groups": [], "next": None}

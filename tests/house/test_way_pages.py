@@ -49,7 +49,9 @@ async def test_several_are_acknowledged_in_the_inbox(bench, alice):
     assert 'value="acknowledge"' in await alice.get("/inbox")
     assert "did=acknowledge&count=2" in await alice.post("/inbox/mark", change="acknowledge", ids=[name, plain])
     assert "2 messages are acknowledged." in await alice.get("/inbox?did=acknowledge&count=2")
-    assert "did=nothing" in await alice.post("/inbox/mark", change="acknowledge", whole="1")
+    assert "did=untaken" in await alice.post("/inbox/mark", change="acknowledge", whole="1")
+    assert "whole views can" in await alice.get("/inbox?did=untaken")
+    assert "did=nothing" in await alice.post("/inbox/mark", change="acknowledge")
 
 
 async def order(bench):

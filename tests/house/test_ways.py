@@ -141,7 +141,7 @@ async def test_a_feed_is_shown_once_rotated_and_revoked(bench, alice, browsers):
     atom = re.search(r"http://\S+?\.atom", made)[0]
     listed = await alice.get("/feeds")
     assert atom not in listed and "OBS.build" in listed
-    assert 'data-label="Messages">1 <span class="quiet">(1 unread)</span>' in listed
+    assert 'data-label="Messages">1</td>' in listed
     answer = await alice.api.get(urlsplit(atom).path)
     assert "okular failed" in answer.text and "a page" not in answer.text
     assert answer.headers["referrer-policy"] == "no-referrer"
@@ -155,6 +155,30 @@ async def test_a_feed_is_shown_once_rotated_and_revoked(bench, alice, browsers):
     await alice.post(f"/feeds/{feed['id']}/revoke")
     await alice.get(urlsplit(new).path, 404)
     assert "No feeds yet" in await alice.get("/feeds?done=revoked")
+
+
+async def test_a_feed_holds_what_is_delivered_to_feeds_whatever_is_in_the_inbox(bench, alice, outside):  # noqa: F811
+    wishes = {"fed.only": {"web": "off", "feed": "now"}, "seen.only": {"web": "now", "feed": "off"}}
+    await bench.call("PUT", "/api/v1/people/alice/preferences", {"preferences": wishes}, 200)
+    for kind in ("fed.only", "seen.only", "fed.both"):
+        await bench.post(kind, to=["alice"], subject=kind)
+    await bench.work()
+    made = await bench.call("POST", "/api/v1/people/alice/feeds", {}, 201)
+
+    async def held():
+        items = (await outside.get(urlsplit(made["json"]).path)).json()["items"]
+        return [(item["id"], item["title"]) for item in items]
+
+    before = await held()
+    assert [title for _, title in before] == ["fed.both", "fed.only"]
+    page = await alice.get(f"/feeds/{made['id']}/preview")
+    assert "fed.only" in page and "seen.only" not in page and 'data-label="Messages">2</td>' in await alice.get("/feeds")
+    for change in ("read", "archive"):
+        await bench.call("POST", "/api/v1/people/alice/inbox/mark", {"change": change}, 200)
+    assert await held() == before, "what she does with her inbox takes nothing out of a feed"
+    (fed,) = [entry for entry, title in before if title == "fed.only"]
+    answer = await alice.api.get(f"/inbox/{fed.removeprefix('urn:angelia:')}")
+    assert answer.headers["location"].startswith("/why/"), "its link leads somewhere though it is not in her inbox"
 
 
 async def test_a_feed_tells_when_it_was_last_read(bench, alice, outside, monkeypatch):  # noqa: F811
@@ -211,10 +235,15 @@ async def test_readers_of_feeds_wait_for_no_write(bench, monkeypatch):
         await asked
 
 
-async def test_a_wrong_feed_is_told(alice):  # noqa: F811
+async def test_a_wrong_feed_is_told(bench, alice):  # noqa: F811
     assert "severity is one of" in await alice.post("/feeds", 422, title="x", severity="loud")
     assert "severity is one of" in await alice.get("/feeds/new?severity=loud", 422)
     await alice.post("/feeds", 422, title="x" * 300)
+    for name, never, fits in (("type", "a b", "OBS.build"), ("tag", "nope", "arch=x"), ("reason", "foo", "role:maintainer")):
+        answer = await bench.call("POST", "/api/v1/people/alice/feeds", {"query": {name: never}}, 422)
+        assert answer["errors"][0]["field"] == name
+        assert re.search(rf'name="{name}"[^>]* aria-invalid="true"', await alice.post("/feeds", 422, **{name: never}))
+        await bench.call("POST", "/api/v1/people/alice/feeds", {"query": {name: fits}}, 201)
 
 
 async def test_a_token_is_shown_once_and_gives_no_more_than_she_has(bench, alice, browsers, outside):  # noqa: F811

@@ -118,7 +118,7 @@ async def test_no_log_holds_the_address_of_a_feed(bench, alice, house, monkeypat
 
     log = CapturingLogger()
     monkeypatch.setattr(telemetry, "log", log)
-    monkeypatch.setattr(house.store, "inbox", broken)
+    monkeypatch.setattr(house.store, "inbox_part", broken)
     app = httpx2.ASGITransport(app_of(house), raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=app, base_url="http://hub") as api:
         assert (await api.get(atom)).status_code == 500

@@ -21,7 +21,7 @@ from angelia.store.escalations import DueEscalation, Escalated, EscalationStore,
 from angelia.store.events import EventStore, ExchangeMark
 from angelia.store.expectations import ExpectationNews, ExpectationStore
 from angelia.store.experiments import Chore, ExperimentStore, TakenTransition
-from angelia.store.inbox import InboxGroup, InboxItem, InboxPage, InboxQuery, InboxStore
+from angelia.store.inbox import InboxGroup, InboxItem, InboxPage, InboxPart, InboxQuery, InboxStore
 from angelia.store.jobs import AddedJob, ClaimedJob, JobQuery, JobStore, Joined
 from angelia.store.ledger import LedgerRow, LedgerStore, RuleHits
 from angelia.store.messages import ClaimedMessage, Copies, FloodMark, MessageStore, NewMessage, ParkedMessage, Plan, RepeatMark, Shared
@@ -62,6 +62,7 @@ __all__ = [
     "InboxGroup",
     "InboxItem",
     "InboxPage",
+    "InboxPart",
     "InboxQuery",
     "InboxStore",
     "JobQuery",

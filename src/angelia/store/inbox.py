@@ -50,6 +50,16 @@ class InboxItem:
 
 
 @dataclass(frozen=True, slots=True)
+class InboxPart:
+    """A page of a view. `next_id` is the cursor of the page after it, None where there is none. Where few entries fit, a look ends before the page is
+    full: then the next one goes on from what was looked at last.
+    """
+
+    items: list[InboxItem]
+    next_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class InboxGroup:
     """Entries of a view that share an object, a thread or the value of a tag; `items` are the first of them, `first_id` is where it stands in the
     order of the view.
@@ -66,7 +76,7 @@ class InboxGroup:
 class InboxPage:
     """One page of a view with its numbers. `facets`: by `type`, `source`, `severity` and `reason`, how many there would be with that filter
     instead of the view's own of that name. `has_more` and `has_fewer`: is there a page after and before it in the order of the view? `back` is how
-    many of all her entries were put off and have come back.
+    many of all her entries were put off and have come back. `next_id` is the cursor of the page after it, as of an InboxPart.
     """
 
     groups: tuple[InboxGroup, ...]
@@ -76,6 +86,7 @@ class InboxPage:
     has_more: bool = False
     has_fewer: bool = False
     back: int = 0
+    next_id: int | None = None
 
 
 class InboxStore(Protocol):
@@ -83,6 +94,9 @@ class InboxStore(Protocol):
 
     async def inbox(self, person_id: int, query: InboxQuery) -> list[InboxItem]:
         """A page of the view; InvalidInput where it is ordered by severity and its cursor is no entry of hers."""
+
+    async def inbox_part(self, person_id: int, query: InboxQuery) -> InboxPart:
+        """The same, and where the next page begins."""
 
     async def inbox_page(self, person_id: int, query: InboxQuery, group_by: str = "", shown: int = 3) -> InboxPage:
         """A page with its numbers, of one look: `limit` entries, each a group by itself, or with `group_by` (object, thread, `tag:<name>`) `limit`
@@ -94,7 +108,9 @@ class InboxStore(Protocol):
         """One entry, if it is hers and she may see it."""
 
     async def inbox_counts(self, person_id: int, query: InboxQuery, group_by: str = "") -> dict[str, int]:
-        """Counts of the view: by type, source, object, thread, severity, reason or `tag:<name>`; "" gives {"unread", "total"}."""
+        """Counts of the view: by type, source, object, thread, severity, reason or `tag:<name>`; "" gives {"unread", "total"}. They are of the first
+        20,000 entries in its state; where there are more of them, `is_at_least` is True beside them.
+        """
 
     async def inbox_stamp(self, person_id: int) -> str:
         """Another text once something newer is in her web inbox, or she marked something; cheap to ask."""
@@ -114,11 +130,14 @@ class InboxStore(Protocol):
         until: datetime | None = None,
     ) -> int:
         """Bulk `read`, `unread`, `archive`, `unarchive`, `snooze` (needs `until`), `unsnooze` of the listed ids that fall in the view, or of the
-        whole view; how many changed. The last one that `is_undoable` can be taken back, by its time; `unsnooze` can't.
+        whole view, however many they are, part by part; how many changed. The last one that `is_undoable` can be taken back, by its time;
+        `unsnooze` can't.
         """
 
     async def wake_snoozed(self, now: datetime) -> frozenset[int]:
         """What was put off until now or earlier is unread and in the inbox again; whose it is."""
 
     async def undo_mark(self, person_id: int, marked_at: datetime, now: datetime) -> int | None:
-        """Take back her change of that time; how many entries changed, None where it is not the last one."""
+        """Take back her change of that time; how many entries changed, None where it is not the last one. What was marked as unread, or as not
+        archived, is read or archived since when it was before.
+        """

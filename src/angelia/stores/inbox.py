@@ -3,10 +3,10 @@
 import json
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from itertools import chain
+from itertools import chain, zip_longest
 
 from sqlalchemy import Connection
 
@@ -14,7 +14,7 @@ from angelia.model.delivery import State
 from angelia.model.errors import InvalidInput
 from angelia.model.moments import from_us, to_us
 from angelia.planning.announcing import marked
-from angelia.store import InboxGroup, InboxItem, InboxPage, InboxQuery
+from angelia.store import InboxGroup, InboxItem, InboxPage, InboxPart, InboxQuery
 from angelia.stores import rows as shape
 from angelia.stores import snoozes
 from angelia.stores.announcements import AnnouncementsMixin, login_of, tell
@@ -89,12 +89,18 @@ class InboxMixin(AnnouncementsMixin):
         """See InboxStore."""
 
         def work(connection: Connection) -> list[InboxItem]:
-            found: list[Pair] = []
-            for rows in _in_pages(connection, person_id, query):
-                found += self._fitting(connection, person_id, query, rows)
-                if len(found) >= query.limit:
-                    break
+            found, _ = self._found(connection, person_id, query)
             return _items(connection, person_id, found[: query.limit])
+
+        return await self.engine.read(work)
+
+    async def inbox_part(self, person_id: int, query: InboxQuery) -> InboxPart:
+        """See InboxStore."""
+
+        def work(connection: Connection) -> InboxPart:
+            found, last_seen = self._found(connection, person_id, replace(query, limit=query.limit + 1))
+            shown = found[: query.limit]
+            return InboxPart(_items(connection, person_id, shown), shown[-1][0][DELIVERY] if len(found) > query.limit else last_seen)
 
         return await self.engine.read(work)
 
@@ -102,18 +108,20 @@ class InboxMixin(AnnouncementsMixin):
         """See InboxStore."""
 
         def work(connection: Connection) -> InboxPage:
-            rows = _rows(connection, person_id, query, limit=MOST_SCANNED, is_whole=True)
+            rows, is_cut = _look(connection, person_id, query, is_whole=True)
             found = sifted(connection, self._shelves.of(person_id), person_id, query, rows)
             fitting = _in_order(found.fitting, query)
             cursors = self._cursors(connection, person_id, query)
             bundles, has_more, has_fewer = _bundles(fitting, query, group_by, cursors)
-            if not bundles and len(rows) == MOST_SCANNED and not query.is_by_severity:  # beyond what one look goes over
-                far = self._fitting(connection, person_id, query, _rows(connection, person_id, query, limit=MOST_SCANNED))
-                bundles, has_more, has_fewer = _bundles(far, query, group_by, cursors)
+            if not bundles and is_cut and cursors != (None, None):  # beyond what one look goes over
+                rows, is_cut = _look(connection, person_id, query)
+                bundles, has_more, has_fewer = _bundles(self._fitting(connection, person_id, query, rows), query, group_by, cursors)
+            next_id = bundles[-1][0][0][DELIVERY] if bundles and has_more else rows[-1][DELIVERY] if is_cut else None
             items = {item.delivery_id: item for item in _items(connection, person_id, [one for bundle in bundles for one in bundle[:shown]])}
             groups = tuple(_group(bundle, group_by, [items[row[DELIVERY]] for row, _ in bundle[:shown]]) for bundle in bundles)
             unread = [row[READ] for row, _ in fitting].count(None)
-            return InboxPage(groups, len(fitting), unread, _facets(found), has_more, has_fewer, snoozes.back(connection, person_id))
+            back = snoozes.back(connection, person_id)
+            return InboxPage(groups, len(fitting), unread, _facets(found), has_more or is_cut, has_fewer, back, next_id)
 
         return await self.engine.read(work)
 
@@ -132,11 +140,11 @@ class InboxMixin(AnnouncementsMixin):
         """See InboxStore."""
 
         def work(connection: Connection) -> dict[str, int]:
-            rows = _rows(connection, person_id, query, limit=MOST_SCANNED)
+            rows, is_cut = _look(connection, person_id, query)
             found = self._fitting(connection, person_id, query, rows)
-            if not group_by:
-                return {"total": len(found), "unread": sum(row[READ] is None for row, _ in found)}
-            return counted(found, group_by)
+            unread = sum(row[READ] is None for row, _ in found)
+            counts = counted(found, group_by) if group_by else {"total": len(found), "unread": unread}
+            return counts | {"is_at_least": True} if is_cut else counts
 
         return await self.engine.read(work)
 
@@ -171,19 +179,29 @@ class InboxMixin(AnnouncementsMixin):
         until: datetime | None = None,
     ) -> int:
         """See InboxStore."""
+        done: dict[int, int | None] = {}
 
-        def work(connection: Connection) -> int:
-            rows = _rows(connection, person_id, query, delivery_ids, limit=MOST_SCANNED)
-            found = self._fitting(connection, person_id, query, rows)
-            changed = _mark(connection, person_id, change, [row[DELIVERY] for row, _ in found], now, until)
+        def work(connection: Connection) -> tuple[dict[int, int | None], int | None]:
+            rows, is_cut = _look(connection, person_id, scope, delivery_ids)
+            were = {row[DELIVERY]: _was(row, change) for row, _ in self._fitting(connection, person_id, scope, rows)}
+            changed = _mark(connection, person_id, change, list(were), now, until)
             self._tell_marks(connection, person_id, change, changed, now)
-            if changed and is_undoable and change in _BACK:
-                run(connection, _KEEP, (_name(person_id), json.dumps({"change": change, "ids": changed}), to_us(now)))
-            return len(changed)
+            fresh = {delivery_id: were[delivery_id] for delivery_id in changed}
+            if fresh and is_undoable and change in _BACK:
+                _keep(connection, person_id, change, done | fresh, now)
+            return fresh, rows[-1][DELIVERY] if is_cut else None
 
-        count = await self.engine.write(work)
+        # By age each look begins where the one before ended; by severity there is but one, and its cursors mean something else.
+        has_cursor = query.before_id is not None or query.after_id is not None
+        scope = query if query.is_by_severity and has_cursor else replace(query, is_by_severity=False, is_newest_first=True)
+        is_going_on = True
+        while is_going_on:
+            fresh, last = await self.engine.write(work)
+            done |= fresh
+            is_going_on = last is not None
+            scope = replace(scope, before_id=last)
         self.announced()
-        return count
+        return len(done)
 
     async def wake_snoozed(self, now: datetime) -> frozenset[int]:
         """See InboxStore."""
@@ -204,7 +222,9 @@ class InboxMixin(AnnouncementsMixin):
             if kept is None:
                 return None
             made = json.loads(kept)
-            changed = _mark(connection, person_id, _BACK[made["change"]], made["ids"], now)
+            changed = []
+            for was, ids in _by_time(made["ids"], made.get("were", []), to_us(now)):
+                changed += _mark(connection, person_id, _BACK[made["change"]], ids, from_us(was))
             self._tell_marks(connection, person_id, _BACK[made["change"]], changed, now)
             return len(changed)
 
@@ -215,6 +235,17 @@ class InboxMixin(AnnouncementsMixin):
     def _tell_marks(self, connection: Connection, person_id: int, change: str, changed: Sequence[int], now: datetime) -> None:
         if self.is_announcing and changed:
             tell(connection, [marked(login, change, changed, now) for login in login_of(connection, person_id)], now)
+
+    def _found(self, connection: Connection, person_id: int, query: InboxQuery) -> tuple[list[Pair], int | None]:
+        """What fits, up to the limit of the view; and the last entry that was looked at, where more may stand beyond what one look goes over."""
+        found: list[Pair] = []
+        last = None
+        for rows, is_end in _in_pages(connection, person_id, query):
+            found += self._fitting(connection, person_id, query, rows)
+            if is_end or len(found) >= query.limit:
+                return found, None
+            last = rows[-1][DELIVERY]
+        return found, last
 
     def _fitting(self, connection: Connection, person_id: int, query: InboxQuery, rows: Sequence[Row]) -> list[Pair]:
         found = _in_order(sifted(connection, self._shelves.of(person_id), person_id, query, rows).fitting, query)
@@ -280,16 +311,28 @@ def _rows(
     return fetched(connection, sql, (*bound, limit))
 
 
-def _in_pages(connection: Connection, person_id: int, query: InboxQuery) -> Iterator[list[Row]]:
-    """Rows of the view, page by page, so that a short answer reads little. What is most severe may be anywhere: it needs all at once."""
+def _look(
+    connection: Connection, person_id: int, query: InboxQuery, ids: Collection[int] | None = None, *, is_whole: bool = False
+) -> tuple[list[Row], bool]:
+    """As many rows as one look goes over, and whether the next one goes on from the last of them; by severity there is no next one."""
+    if ids is not None:
+        return _rows(connection, person_id, query, ids), False
+    rows = _rows(connection, person_id, query, limit=MOST_SCANNED + 1, is_whole=is_whole)
+    return rows[:MOST_SCANNED], len(rows) > MOST_SCANNED and not query.is_by_severity
+
+
+def _in_pages(connection: Connection, person_id: int, query: InboxQuery) -> Iterator[tuple[list[Row], bool]]:
+    """Rows of the view, page by page, so that a short answer reads little; and is there nothing after them? What is most severe may be anywhere: it
+    needs all at once.
+    """
     if query.is_by_severity:
-        yield _rows(connection, person_id, query, limit=MOST_SCANNED)
+        yield _rows(connection, person_id, query, limit=MOST_SCANNED), True
         return
     scanned, start = 0, query
     while scanned < MOST_SCANNED:
         size = PAGE if scanned else min(PAGE, max(query.limit, 50))
         rows = _rows(connection, person_id, start, limit=size)
-        yield rows
+        yield rows, len(rows) < size
         if len(rows) < size:
             return
         scanned, last = scanned + len(rows), rows[-1][DELIVERY]
@@ -374,3 +417,23 @@ def _mark(connection: Connection, person_id: int, change: str, ids: Sequence[int
     if changed:
         next_number(connection, _name(person_id))
     return changed
+
+
+def _was(row: Row, change: str) -> int | None:
+    """What a change takes away: since when it is read, or archived."""
+    found: int | None = row[READ] if change == "unread" else row[ARCHIVED] if change == "unarchive" else None
+    return found
+
+
+def _keep(connection: Connection, person_id: int, change: str, done: Mapping[int, int | None], now: datetime) -> None:
+    """For taking it back: the entries, and the times that are no longer theirs."""
+    kept = {"change": change, "ids": list(done)} | ({"were": list(done.values())} if any(done.values()) else {})
+    run(connection, _KEEP, (_name(person_id), json.dumps(kept), to_us(now)))
+
+
+def _by_time(ids: Sequence[int], were: Sequence[int | None], otherwise: int) -> Iterator[tuple[int, list[int]]]:
+    """Entries by the time that each had; many were marked at once."""
+    alike: defaultdict[int, list[int]] = defaultdict(list)
+    for delivery_id, was in zip_longest(ids, were):
+        alike[was or otherwise].append(delivery_id)
+    yield from alike.items()

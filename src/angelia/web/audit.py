@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Response
 
 from angelia.web.access import Admin, House
 from angelia.web.forms import Limit, RowId
-from angelia.web.paging import PagedRoute
+from angelia.web.paging import PagedRoute, page_of
 
 router = APIRouter(prefix="/api/v1/audit", tags=["operations"], route_class=PagedRoute)
 Body = dict[str, Any]
@@ -23,8 +23,9 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 @router.get("")
 async def audit(_: Admin, house: House, before: RowId | None = None, limit: Limit = 100, actor: Word = "", action: Word = "") -> Body:
     """Newest first; by actor, and by action or, with a dot at its end, by all that begin so (`token.`)."""
-    items = await house.store.audit_log(before, limit, actor=actor, action=action)
-    return {"items": items, "next": items[-1]["id"] if len(items) == limit else None}
+    found = await house.store.audit_log(before, limit + 1, actor=actor, action=action)
+    shown, following = page_of(found, limit, lambda item: int(str(item["id"])))
+    return {"items": shown, "next": following}
 
 
 @router.get("/export", response_class=Response, responses={200: {"content": {"text/csv": {}}}})

@@ -20,7 +20,7 @@ from angelia.planning.expecting import alarm_at, awaited_at, length_code, shown_
 from angelia.web.access import Admin, House, Known, Reading, Writing, check_names
 from angelia.web.context import Context
 from angelia.web.forms import Limit, Line, RowId, Strict, Word, checked_zone
-from angelia.web.paging import PagedRoute
+from angelia.web.paging import PagedRoute, page_of
 from angelia.web.shapes import moment_text
 from angelia.wire.callers import Caller, secret_hash
 
@@ -132,16 +132,17 @@ async def revoke_expectation(expectation_id: RowId, person: Writing, caller: Kno
 async def list_history(expectation_id: RowId, person: Reading, house: House, before: RowId | None = None, limit: Limit = 100) -> Body:
     """What happened, newest first; the last hundred lines are kept. `next` is the `before` of the following page."""
     await hers(house, person, expectation_id)
-    found = await house.store.expectation_history(expectation_id, before, limit)
-    return {"items": [moment_out(one) for one in found], "next": found[-1].number if len(found) == limit else None}
+    found = await house.store.expectation_history(expectation_id, before, limit + 1)
+    shown, following = page_of(found, limit, lambda moment: moment.number)
+    return {"items": [moment_out(one) for one in shown], "next": following}
 
 
 @router.get("/api/v1/expectations")
 async def list_all_expectations(caller: Admin, house: House, after: RowId = 0, limit: Limit = 100) -> Body:
     """Everybody's, oldest first. `next` is the `after` of the following page."""
-    found = await house.store.list_expectations(None, after, limit)
-    items = [{"login": login} | expectation_out(house, one) for one, login in found]
-    return {"items": items, "next": found[-1][0].expectation_id if len(found) == limit else None}
+    found = await house.store.list_expectations(None, after, limit + 1)
+    shown, following = page_of(found, limit, lambda pair: pair[0].expectation_id)
+    return {"items": [{"login": login} | expectation_out(house, one) for one, login in shown], "next": following}
 
 
 async def hers(house: Context, person: Person, expectation_id: int) -> Expectation:

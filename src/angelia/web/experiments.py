@@ -10,7 +10,7 @@ from angelia.model.moments import public_id, to_text
 from angelia.web.access import House, Known
 from angelia.web.context import Context
 from angelia.web.forms import Limit, number
-from angelia.web.paging import PagedRoute
+from angelia.web.paging import PagedRoute, page_of
 from angelia.wire.callers import Caller
 
 router = APIRouter(prefix="/api/v1/experiments", tags=["experiments"], route_class=PagedRoute)
@@ -37,10 +37,10 @@ async def list_experiments(
         state=STATES.get(state),
         path=path,
         before_id=number("exp", after, "after") if after else None,
-        limit=limit,
+        limit=limit + 1,
     )
-    following = public_id("exp", found[-1].experiment_id) if len(found) == limit else None
-    return {"items": [_out(experiment, house.clean_up) for experiment in found], "next": following}
+    items, following = page_of(found, limit, lambda experiment: public_id("exp", experiment.experiment_id))
+    return {"items": [_out(experiment, house.clean_up) for experiment in items], "next": following}
 
 
 @router.get("/{experiment_id}")
@@ -51,7 +51,8 @@ async def experiment(experiment_id: str, caller: Known, house: House, after: str
     if found is None or not _is_visible(found, login, groups, reporter):
         raise NotFound("there is no such experiment")
     resources = await house.store.resources_of(found.experiment_id)
-    history = await house.store.transitions_of(found.experiment_id, number("trn", after, "after") if after else None, limit)
+    stored = await house.store.transitions_of(found.experiment_id, number("trn", after, "after") if after else None, limit + 1)
+    history, following = page_of(stored, limit, lambda one: transition_id(one.number))
     shown = _out(found, house.clean_up)
     if caller.is_admin or reporter == found.reporter or (login is not None and login == found.owner):
         shown["key"] = found.key
@@ -60,8 +61,8 @@ async def experiment(experiment_id: str, caller: Known, house: House, after: str
             {"path": item.path, "type": item.object_type, "name": item.name, "state": item.state, "changed_at": to_text(item.changed_at)}
             for item in resources
         ],
-        "history": [_entry(stored) for stored in history],
-        "next": transition_id(history[-1].number) if len(history) == limit else None,
+        "history": [_entry(one) for one in history],
+        "next": following,
     }
 
 

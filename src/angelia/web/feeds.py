@@ -12,8 +12,8 @@ from xml.etree.ElementTree import Element, SubElement, register_namespace, tostr
 from fastapi import APIRouter, Request, Response
 from starlette.background import BackgroundTask
 
-from angelia.model.errors import AngeliaError, NotFound
-from angelia.model.message import Severity
+from angelia.model.errors import AngeliaError, InvalidInput, NotFound
+from angelia.model.message import Severity, checked_type
 from angelia.model.moments import number_of, public_id, to_text
 from angelia.rendering.text import as_html, as_text, one_line
 from angelia.store import Feed, InboxItem, InboxQuery
@@ -28,6 +28,7 @@ MOST_BODY = 10_000
 READ_EVERY = timedelta(minutes=5)
 """Readers come often; that they came is written once in this time."""
 _NAMES = {"type": "subtree", "object": "object_ref", "source": "source", "tag": "tag", "thread": "thread", "text": "text", "reason": "reason"}
+REASONS = ("role", "rule", "follow", "to", "cc", "group")
 # The address of a feed is its secret: it goes to no other site, in no Referer, and into no shared cache.
 _PRIVATE = {"Cache-Control": "private, max-age=60", "X-Robots-Tag": "noindex, nofollow", "Referrer-Policy": "no-referrer"}
 Link = Callable[[InboxItem], str]
@@ -45,12 +46,13 @@ async def feed(name: str, request: Request, house: House, before: str = "") -> R
     if found is None:
         raise NotFound("there is no such feed")
     seen_by = await house.store.names_of(found.person_id)  # whoever has the token sees what its owner may see now (promise P14)
-    items = await house.store.inbox(found.person_id, replace(feed_view(found.query, before, PAGE), seen_by=seen_by))
+    part = await house.store.inbox_part(found.person_id, replace(feed_view(found.query, before, PAGE), seen_by=seen_by))
+    following = "" if part.next_id is None else public_id("dlv", part.next_id)
 
     def link(item: InboxItem) -> str:
         return f"{house.base_url}/inbox/{public_id('msg', item.message.message_id)}"
 
-    made = answer(request, found, items, f"{house.base_url}/feeds/{name}", link, _PRIVATE)
+    made = answer(request, found, part.items, f"{house.base_url}/feeds/{name}", link, _PRIVATE, following)
     if found.last_read_at is None or found.last_read_at < house.now() - READ_EVERY:
         made.background = BackgroundTask(_note, house, found.feed_id)  # runs when the answer is out
     return made
@@ -61,25 +63,40 @@ async def _note(house: Context, feed_id: int) -> None:
         await house.store.touch_feed(feed_id, house.now(), READ_EVERY)
 
 
-def answer(request: Request, found: Feed, items: list[InboxItem], base: str, link: Link, headers: Mapping[str, str]) -> Response:
-    """A feed as its reader wants it; `base` is its own address, `link` leads to an entry where its object has no page of its own."""
+def answer(request: Request, found: Feed, items: list[InboxItem], base: str, link: Link, headers: Mapping[str, str], before: str = "") -> Response:
+    """A feed as its reader wants it; `base` is its own address, `link` leads to an entry where its object has no page of its own, `before` is the
+    cursor of the following page.
+    """
     form = base.rpartition(".")[2]
     tag = _etag(found, items, form)
     headers = dict(headers) | {"ETag": tag}
     if tag in [part.strip().removeprefix("W/") for part in request.headers.get("if-none-match", "")[:2_000].split(",")]:
         return Response(status_code=304, headers=headers)
-    following = f"{base}?before={public_id('dlv', items[-1].delivery_id)}" if len(items) == PAGE else ""
+    following = f"{base}?before={before}" if before else ""
     if form == "json":
         return Response(_json(found, items, base, following, link), media_type="application/feed+json", headers=headers)
     return Response(_atom(found, items, base, following, link), media_type="application/atom+xml", headers=headers)
 
 
 def feed_view(query: Mapping[str, str], before: str = "", limit: int = PAGE) -> InboxQuery:
-    """The view of an inbox that a feed shows, read and unread alike."""
+    """What came to her feeds and fits a saved query; what she reads or archives in her inbox stays."""
     fields: dict[str, Any] = {_NAMES[name]: value for name, value in query.items() if name in _NAMES}
     fields["subtree"] = str(fields.get("subtree", "")).lower()
     severity = Severity.named(query.get("severity") or "low")
-    return InboxQuery(agent="web", min_severity=severity, before_id=number_of("dlv", before) if before else None, limit=limit, **fields)
+    before_id = number_of("dlv", before) if before else None
+    return InboxQuery(agent="feed", state="all", min_severity=severity, before_id=before_id, limit=limit, **fields)
+
+
+def check_query(query: Mapping[str, str]) -> None:
+    """InvalidInput where nothing can ever fit: such a feed would be empty for good, and say nothing of it."""
+    feed_view(query)
+    if query.get("type"):
+        checked_type(query["type"])
+    name, is_pair, _ = query.get("tag", "").partition("=")
+    if query.get("tag") and not (name and is_pair):
+        raise InvalidInput("a tag is name=value", "tag")
+    if query.get("reason") and query["reason"].partition(":")[0] not in REASONS:
+        raise InvalidInput(f"a reason is one of {', '.join(REASONS)}, or one of them with its value (role:maintainer)", "reason")
 
 
 def _etag(found: Feed, items: list[InboxItem], form: str) -> str:

@@ -16,7 +16,7 @@ from angelia.web.access import House, Looking, Reading, Writing
 from angelia.web.context import Context
 from angelia.web.forms import Acknowledging, Limit, Marking, Undoing, number
 from angelia.web.object_names import object_name
-from angelia.web.paging import PagedRoute
+from angelia.web.paging import PagedRoute, only_known
 from angelia.web.shapes import item_out
 
 router = APIRouter(prefix="/api/v1/people/{login}", tags=["person"], route_class=PagedRoute)
@@ -27,15 +27,7 @@ GROUPED = ("", "object", "thread")
 COUNTED = ("", "type", "source", "object", "thread", "severity", "reason")
 
 
-def _query(filters: dict[str, Any]) -> InboxQuery:
-    if filters["state"] not in STATES:
-        raise InvalidInput("state is unread, read, archived, snoozed, back or all", "state")
-    severity = Severity.named(filters.pop("severity") or "low")
-    cursors = {name: number("dlv", filters.pop(name), name) if filters[name] else filters.pop(name) or None for name in ("before", "after")}
-    return InboxQuery(min_severity=severity, before_id=cursors["before"], after_id=cursors["after"], **filters)
-
-
-async def inbox_query(
+async def inbox_filters(
     state: str = "",
     type: str = "",
     source: str = "",
@@ -45,29 +37,41 @@ async def inbox_query(
     thread: str = "",
     severity: str = "",
     text: str = Query("", max_length=200),
+) -> InboxQuery:
+    """Which entries of an inbox are meant, as it stands in the query."""
+    if state not in STATES:
+        raise InvalidInput("state is unread, read, archived, snoozed, back or all", "state")
+    return InboxQuery(
+        state=state,
+        subtree=type.lower(),
+        source=source,
+        tag=tag,
+        reason=reason,
+        object_ref=object,
+        thread=thread,
+        min_severity=Severity.named(severity or "low"),
+        text=text,
+    )
+
+
+Filters = Annotated[InboxQuery, Depends(inbox_filters)]
+
+
+async def inbox_query(
+    filters: Filters,
     sort: str = Query("-received", pattern="^-?(received|severity)$"),
     before: str = "",
     after: str = "",
     limit: Limit = 50,
 ) -> InboxQuery:
     """The view of an inbox, as it stands in the query."""
-    return _query(
-        {
-            "state": state,
-            "subtree": type.lower(),
-            "source": source,
-            "tag": tag,
-            "reason": reason,
-            "object_ref": object,
-            "thread": thread,
-            "severity": severity,
-            "text": text,
-            "is_newest_first": sort.startswith("-"),
-            "is_by_severity": sort.endswith("severity"),
-            "before": before,
-            "after": after,
-            "limit": limit,
-        }
+    return replace(
+        filters,
+        is_newest_first=sort.startswith("-"),
+        is_by_severity=sort.endswith("severity"),
+        before_id=number("dlv", before, "before") if before else None,
+        after_id=number("dlv", after, "after") if after else None,
+        limit=limit,
     )
 
 
@@ -87,14 +91,14 @@ class Marked:
     undo: str
 
 
-@router.get("/inbox")
+@router.get("/inbox", dependencies=[Depends(only_known)])
 async def inbox(view: View, person: Looking, house: House, group: str = Query("", max_length=68)) -> Body:
     """A page of her inbox: filters by state, type subtree, source, tag (`name=value`), reason, object, thread, severity and text.
 
     `sort` is `received` or `severity`, with `-` falling; of equal severity the newest come first, or last in the rising order.
 
     With `group` (object, thread or `tag:<name>`) the page is of groups: each with its title, its numbers and its first three entries. `next` is
-    the cursor of the following page.
+    the cursor of the following page. Where few entries fit, a page can be shorter than `limit` where others follow.
     """
     if group not in GROUPED and not (group.startswith("tag:") and group[4:]):
         raise InvalidInput("group is object, thread or tag:<name>", "group")
@@ -105,10 +109,13 @@ async def inbox(view: View, person: Looking, house: House, group: str = Query(""
             {"key": g.key, "title": title_of(house, g), "total": g.total, "unread": g.unread, "items": [item_out(item) for item in g.items]}
             for g in found.groups
         ]
-        return {"groups": groups, "next": public_id("dlv", found.groups[-1].first_id) if found.has_more else None}
-    items = await house.store.inbox(person.person_id, seen)
-    following = public_id("dlv", items[-1].delivery_id) if len(items) == view.limit else None
-    return {"items": [item_out(item) for item in items], "next": following}
+        return {"groups": groups, "next": _cursor(found.next_id)}
+    part = await house.store.inbox_part(person.person_id, seen)
+    return {"items": [item_out(item) for item in part.items], "next": _cursor(part.next_id)}
+
+
+def _cursor(delivery_id: int | None) -> str | None:
+    return None if delivery_id is None else public_id("dlv", delivery_id)
 
 
 def title_of(house: Context, group: InboxGroup) -> str:
@@ -117,9 +124,11 @@ def title_of(house: Context, group: InboxGroup) -> str:
     return object_name(newest, house.dispatcher.instruments) if newest is not None and newest.object == group.key else group.key
 
 
-@router.get("/inbox/counts")
-async def inbox_counts(view: View, person: Reading, house: House, by: str = "") -> Body:
-    """Counts of the view: total and unread, or by type, source, object, thread, severity, reason or `tag:<name>`."""
+@router.get("/inbox/counts", dependencies=[Depends(only_known)])
+async def inbox_counts(view: Filters, person: Reading, house: House, by: str = "") -> Body:
+    """Counts of the view: total and unread, or by type, source, object, thread, severity, reason or `tag:<name>`. They go over the newest 20,000
+    entries; where there are more, `is_at_least` is true.
+    """
     if by not in COUNTED and not by.startswith("tag:"):
         raise InvalidInput("by is type, source, object, thread, severity, reason or tag:<name>", "by")
     return await house.store.inbox_counts(person.person_id, await seen_by(house, person, view), by)
@@ -155,8 +164,8 @@ async def undo(house: Context, person: Person, made: str) -> int:
     return changed
 
 
-@router.post("/inbox/mark")
-async def mark_inbox(form: Marking, view: View, person: Writing, house: House) -> Body:
+@router.post("/inbox/mark", dependencies=[Depends(only_known)])
+async def mark_inbox(form: Marking, view: Filters, person: Writing, house: House) -> Body:
     """Read, unread, archive, unarchive, put off or bring back the listed entries, or the whole view: bulk acts respect the filter (need N-18)."""
     ids = None if form.ids is None else [number("dlv", text) for text in form.ids]
     marked = await mark(house, person, view, ids, form.change, until=form.until)

@@ -19,7 +19,7 @@ from angelia.products.source import Source
 from angelia.web.access import House, Known
 from angelia.web.context import Context
 from angelia.web.forms import Limit, number
-from angelia.web.paging import PagedRoute
+from angelia.web.paging import PagedRoute, page_of
 from angelia.wire.callers import READING, WRITING, Caller
 from angelia.wire.file_answer import FileAnswer
 
@@ -135,11 +135,11 @@ async def jobs(
         session=session,
         campaign=campaign,
         before_id=number("job", after, "after") if after else None,
-        limit=limit,
+        limit=limit + 1,
         of_all=everybody or caller.is_trusted,
     )
-    following = found[-1].public_id if len(found) == limit else None
-    return {"items": [job_out(job, principal) for job in found], "next": following}
+    shown, following = page_of(found, limit, lambda job: job.public_id)
+    return {"items": [job_out(job, principal) for job in shown], "next": following}
 
 
 @router.get("/jobs/{job_id}")

@@ -10,7 +10,7 @@ from angelia.model.person import Person
 from angelia.store import Feed
 from angelia.web.access import House, Known, Reading, Writing
 from angelia.web.context import Context
-from angelia.web.feeds import feed_view
+from angelia.web.feeds import check_query
 from angelia.web.forms import NewFeed, NewToken, RowId
 from angelia.web.minting import mint, revoke
 from angelia.web.shapes import feed_out, token_out
@@ -39,7 +39,7 @@ async def add_feed(form: NewFeed, person: Writing, caller: Known, house: House) 
     unknown = set(form.query) - FEED_FILTERS
     if unknown:
         raise InvalidInput(f"a feed filters by {', '.join(sorted(FEED_FILTERS))}", "query")
-    feed_view(form.query)
+    check_query(form.query)
     secret = secrets.token_urlsafe(32)
     feed = Feed(person_id=person.person_id, title=form.title, query=form.query, created_at=house.now())
     added = await house.store.add_feed(feed, secret_hash(secret))

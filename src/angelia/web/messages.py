@@ -12,7 +12,7 @@ from angelia.model.moments import public_id
 from angelia.store import Store
 from angelia.web.access import House, Known
 from angelia.web.forms import Limit, number
-from angelia.web.paging import PagedRoute
+from angelia.web.paging import PagedRoute, page_of
 from angelia.web.shapes import message_out
 from angelia.wire.callers import Caller
 from angelia.wire.fields import message_schema
@@ -55,13 +55,13 @@ async def list_messages(caller: Known, house: House, type: str = "", source: str
         source = caller.name
     person_id = caller.person.person_id if caller.person is not None and not caller.is_admin else None
     found = await house.store.list_messages(
-        person_id=person_id, subtree=type.lower(), source=source, before_id=number("msg", after, "after") if after else None, limit=limit
+        person_id=person_id, subtree=type.lower(), source=source, before_id=number("msg", after, "after") if after else None, limit=limit + 1
     )
-    following = public_id("msg", found[-1].message_id) if len(found) == limit else None
+    shown, following = page_of(found, limit, lambda message: public_id("msg", message.message_id))
     if person_id is not None:
         names = await house.store.names_of(person_id)
-        found = [message for message in found if is_open_to(message, names)]
-    return {"items": [message_out(message) for message in found], "next": following}
+        shown = [message for message in shown if is_open_to(message, names)]
+    return {"items": [message_out(message) for message in shown], "next": following}
 
 
 @router.get("/{message_id}")

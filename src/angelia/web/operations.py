@@ -13,7 +13,7 @@ from angelia.planning.retry import Breaker
 from angelia.web.access import Admin, House
 from angelia.web.context import Context
 from angelia.web.forms import AgentChange, Ids, Limit, ReplayForm, number
-from angelia.web.paging import PagedRoute
+from angelia.web.paging import PagedRoute, page_of
 from angelia.web.shapes import delivery_out, message_out
 
 router = APIRouter(prefix="/api/v1", tags=["operations"], route_class=PagedRoute)
@@ -56,9 +56,9 @@ async def _page(view: DeliveryView, house: Context, before_id: int | None, limit
 @router.get("/deliveries")
 async def deliveries(_: Admin, house: House, view: View, before: str = "", limit: Limit = 100) -> Body:
     """Newest first, by states; the default is the dead letters."""
-    found = await _page(view, house, number("dlv", before, "before") if before else None, limit)
-    following = public_id("dlv", found[-1].delivery_id) if len(found) == limit else None
-    return {"items": [delivery_out(delivery) for delivery in found], "next": following}
+    found = await _page(view, house, number("dlv", before, "before") if before else None, limit + 1)
+    shown, following = page_of(found, limit, lambda delivery: public_id("dlv", delivery.delivery_id))
+    return {"items": [delivery_out(delivery) for delivery in shown], "next": following}
 
 
 @router.get("/deliveries/retries")

@@ -1,14 +1,18 @@
-"""Lists that go on: where the next page is, as a link in the head of the answer (RFC 8288), beside the cursor in its body."""
+"""Lists that go on: where the next page is, as a link in the head of the answer (RFC 8288), beside the cursor in its body; and what may be asked."""
 
 import inspect
 import json
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from fastapi import Request, Response
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
+from angelia.model.errors import InvalidInput
+
+Item = TypeVar("Item")
 _NEXT = b'"next":'
 _LONGEST = 2_000  # bytes of a cursor; it is the last that an answer says
 _CURSORS = frozenset({"before", "after"})
@@ -33,6 +37,25 @@ class PagedRoute(APIRoute):
             return answer
 
         return answered
+
+
+async def only_known(request: Request) -> None:
+    """InvalidInput where the query holds a name that the route does not know: a filter that is misspelt must not mean all."""
+    known = sorted(_names(request.scope["route"].dependant))
+    for name in request.query_params:
+        if name not in known:
+            raise InvalidInput(f"there is no such name in this query, only {', '.join(known)}", name[:255])
+
+
+def _names(dependant: Dependant) -> set[str]:
+    """Of the query, by the route itself and by all that it depends on."""
+    return {parameter.alias for parameter in dependant.query_params}.union(*map(_names, dependant.dependencies))
+
+
+def page_of(found: Sequence[Item], limit: int, cursor: Callable[[Item], str | int]) -> tuple[list[Item], str | int | None]:
+    """The first `limit` of what was found, and the cursor of the page after them; one more than `limit` was asked for, so as to know of it."""
+    shown = list(found[:limit])
+    return shown, cursor(shown[-1]) if len(found) > limit else None
 
 
 def _cursor(cursors: frozenset[str], query: dict[str, str]) -> str:

@@ -10,7 +10,7 @@ from angelia.model.person import Address, AddressState, Group, Person
 from angelia.web.access import Admin, House, Known, Reading
 from angelia.web.context import Context
 from angelia.web.forms import GroupForm, Limit, NewPerson, PersonChange, RelationsForm, checked_address, checked_zone
-from angelia.web.paging import PagedRoute
+from angelia.web.paging import PagedRoute, page_of
 from angelia.web.shapes import address_out, person_out
 
 router = APIRouter(prefix="/api/v1", tags=["people"], route_class=PagedRoute)
@@ -21,8 +21,9 @@ async def list_people(
     _: Admin, house: House, after: str = "", limit: Limit = 100, text: Annotated[str, Query(max_length=200)] = ""
 ) -> dict[str, Any]:
     """By login; with `text` only those whose login or name holds it."""
-    found = await (house.store.find_people(text, after, limit) if text else house.store.list_people(after, limit))
-    return {"items": [person_out(person) for person in found], "next": found[-1].login if len(found) == limit else None}
+    found = await (house.store.find_people(text, after, limit + 1) if text else house.store.list_people(after, limit + 1))
+    shown, following = page_of(found, limit, lambda person: person.login)
+    return {"items": [person_out(person) for person in shown], "next": following}
 
 
 @router.post("/people", status_code=201)
@@ -133,8 +134,8 @@ async def list_objects(
     _: Admin, house: House, after: str = "", limit: Limit = 100, text: Annotated[str, Query(max_length=200)] = ""
 ) -> dict[str, Any]:
     """Objects on which somebody has a role, by name; with `text` only those that hold it."""
-    found = await house.store.objects(text, after, limit)
-    return {"items": found, "next": found[-1] if len(found) == limit else None}
+    shown, following = page_of(await house.store.objects(text, after, limit + 1), limit, str)
+    return {"items": shown, "next": following}
 
 
 @router.get("/relations")

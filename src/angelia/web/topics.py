@@ -65,9 +65,11 @@ async def topic_page(house: Context, key: str, before: str = "") -> tuple[Topics
 async def _items(house: Context, topics: Topics, view: InboxQuery) -> tuple[list[InboxItem], str]:
     """What may be shown of a page, and where the next one begins."""
     public = await house.store.person(PUBLIC) if topics.marks else None
-    found = await house.store.inbox(public.person_id, view) if public is not None else []
-    following = public_id("dlv", found[-1].delivery_id) if len(found) == view.limit else ""
-    return [item for item in found if is_shown(topics.marks, item.message)], following
+    if public is None:
+        return [], ""
+    part = await house.store.inbox_part(public.person_id, view)
+    following = "" if part.next_id is None else public_id("dlv", part.next_id)
+    return [item for item in part.items if is_shown(topics.marks, item.message)], following
 
 
 def public_out(item: InboxItem) -> Body:

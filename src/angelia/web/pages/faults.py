@@ -37,6 +37,8 @@ TEXTS = (
     N_("a schedule of every %(every)s has no days: leave 'on' out"),
     N_("a schedule's name is a short word other than off and now"),
     N_("a source's name is a printable text of at most 128 characters, other than ours"),
+    N_("a reason is one of %(choices)s, or one of them with its value (role:maintainer)"),
+    N_("a tag is name=value"),
     N_("a template names at least one value in braces, or every message would have the same key"),
     N_("a template's key is <type or *>/<agent>/<form>/<language>/<part>"),
     N_("a text holds half a character (a lone surrogate)"),

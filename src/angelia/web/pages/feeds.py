@@ -11,7 +11,7 @@ from angelia.model.errors import InvalidInput, NotFound
 from angelia.store import Feed, InboxItem
 from angelia.web.access import House
 from angelia.web.context import Context
-from angelia.web.feeds import feed_view
+from angelia.web.feeds import check_query, feed_view
 from angelia.web.forms import NewFeed, RowId
 from angelia.web.inbox import seen_by
 from angelia.web.keys import FEED_FILTERS, add_feed, revoke_feed, rotate_feed
@@ -22,20 +22,20 @@ from angelia.web.signin.guard import Visiting, Visitor
 router = APIRouter(include_in_schema=False)
 _PREVIEW = 8
 MOST_COUNTED = 30
-"""Feeds whose messages are counted for the list; each costs a look at the inbox."""
+"""Feeds whose messages are counted for the list; each costs a look at all that came to her feeds."""
 
 
 async def _list(request: Request, visitor: Visitor, house: Context, urls: Mapping[str, Any] | None = None, done: str = "") -> Response:
     feeds = await house.store.list_feeds(visitor.person.person_id)
     places = {feed.feed_id: f"/inbox?{urlencode(dict(feed.query))}" for feed in feeds}
-    counts = {feed.feed_id: await _counts(visitor, house, feed.query) for feed in feeds[:MOST_COUNTED]}
+    counts = {feed.feed_id: await _count(visitor, house, feed.query) for feed in feeds[:MOST_COUNTED]}
     return page(request, visitor, "feeds.html", feeds=feeds, places=places, counts=counts, urls=urls, done=done)
 
 
-async def _counts(visitor: Visitor, house: Context, query: Mapping[str, str]) -> dict[str, int]:
-    """How many messages fit a feed, and how many of them are unread."""
+async def _count(visitor: Visitor, house: Context, query: Mapping[str, str]) -> int:
+    """How many messages are in a feed."""
     view = await seen_by(house, visitor.person, feed_view(query, limit=1))
-    return await house.store.inbox_counts(visitor.person.person_id, view)
+    return (await house.store.inbox_counts(visitor.person.person_id, view))["total"]
 
 
 @router.get("/feeds")
@@ -67,7 +67,7 @@ async def new(request: Request, visitor: Visiting, house: House) -> Response:
     """The form, filled from a view of the inbox (`/feeds/new?type=obs.build`), with what the feed would hold."""
     query = _query_of(request.query_params)
     try:
-        feed_view(query)
+        check_query(query)
     except InvalidInput as error:
         return await _new(request, visitor, house, "", query, **told(error))
     return await _new(request, visitor, house, request.query_params.get("title", ""), query)

@@ -89,10 +89,10 @@ async def inbox(
         view=view,
         group=group,
         facets=facets_of(found.facets, view),
-        newer=_cursor(found.groups[:1], view, is_next=False) if found.has_fewer else None,
-        older=_cursor(found.groups[-1:], view, is_next=True) if found.has_more else None,
+        newer=_cursor(found.groups[0].first_id, view, is_next=False) if found.has_fewer and found.groups else None,
+        older=_cursor(found.next_id, view, is_next=True) if found.next_id is not None else None,
         chosen=chosen,
-        did=did if did in (*CHANGES, "undo", "nothing", "acknowledge") else "",
+        did=did if did in (*CHANGES, "undo", "nothing", "acknowledge", "untaken") else "",
         count=count,
         undo=undo,
         has_pressing=any(item.message.severity >= Severity.HIGH for one in found.groups for item in one.items),
@@ -102,9 +102,8 @@ async def inbox(
     )
 
 
-def _cursor(at: tuple[InboxGroup, ...], view: InboxQuery, *, is_next: bool) -> dict[str, str]:
-    name = "before" if is_next == view.is_newest_first else "after"
-    return {name: public_id("dlv", at[0].first_id)} if at else {}
+def _cursor(delivery_id: int, view: InboxQuery, *, is_next: bool) -> dict[str, str]:
+    return {"before" if is_next == view.is_newest_first else "after": public_id("dlv", delivery_id)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +171,10 @@ async def mark_some(
     if within:
         view = replace(view, object_ref=key) if within == "object" else replace(view, thread=key)
     ids = None if form.get("whole") or within else [number for text in form.getlist("ids") if (number := number_of("dlv", str(text))) is not None]
-    if ids == [] or (ids is None and change == "acknowledge"):  # whom would it serve to take over what she has not looked at?
+    if ids == []:
         return RedirectResponse(place(did="nothing"), 303)
+    if ids is None and change == "acknowledge":  # whom would it serve to take over what she has not looked at?
+        return RedirectResponse(place(did="untaken"), 303)
     if change == "acknowledge":
         entries = await house.store.deliveries(ids or [])
         person_id = visitor.person.person_id

@@ -58,7 +58,7 @@ async def topic(name: str, request: Request, visitor: Maybe, house: House, befor
     found, items, following = await topic_page(house, key, before)
     label, description = _named(found.entries.get(key), language_of(request, visitor))
     if is_feed:
-        return _feed(request, house, name, label or key, found, items)
+        return _feed(request, house, name, label or key, found, items, following)
     followed = await _followed(visitor, house)
     return page(
         request, visitor, "topic.html", key=key, label=label, description=description, items=items, following=following, is_followed=key in followed
@@ -72,14 +72,14 @@ def _key(text: str) -> str:
         raise NotFound("there is no such topic") from None
 
 
-def _feed(request: Request, house: Context, name: str, title: str, found: Topics, items: list[InboxItem]) -> Response:
+def _feed(request: Request, house: Context, name: str, title: str, found: Topics, items: list[InboxItem], following: str) -> Response:
     key = name[:-5]
     feed = Feed(person_id=0, title=title, query={"type": key}, created_at=found.entries[topic_of(found.marks, key)].first_seen_at)
 
     def link(item: InboxItem) -> str:
         return f"{house.base_url}/topics/{item.message.type}#{public_id('msg', item.message.message_id)}"
 
-    return answer(request, feed, items, f"{house.base_url}/topics/{name}", link, _PUBLIC)
+    return answer(request, feed, items, f"{house.base_url}/topics/{name}", link, _PUBLIC, following)
 
 
 @router.post("/topics/{name}/follow")

@@ -61,6 +61,37 @@ class InboxSuite:
         assert await store.inbox_counts(1, InboxQuery(reason="role:maintainer"), "object") == {"a": 3, "b": 1, "": 2}
         assert (await store.inbox_counts(1, InboxQuery(reason="role:main")))["total"] == 0
 
+    async def test_the_last_page_knows_that_it_is_the_last(self, store: Store) -> None:
+        web: dict[str, Any] = {"agent": "web", "state": State.DELIVERED, "ended_at": NOW}
+        for number in range(1, 5):
+            await planned(store, number, [delivery(10 + number, number, **web)], kind=f"x.k{number % 2}")
+
+        async def part(**filters: Any) -> tuple[list[int], int | None]:
+            found = await store.inbox_part(1, InboxQuery(**filters))
+            return [item.delivery_id for item in found.items], found.next_id
+
+        assert await part(limit=3) == ([14, 13, 12], 12) and await part(limit=4) == ([14, 13, 12, 11], None)
+        assert await part(limit=2, subtree="x.k1") == ([13, 11], None) and await part(limit=1, subtree="x.k1") == ([13], 13)
+        assert await part(limit=3, before_id=12) == ([11], None) and await part(before_id=11) == ([], None)
+        assert await part(limit=4, is_by_severity=True) == ([14, 13, 12, 11], None)
+        found = await store.inbox_page(1, InboxQuery(after_id=14), "object")  # above the newest there is nothing
+        assert (found.groups, found.next_id) == ((), None)
+
+    async def test_what_is_taken_back_has_its_old_times(self, store: Store) -> None:
+        web: dict[str, Any] = {"agent": "web", "state": State.DELIVERED, "ended_at": NOW}
+        for number in (1, 2):
+            await planned(store, number, [delivery(10 + number, number, **web)])
+
+        async def read() -> dict[int, Any]:
+            return {item.delivery_id: item.read_at for item in await store.inbox(1, InboxQuery(state="all"))}
+
+        await store.mark(1, InboxQuery(), [11], "read", NOW)
+        await store.mark(1, InboxQuery(), [12], "read", NOW + MINUTE)
+        before = await read()
+        assert await store.mark(1, InboxQuery(), None, "unread", NOW + 2 * MINUTE) == 2 and set((await read()).values()) == {None}
+        assert await store.undo_mark(1, NOW + 2 * MINUTE, NOW + 3 * MINUTE) == 2
+        assert await read() == before == {11: NOW, 12: NOW + MINUTE}
+
     async def test_the_inbox_is_grouped_by_a_tag(self, store: Store) -> None:  # requirement H-35
         web: dict[str, Any] = {"agent": "web", "state": State.DELIVERED, "ended_at": NOW}
         tags = [(("priority", "4"),), (("priority", "1"), ("priority", "4")), (("other", "4"),), (("priority", "4"), ("arch", "x"))]
