@@ -134,3 +134,71 @@ async def test_tokens_of_one_purpose_serve_no_other(bench, house, outside):  # E
     for bad in ("x", "x" * 9_000, "%ff", "ä"):
         answer = await outside.get(f"/unsubscribe/{bad}")
         assert answer.status_code == 403 and "not one of ours" in answer.text
+
+
+A, B = ({"type": kind, "do": {"mail": "now", "web": "now"}} for kind in ("a", "b"))
+ENDED = B | {"do": {"mail": "off", "web": "now"}}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "ended"),
+    [
+        ([A, B], [B, A], [ENDED, A]),
+        ([A, B], [A, B], [A, ENDED]),
+        ([A, B], [A | {"id": "2"}, B | {"id": "1"}], [A | {"id": "2"}, ENDED | {"id": "1"}]),  # a page gave them ids
+        ([A, B | {"id": "b"}], [B | {"id": "b"}, A], [ENDED | {"id": "b"}, A]),
+        ([A, B], [A, B | {"min_severity": "high"}], None),
+        ([A, B], [A], None),
+    ],
+)
+@pytest.mark.parametrize("is_digest", [False, True])
+async def test_a_link_ends_the_rule_that_sent_it_wherever_it_stands(bench, outside, before, after, ended, is_digest):
+    when = "daily" if is_digest else "now"
+    await bench.person("alice", preferences={"rules": _by_mail(before, when)})
+    await bench.post("b.x")
+    await bench.work()
+    await bench.work(bench.now + timedelta(days=1))
+    (letter,) = bench.mail.letters
+    link = letter.unsubscribe_url.removeprefix("http://hub")
+    saved = {"rules": _by_mail(after, when)}
+    await bench.call("PUT", "/api/v1/people/alice/preferences", saved, 200)
+    for _ in range(2):
+        done = await outside.post(link)
+    now = await bench.call("GET", "/api/v1/people/alice/preferences")
+    if ended is None and is_digest:  # no rule sends it now: its type ends
+        assert done.status_code == 200 and now == saved | {"preferences": {"b.x": {"mail": "off"}}}
+    elif ended is None:
+        assert done.status_code == 404 and 'href="/rules"' in done.text and now == saved
+    else:
+        assert done.status_code == 200 and now == {"rules": _by_mail(ended, when)}
+        place = next(place for place, rule in enumerate(ended, 1) if rule["do"]["mail"] == "off")
+        assert f"<strong>{ended[place - 1].get('id', place)}</strong>" in done.text and "~" not in re.sub('/unsubscribe/[^"]+', "", done.text)
+        await outside.post(re.search(r'action="(/unsubscribe/[^"]+/undo)"', done.text)[1])
+        assert (await bench.call("GET", "/api/v1/people/alice/preferences"))["rules"][place - 1]["do"]["mail"] != "off"
+
+
+def _by_mail(rules, when):
+    return [rule | {"do": {"mail": when if rule["do"]["mail"] == "now" else "off", "web": "now"}} for rule in rules]
+
+
+async def test_a_letter_that_waited_ends_the_rule_that_sends_such_messages_now(bench, outside):
+    await bench.person("alice", preferences={"rules": [A, B]})
+    await bench.call("PATCH", "/api/v1/agents/mail", {"is_paused": True}, 200)
+    await bench.post("b.x")
+    await bench.work()
+    await bench.call("PUT", "/api/v1/people/alice/preferences", {"rules": [B, A]}, 200)
+    await bench.call("PATCH", "/api/v1/agents/mail", {"is_paused": False}, 200)
+    bench.relay._looked_at = 0.0
+    await bench.work()
+    await outside.post(bench.mail.letters[0].unsubscribe_url.removeprefix("http://hub"))
+    assert (await bench.call("GET", "/api/v1/people/alice/preferences"))["rules"] == [ENDED, A]
+
+
+@pytest.mark.parametrize(("rules", "status"), [([A, B], 404), ([A, B | {"id": "2"}], 200), ([], 200)])
+async def test_a_link_that_knows_a_number_only_ends_no_rule_without_an_id(bench, outside, rules, status):
+    await bench.person("alice", preferences={"rules": rules})
+    link = f"/unsubscribe/{make_token(bench.house.secret, (await bench.store.person('alice')).person_id, 'mail', 'rule', '2')}"
+    assert (await outside.get(link)).status_code == status
+    done = await outside.post(link)
+    assert done.status_code == status and ('href="/rules"' in done.text) is (status == 404)
+    assert (await bench.call("GET", "/api/v1/people/alice/preferences"))["rules"] == ([A, ENDED | {"id": "2"}] if status == 200 and rules else rules)

@@ -185,7 +185,7 @@ class Letters:
             because=row.because if row is not None else (),
             decided_by=decided,
             # One reader of a mailing list must not end it for all the others.
-            unsubscribe_url=self._unsubscribe_url(ended_by(delivery, message.type, decided)) if profile.person.group is None else "",
+            unsubscribe_url=self._unsubscribe_url(ended_by(delivery, message, row, profile.wants.rules)) if profile.person.group is None else "",
             web_url=f"{self._links.base_url}/inbox/{public_id('msg', message.message_id)}",
             attempt=delivery.attempts,
         )

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from angelia.flow.answers import Answers
-from angelia.flow.unsubscribe import Target, decided_by, ended_by, ended_by_digest, unsubscribe
+from angelia.flow.unsubscribe import Target, ended_by, ended_by_digest, rules_now, unsubscribe
 from angelia.model.delivery import Delivery, State
 from angelia.model.errors import NotFound
 from angelia.model.preference import Site
@@ -49,4 +49,4 @@ class Replies:
         if verb is Verb.MUTE:
             return Target(delivery.person_id, delivery.agent, "object", message.object)
         row = await self._store.ledger_row(message.message_id, delivery.person_id)
-        return ended_by(delivery, message.type, decided_by(row, delivery.agent))
+        return ended_by(delivery, message, row, await rules_now(self._store, delivery.person_id))

@@ -1,38 +1,73 @@
 """One click ends one thing, and another takes that back: signed links that need no login (RFC 8058), and what they do."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
+from angelia.flow.profiles import profile_of
 from angelia.flow.wants import change_wants
 from angelia.model.delivery import Delivery, Reason
 from angelia.model.errors import NotFound
-from angelia.model.preference import NOW, OFF, Site
+from angelia.model.message import Message
+from angelia.model.preference import NOW, OFF, Rule, Site
 from angelia.model.signed import MOST, sign, unsign
 from angelia.planning.editing import put_statements, statements_of
+from angelia.planning.matching import deciding
+from angelia.planning.rules import mark_of, rules_of
 from angelia.store import LedgerRow, Store
 
 DIGEST = "digest"
-KINDS = frozenset({"type", "rule", "object", DIGEST})
+NUMBERED = "numbered"
+KINDS = frozenset({"type", "rule", NUMBERED, "object", DIGEST})
 _Document = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a link ends: for one person by one agent, a type with all below it, a rule, an object, or all that is in a digest (by its id)."""
+    """What a link ends: for one person by one agent, a type with all below it, a rule, an object, or all that is in a digest (by its id).
+
+    A rule that has only a number is known by that and its mark, `2~0c1d..`: the number is its place, and she may put it at another.
+    """
 
     person_id: int
     agent: str
     kind: str
     value: str
 
+    @property
+    def name(self) -> str:
+        """What she is told that it is."""
+        return self.value.partition("~")[0] if self.kind == NUMBERED else self.value
 
-def ended_by(delivery: Delivery, message_type: str, decided_by: str) -> Target:
-    """What one click in a letter ends: the rule that decided, else this type by this agent."""
-    if decided_by.startswith("rule:"):
-        return Target(delivery.person_id, delivery.agent, "rule", decided_by[5:])
-    return Target(delivery.person_id, delivery.agent, "type", message_type)
+
+class NoSuchRule(NotFound):
+    """A rule without an id was meant, and which of hers it is can't be told any more."""
+
+
+def ended_by(delivery: Delivery, message: Message, row: LedgerRow | None, rules: Sequence[Rule]) -> Target:
+    """What one click in a letter ends: the rule that decided, else this type by this agent. `rules` are hers as they are now."""
+    said, _, rule_id = decided_by(row, delivery.agent).partition(":")
+    if said == "rule" and not rule_id.isdecimal():
+        return Target(delivery.person_id, delivery.agent, "rule", rule_id)
+    if said == "rule":
+        # It may be the place where the rule stood when it decided, and by now another stands there. What would bring such a message again ends.
+        roles = frozenset(reason[5:] for reason in row.because if reason.startswith("role:")) if row is not None else frozenset()
+        rule = deciding(rules, message, roles, delivery.agent)
+        if rule is not None:
+            return _of_rule(delivery.person_id, delivery.agent, rule)
+    return Target(delivery.person_id, delivery.agent, "type", message.type)
+
+
+def _of_rule(person_id: int, agent: str, rule: Rule) -> Target:
+    if rule.is_numbered:
+        return Target(person_id, agent, NUMBERED, f"{rule.rule_id}~{mark_of(rule)}")
+    return Target(person_id, agent, "rule", rule.rule_id)
+
+
+async def rules_now(store: Store, person_id: int) -> tuple[Rule, ...]:
+    """Her rules; none where nobody is there any more."""
+    return next((profile_of(row, Site()).wants.rules for row in await store.profiles([person_id])), ())
 
 
 def ended_by_digest(delivery: Delivery) -> Target:
@@ -46,20 +81,45 @@ def decided_by(row: LedgerRow | None, agent: str) -> str:
 
 
 async def parts_of(store: Store, target: Target) -> list[Target]:
-    """What it ends, one by one. NotFound for a digest that is not kept any more."""
+    """What it ends, one by one. NotFound for a digest that is not kept any more, NoSuchRule where it can't be told which rule it is."""
+    rules = await rules_now(store, target.person_id)
     if target.kind != DIGEST:
-        return [target]
+        return [_now(target, rules)]
     items = [item for item in await store.digest_items(int(target.value)) if item.person_id == target.person_id and item.message_id is not None]
     messages = await store.messages([item.message_id for item in items if item.message_id is not None])
     rows = await store.ledger_of([(message_id, target.person_id) for message_id in messages])
     parts = {
-        ended_by(item, messages[item.message_id].type, decided_by(rows.get((item.message_id, target.person_id)), target.agent))
+        ended_by(item, messages[item.message_id], rows.get((item.message_id, target.person_id)), rules)
         for item in items
         if item.message_id is not None and item.message_id in messages
     }
     if not parts:
         raise NotFound("what this digest held is not kept any more")
     return sorted(parts, key=lambda part: (part.kind, part.value))
+
+
+def _now(target: Target, rules: Sequence[Rule]) -> Target:
+    """The same, with the place at which its rule stands now, or the id that it has got since."""
+    if target.kind == NUMBERED:
+        found = _where(target, rules)
+        if found is None:
+            raise NoSuchRule("there is no such rule")
+        return _of_rule(target.person_id, target.agent, rules[found])
+    if target.kind == "rule" and target.value.isdecimal() and _may_be_place(target.value, rules):
+        raise NoSuchRule("there is no such rule")
+    return target
+
+
+def _may_be_place(number: str, rules: Sequence[Rule]) -> bool:
+    """In a link of those that knew no mark: no rule has it for its id, and some have none."""
+    return any(rule.is_numbered for rule in rules) and all(rule.is_numbered or rule.rule_id != number for rule in rules)
+
+
+def _where(target: Target, rules: Sequence[Rule]) -> int | None:
+    """Where a rule without an id stands, from 0: where it stood if it is still there, else the first that speaks of the same."""
+    number, _, mark = target.value.partition("~")
+    found = [place for place, rule in enumerate(rules) if target.agent in rule.statements and mark_of(rule) == mark]
+    return int(number) - 1 if int(number) - 1 in found else next(iter(found), None)
 
 
 @lru_cache(maxsize=5_000)
@@ -110,10 +170,12 @@ async def unsubscribe(store: Store, target: Target, site: Site, now: datetime) -
 async def subscribe_again(store: Store, target: Target, before: object, site: Site, now: datetime) -> None:
     """As it was before; what did not go meanwhile is not sent later."""
     entries = before if target.kind == DIGEST and isinstance(before, list) else [[target.kind, target.value, before]]
+    rules = await rules_now(store, target.person_id)
+    parts = [(_now(Target(target.person_id, target.agent, str(kind), str(value)), rules), was) for kind, value, was in entries]
 
     def change(document: _Document) -> None:
-        for kind, value, was in reversed(entries):  # an end may have stood above another
-            _UNDOES[kind](document, Target(target.person_id, target.agent, kind, value), was)
+        for part, was in reversed(parts):  # an end may have stood above another
+            _UNDOES[part.kind](document, part, was)
 
     await change_wants(store, await _login(store, target), change, site, now)
 
@@ -158,7 +220,10 @@ def _rule(document: _Document, target: Target) -> dict[str, dict[str, object]]:
     """The rule itself; an empty one where it is gone."""
     rules = document.get("rules", [])
     assert isinstance(rules, list)
-    return next((rule for index, rule in enumerate(rules) if rule.get("id", str(index + 1)) == target.value), {})
+    if target.kind == NUMBERED:
+        found = _where(target, rules_of(rules, "rules", None))
+        return {} if found is None else rules[found]
+    return next((rule for rule in rules if rule.get("id") == target.value), {})
 
 
 def _agent(name: str) -> str:
@@ -179,8 +244,13 @@ def _begin_object(document: _Document, target: Target, before: object) -> None:
         _table(document, "mutes")[target.value] = before
 
 
-_ENDS: dict[str, Callable[[_Document, Target], object]] = {"type": _end_type, "rule": _end_rule, "object": _end_object}
-_UNDOES: dict[str, Callable[[_Document, Target, object], None]] = {"type": _begin_type, "rule": _begin_rule, "object": _begin_object}
+_ENDS: dict[str, Callable[[_Document, Target], object]] = {"type": _end_type, "rule": _end_rule, NUMBERED: _end_rule, "object": _end_object}
+_UNDOES: dict[str, Callable[[_Document, Target, object], None]] = {
+    "type": _begin_type,
+    "rule": _begin_rule,
+    NUMBERED: _begin_rule,
+    "object": _begin_object,
+}
 
 
 def _table(document: _Document, key: str) -> _Document:

@@ -75,9 +75,12 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """An ordered matcher with actions. `type` is a subtree (`obs.build`), a topic pattern, or `*`; all tests must hold. `note` is for herself."""
+    """An ordered matcher with actions. `type` is a subtree (`obs.build`), a topic pattern, or `*`; all tests must hold. `note` is for herself.
+    One that `is_numbered` has no id of its own: its id is its place.
+    """
 
     rule_id: str
+    is_numbered: bool = False
     name: str = ""
     type: str = ANY_TYPE
     when: tuple[Condition, ...] = ()

@@ -1,5 +1,7 @@
 """Does a rule speak for a message?"""
 
+from collections.abc import Iterable
+
 import re2
 
 from angelia.model.message import Message
@@ -15,6 +17,17 @@ def rule_matches(rule: Rule, message: Message, roles: frozenset[str]) -> bool:
         if not _holds(condition, message):
             return False
     return True
+
+
+def deciding(rules: Iterable[Rule], message: Message, roles: frozenset[str], agent: str) -> Rule | None:
+    """The rule that says what this agent does with a message, top-down to the first final one; None where none of them says it."""
+    for rule in rules:
+        if rule_matches(rule, message, roles):
+            if agent in rule.statements:
+                return rule
+            if rule.is_final:
+                break
+    return None
 
 
 def may_match(rule: Rule, key: str) -> bool:

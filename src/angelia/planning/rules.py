@@ -1,5 +1,7 @@
 """Rules, presets and statements of a document: what is wanted of which messages."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 
 import re2
@@ -71,6 +73,7 @@ def parse_rule(value: object, path: str, names: frozenset[str] | None, rule_id: 
     conditions = fields.table(table.get("when", {}), f"{path}.when")
     return Rule(
         rule_id=fields.text(table.get("id", rule_id), f"{path}.id"),
+        is_numbered="id" not in table,
         name=fields.text(table.get("name", ""), f"{path}.name"),
         type=pattern,
         when=tuple(_condition(name, test, f"{path}.when.{name}") for name, test in conditions.items()),
@@ -83,6 +86,13 @@ def parse_rule(value: object, path: str, names: frozenset[str] | None, rule_id: 
         origin=fields.text(table.get("origin", "manual"), f"{path}.origin"),
         note=fields.text(table.get("note", ""), f"{path}.note"),
     )
+
+
+def mark_of(rule: Rule) -> str:
+    """By what a rule is known wherever it stands: short, and the same as long as it speaks of the same messages, whatever it does with them."""
+    tests = sorted((test.name, str(test.kind), sorted(test.values)) for test in rule.when)
+    said = [rule.type, tests, rule.role, int(rule.min_severity), rule.includes_own, rule.is_final]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]
 
 
 def _condition(name: str, test: object, path: str) -> Condition:

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
-from angelia.flow.unsubscribe import Target, make_undo, parts_of, read_token, read_undo, subscribe_again, unsubscribe
+from angelia.flow.unsubscribe import NoSuchRule, Target, make_undo, parts_of, read_token, read_undo, subscribe_again, unsubscribe
 from angelia.model.errors import Forbidden
 from angelia.web.access import House
 from angelia.web.pages.kit import page
@@ -14,7 +14,15 @@ _FOREIGN = "this link is not one of ours, or was changed on its way; copy it as 
 
 async def _page(request: Request, house: House, step: str, target: Target, again: str = "") -> Response:
     parts = await parts_of(house.store, target)
-    answer = page(request, None, "unsubscribe.html", step=step, parts=parts, again=again)
+    return _private(page(request, None, "unsubscribe.html", step=step, parts=parts, again=again))
+
+
+def _to_rules(request: Request) -> Response:
+    """Rather than that another rule ends than the one that was meant, she chooses."""
+    return _private(page(request, None, "unsubscribe.html", 404, step="choose"))
+
+
+def _private(answer: Response) -> Response:
     answer.headers["Referrer-Policy"] = "no-referrer"  # the address of the page is what allows to act
     return answer
 
@@ -25,7 +33,10 @@ async def ask(token: str, request: Request, house: House) -> Response:
     target = read_token(house.secret, token)
     if target is None:
         raise Forbidden(_FOREIGN)
-    return await _page(request, house, "ask", target)
+    try:
+        return await _page(request, house, "ask", target)
+    except NoSuchRule:
+        return _to_rules(request)
 
 
 @router.post("/{token}", response_class=HTMLResponse)
@@ -34,7 +45,10 @@ async def act(token: str, request: Request, house: House) -> Response:
     target = read_token(house.secret, token)
     if target is None:
         raise Forbidden(_FOREIGN)
-    before = await unsubscribe(house.store, target, house.site(), house.now())
+    try:
+        before = await unsubscribe(house.store, target, house.site(), house.now())
+    except NoSuchRule:
+        return _to_rules(request)
     house.changed("people")
     return await _page(request, house, "done", target, make_undo(house.secret, target, before))
 
@@ -46,6 +60,9 @@ async def undo(token: str, request: Request, house: House) -> Response:
     if found is None:
         raise Forbidden(_FOREIGN)
     target, before = found
-    await subscribe_again(house.store, target, before, house.site(), house.now())
+    try:
+        await subscribe_again(house.store, target, before, house.site(), house.now())
+    except NoSuchRule:
+        return _to_rules(request)
     house.changed("people")
     return await _page(request, house, "undone", target)
