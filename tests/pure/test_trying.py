@@ -51,7 +51,7 @@ BROKEN = {
     json.dumps({"scenario": SCENARIO, "expect": {"alice": {"web": "now"}}}).encode(): "expect.alice.web: must be an object",
     json.dumps({"scenario": SCENARIO, "expect": {"alice": {"web": {"due": "soon"}}}}).encode(): "expect.alice.web.due: must be a time",
 } | {
-    json.dumps(SCENARIO | {"message": MESSAGE | {"at": at}}).encode(): "message.at: must lie between 1970 and 2200"
+    json.dumps(SCENARIO | {"message": MESSAGE | {"at": at}}).encode(): "message.at: a time lies between 1970 and 2200"
     for at in ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00+12:00", "1969-12-31T23:59:59Z", "9999-12-31T23:59:59Z", "9999-12-31T23:59:59-12:00")
 }
 

@@ -280,5 +280,5 @@ def _moment(value: object, path: str) -> datetime:
     # The first and the last year of the calendar can't be taken to another zone: they are beyond what is told anyway.
     moment = moment.astimezone(UTC) if 1 < moment.year < 9999 else moment
     if not 1970 <= moment.year <= 2200:
-        raise InvalidInput("must lie between 1970 and 2200", path)
+        raise InvalidInput("a time lies between 1970 and 2200", path)
     return moment
