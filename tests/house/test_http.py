@@ -64,6 +64,37 @@ async def test_a_batch_is_all_or_nothing(outside, tokens, bench):
     assert not await bench.store.list_messages(person_id=None, subtree="obs.z")
 
 
+async def test_a_sender_is_told_who_is_unknown(outside, tokens, bench):
+    await bench.call("PUT", "/api/v1/groups/kde", {"members": ["alice"]}, 200)
+    named = ["alice", "nobody", "group:kde", "group:none"]
+    posted = await outside.post("/api/v1/messages", json={"type": "obs.x", "to": named}, headers=tokens["ci"])
+    await bench.work()
+    for login in ("ci", "root"):
+        assert (await outside.get(posted.headers["location"], headers=tokens[login])).json()["unknown"] == ["nobody", "group:none"]
+    assert "unknown" not in (await outside.get(posted.headers["location"], headers=tokens["alice"])).json()
+    asked = await outside.get(f"{posted.headers['location']}/why?login=nobody", headers=tokens["root"])
+    assert (asked.status_code, asked.json()["detail"]) == (404, "there is no such person")
+
+
+async def test_what_a_source_may_counts_at_once(outside, tokens):
+    assert (await outside.post("/api/v1/messages", json={"type": "obs.x"}, headers=tokens["ci"])).status_code == 201
+    assert (await outside.put("/api/v1/sources/ci", json={"subtrees": ["wiki"]}, headers=tokens["root"])).status_code == 200
+    assert (await outside.post("/api/v1/messages", json={"type": "obs.x"}, headers=tokens["ci"])).status_code == 403
+    assert (await outside.post("/api/v1/messages", json={"type": "wiki.x"}, headers=tokens["ci"])).status_code == 201
+
+
+async def test_the_last_administrator_stays_one(outside, tokens, bench):
+    for change in ({"is_admin": False}, {"is_active": False}):
+        refused = await outside.patch("/api/v1/people/root", json=change, headers=tokens["root"])
+        assert (refused.status_code, refused.json()["type"]) == (409, "urn:angelia:conflict")
+    assert (await outside.patch("/api/v1/people/root", json={"is_admin": True, "name": "Root"}, headers=tokens["root"])).status_code == 200
+    await bench.call("PATCH", "/api/v1/people/bob", {"is_admin": True}, 200)
+    await bench.call("PATCH", "/api/v1/people/bob", {"is_active": False}, 200)
+    assert (await outside.patch("/api/v1/people/root", json={"is_admin": False}, headers=tokens["root"])).status_code == 409
+    await bench.call("PATCH", "/api/v1/people/bob", {"is_active": True}, 200)
+    assert (await outside.patch("/api/v1/people/root", json={"is_admin": False}, headers=tokens["root"])).status_code == 200
+
+
 async def test_a_batch_in_which_a_key_came_with_other_content(outside, tokens):
     first = await outside.post("/api/v1/messages", json={"type": "obs.x", "idempotency_key": "z1"}, headers=tokens["ci"])
     other = {"type": "obs.y", "idempotency_key": "z1"}

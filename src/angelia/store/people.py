@@ -48,6 +48,9 @@ class PersonStore(Protocol):
     async def list_people(self, after_login: str = "", limit: int = 100) -> list[Person]:
         """By login, without the principals of groups and of the public."""
 
+    async def has_admin_beside(self, person_id: int) -> bool:
+        """Is there an active administrator other than her?"""
+
     async def person_ids(self, logins: Collection[str]) -> dict[str, int]:
         """Those that exist."""
 

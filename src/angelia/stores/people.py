@@ -102,6 +102,11 @@ class PeopleMixin:
         statement = select(*PERSON_COLUMNS).where(persons.c.login > after_login, IS_HUMAN).order_by(persons.c.login).limit(limit)
         return [person_from(row) for row in await self.engine.read(lambda connection: connection.execute(statement).all())]
 
+    async def has_admin_beside(self, person_id: int) -> bool:
+        """See PersonStore."""
+        others = select(persons.c.id).where(persons.c.id != person_id, persons.c.is_admin == 1, persons.c.is_active == 1, IS_HUMAN).limit(1)
+        return await self.engine.read(lambda connection: connection.execute(others).first()) is not None
+
     async def person_ids(self, logins: Collection[str]) -> dict[str, int]:
         """See PersonStore."""
         wanted = list(logins)

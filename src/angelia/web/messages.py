@@ -66,8 +66,13 @@ async def list_messages(caller: Known, house: House, type: str = "", source: str
 
 @router.get("/{message_id}")
 async def message(message_id: str, caller: Known, house: House) -> dict[str, Any]:
-    """One message."""
-    return message_out(await visible(house.store, number("msg", message_id), caller))
+    """One message. Its sender and administrators are told which of its recipients nobody here is, as `unknown` (requirement H-34)."""
+    found = await visible(house.store, number("msg", message_id), caller)
+    if caller.source is None and not caller.is_admin:
+        return message_out(found)
+    names = [recipient.principal for recipient in found.recipients]
+    known = await house.store.person_ids(names) if names else {}
+    return message_out(found) | {"unknown": [name for name in dict.fromkeys(names) if name not in known]}
 
 
 @router.get("/{message_id}/why")

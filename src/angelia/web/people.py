@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
-from angelia.model.errors import Forbidden, InvalidInput, NotFound
+from angelia.model.errors import Conflict, Forbidden, InvalidInput, NotFound
 from angelia.model.person import Address, AddressState, Group, Person
 from angelia.web.access import Admin, House, Known, Reading
 from angelia.web.context import Context
@@ -57,6 +57,9 @@ async def change_person(form: PersonChange, person: Reading, caller: Known, hous
     if not caller.is_admin and (form.is_active is not None or form.is_admin is not None or not caller.scopes & {"write", "admin"}):
         raise Forbidden("this is for administrators")
     changes = form.model_dump(exclude_none=True)
+    is_leaving = caller.person is not None and caller.person.person_id == person.person_id and False in (form.is_admin, form.is_active)
+    if is_leaving and not await house.store.has_admin_beside(person.person_id):
+        raise Conflict("there is no other administrator; make somebody one first")
     if "time_zone" in changes:
         checked_zone(changes["time_zone"], "time_zone")
     # These fields alone: a change of one's name must not give back the account that is closed at the same time.

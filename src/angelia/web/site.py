@@ -113,6 +113,7 @@ async def put_source(name: str, form: SourceForm, caller: Admin, house: House) -
     subtrees = tuple(checked_type(tree) for tree in form.subtrees)
     source = await house.store.put_source(Source(name=name, **(form.model_dump() | {"subtrees": subtrees})))
     await house.store.audit(caller.name, "source.put", name, form.model_dump(), house.now())
+    house.rights_changed()
     return source_out(source)
 
 

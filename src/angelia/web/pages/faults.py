@@ -145,6 +145,7 @@ TEXTS = (
     N_("there is no such message"),
     N_("there is no such page"),
     N_("there is no such person"),
+    N_("there is no other administrator; make somebody one first"),
     N_("there is no such preset"),
     N_("there is no such rule"),
     N_("there is no such schedule of hers"),

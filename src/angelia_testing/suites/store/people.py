@@ -27,6 +27,13 @@ class PersonSuite:
         with pytest.raises(NotFound):
             await store.change_person(alice.person_id + 1, {"name": "nobody"})
 
+    async def test_an_administrator_beside_another_is_one_who_is_active(self, store: Store) -> None:
+        alice, bob = [await store.put_person(Person(person_id=0, login=login, is_admin=True)) for login in ("alice", "bob")]
+        assert await store.has_admin_beside(alice.person_id)
+        await store.change_person(bob.person_id, {"is_active": False})
+        assert not await store.has_admin_beside(alice.person_id)
+        assert await store.has_admin_beside(bob.person_id)
+
     async def test_people_documents_and_who_changed(self, store: Store) -> None:
         alice = await store.put_person(Person(person_id=0, login="alice", time_zone="Europe/Berlin"))
         with pytest.raises(Conflict):
