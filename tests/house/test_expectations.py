@@ -5,6 +5,7 @@ from datetime import timedelta
 import httpx2
 import pytest
 
+from angelia.directory import Failed
 from angelia.flow.sentinel import LEASE, Sentinel
 from angelia.front import app_of
 from angelia.house import House
@@ -131,6 +132,19 @@ async def test_a_message_that_waits_to_be_planned_is_waited_for(bench, sentinel)
     assert await look(bench, sentinel, LATE) == ["Backup of x has been silent for 25 hours"]
 
 
+async def test_a_message_that_is_asked_about_again_holds_up_no_alarm(bench, sentinel, monkeypatch):
+    made = await expect(bench, object="o")
+
+    async def away(_):
+        return Failed("away")
+
+    monkeypatch.setattr(bench.planner, "_relations", away)
+    await bench.post("a.b", object="o", to=["alice"])
+    await bench.planner.turn(bench.house.now())
+    assert await stands(bench, made) == "well"
+    assert await sentinel.turn(bench.house.now() + LATE) > 0 and await stands(bench, made) == "silent"
+
+
 async def test_a_message_that_cannot_be_planned_is_a_sign_all_the_same(bench, sentinel, monkeypatch):
     made = await expect(bench, object="o")
     await bench.post("a.b", object="o", to=["alice"])
@@ -140,6 +154,8 @@ async def test_a_message_that_cannot_be_planned_is_a_sign_all_the_same(bench, se
 
     monkeypatch.setattr(bench.planner, "_decide", broken)
     at = bench.house.now()
+    await bench.planner.turn(at)
+    assert await stands(bench, made) == "well"
     for number in range(8):
         await bench.planner.turn(at + number * timedelta(minutes=1))
     assert (await bench.call("GET", "/api/v1/parked"))["items"] and await stands(bench, made) == "well"

@@ -1,11 +1,13 @@
 """Who is of one kind is decided for once: the answers are those of `resolve`, person by person."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from angelia.flow import profiles
 from angelia.flow.profiles import People
 from angelia.model.person import Address, AddressState, Person
 from angelia.planning.decision import Standing
@@ -27,6 +29,13 @@ class FewPeople:
 
     async def profiles(self, person_ids):
         return [self.rows[person_id] for person_id in person_ids]
+
+    async def listening(self):
+        return []
+
+    async def rule_rows(self, person_ids=None):
+        for row in ():
+            yield row
 
 
 def row_of(number, login, case):
@@ -116,13 +125,6 @@ class Changing(FewPeople):
     async def people_changed_since(self, sequence):
         return self.number, [1] if sequence < self.number else []
 
-    async def listening(self):
-        return []
-
-    async def rule_rows(self, person_ids=None):
-        for row in ():
-            yield row
-
 
 async def test_who_changes_while_she_is_read_is_not_kept_as_she_was():
     store = Changing([row_of(1, "alice", "A1")])
@@ -132,3 +134,48 @@ async def test_who_changes_while_she_is_read_is_not_kept_as_she_was():
     ((after, _),) = (await people.profiles([1])).values()
     assert before.wants != after.wants
     assert len(people._profiles) == 1
+
+
+class Saving(FewPeople):
+    """Each change of anybody is told, and so is each of the site."""
+
+    def __init__(self, rows):
+        super().__init__(rows)
+        self.sequence, self.version, self.document = 0, 0, {}
+
+    async def site(self):
+        return self.document, self.version
+
+    async def versions(self):
+        return self.version, self.sequence
+
+    async def people_changed_since(self, sequence):
+        return self.sequence, list(self.rows)
+
+
+async def test_of_wants_that_were_changed_nothing_is_kept_for_ever(monkeypatch):
+    monkeypatch.setattr(profiles, "MOST_KEPT", 10)
+    store = Saving([row_of(1, "alice", "A1"), row_of(2, "bob", "A1")])
+    people, kinds = People(store), set()
+    for number in range(50):
+        store.sequence = number
+        store.rows = {key: replace(row, document={"mutes": {f"o/{number}": "full"}}) for key, row in store.rows.items()}
+        await people.refresh()
+        first, second = [profile.kind for profile, _ in (await people.profiles([1, 2])).values()]
+        assert first == second and first not in kinds
+        kinds.add(first)
+    assert len(people._kinds) <= 10
+
+
+async def test_who_is_kept_is_reached_as_the_site_says_now():
+    store = Saving([row_of(1, "alice", "A1")])
+    people = People(store)
+    await people.refresh()
+    ((before, _),) = (await people.profiles([1])).values()
+    store.version, store.document = 1, {"pull": ["web"]}
+    await people.refresh()
+    ((after, _),) = (await people.profiles([1])).values()
+    assert before.reachable - after.reachable == {"feed"} and before.kind != after.kind
+    store.version, store.document = 2, {"pull": ["web"], "hourly_cap": 7}
+    await people.refresh()
+    assert (await people.profiles([1]))[1][0] is after

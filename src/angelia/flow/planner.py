@@ -144,6 +144,9 @@ class Planner:
 
     async def _fail(self, item: ClaimedMessage, error: Exception, now: datetime) -> None:
         telemetry.log.exception("planning_failed", message_id=item.message.message_id, attempts=item.attempts)
+        # Whatever is wrong with it, it came.
+        if hearing := self._people.listeners.hearing(item.message):
+            await self._store.note_signs(dict.fromkeys(hearing, Sign(SignKind.MESSAGE, item.message.received_at)))
         why = f"{type(error).__name__}: {error}"
         if item.attempts >= MOST_ATTEMPTS:
             await self._park(item, why)
@@ -153,9 +156,6 @@ class Planner:
     async def _park(self, item: ClaimedMessage, why: str) -> None:
         telemetry.planned.labels("parked").inc()
         telemetry.log.error("message_parked", message_id=item.message.message_id, why=why)
-        # Whatever is wrong with it, it came.
-        if hearing := self._people.listeners.hearing(item.message):
-            await self._store.note_signs(dict.fromkeys(hearing, Sign(SignKind.MESSAGE, item.message.received_at)))
         await self._store.park_message(item.message.message_id, item.fence, why)
 
     async def _facts(self, messages: Sequence[Message]) -> _Facts:

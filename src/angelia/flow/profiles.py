@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
+from hashlib import blake2b
 from zoneinfo import ZoneInfo
 
 from angelia import telemetry
@@ -51,7 +52,10 @@ class People:
         version, sequence = await self._store.versions()
         if version != self._site_version:
             document, version = await self._store.site()
-            self._site, self._site_version = replace(site_of(document, self._interruptive), editing=self.editing), version
+            site = replace(site_of(document, self._interruptive), editing=self.editing)
+            if site.pull != self._site.pull:  # all that `profile_of` reads of it
+                self._profiles.clear()
+            self._site, self._site_version = site, version
         if not is_first and sequence != self._sequence:
             sequence, changed = await self._store.people_changed_since(self._sequence)
         self._sequence = sequence
@@ -105,9 +109,12 @@ class People:
     def _kind(self, row: ProfileRow, profile: Profile) -> int:
         """The same number for those who want the same, follows aside; never one that others had before."""
         document = {name: value for name, value in row.document.items() if name != "follows"}
-        text = json.dumps(document, sort_keys=True) if document else ""
-        key = (text, row.person.group is None, row.person.is_active, row.person.time_zone, profile.reachable, profile.groups)
+        # Of the document its hash is enough, and takes no room.
+        digest = blake2b(json.dumps(document, sort_keys=True).encode()).digest() if document else b""
+        key = (digest, row.person.group is None, row.person.is_active, row.person.time_zone, profile.reachable, profile.groups)
         if key not in self._kinds:
+            if len(self._kinds) >= MOST_KEPT:  # most are those of people who want something else by now
+                self._kinds.clear()
             self._newest_kind += 1
             self._kinds[key] = self._newest_kind
         return self._kinds[key]

@@ -57,7 +57,7 @@ class ExpectationStore(Protocol):
 
     async def find_silences(self, limit: int, now: datetime) -> int:
         """Those whose time is over are silent from now on: each once, whoever looks. How many. One that hears messages is left as it is while
-        messages of that source and type wait to be planned.
+        messages of that source and type that came in time wait to be planned, but for those that were postponed.
         """
 
     async def claim_expectation_news(self, limit: int, lease: timedelta, now: datetime) -> list[ExpectationNews]:

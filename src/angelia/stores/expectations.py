@@ -1,7 +1,7 @@
 """Expectations in SQL: each change of one is made under its lock, with its line in the history."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -45,7 +45,12 @@ _TO_TELL = (
     "SELECT " + _LINES + ", " + _OF_E + ", p.login FROM expectation_history h JOIN expectations e ON e.id = h.expectation_id "
     "JOIN persons p ON p.id = e.person_id WHERE h.to_tell = 1 ORDER BY h.id LIMIT ?"
 )
-_WAITING = "SELECT 1 FROM messages WHERE plan_state = 0{source}{type} LIMIT 1"
+_OVERDUE = (
+    "SELECT " + _COLUMNS + ", alarm_us FROM expectations WHERE alarm_us IS NOT NULL AND alarm_us <= ? AND (alarm_us, id) > (?, ?) "
+    "ORDER BY alarm_us, id LIMIT ?"
+)
+# What was postponed has been looked at: its sign is noted.
+_WAITING = "SELECT source, type, min(received_us) FROM messages WHERE plan_state = 0 AND plan_error IS NULL GROUP BY source, type"
 _GROUPS = "SELECT e.id, g.name FROM expectations e JOIN members m ON m.person_id = e.person_id JOIN groups g ON g.id = m.group_id WHERE e.hears = 1"
 
 
@@ -167,22 +172,24 @@ class ExpectationsMixin:
     async def find_silences(self, limit: int, now: datetime) -> int:
         """See ExpectationStore."""
         now_us = to_us(now)
-        due = "SELECT 1 FROM expectations WHERE alarm_us IS NOT NULL AND alarm_us <= ? LIMIT 1"
-        if await self.engine.glance(lambda connection: run(connection, due, (now_us,)).first()) is None:
+        due = "SELECT max(hears) FROM expectations WHERE alarm_us IS NOT NULL AND alarm_us <= ?"
+        hears = await self.engine.glance(lambda connection: run(connection, due, (now_us,)).scalar())
+        if hears is None:
             return 0
-        lock = " FOR UPDATE SKIP LOCKED" if self.engine.dialect == "postgresql" else ""
-        statement = "SELECT " + _COLUMNS + " FROM expectations WHERE alarm_us IS NOT NULL AND alarm_us <= ? ORDER BY alarm_us LIMIT ?" + lock
+        # Read before what is overdue: what is planned between the two has moved its alarm.
+        waiting = await self.engine.read(lambda connection: run(connection, _WAITING).all()) if hears else ()
 
         def work(connection: Connection) -> int:
             count = 0
-            for row in run(connection, statement, (now_us, limit)).all():
-                one = _expectation(row)
-                if one.hears_messages and _may_have_spoken(connection, one):
+            for one, alarm_us in _overdue(connection, now_us, limit):
+                if one.hears_messages and _may_have_spoken(one, alarm_us, waiting):
                     continue
                 new = fallen_silent(one)
                 _move(connection, new)
                 _write(connection, one, new, "silence", now)
                 count += 1
+                if count == limit:
+                    break
             return count
 
         return await self.engine.write(work)
@@ -237,16 +244,22 @@ def put_right(connection: Connection, now: datetime, ahead: datetime) -> None:
         _move(connection, replace(one, since=min(one.since, now), seen_at=seen, started_at=started))
 
 
-def _may_have_spoken(connection: Connection, one: Expectation) -> bool:
-    """Waits a message that may be its sign to be planned? Its object stands in the message alone, so any object will do."""
-    source, kind, values = "", "", []
-    if one.source:
-        source, values = " AND source = ?", [one.source]
-    if one.type:
-        # A range, not LIKE: types hold underscores.
-        kind = " AND (type = ? OR (type >= ? AND type < ?))"
-        values += [one.type, f"{one.type}.", f"{one.type}/"]
-    return run(connection, _WAITING.format(source=source, type=kind), tuple(values)).first() is not None
+def _overdue(connection: Connection, now_us: int, limit: int) -> Iterator[tuple[Expectation, int]]:
+    """All whose silence is to be told, with the time of that, page by page: those that are passed over leave no less room for the others."""
+    lock = " FOR UPDATE SKIP LOCKED" if connection.dialect.name == "postgresql" else ""
+    alarm_us, number = -1, 0
+    while rows := run(connection, _OVERDUE + lock, (now_us, alarm_us, number, limit)).all():
+        for row in rows:
+            number, alarm_us = row[0], row[-1]
+            yield _expectation(row), alarm_us
+
+
+def _may_have_spoken(one: Expectation, alarm_us: int, waiting: Sequence[Any]) -> bool:
+    """Waits a message that may be its sign, and came in time, to be planned? Its object stands in the message alone, so any object will do."""
+    return any(
+        first_us <= alarm_us and one.source in ("", source) and (not one.type or one.type == kind or kind.startswith(f"{one.type}."))
+        for source, kind, first_us in waiting
+    )
 
 
 def _locked(connection: Connection, number: int) -> Expectation | None:

@@ -193,6 +193,26 @@ class ExpectationSuite:
         assert [(await seen(store, each)).state for each in (other, elsewhere)] == [ExpectationState.SILENT] * 2
         assert [line.kind for line in await store.expectation_history(one.expectation_id)] == ["message"]
 
+    async def test_what_was_looked_at_or_came_too_late_holds_up_no_alarm(self, store: Store) -> None:
+        one, over = await added(store, object="o"), NOW + 25 * HOUR
+        await store.add_messages([row(1, at=over)])
+        assert await store.find_silences(10, over) == 0
+        (claimed,) = await store.claim_messages(10, LEASE, over)
+        assert await store.find_silences(10, over) == 0  # somebody plans it now
+        await store.postpone_message(1, claimed.fence, over + HOUR, "its relation source is away")  # whose sign it is was noted before
+        await store.add_messages([row(2, at=over + timedelta(microseconds=1))])
+        assert await store.find_silences(10, over) == 1
+        assert (await seen(store, one)).state is ExpectationState.SILENT
+
+    async def test_those_that_wait_for_a_plan_hold_up_no_others(self, store: Store) -> None:
+        waiting = [await added(store, f"s{number}", object="o") for number in range(3)]
+        over = NOW + 26 * HOUR
+        pings = [await added(store, f"p{number}", grace=2 * HOUR) for number in range(2)]
+        await store.add_messages([row(1, at=NOW)])
+        assert [await store.find_silences(1, over) for _ in range(3)] == [1, 1, 0]
+        assert [(await seen(store, each)).state for each in pings] == [ExpectationState.SILENT] * 2
+        assert [(await seen(store, each)).state for each in waiting] == [ExpectationState.WAITING] * 3
+
     async def test_a_clock_that_went_back_puts_nothing_off(self, store: Store) -> None:
         one = await added(store)
         await heard(store, one, SignKind.SUCCESS, NOW + 900 * HOUR)
