@@ -170,7 +170,6 @@ def test_what_can_never_be_sent_is_not_kept(tmp_path, monkeypatch, token):
         ("event", "events", "k", '{"a": [Infinity]}'),
         ("job", "submit", "periodogram", "light_curve", "x=-Infinity"),
         ("job", "submit", "periodogram", "light_curve", "--seconds", "nan"),
-        ("source", "put", "ci", "--rate", "nan"),
         ("prefs", "plan", "alice", "nan.toml"),
         ("prefs", "apply", "alice", "nan.toml"),
         ("site", "apply", "nan.toml"),
@@ -179,7 +178,17 @@ def test_what_can_never_be_sent_is_not_kept(tmp_path, monkeypatch, token):
 def test_numbers_that_json_has_not(tmp_path, monkeypatch, words):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "nan.toml").write_text("a = nan")
-    assert failed("--url", "http://127.0.0.1:1", *words) == ("NaN and Infinity can't be sent: they are no numbers of JSON", 2)
+    assert failed("--url", "http://127.0.0.1:1", *words) == NO_NUMBER
+
+
+NO_NUMBER = ("NaN and Infinity can't be sent: they are no numbers of JSON", 2)
+
+
+def test_a_rate_that_json_has_not(stranger):
+    """What is there is asked for first."""
+    stranger.answer = lambda _: Reply(404, b'{"detail": "there is no such source"}', JSON)
+    assert failed("--url", stranger.url, "source", "put", "ci", "--rate", "nan") == NO_NUMBER
+    assert [asked.method for asked in stranger.asked] == ["GET"]
 
 
 @pytest.mark.parametrize("value", ["[" * 5_000, "[" * 900 + "]" * 900])
@@ -357,12 +366,13 @@ def test_a_word_is_one_part_of_a_path(stranger, words):
     stranger.answer = lambda _: Reply(404, b'{"detail": "there is none"}', JSON)
     more = ("key",) if words in {("explain",), ("event",)} else ()
     assert failed("--url", stranger.url, *words, WORD, *more) == ("there is none", 3)
-    (asked,) = stranger.asked
-    assert "/a%2F..%2Fb%20c%3Fd%23e%25" in asked.path
+    (path,) = {asked.path for asked in stranger.asked}  # what is put is looked for first
+    assert "/a%2F..%2Fb%20c%3Fd%23e%25" in path
+    count = len(stranger.asked)
     for word in ("..", ".", ""):
         if (*words, word) != ("expect", "list", ""):  # everybody's
             assert failed("--url", stranger.url, *words, word, *more) == (f"{word!r} is no name of anything", 2)
-    assert len(stranger.asked) == 1
+    assert len(stranger.asked) == count
 
 
 def test_a_table_is_cut_for_a_terminal_only_and_says_so(capsys, monkeypatch):
