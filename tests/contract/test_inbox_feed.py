@@ -8,10 +8,12 @@ from types import SimpleNamespace
 import pytest
 
 from angelia.broker import Gap
+from angelia.flow import inbox_feed
 from angelia.flow.inbox_feed import LONGEST_WRITE, WithInboxes
 from angelia.model.delivery import State
 from angelia.model.event import Position
 from angelia.model.moments import ids_of, next_id, to_us
+from angelia.stores import inbox
 from angelia_testing.suites.store.making import NOW, delivery, planned
 
 SECOND = timedelta(seconds=1)
@@ -26,11 +28,11 @@ def inboxes(store):
     return made
 
 
-async def delivered(store, *ages):
+async def delivered(store, *ages, **fields):
     """Deliveries to person 1, each with the id of so many seconds after the start."""
     for age in ages:
         number = START + ids_of(age * SECOND)
-        await planned(store, number, [delivery(number, number, agent="web", state=State.DELIVERED, ended_at=NOW)])
+        await planned(store, number, [delivery(number, number, agent="web", state=State.DELIVERED, ended_at=NOW)], **fields)
 
 
 async def next_ages(feed):
@@ -109,3 +111,21 @@ async def test_who_has_lost_all_is_told_of_the_gap_once(store, inboxes):
     found = await sources.replay("me/1", first)
     assert (found.is_complete, found.events) == (False, [])
     assert (await sources.replay("me/1", found.until)).is_complete
+
+
+async def test_however_much_she_may_no_longer_see_what_follows_comes(store, inboxes, monkeypatch):
+    for room, sizes in ((inbox_feed, {"PAGE": 2}), (inbox, {"PAGE": 2, "MOST_SCANNED": 4})):
+        for name, size in sizes.items():
+            monkeypatch.setattr(room, name, size)
+    await delivered(store, 1)
+    await delivered(store, *range(2, 9), is_restricted=True, access=("bob",))
+    await delivered(store, 9)
+    sources, start = inboxes(timedelta()), Position("inbox", START)
+    async with aclosing(sources.follow("me/1", start)) as feed:
+        assert [await next_ages(feed) for _ in range(2)] == [([1], {1}), ([9], {9})]
+    events, replay = [], await sources.replay("me/1", start)
+    while replay.has_more:
+        events += replay.events
+        replay = await sources.replay("me/1", replay.until)
+    assert len([*events, *replay.events]) == 2 and replay.is_complete
+    assert replay.until == await sources.head("me/1")

@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Any
 
 from angelia.broker import Broker, ExchangeSettings, Gap, Replay
+from angelia.flow.rights import is_open_to
 from angelia.model.errors import BrokerUnavailable, StoreUnavailable
 from angelia.model.event import Event, Position
 from angelia.model.moments import ids_of
@@ -95,7 +96,7 @@ class WithInboxes:
         """What is there at a place and shortly before it, by id. As an event each is at that place: a cursor goes forwards only."""
         if at.epoch != _EPOCH:
             return {}
-        query = InboxQuery(state="all", before_id=at.sequence + 1, limit=PAGE)
+        query = InboxQuery(state="all", before_id=at.sequence + 1, limit=PAGE, seen_by=await self._names(exchange))
         shortly = at.sequence - self._looks_back
         items = [item for item in reversed(await self._items(exchange, query)) if item.delivery_id > shortly]
         return {item.delivery_id: replace(self._event(item), position=at) for item in items}
@@ -106,12 +107,11 @@ class WithInboxes:
             return await self._broker.replay(exchange, since, limit)
         if since.epoch != _EPOCH:
             return Replay((), False, await self.head(exchange))
-        events, has_more = await self._events(exchange, since, limit)
+        events, until, has_more = await self._events(exchange, since, limit)
         newest, removed = await self._ends(exchange)
         if since.sequence > newest:
             # A place that is none (any more), as after a backup was put back: who waits there would wait for ever.
             return Replay((), False, Position(_EPOCH, newest))
-        until = (events[-1].position if events else None) or since
         if not has_more and until.sequence < removed:
             until = Position(_EPOCH, removed)
         return Replay(events, since.sequence >= removed, until, has_more=has_more)
@@ -119,16 +119,18 @@ class WithInboxes:
     async def _next(self, exchange: str, since: Position, *, is_here: bool) -> Replay:
         """The same. Of what comes to somebody who is here already nothing can have been removed: that is not asked for each delivery."""
         if is_here:
-            events, has_more = await self._events(exchange, since, PAGE)
-            if events and (until := events[-1].position) is not None:
+            events, until, has_more = await self._events(exchange, since, PAGE)
+            if until != since:
                 return Replay(events, True, until, has_more=has_more)
         return await self.replay(exchange, since)
 
-    async def _events(self, exchange: str, since: Position, limit: int) -> tuple[list[Event], bool]:
-        """After a place, oldest first; are there more?"""
+    async def _events(self, exchange: str, since: Position, limit: int) -> tuple[list[Event], Position, bool]:
+        """After a place, oldest first; where to go on from, and are there more? What she may not see is passed over, however much it is."""
         query = InboxQuery(state="all", is_newest_first=False, after_id=since.sequence, limit=min(limit, PAGE))
-        events = [self._event(item) for item in await self._items(exchange, query)]
-        return events, len(events) == query.limit
+        names = await self._names(exchange)
+        items = await self._items(exchange, query)
+        until = Position(_EPOCH, items[-1].delivery_id) if items else since
+        return [self._event(item) for item in items if is_open_to(item.message, names)], until, len(items) == query.limit
 
     async def _ends(self, exchange: str) -> tuple[int, int]:
         """The newest id, and the newest that retention removed."""
@@ -138,10 +140,15 @@ class WithInboxes:
             raise BrokerUnavailable(str(error), error.retry_after) from None
 
     async def _items(self, exchange: str, query: InboxQuery) -> list[InboxItem]:
-        person_id = int(exchange[len(PREFIX) :])
         try:
-            # Her rights as they are now: what is restricted to others is no longer shown (promise P14).
-            return await self._store.inbox(person_id, replace(query, seen_by=await self._store.names_of(person_id)))
+            return await self._store.inbox(int(exchange[len(PREFIX) :]), query)
+        except StoreUnavailable as error:
+            raise BrokerUnavailable(str(error), error.retry_after) from None
+
+    async def _names(self, exchange: str) -> frozenset[str]:
+        """Her rights as they are now: what is restricted to others is no longer shown (promise P14)."""
+        try:
+            return await self._store.names_of(int(exchange[len(PREFIX) :]))
         except StoreUnavailable as error:
             raise BrokerUnavailable(str(error), error.retry_after) from None
 
