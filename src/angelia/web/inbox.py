@@ -76,6 +76,8 @@ async def inbox_query(
 
 
 View = Annotated[InboxQuery, Depends(inbox_query)]
+OnlyKnown = Annotated[None, Depends(only_known)]
+"""Behind who asks, in a route: whoever may not ask is told of that first."""
 
 
 async def seen_by(house: Context, person: Person, view: InboxQuery) -> InboxQuery:
@@ -91,8 +93,8 @@ class Marked:
     undo: str
 
 
-@router.get("/inbox", dependencies=[Depends(only_known)])
-async def inbox(view: View, person: Looking, house: House, group: str = Query("", max_length=68)) -> Body:
+@router.get("/inbox")
+async def inbox(view: View, person: Looking, _: OnlyKnown, house: House, group: str = Query("", max_length=68)) -> Body:
     """A page of her inbox: filters by state, type subtree, source, tag (`name=value`), reason, object, thread, severity and text.
 
     `sort` is `received` or `severity`, with `-` falling; of equal severity the newest come first, or last in the rising order.
@@ -124,8 +126,8 @@ def title_of(house: Context, group: InboxGroup) -> str:
     return object_name(newest, house.dispatcher.instruments) if newest is not None and newest.object == group.key else group.key
 
 
-@router.get("/inbox/counts", dependencies=[Depends(only_known)])
-async def inbox_counts(view: Filters, person: Reading, house: House, by: str = "") -> Body:
+@router.get("/inbox/counts")
+async def inbox_counts(view: Filters, person: Reading, _: OnlyKnown, house: House, by: str = "") -> Body:
     """Counts of the view: total and unread, or by type, source, object, thread, severity, reason or `tag:<name>`. They go over the newest 20,000
     entries; where there are more, `is_at_least` is true.
     """
@@ -164,8 +166,8 @@ async def undo(house: Context, person: Person, made: str) -> int:
     return changed
 
 
-@router.post("/inbox/mark", dependencies=[Depends(only_known)])
-async def mark_inbox(form: Marking, view: Filters, person: Writing, house: House) -> Body:
+@router.post("/inbox/mark")
+async def mark_inbox(form: Marking, view: Filters, person: Writing, _: OnlyKnown, house: House) -> Body:
     """Read, unread, archive, unarchive, put off or bring back the listed entries, or the whole view: bulk acts respect the filter (need N-18)."""
     ids = None if form.ids is None else [number("dlv", text) for text in form.ids]
     marked = await mark(house, person, view, ids, form.change, until=form.until)
