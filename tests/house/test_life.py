@@ -74,7 +74,7 @@ async def test_what_waits_is_under_way(bench):
     await bench.person("carol", preferences={"preferences": {"*": {"web": "now", "feed": "off", "mail": "daily"}}})
     message = await bench.post(to=["carol"])
     await bench.work()
-    assert (await bench.why(message, "carol"))["summary"] == "Delivered by web. Under way: mail (held, due 2026-11-25T08:00:00Z)."
+    assert (await bench.why(message, "carol"))["summary"] == "Delivered by web. Under way: mail in the daily digest at 2026-11-25T08:00:00Z."
 
 
 async def test_one_who_is_named_and_may_not_see_it_is_told_why(bench):

@@ -30,7 +30,7 @@ def test_the_sample_site_and_the_command_line(tmp_path):
         assert "We inform you" in httpx2.get(feed, timeout=60).text
         newest = hub.cli("messages", "--limit", "1").split()[0]
         assert "in the daily digest" in hub.cli("explain", newest, "bob")
-        assert "mail at once" in hub.cli("explain", newest, "alice")
+        assert "by mail is delivered" in hub.cli("explain", newest, "alice")
         assert "not a candidate" in hub.cli("explain", newest, "carol")
         assert "We inform you" in hub.cli("--json", "inbox", "list", "--login", "alice")
         hub.cli("inbox", "ack", "--login", "bob", newest)

@@ -191,10 +191,17 @@ def _summary(row: LedgerRow) -> str:
 def _summary_of(trail: Sequence[Delivery]) -> str:
     """What came of it, which is more than what was decided: much can happen to what waits."""
     went = [d.agent for d in trail if d.state is State.DELIVERED]
-    waits = [f"{d.agent} ({d.state.label}, due {to_text(d.due_at)})" for d in trail if not d.state.is_final]
+    waits = [_waiting(d) for d in trail if not d.state.is_final]
     lost = [f"{d.agent} ({d.state.label}: {REASONS[d.reason]})" for d in trail if d.state.is_final and d.state is not State.DELIVERED]
     told = (("Delivered by", went), ("Under way:", waits), ("Not delivered:", lost))
     return " ".join(f"{what} {', '.join(which)}." for what, which in told if which)
+
+
+def _waiting(delivery: Delivery) -> str:
+    due = to_text(delivery.due_at)
+    if delivery.state is State.HELD and delivery.schedule:
+        return f"{delivery.agent} in the {delivery.schedule} digest at {due}"
+    return f"{delivery.agent} ({delivery.state.label}, due {due})"
 
 
 def _when(decision: Decision) -> str:
