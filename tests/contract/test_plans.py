@@ -90,7 +90,7 @@ async def hot(store, monkeypatch):
     await store.next_due_at(["mail", "web"], NOW)
     await store.parked_messages(50)
     await store.listening()
-    assert await store.find_silences(10, NOW) == 0  # all hear ci, of which messages wait to be planned
+    assert await store.find_silences(10, NOW) == 10  # all hear ci, of which messages wait to be planned that came after their alarms
     assert len(await store.claim_expectation_news(10, LEASE, NOW)) == 10
     await store.expectation_at("hash 3")
     await store.note_signs({3: Sign(SignKind.SUCCESS, NOW)})
