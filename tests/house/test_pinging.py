@@ -53,9 +53,15 @@ def test_a_command_that_is_killed_or_not_there(hub):
     assert [path for _, path, _ in said(hub)] == ["/p/start", "/p/137", "/p/start", "/p/127", "/p/start", "/p/126"]
 
 
+# What runs in the background of a shell without job control has an interrupt ignored, and hands that on.
+HEEDING = (
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.executable, [sys.executable, '-m', 'angelia', *sys.argv[1:]])"
+)
+
+
 def wrapped(hub, *command, **more):
     """`angelia ping` as a process of its own, around a command."""
-    words = [sys.executable, "-m", "angelia", "ping", f"{hub.url}/p", "--", *command]
+    words = [sys.executable, "-c", HEEDING, "ping", f"{hub.url}/p", "--", *command]
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, **more)
 
 

@@ -135,6 +135,7 @@ async def test_what_is_ended_in_one_process_is_refused_in_all_within_seconds(hou
 
 async def test_who_is_switched_off_by_this_process_is_out_at_once(house, alice, bench):
     await bench.person("root", is_admin=True)
+    await bench.person("carol", is_admin=True)
     root = await bench.call("POST", "/api/v1/people/root/tokens", {"scopes": ["admin"]}, 201)
     hers = await bench.call("POST", "/api/v1/people/alice/tokens", {}, 201)
     app = app_of(house)
