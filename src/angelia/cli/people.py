@@ -9,7 +9,6 @@ import click
 
 from angelia.cli.outcome import Failure
 from angelia.cli.reach import Reach, part, plain
-from angelia.cli.site import there_is
 
 
 @click.group()
@@ -179,7 +178,7 @@ def list_groups(reach: Reach) -> None:
 def put_group(reach: Reach, name: str, members: tuple[str, ...], title: str | None, addresses: tuple[str, ...]) -> None:
     """Create a group with these MEMBERS, or give it these instead. Without --title and --address, its title and its own addresses stay."""
     path = f"/api/v1/groups/{part(name)}"
-    body: dict[str, Any] = {"title": there_is(reach, path).get("title", "") if title is None else title, "members": list(members)}
+    body: dict[str, Any] = {"title": reach.known(path).get("title", "") if title is None else title, "members": list(members)}
     if addresses:
         body["addresses"] = dict(_agent_and_value(text) for text in addresses if text)
     reach.show(reach.call("PUT", path, json=body))

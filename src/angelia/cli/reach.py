@@ -39,6 +39,12 @@ class Reach:
         status, headers, body = self._answer(method, path, arguments)
         return _said(status, headers, body)
 
+    def known(self, path: str) -> dict[str, Any]:
+        """What is there already; nothing where it is new."""
+        status, headers, body = self._answer("GET", path, {})
+        found: dict[str, Any] = {} if status == 404 else _said(status, headers, body)
+        return found
+
     def raw(self, method: str, path: str, **arguments: Any) -> tuple[int, Mapping[str, str], str]:
         """Status, headers and text of one call."""
         status, headers, body = self._answer(method, path, arguments)

@@ -10,12 +10,6 @@ from angelia.cli.reach import Reach, part, text_of
 from angelia.wire.documents import to_toml
 
 
-def there_is(reach: Reach, path: str) -> dict[str, Any]:
-    """What is there already; nothing where it is new."""
-    known: dict[str, Any] = {} if reach.raw("GET", path)[0] == 404 else reach.call("GET", path)
-    return known
-
-
 @click.group("type")
 def type_group() -> None:
     """Message types."""
@@ -58,7 +52,7 @@ def set_type(reach: Reach, /, key: str, aliases: tuple[str, ...], label: str, se
     What it says holds for the types below, too.
     """
     path = f"/api/v1/types/{part(key)}"
-    known = there_is(reach, path)
+    known = reach.known(path)
     labels = {language: text for language, text in known.get("labels", {}).items() if language != "en"} | ({"en": label} if label else {})
     kept = {"labels": labels, "descriptions": known.get("descriptions", {})}
     reach.show(reach.call("PUT", path, json=kept | {"aliases": list(aliases), "default_severity": severity} | said))
@@ -88,7 +82,7 @@ def list_sources(reach: Reach) -> None:
 def put_source(reach: Reach, /, name: str, subtrees: tuple[str, ...], **given: Any) -> None:
     """Create or change a source; what is not given stays as it is."""
     path = f"/api/v1/sources/{part(name)}"
-    known = there_is(reach, path)
+    known = reach.known(path)
     said = {field: value for field, value in given.items() if value is not None}
     if subtrees:
         said["subtrees"] = [tree for tree in subtrees if tree]

@@ -16,6 +16,7 @@ from angelia.model.message import Message, Recipient
 from angelia.model.person import Address
 from angelia.planning.decision import Decision, Profile, Resolution, Verdict
 from angelia.planning.escalation import PREFIX, remaining, target_of
+from angelia.planning.estimate import roles_in
 from angelia.planning.fallback import PULL
 from angelia.planning.resolve import judged, resolve
 from angelia.store import DueEscalation, LedgerRow, Step, Store, Successor
@@ -111,7 +112,7 @@ class Escalator:
             return []
         profile, addresses = known
         said = Decision(agent, Verdict.NOW, Reason.ESCALATED, f"{PREFIX}{place + 1}")
-        standing = standing_of(message, profile, [reason[5:] for reason in row.because if reason.startswith("role:")], {})
+        standing = standing_of(message, profile, roles_in(row.because), {})
         decisions = judged(message, profile, standing, self._people.site, now, [agent], said, is_own=True)
         made = [self._successor(message, profile, addresses, one, now) for one in decisions if one.verdict in _AT_ONCE]
         return [one for one in made if one is not None]

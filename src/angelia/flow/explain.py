@@ -144,8 +144,8 @@ def _delivery(delivery: Delivery) -> Explanation:
         "attempts": delivery.attempts,
         "digest": None if delivery.digest_id is None else public_id("dig", delivery.digest_id),
         "ended_at": None if delivery.ended_at is None else to_text(delivery.ended_at),
-        "last_error": "" if delivery.state is State.DELIVERED else delivery.last_error,
-        "receipt": delivery.last_error if delivery.state is State.DELIVERED else "",
+        "last_error": delivery.fault,
+        "receipt": delivery.receipt,
     }
 
 

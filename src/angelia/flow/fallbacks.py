@@ -11,6 +11,7 @@ from angelia.model.delivery import Delivery, Reason, State
 from angelia.model.message import Message, Severity
 from angelia.model.person import Address
 from angelia.planning.decision import Decision, Profile, Verdict
+from angelia.planning.estimate import roles_in
 from angelia.planning.fallback import PREFIX, PULL, order_of
 from angelia.planning.resolve import judged
 from angelia.store import LedgerRow, Store, Successor
@@ -47,7 +48,7 @@ class Fallbacks:
         if message.tried_address is not None or (message.expires_at is not None and message.expires_at <= now):
             return []
         (profile, addresses), order = known, order_of(known[0].wants, self._people.site)
-        roles = [reason[5:] for reason in row.because if reason.startswith("role:")]
+        roles = roles_in(row.because)
         said = Decision(failed.agent, Verdict.NOW, Reason.FALLBACK, PREFIX + failed.agent)
         agents = [agent for agent in order.agents if agent != failed.agent and agent not in PULL]
         decisions = judged(message, profile, standing_of(message, profile, roles, {}), self._people.site, now, agents, said, is_own=order.is_own)

@@ -14,6 +14,7 @@ from angelia.model.moments import public_id
 from angelia.model.preference import ConditionKind, Rule, Site, Wants
 from angelia.planning.decision import Profile, Resolution, Standing, Verdict
 from angelia.planning.document import parse_wants
+from angelia.planning.estimate import roles_in
 from angelia.planning.hygiene import Reach, reach_of, stopped_by
 from angelia.planning.matching import may_match, rule_matches
 from angelia.planning.resolve import resolve
@@ -43,7 +44,7 @@ async def recent(store: Store, profile: Profile, since: datetime, most: int = MO
         for message, because in page:
             roles = today.get(message.object, frozenset())
             if because:
-                roles |= {reason[5:] for reason in because if reason.startswith("role:")}
+                roles |= roles_in(because)
             standing = standing_of(message, profile, roles, own) if roles or message.is_restricted else usual
             if standing.has_access:
                 yield message, standing

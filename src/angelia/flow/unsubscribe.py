@@ -13,6 +13,7 @@ from angelia.model.message import Message
 from angelia.model.preference import NOW, OFF, Rule, Site
 from angelia.model.signed import MOST, sign, unsign
 from angelia.planning.editing import put_statements, statements_of
+from angelia.planning.estimate import roles_in
 from angelia.planning.matching import deciding
 from angelia.planning.rules import mark_of, rules_of
 from angelia.store import LedgerRow, Store
@@ -52,7 +53,7 @@ def ended_by(delivery: Delivery, message: Message, row: LedgerRow | None, rules:
         return Target(delivery.person_id, delivery.agent, "rule", rule_id)
     if said == "rule":
         # It may be the place where the rule stood when it decided, and by now another stands there. What would bring such a message again ends.
-        roles = frozenset(reason[5:] for reason in row.because if reason.startswith("role:")) if row is not None else frozenset()
+        roles = roles_in(row.because if row is not None else ())
         rule = deciding(rules, message, roles, delivery.agent)
         if rule is not None:
             return _of_rule(delivery.person_id, delivery.agent, rule)

@@ -11,6 +11,7 @@ from angelia.model.person import Address, AddressState
 from angelia.model.preference import Site
 from angelia.planning import escalation, fallback
 from angelia.planning.decision import Decision, Profile, Resolution, Standing, Verdict
+from angelia.planning.estimate import roles_in
 from angelia.planning.resolve import Alike, judged, resolve
 from angelia.store import LedgerRow
 
@@ -40,7 +41,7 @@ class Today:
         if not profile.person.is_active:
             return Reason.PERSON_INACTIVE
         because = row.because if row is not None else ()
-        standing = Standing(frozenset(reason[5:] for reason in because if reason.startswith("role:")))
+        standing = Standing(roles_in(because))
         decided = decided_by(row, delivery.agent)
         resolution = None if decided.startswith(WAYS_ON) else self._resolution(message, profile, standing)
         if resolution is None:

@@ -166,3 +166,13 @@ class Delivery:
     first_tried_at: datetime | None = None
     ended_at: datetime | None = None
     last_error: str = ""
+
+    @property
+    def fault(self) -> str:
+        """Why it failed last; of what is delivered nothing failed."""
+        return "" if self.state is State.DELIVERED else self.last_error
+
+    @property
+    def receipt(self) -> str:
+        """What the other side called it, once it is delivered: that is kept where the last error was."""
+        return self.last_error if self.state is State.DELIVERED else ""

@@ -42,11 +42,15 @@ async def known_caller(request: Request, house: House) -> Caller:
 Known = Annotated[Caller, Depends(known_caller)]
 
 
+async def unknown_names(house: Context, names: Collection[str]) -> list[str]:
+    """Those that are neither a login nor a group as `group:<name>`, sorted."""
+    return sorted(set(names) - (await house.store.person_ids(set(names))).keys()) if names else []
+
+
 async def check_names(house: Context, names: Collection[str], field: str) -> None:
     """Is each a login, or a group as `group:<name>`? InvalidInput names those that are not: a slip of the pen is told here."""
-    missing = set(names) - (await house.store.person_ids(set(names))).keys()
-    if missing:
-        raise InvalidInput(f"nobody here is called {', '.join(sorted(missing)[:5])}; a group is written group:<name>", field)
+    if missing := await unknown_names(house, names):
+        raise InvalidInput(f"nobody here is called {', '.join(missing[:5])}; a group is written group:<name>", field)
 
 
 async def administrator(caller: Known) -> Caller:

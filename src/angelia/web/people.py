@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Response
 
 from angelia.model.errors import Conflict, Forbidden, InvalidInput, NotFound
 from angelia.model.person import Address, AddressState, Group, Person
-from angelia.web.access import Admin, House, Known, Reading
+from angelia.web.access import Admin, House, Known, Reading, unknown_names
 from angelia.web.context import Context
 from angelia.web.forms import GroupForm, Limit, NewPerson, PersonChange, RelationsForm, checked_address, checked_zone
 from angelia.web.paging import PagedRoute, page_of
@@ -156,4 +156,4 @@ async def put_relations(object: str, form: RelationsForm, caller: Admin, house: 
     await house.store.put_relations(object, form.roles)
     await house.store.audit(caller.name, "relations.put", object, {"roles": sorted(form.roles)}, house.now())
     named = {name for names in form.roles.values() for name in names}
-    return {"object": object, "roles": form.roles, "unknown": sorted(named - (await house.store.person_ids(named)).keys())}
+    return {"object": object, "roles": form.roles, "unknown": await unknown_names(house, named)}

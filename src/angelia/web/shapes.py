@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from angelia.model.delivery import Delivery, State
+from angelia.model.delivery import Delivery
 from angelia.model.message import Message, MessageType
 from angelia.model.moments import public_id, to_text
 from angelia.model.payload import payload_fields
@@ -78,8 +78,8 @@ def delivery_out(delivery: Delivery) -> dict[str, Any]:
         "due_at": to_text(delivery.due_at),
         "attempts": delivery.attempts,
         "ended_at": moment_text(delivery.ended_at),
-        "last_error": "" if delivery.state is State.DELIVERED else delivery.last_error,
-        "receipt": delivery.last_error if delivery.state is State.DELIVERED else "",
+        "last_error": delivery.fault,
+        "receipt": delivery.receipt,
     }
 
 

@@ -15,6 +15,7 @@ from angelia.model.errors import InvalidInput, NotFound
 from angelia.model.message import Message
 from angelia.model.moments import number_of
 from angelia.model.person import AddressState
+from angelia.planning.estimate import roles_in
 from angelia.planning.rules import parse_rule
 from angelia.planning.sentence import Sentence, sentence_of
 from angelia.web.access import House
@@ -360,7 +361,7 @@ async def _learned(house: Context, visitor: Visitor) -> Body:
     known: dict[str, Counter[str]] = {}
     roles: set[str] = {role for audience in house.site().audience.values() for role in audience}
     for message, row in recent:
-        roles.update(reason[5:] for reason in row.because if reason.startswith("role:"))
+        roles |= roles_in(row.because)
         for name, value in _named_values(message):
             known.setdefault(name, Counter())[value] += 1
     values = {name: [value for value, _ in counts.most_common(_MOST_VALUES)] for name, counts in sorted(known.items())}
