@@ -18,6 +18,8 @@ MOST_SPOOLED = 100_000
 FLUSH_AT_ONCE = 50
 _TRY_LATER = frozenset({404, 405, 408, 425, 429, 500, 502, 503, 504, 507})
 _TOO_LARGE = frozenset({413, 431})
+_BROKEN = (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError)
+"""How a connection that was kept open ends just as it is used again. Once more on a new one is harmless: each message has its key."""
 
 
 class Refused(Exception):
@@ -203,7 +205,10 @@ class Client:
 
     def _post(self, fields: Mapping[str, Any]) -> Receipt:
         try:
-            answer = self._http.post(PATH, json=fields)
+            try:
+                answer = self._http.post(PATH, json=fields)
+            except _BROKEN:
+                answer = self._http.post(PATH, json=fields)
         except httpx2.HTTPError as error:
             raise OSError(f"the hub does not answer: {error}") from error
         return receipt_of(answer.status_code, answer.text)
@@ -259,7 +264,10 @@ class AsyncClient:
 
     async def _post(self, fields: Mapping[str, Any]) -> Receipt:
         try:
-            answer = await self._http.post(PATH, json=fields)
+            try:
+                answer = await self._http.post(PATH, json=fields)
+            except _BROKEN:
+                answer = await self._http.post(PATH, json=fields)
         except httpx2.HTTPError as error:
             raise OSError(f"the hub does not answer: {error}") from error
         return receipt_of(answer.status_code, answer.text)

@@ -1,5 +1,6 @@
 """What came of a job is drawn, and answers to mouse, keys and buttons; without a script its numbers stand in a table."""
 
+import pytest
 from playwright.async_api import expect
 
 COLOURS = """
@@ -44,3 +45,17 @@ async def test_an_image_is_drawn_zoomed_and_read_off(tours, shown_hub, visit):
     await figure.get_by_role("button", name="Show all").click()
     await page.mouse.move(box["x"] + 3, box["y"] + 3)
     await expect(figure.locator("output")).to_have_text(corner)
+
+
+WIDTHS = "[...document.querySelectorAll('thead th')].map((cell) => cell.getBoundingClientRect().width)"
+
+
+async def test_rows_that_come_in_later_move_no_column(tours, shown_hub, visit):
+    page = await visit(shown_hub, "alice")
+    await page.goto(tours["alice"].pages["/jobs/{job_id}/rows/{name:path}"][0])
+    whole = await page.evaluate(WIDTHS)
+    assert len(whole) > 5
+    await page.evaluate("document.querySelectorAll('tbody tr:not(:first-child)').forEach((row) => row.remove())")
+    assert await page.evaluate(WIDTHS) == pytest.approx(whole, abs=0.1)
+    await page.evaluate("document.querySelectorAll('thead th').forEach((cell) => cell.removeAttribute('data-widest'))")
+    assert await page.evaluate(WIDTHS) != pytest.approx(whole, abs=1)  # without that they would have moved

@@ -309,7 +309,7 @@ async def test_what_waits_and_is_muted_or_unsubscribed_goes_no_more(bench):
     assert "no longer come" in await bench.call("POST", f"/unsubscribe/{token}", status=200)
     await bench.call("POST", f"/unsubscribe/{token}", status=200)
     assert await bench.states() == [("suppressed", "muted"), ("suppressed", "unsubscribed")]
-    await bench.call("POST", f"/unsubscribe/x{token[1:]}", status=403)
+    await bench.call("POST", f"/unsubscribe/{'xy'[token[0] == 'x']}{token[1:]}", status=403)
     assert read_token(b"x" * 32, token) is None
 
 

@@ -26,8 +26,12 @@ def cli(folder: Path, *arguments: str, code: int = 0) -> str:
 
 
 def subjects(folder: Path) -> list[str]:
-    listed = json.loads(cli(folder, "--json", "messages", "--limit", "1000"))["items"]
-    return [message["subject"] for message in reversed(listed)]
+    return [message["subject"] for message in reversed(listed(folder))]
+
+
+def listed(folder: Path) -> list[dict[str, str]]:
+    """Newest first."""
+    return json.loads(cli(folder, "--json", "messages", "--limit", "1000"))["items"]
 
 
 @pytest.fixture
@@ -44,7 +48,7 @@ class Cutter:
     """Between client and hub: lets every request through, and cuts the connection in place of the first answers."""
 
     def __init__(self, port: int, cuts: int) -> None:
-        self._target, self._cuts = port, cuts
+        self._target, self.cuts = port, cuts
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -62,8 +66,8 @@ class Cutter:
                 try:
                     hub.sendall(self._message(client))
                     answer = self._message(hub)  # head and body may come one after the other
-                    if self._cuts > 0:
-                        self._cuts -= 1
+                    if self.cuts > 0:
+                        self.cuts -= 1
                         continue
                     client.sendall(answer)
                 except OSError:
@@ -95,7 +99,7 @@ def waiting(spool: Path) -> list[str]:
 
 
 def test_a_lost_answer_makes_no_second_message(hub, tmp_path):
-    spool, cutter = tmp_path / "spool", Cutter(hub.port, cuts=2)
+    spool, cutter = tmp_path / "spool", Cutter(hub.port, cuts=4)  # each is asked for twice
     try:
         with Client(cutter.url, spool=spool, timeout=PATIENCE) as client:
             assert client.send(type="a.b", subject="one").status == "spooled"
@@ -109,8 +113,23 @@ def test_a_lost_answer_makes_no_second_message(hub, tmp_path):
     assert waiting(spool) == []
 
 
+async def test_a_connection_that_ends_is_no_hub_that_is_away(hub):
+    cutter = Cutter(hub.port, cuts=1)
+    try:
+        with Client(cutter.url, timeout=PATIENCE) as client:
+            assert await asyncio.to_thread(client.send, type="a.b", subject="one") == Receipt(
+                "repeat", (await asyncio.to_thread(listed, hub.folder))[0]["id"]
+            )
+            cutter.cuts = 1
+        async with AsyncClient(cutter.url, timeout=PATIENCE) as client:
+            assert (await client.send(type="a.b", subject="two")).status == "repeat"
+    finally:
+        await asyncio.to_thread(cutter.stop)
+    assert await asyncio.to_thread(subjects, hub.folder) == ["one", "two"]
+
+
 async def test_the_async_client_spools_too_and_sends_once(hub, tmp_path):
-    spool, cutter = tmp_path / "spool", Cutter(hub.port, cuts=1)
+    spool, cutter = tmp_path / "spool", Cutter(hub.port, cuts=2)
     async with AsyncClient(cutter.url, spool=spool, timeout=PATIENCE) as client:
         assert (await client.send(type="a.b", subject="one")).status == "spooled"
         receipts = await asyncio.gather(*(client.send(type="a.b", subject=f"more {n}") for n in range(10)))

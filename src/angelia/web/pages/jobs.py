@@ -216,6 +216,8 @@ async def rows(
     found = await rows_of(principal, house, job_id, name, first, A_TABLE)
     place = f"/jobs/{job.public_id}/rows/{quote(name)}"
     following = first + A_TABLE
+    is_grid = product.kind is ProductKind.IMAGE
+    cells = [[_shown(cell, is_grid) for cell in row] for row in found.rows]
     return page(
         request,
         visitor,
@@ -223,10 +225,19 @@ async def rows(
         job=job,
         product=product,
         found=found,
-        is_grid=product.kind is ProductKind.IMAGE,
+        cells=cells,
+        widest=[max((row[at] for row in cells), key=len, default="") for at in range(len(found.columns))],
+        is_grid=is_grid,
         newer=f"{place}?first={max(0, first - A_TABLE)}" if first else "",
         older=f"{place}?first={following}" if following < found.total else "",
     )
+
+
+def _shown(cell: Any, is_grid: bool) -> str:
+    """A pixel is looked at beside the others; the digits of a table are wanted as they are."""
+    if cell is None:
+        return "–"
+    return f"{cell:.5g}" if is_grid and isinstance(cell, float) else str(cell)
 
 
 @router.get("/jobs/{job_id}/archive")
