@@ -91,7 +91,7 @@ class House:
         self._broken: dict[str, str] = {}  # inlets that had to begin again, and why
         self.hints = {name: Hint() for name in STAGES}
         editing = frozenset(name for name, agent in agents.items() if edits_in_place(agent))
-        self.people = People(store, editing, frozenset(name for name, agent in agents.items() if agent.is_interruptive))
+        self.people = People(store, editing, frozenset(name for name, agent in agents.items() if agent.is_interruptive), frozenset(agents))
         self.directory = make_directory(settings, store, self.outbound)
         self.providers = make_providers(settings)
         self.broker = make_broker(settings, store, self.now)

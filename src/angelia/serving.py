@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 import uvicorn
 
 from angelia import supervised, telemetry, tracing
+from angelia.flow.first_site import begin_site
 from angelia.front import Front
 from angelia.house import House
 from angelia.model.errors import BadSettings
@@ -40,6 +41,8 @@ async def serve(settings: Settings, *, roles: Iterable[str] = ("web", "work"), r
     if settings.telemetry.otlp_endpoint:
         tracing.start(settings.telemetry.otlp_endpoint)
     async with House.open(settings) as house:
+        if await begin_site(house.store, house.now()):
+            await house.refresh()
         loop = asyncio.get_running_loop()
         tasks: list[asyncio.Task[None]] = []
         later: list[asyncio.Task[None]] = []
@@ -72,6 +75,8 @@ async def serve(settings: Settings, *, roles: Iterable[str] = ("web", "work"), r
             alive.cancel()
             stop()
             await _given_up(later)
+            # Where one of them broke, the others end as on a signal: what is being answered is answered.
+            await asyncio.gather(*tasks, return_exceptions=True)
             tracing.stop()
         telemetry.log.info("stopped")
 

@@ -528,3 +528,21 @@ def test_a_plan_is_said_in_the_words_of_the_document(here, tmp_path):
         'preferences."obs.build".mail: nothing -> "off"',
         'rules: nothing -> [{id = "a", type = "obs", do = {mail = "off"}}]',
     ]
+
+
+def test_a_plan_of_the_site(here, tmp_path):
+    (tmp_path / "old.toml").write_text('[preferences."*"]\nweb = "now"\n')
+    (tmp_path / "new.toml").write_text('[preferences."*"]\nweb = "now"\nfeed = "now"\n')
+    here("site", "apply", str(tmp_path / "old.toml"))
+    here("people", "add", "alice")
+    words = ["--data-dir", str(tmp_path / "data"), "site", "plan", str(tmp_path / "new.toml")]
+    done = CliRunner().invoke(program, words)
+    assert done.exit_code == 0, done.exception
+    assert done.output.splitlines() == [
+        'preferences.*.feed: nothing -> "now"',
+        "of 0 messages to 0 people in the last 30 days, 0 deliveries would differ",
+    ]
+    assert json.loads(CliRunner().invoke(program, ["--json", *words]).output)["version"] == 1
+    assert here("site", "export")["preferences"] == {"*": {"web": "now"}}
+    (tmp_path / "new.toml").write_text('[preferences."*"]\nmial = "now"\n')
+    assert failed(*words)[0].startswith("preferences.*.mial: there is no agent 'mial' here; there are ")

@@ -90,3 +90,14 @@ def test_settings_that_can_not_be_used_are_told_at_the_start(tmp_path, environme
     assert done.returncode == 1
     assert told in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_new_hub_shows_what_comes(tmp_path):
+    hub = Hub(tmp_path / "hub")
+    try:
+        hub.cli("people", "add", "alice")
+        hub.cli("send", "a.b", "hello", "--to", "alice")
+        wait_until(lambda: "hello" in hub.cli("inbox", "list", "--login", "alice"))
+        assert "hourly" in hub.cli("site", "export")
+    finally:
+        hub.stop()

@@ -1,7 +1,9 @@
 """prefs: preferences as code."""
 
+import importlib
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -79,18 +81,37 @@ def plan(reach: Reach, login: str, file: str, days: int) -> None:
     if reach.as_json:
         reach.show(answer)
         return
-    documents = (document, reach.call("GET", _path(login)) if answer["changes"] else {})
-    for change in answer["changes"]:
+    show_changes(answer["changes"], document, reach.call("GET", _path(login)) if answer["changes"] else {})
+    show_history(f"of the last {answer['history']['days']} days", answer["history"])
+
+
+def show_changes(changes: list[dict[str, Any]], *documents: dict[str, Any]) -> None:
+    """A line for each, with the keys as the documents (the new one, the old one) have them."""
+    for change in changes:
         keys = next(filter(None, (_keys(one, change["path"]) for one in documents)), [change["path"]])
         click.echo(plain(f"{'.'.join(map(_key, keys))}: {_said(change['before'])} -> {_said(change['after'])}"))
-    if not answer["changes"]:
+    if not changes:
         click.echo("no changes")
-    history = answer["history"]
-    click.echo(f"of the last {history['days']} days, {history['deliveries_that_differ']} deliveries would differ")
+
+
+def show_history(of_what: str, history: Mapping[str, Any]) -> None:
+    """How many deliveries would have differed, and how."""
+    click.echo(f"{of_what}, {history['deliveries_that_differ']} deliveries would differ")
     for name in sorted(history["before"] | history["after"]):
         before, after = history["before"].get(name, 0), history["after"].get(name, 0)
         if before != after:
             click.echo(f"  {name}: {before} -> {after}")
+
+
+@prefs.command()
+def schema() -> None:
+    """Print the JSON Schema of such a document: editors complete and check with it."""
+    show_schema("Preferences")
+
+
+def show_schema(name: str) -> None:
+    """The schema of a document."""
+    click.echo(json.dumps(importlib.import_module("angelia.planning.schema").schema_of(name), ensure_ascii=False, indent=2))
 
 
 @prefs.command()

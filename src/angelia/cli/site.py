@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from angelia.cli.outcome import Failure
-from angelia.cli.preferences import read_toml
+from angelia.cli.preferences import read_toml, show_changes, show_history, show_schema
 from angelia.cli.reach import Reach, part, text_of
 from angelia.wire.documents import to_toml
 
@@ -128,6 +128,28 @@ def export(reach: Reach) -> None:
         reach.show(answer)
     else:
         click.echo(to_toml(answer), nl=False)
+
+
+@site.command()
+@click.argument("file")
+@click.option("--days", default=30, show_default=True, help="How far back to try it.")
+@click.pass_obj
+def plan(reach: Reach, file: str, days: int) -> None:
+    """What FILE would change, and how many deliveries of the last days would have differed, for a sample of people. Saves nothing."""
+    document = read_toml(file)
+    answer = reach.call("POST", "/api/v1/site/plan", json=document, params={"days": days})
+    if reach.as_json:
+        reach.show(answer)
+        return
+    show_changes(answer["changes"], document, reach.call("GET", "/api/v1/site") if answer["changes"] else {})
+    tried = answer["history"]
+    show_history(f"of {tried['messages']} messages to {tried['people']} people in the last {answer['days']} days", tried)
+
+
+@site.command()
+def schema() -> None:
+    """Print the JSON Schema of the document: editors complete and check with it."""
+    show_schema("Site")
 
 
 @site.command()

@@ -25,9 +25,12 @@ MOST_KEPT = 50_000
 class People:
     """Profiles by person id, kept until they change (promise P10: seen within seconds, here at each `refresh`)."""
 
-    def __init__(self, store: Store, editing: frozenset[str] = frozenset(), interruptive: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, store: Store, editing: frozenset[str] = frozenset(), interruptive: frozenset[str] = frozenset(), agents: frozenset[str] = frozenset()
+    ) -> None:
         self._store = store
         self._interruptive = interruptive
+        self._agents = agents
         self.editing = editing
         self._profiles: dict[int, tuple[Profile, tuple[Address, ...]]] = {}
         self._sequence = -1
@@ -52,7 +55,7 @@ class People:
         version, sequence = await self._store.versions()
         if version != self._site_version:
             document, version = await self._store.site()
-            site = replace(site_of(document, self._interruptive), editing=self.editing)
+            site = replace(site_of(document, self._interruptive), editing=self.editing, agents=self._agents)
             if site.pull != self._site.pull:  # all that `profile_of` reads of it
                 self._profiles.clear()
             self._site, self._site_version = site, version

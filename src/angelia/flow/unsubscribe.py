@@ -1,7 +1,7 @@
 """One click ends one thing, and another takes that back: signed links that need no login (RFC 8058), and what they do."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 
@@ -159,7 +159,7 @@ async def unsubscribe(store: Store, target: Target, site: Site, now: datetime) -
     def change(document: _Document) -> None:
         before[:] = [_ENDS[part.kind](document, part) for part in parts]
 
-    await change_wants(store, login, change, site, now)
+    await change_wants(store, login, change, _with(site, target.agent), now)
     for part in parts:
         if part.kind == "type":
             await store.cancel_waiting(part.person_id, agent=part.agent, subtree=part.value, reason=Reason.UNSUBSCRIBED, now=now)
@@ -178,7 +178,12 @@ async def subscribe_again(store: Store, target: Target, before: object, site: Si
         for part, was in reversed(parts):  # an end may have stood above another
             _UNDOES[part.kind](document, part, was)
 
-    await change_wants(store, await _login(store, target), change, site, now)
+    await change_wants(store, await _login(store, target), change, _with(site, target.agent), now)
+
+
+def _with(site: Site, agent: str) -> Site:
+    """A letter outlives the agent that brought it: its link works all the same."""
+    return replace(site, agents=site.agents | {agent})
 
 
 async def _login(store: Store, target: Target) -> str:

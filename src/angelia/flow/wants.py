@@ -13,6 +13,7 @@ from angelia.model.preference import ANY_TYPE, NOW, OFF, Site, Statements, Wants
 from angelia.planning.decision import Profile
 from angelia.planning.document import parse_wants
 from angelia.planning.editing import named_schedules
+from angelia.planning.naming import check_names
 from angelia.planning.resolve import muted_by
 from angelia.store import Document, Store
 
@@ -33,12 +34,22 @@ async def save_wants(
     person = await store.person(login)
     if person is None:
         raise NotFound(f"nobody has the login {login!r}")
+    _check_news(document, wants, (await store.wants(login))[0], site)
     version = await store.put_wants(login, document, follows=wants.follows, rules=rule_rows(wants.rules), expected_version=expected_version)
     for agent in wants.paused:
         await store.cancel_waiting(person.person_id, agent=agent, reason=Reason.PAUSED, now=now)
     if any(mute.holds_at(now) for mute in wants.mutes.values()):
         await store.cancel_waiting(person.person_id, about=lambda message: _is_muted(message, wants, person.login, now), reason=Reason.MUTED, now=now)
     return version
+
+
+def _check_news(document: Document, wants: Wants, stored: Document, site: Site) -> None:
+    """What is stored was taken once, and must not keep her from changing something else."""
+    if site.agents:
+        check_names(document, site.agents, stored)
+    hold = wants.hold
+    if hold is not None and hold.since is not None and hold.since >= hold.until and document.get("hold") != stored.get("hold"):
+        raise InvalidInput("you are back before you leave", "hold.since")
 
 
 def _is_muted(message: Message, wants: Wants, login: str, now: datetime) -> bool:

@@ -186,6 +186,8 @@ class Site:
     """By agent: how people are told of their jobs where neither they nor their tokens say."""
     editing: frozenset[str] = frozenset()
     """Agents that edit what they sent: the house knows them, no document says it."""
+    agents: frozenset[str] = frozenset()
+    """All that there are; the house knows these as well. Where nobody knows them there are none, and any name will do."""
     hourly_cap: int = 30
     fallback: tuple[str, ...] = ()
     escalate: Mapping[str, Escalation] = field(default_factory=dict)

@@ -8,6 +8,9 @@ from angelia.model.message import Message
 from angelia.model.preference import ANY_TYPE, Condition, ConditionKind, Rule
 from angelia.planning.topic import matches
 
+FIELDS = {"message.source": "source", "message.object": "object", "message.actor": "actor", "message.subject": "subject"}
+"""What a condition may ask of the message itself, beside its parameters and tags."""
+
 
 def rule_matches(rule: Rule, message: Message, roles: frozenset[str]) -> bool:
     """Does it speak for a message on whose object she has these roles? Her other rules aside."""
@@ -60,9 +63,6 @@ def _values(name: str, message: Message) -> tuple[str, ...]:
     if name.startswith("tag."):
         return tuple(value for tag, value in message.tags if tag == name[4:])
     if name.startswith("message."):
-        return (str(getattr(message, _FIELDS[name])),) if name in _FIELDS else ()
+        return (str(getattr(message, FIELDS[name])),) if name in FIELDS else ()
     found = message.params.get(name, ())
     return (found,) if isinstance(found, str) else tuple(found)
-
-
-_FIELDS = {"message.source": "source", "message.object": "object", "message.actor": "actor", "message.subject": "subject"}

@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 
+from angelia.planning.schema import document_schemas
 from angelia.wire.fields import message_schema
 from angelia.wire.transitions import MOST_IN_BATCH, transition_schemas
 
@@ -69,6 +70,15 @@ _KEY = {
     "description": "The same key from the same source is the same message",
     "schema": {"type": "string", "maxLength": 255, "pattern": "^[!-~]+$"},
 }
+_DOCUMENTS = (
+    ("put", "/api/v1/people/{login}/preferences", "Preferences"),
+    ("post", "/api/v1/people/{login}/preferences/plan", "Preferences"),
+    ("post", "/api/v1/people/{login}/rules", "Rule"),
+    ("put", "/api/v1/people/{login}/rules/{rule_id}", "Rule"),
+    ("put", "/api/v1/site", "Site"),
+    ("post", "/api/v1/site/plan", "Site"),
+)
+"""Bodies that the framework takes for any object: they are read as documents."""
 _EVENT = {"schema": {"type": "object", "description": "A CloudEvent 1.0", "required": ["specversion", "id", "source", "type"]}}
 
 
@@ -95,6 +105,11 @@ def _complete(document: dict[str, Any]) -> None:
     _say_errors(document["paths"], schemas)
     schemas |= message.pop("$defs", {}) | {"Message": message, "Problem": _PROBLEM, "Receipt": _RECEIPT, "Receipts": _RECEIPTS}
     schemas |= transition_schemas("#/components/schemas/{model}") | {"TakenTransition": _TAKEN, "TakenTransitions": _TAKEN_MANY}
+    schemas |= document_schemas("#/components/schemas/{model}")
+    for method, path, name in _DOCUMENTS:
+        operation = document["paths"].get(path, {}).get(method)
+        if operation is not None:
+            operation["requestBody"]["content"]["application/json"]["schema"] = {"$ref": f"#/components/schemas/{name}"}
     components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer", "description": "The token of a person or a source"}}
     paths = document["paths"]
     paths.setdefault("/api/v1/messages", {})["post"] = _post_messages()

@@ -1,5 +1,6 @@
 """What the operator settles: the site's document, types, sources."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -13,8 +14,10 @@ from angelia.model.message import MessageType, Severity, checked_type
 from angelia.planning.defaults import check_template as check_key
 from angelia.planning.document import parse_site
 from angelia.planning.editing import documents_differ
+from angelia.planning.naming import check_names, check_schedule
 from angelia.store import Source
 from angelia.web.access import Admin, House, Known
+from angelia.web.context import Context
 from angelia.web.forms import NewToken, RowId, SourceForm, TypeForm
 from angelia.web.minting import mint, revoke
 from angelia.web.shapes import source_out, token_out, type_out
@@ -36,6 +39,8 @@ async def site(_: Known, house: House, response: Response) -> Body:
 async def put_site(document: Body, caller: Admin, house: House, response: Response, if_match: Annotated[str | None, Header()] = None) -> Body:
     """Replace it; refused as a whole if any part is wrong."""
     parse_site(document)
+    stored, _ = await house.store.site()
+    _check_news(document, stored, house)
     version = await house.store.put_site(document, version_of(if_match))
     await house.store.audit(caller.name, "site.put", "site", {"version": version}, house.now())
     await house.refresh()
@@ -44,10 +49,17 @@ async def put_site(document: Body, caller: Admin, house: House, response: Respon
     return document
 
 
+def _check_news(document: Body, stored: Mapping[str, Any], house: Context) -> None:
+    check_names(document, house.agents, stored)
+    check_schedule(document, stored)
+
+
 @router.post("/site/plan")
 async def plan_site(document: Body, _: Admin, house: House, days: int = Query(30, ge=1, le=90)) -> Body:
     """What a document would change, and what it would have done to a sample of people. Nothing is saved."""
     old, version = await house.store.site()
+    parse_site(document)
+    _check_news(document, old, house)
     loud = frozenset(name for name, agent in house.agents.items() if agent.is_interruptive)
     trial = await try_site(house.store, site_of(old, loud), site_of(document, loud), house.now(), days)
     return {"version": version, "changes": documents_differ(old, document), "days": days, "history": asdict(trial)}

@@ -19,6 +19,7 @@ from angelia.model.person import Person
 from angelia.model.preference import Mute
 from angelia.planning import editing
 from angelia.planning.document import parse_wants
+from angelia.planning.naming import check_names
 from angelia.planning.rules import MAX_RULES
 from angelia.web.access import House, Reading, Writing
 from angelia.web.context import Context
@@ -60,6 +61,7 @@ async def put_preferences(
 async def plan_preferences(document: Body, person: Reading, house: House, days: int = Query(30, ge=1, le=90)) -> Body:
     """What a document would change, and how many deliveries of the last days would have differed. Nothing is saved."""
     old, version = await house.store.wants(person.login)
+    check_names(document, house.agents, old)
     history = await try_on_history(house.store, house.site(), person.login, document, house.now(), days)
     return {"version": version, "changes": editing.documents_differ(old, document), "history": history}
 

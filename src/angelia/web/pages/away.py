@@ -107,8 +107,6 @@ async def put(request: Request, visitor: Visiting, house: House, fields: Annotat
         settled = fields.document(visitor.person.time_zone)
         if datetime.fromisoformat(settled["until"]) <= house.now():
             raise InvalidInput("this time is over; say one that comes", "hold.until")
-        if "since" in settled and datetime.fromisoformat(settled["since"]) >= datetime.fromisoformat(settled["until"]):
-            raise InvalidInput("you are back before you leave", "hold.since")
         made = await hold(settled, visitor.person, house)
     except InvalidInput as error:
         return await _page(request, visitor, house, wrong_of(error), fields)
