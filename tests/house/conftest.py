@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import httpx2
@@ -27,6 +28,12 @@ SITE = {
     "schedules": {"hourly": {"every": "hour"}, "daily": {"every": "day", "at": ["08:00"]}},
     "hourly_cap": 5,
 }
+
+
+def knows(house: House, *names: str) -> None:
+    """As if the hub had these agents: documents may name them."""
+    house.people._agents |= set(names)
+    house.people._site = replace(house.people.site, agents=house.people._agents)
 
 
 class Bench:

@@ -19,13 +19,14 @@ STEP = timedelta(minutes=10, seconds=1)
 @pytest.fixture
 async def ways(bench):
     """alice, whose urgent messages go on to her pager, to bob, and to the group of carol."""
+    with_three_agents(bench)
     for login in ("alice", "bob", "carol", "dave"):
         await bench.person(login, preferences={"preferences": USUAL})
     await bench.call("PUT", "/api/v1/groups/ops", {"members": ["carol"]})
     await reach(bench, "alice", "pager", "horn")
     await bench.call("PUT", "/api/v1/site", SITE | {"preferences": USUAL, "last_resort": ["dave"]}, 200)
     await wish(bench, CHAIN)
-    return with_three_agents(bench)
+    return bench
 
 
 async def wish(bench, chain, **wants):

@@ -17,9 +17,10 @@ WANTS = {"preferences": USUAL, "fallback": ["mail", "pager", "horn"]}
 
 @pytest.fixture
 async def ways(bench):
+    with_three_agents(bench)
     await bench.person("alice", preferences=WANTS)
     await reach(bench, "alice", "pager", "horn")
-    return with_three_agents(bench)
+    return bench
 
 
 async def wish(ways, **wants):

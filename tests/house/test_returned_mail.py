@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from tests.house.conftest import knows
 
 from angelia import telemetry
 from angelia.agent import Surroundings
@@ -121,6 +122,7 @@ async def test_what_came_back_goes_the_next_way(bench, inlet, house):
     pager = RecordingAgent("pager")
     bench.relay._lanes["pager"] = Lane(pager)
     house.agents["pager"] = pager
+    knows(house, "pager")
     await bench.person("alice", preferences={"fallback": ["mail", "pager"]})
     await bench.call("POST", "/api/v1/people/alice/addresses", {"agent": "pager", "value": "alice@example.org", "is_verified": True}, 201)
     await bench.post(to=["alice"], subject="done")

@@ -5,7 +5,7 @@ import contextlib
 from datetime import timedelta
 
 import pytest
-from tests.house.conftest import NOW
+from tests.house.conftest import NOW, knows
 
 from angelia.agent import Surroundings
 from angelia.agents.telegram import TelegramAgent, TelegramSettings
@@ -48,6 +48,7 @@ async def bot(bench, api, monkeypatch):
     agent = TelegramAgent(TelegramSettings(token=TOKEN, api=api.url, poll=2), Surroundings(outbound=outbound))
     house = bench.house
     house.agents["telegram"] = agent
+    knows(house, "telegram")
     letters = Letters(house.store, house.people, Links("http://hub", house.secret), editing=frozenset({"telegram"}))
     agents = dict(house.agents) | {"mail": bench.mail}
     bench.relay = Relay(house.store, agents, letters, Voice(house.intake.accept), lambda: bench.now, Lifetimes())

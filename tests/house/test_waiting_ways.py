@@ -16,9 +16,10 @@ BY_DIGEST = WANTS | {"preferences": {"*": {"web": "now", "mail": "daily"}}}
 
 @pytest.fixture
 async def ways(bench):
+    with_three_agents(bench)
     await bench.person("alice", preferences=WANTS)
     await reach(bench, "alice", "pager")
-    return with_three_agents(bench)
+    return bench
 
 
 async def wish(ways, wants):

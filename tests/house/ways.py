@@ -1,5 +1,7 @@
 """A bench on which alice is reached by three agents, beside the inbox."""
 
+from tests.house.conftest import knows
+
 from angelia.flow.letters import Letters, Links
 from angelia.flow.relay import Lifetimes, Relay
 from angelia.flow.voice import Voice
@@ -21,6 +23,7 @@ async def reach(bench, login, *agents):
 def with_three_agents(bench):
     """Mail, a pager and a horn; what each answers is `bench.answers[name]`, a list that is used up, and then Sent."""
     house = bench.house
+    knows(house, *PUSH)
     bench.answers = {name: [] for name in PUSH}
     bench.pushed = {name: RecordingAgent(name=name, answer=_answering(bench.answers[name])) for name in PUSH}
     bench.mail = bench.pushed["mail"]

@@ -73,7 +73,7 @@ def test_the_usual_digest_is_a_schedule_of_the_site():
     check_schedule({}, {})
     check_schedule(daily | {"digest_schedule": "daily"}, {})
     check_schedule({"digest_schedule": "weekly"}, {"digest_schedule": "weekly"})
-    with pytest.raises(InvalidInput, match="it has daily"):
+    with pytest.raises(InvalidInput, match="no schedule 'weekly'"):
         check_schedule(daily | {"digest_schedule": "weekly"}, {})
-    with pytest.raises(InvalidInput, match="it has none"):
+    with pytest.raises(InvalidInput, match="no schedule 'weekly'"):
         check_schedule({"digest_schedule": "weekly"}, {})

@@ -75,7 +75,7 @@ def document_schemas(references: str = "#/$defs/{model}") -> Mapping[str, Schema
         | {"examples": [{"preferences": {"*": {"web": "now"}}}]},
         "Wishes": _said(
             _by_name(ref("Wish")) | {"propertyNames": {"pattern": "^[^:]+(:.+)?$"}},
-            "By agent (mail), or by an address of it (mail:alice@example.org)",
+            "By agent (mail), or by an address of it (mail:name@example.org)",
         ),
         "Wish": {
             "description": "off, now, or the name of a schedule; or a table that says the form, too",

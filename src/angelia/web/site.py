@@ -50,7 +50,7 @@ async def put_site(document: Body, caller: Admin, house: House, response: Respon
 
 
 def _check_news(document: Body, stored: Mapping[str, Any], house: Context) -> None:
-    check_names(document, house.agents, stored)
+    check_names(document, house.site().agents, stored)
     check_schedule(document, stored)
 
 

@@ -61,7 +61,7 @@ async def put_preferences(
 async def plan_preferences(document: Body, person: Reading, house: House, days: int = Query(30, ge=1, le=90)) -> Body:
     """What a document would change, and how many deliveries of the last days would have differed. Nothing is saved."""
     old, version = await house.store.wants(person.login)
-    check_names(document, house.agents, old)
+    check_names(document, house.site().agents, old)
     history = await try_on_history(house.store, house.site(), person.login, document, house.now(), days)
     return {"version": version, "changes": editing.documents_differ(old, document), "history": history}
 
