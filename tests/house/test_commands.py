@@ -540,7 +540,7 @@ def test_a_plan_of_the_site(here, tmp_path):
     assert done.exit_code == 0, done.exception
     assert done.output.splitlines() == [
         'preferences."*".feed: nothing -> "now"',
-        "of 0 messages to 1 people in the last 30 days, 0 deliveries would differ",
+        "of 0 messages to 1 person in the last 30 days, 0 deliveries would differ",
     ]
     assert json.loads(CliRunner().invoke(program, ["--json", *words]).output)["version"] == 1
     assert here("site", "export")["preferences"] == {"*": {"web": "now"}}

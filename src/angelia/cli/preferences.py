@@ -94,9 +94,14 @@ def show_changes(changes: list[dict[str, Any]], *documents: dict[str, Any]) -> N
         click.echo("no changes")
 
 
+def counted(number: int, one: str, many: str) -> str:
+    """A number with what it counts."""
+    return f"{number} {one if number == 1 else many}"
+
+
 def show_history(of_what: str, history: Mapping[str, Any]) -> None:
     """How many deliveries would have differed, and how."""
-    click.echo(f"{of_what}, {history['deliveries_that_differ']} deliveries would differ")
+    click.echo(f"{of_what}, {counted(history['deliveries_that_differ'], 'delivery', 'deliveries')} would differ")
     for name in sorted(history["before"] | history["after"]):
         before, after = history["before"].get(name, 0), history["after"].get(name, 0)
         if before != after:

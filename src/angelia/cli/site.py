@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from angelia.cli.outcome import Failure
-from angelia.cli.preferences import read_toml, show_changes, show_history, show_schema
+from angelia.cli.preferences import counted, read_toml, show_changes, show_history, show_schema
 from angelia.cli.reach import Reach, part, text_of
 from angelia.wire.documents import to_toml
 
@@ -143,7 +143,10 @@ def plan(reach: Reach, file: str, days: int) -> None:
         return
     show_changes(answer["changes"], document, reach.call("GET", "/api/v1/site") if answer["changes"] else {})
     tried = answer["history"]
-    show_history(f"of {tried['messages']} messages to {tried['people']} people in the last {answer['days']} days", tried)
+    show_history(
+        f"of {counted(tried['messages'], 'message', 'messages')} to {counted(tried['people'], 'person', 'people')} in the last {answer['days']} days",
+        tried,
+    )
 
 
 @site.command()
