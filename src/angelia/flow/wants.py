@@ -34,7 +34,7 @@ async def save_wants(
     person = await store.person(login)
     if person is None:
         raise NotFound(f"nobody has the login {login!r}")
-    _check_news(document, wants, (await store.wants(login))[0], site)
+    _check_what_is_new(document, wants, (await store.wants(login))[0], site)
     version = await store.put_wants(login, document, follows=wants.follows, rules=rule_rows(wants.rules), expected_version=expected_version)
     for agent in wants.paused:
         await store.cancel_waiting(person.person_id, agent=agent, reason=Reason.PAUSED, now=now)
@@ -43,7 +43,7 @@ async def save_wants(
     return version
 
 
-def _check_news(document: Document, wants: Wants, stored: Document, site: Site) -> None:
+def _check_what_is_new(document: Document, wants: Wants, stored: Document, site: Site) -> None:
     """What is stored was taken once, and must not keep her from changing something else."""
     if site.agents:
         check_names(document, site.agents, stored)

@@ -40,7 +40,7 @@ async def put_site(document: Body, caller: Admin, house: House, response: Respon
     """Replace it; refused as a whole if any part is wrong."""
     parse_site(document)
     stored, _ = await house.store.site()
-    _check_news(document, stored, house)
+    _check_names(document, stored, house)
     version = await house.store.put_site(document, version_of(if_match))
     await house.store.audit(caller.name, "site.put", "site", {"version": version}, house.now())
     await house.refresh()
@@ -49,7 +49,7 @@ async def put_site(document: Body, caller: Admin, house: House, response: Respon
     return document
 
 
-def _check_news(document: Body, stored: Mapping[str, Any], house: Context) -> None:
+def _check_names(document: Body, stored: Mapping[str, Any], house: Context) -> None:
     check_names(document, house.site().agents, stored)
     check_schedule(document, stored)
 
@@ -59,7 +59,7 @@ async def plan_site(document: Body, _: Admin, house: House, days: int = Query(30
     """What a document would change, and what it would have done to a sample of people. Nothing is saved."""
     old, version = await house.store.site()
     parse_site(document)
-    _check_news(document, old, house)
+    _check_names(document, old, house)
     loud = frozenset(name for name, agent in house.agents.items() if agent.is_interruptive)
     trial = await try_site(house.store, site_of(old, loud), site_of(document, loud), house.now(), days)
     return {"version": version, "changes": documents_differ(old, document), "days": days, "history": asdict(trial)}
