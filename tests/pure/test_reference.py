@@ -50,6 +50,8 @@ def test_fields_of_what_lies_deeper():
     found = {field.name: field for field in fields_of(DOCUMENT, nested)}
     assert list(found) == ["who", "who.login", "who.age", "others", "others[].login", "others[].age"]
     assert found["who.login"].is_required and found["who.age"].default == "5" and not found["others"].is_required
+    named = {"type": "object", "properties": {"people": {"type": "object", "additionalProperties": PERSON}}}
+    assert [field.name for field in fields_of(DOCUMENT, named)] == ["people", "people.*.login", "people.*.age"]
     # What holds itself comes to an end.
     assert len(list(fields_of(DOCUMENT, {"$ref": "#/components/schemas/Tree"}))) < 10
 

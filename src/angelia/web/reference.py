@@ -195,7 +195,9 @@ def _plain(value: Any) -> str:
 
 
 def fields_of(document: Document, schema: Document, before: str = "", depth: int = 0) -> Iterator[Field]:
-    """The fields of an object, those of objects in it after them (`sender.id`), those of a list's entries as `to[].id`."""
+    """The fields of an object, those of objects in it after them (`sender.id`), those of a list's entries as `to[].id`, and
+    those of entries that have any name as `schedules.*.every`.
+    """
     schema = resolved(document, schema)
     if depth >= _DEEPEST:
         return
@@ -204,6 +206,8 @@ def fields_of(document: Document, schema: Document, before: str = "", depth: int
             yield from _once(fields_of(document, one, before, depth + 1))
     if schema.get("type") == "array":
         yield from fields_of(document, schema.get("items", {}), f"{before.rstrip('.')}[].", depth + 1)
+    if isinstance(schema.get("additionalProperties"), Mapping):
+        yield from fields_of(document, schema["additionalProperties"], f"{before}*.", depth + 1)
     required = schema.get("required", ())
     for name, inner in schema.get("properties", {}).items():
         yield Field(before + name, kind_of(document, inner), name in required, inner.get("description", ""), _default(inner))
