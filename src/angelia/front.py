@@ -50,7 +50,7 @@ class Front:
         bonfire = LateRoom((BONFIRE,), self._framework, self._bonfire)
         hermes = LateRoom((HERMES,), bonfire, self._hermes)
         analyses = LateRoom((ODA,), hermes, self._oda)
-        live = self._streams(self._inlet(analyses))
+        live = self._streams(self._inlet(self._hooks(analyses) if self._settings.hooks else analyses))
         ntfy = LateRoom((NTFY,), live, self._ntfy)
         return _traced(NoCircles(ntfy, mark_of(self._house.secret)))
 
@@ -136,6 +136,13 @@ class Front:
         house, most = self._house, self._settings.web.max_body
         app: App = part("angelia.dialects.bonfire:BonfireDialect")(behind, house.store, self._callers, house.now, house.wake_transitions, most)
         return app
+
+    def _hooks(self, behind: App) -> App:
+        house, settings = self._house, self._settings
+        load, hook = part("angelia.inlets.mapping:load_mapping"), part("angelia.inlets.hooks:Hook")
+        hooks = {name: hook(entry.source or name, entry.secret.encode(), load(entry.mapping)) for name, entry in settings.hooks.items()}
+        made: App = part("angelia.inlets.hooks:HookInlet")(behind, hooks, self._accept, self._callers, house.store, house.now, settings.web.max_body)
+        return made
 
     def _hermes(self, behind: App) -> App:
         app: App = part("angelia.dialects.hermes:HermesDialect")(behind, self._accept, self._callers, self._house.store, self._house.now)

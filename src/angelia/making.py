@@ -118,6 +118,8 @@ def make_inlets(settings: Settings, store: SqlStore, broker: Broker, wake: Calla
     inlets: list[Watched] = []
     for name, entry in settings.amqp_inlets.items():
         mapping = part("angelia.inlets.mapping:load_mapping")(entry.mapping) if entry.mapping else None
+        if mapping is not None and mapping.each:
+            raise BadSettings(f"inlets.amqp.{name}.mapping: {entry.mapping} takes bodies apart, as only webhooks are: [inlets.hook.{name}]")
         source = entry.source or name
         receiver = part("angelia.inlets.receiving:Receiver")(name, source, mapping, store, now)
         if entry.transitions:

@@ -8,13 +8,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from angelia.broker import ExchangeSettings
 from angelia.dialects.brainlife_settings import BrainlifeSettings
 from angelia.dialects.oda_settings import OdaSettings
 from angelia.inlets.bindings import AmqpInletSettings
+from angelia.inlets.hook_settings import HookSettings
 from angelia.inlets.mail.settings import MailInletSettings
 from angelia.layers import from_environment, from_file, merged, section
 from angelia.model.errors import BadSettings
@@ -164,6 +165,7 @@ class Settings:
     oidc: Mapping[str, OidcSettings] = field(default_factory=dict)
     exchanges: Mapping[str, ExchangeSettings] = field(default_factory=lambda: {EXCHANGE: ExchangeSettings(access="signed-in")})
     amqp_inlets: Mapping[str, AmqpInletSettings] = field(default_factory=dict)
+    hooks: Mapping[str, HookSettings] = field(default_factory=dict)
     mail_inlet: MailInletSettings = field(default_factory=MailInletSettings)
 
     @property
@@ -223,6 +225,7 @@ _SECTIONS: Mapping[str, type] = {
 }
 
 
+Inlet = TypeVar("Inlet", AmqpInletSettings, HookSettings)
 _ROOMS = ("agents", "instruments", "directories", "oidc", "exchanges", "inlets")
 _INSTRUMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _PROVIDER_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
@@ -248,7 +251,8 @@ def load(config: str = "", environment: Mapping[str, str] | None = None, overrid
         "directories": directories,
         "oidc": _providers(oidc),
         "exchanges": known,
-        "amqp_inlets": _inlets(inlets),
+        "amqp_inlets": _inlets(inlets, "amqp", AmqpInletSettings),
+        "hooks": _inlets(inlets, "hook", HookSettings),
     }
     settings = Settings(**values | rooms, mail_inlet=mail_inlet)
     _check(settings)
@@ -272,14 +276,14 @@ def _instruments(tables: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return dict(tables)
 
 
-def _inlets(tables: Mapping[str, Any]) -> dict[str, AmqpInletSettings]:
-    if other := set(tables) - {"amqp"}:
-        raise BadSettings(f"there are no inlets.{', '.join(sorted(other))}; there are [inlets.amqp.<name>] and [inlets.mail]")
+def _inlets(tables: Mapping[str, Any], kind: str, made_by: type[Inlet]) -> dict[str, Inlet]:
+    if other := set(tables) - {"amqp", "hook"}:
+        raise BadSettings(f"there are no inlets.{', '.join(sorted(other))}; there are [inlets.amqp.<name>], [inlets.hook.<name>] and [inlets.mail]")
     made = {}
-    for name, table in tables.get("amqp", {}).items():
+    for name, table in tables.get(kind, {}).items():
         if not _PROVIDER_NAME.fullmatch(name):
-            raise BadSettings(f"[inlets.amqp.{name}]: the name stands in that of its queue: small letters, digits and '-'")
-        made[name] = section(AmqpInletSettings, f"inlets.amqp.{name}", table).checked(name)
+            raise BadSettings(f"[inlets.{kind}.{name}]: the name stands in that of its queue or address: small letters, digits and '-'")
+        made[name] = section(made_by, f"inlets.{kind}.{name}", table).checked(name)
     return made
 
 
@@ -406,6 +410,7 @@ def described(settings: Settings, *, is_redacted: bool = True) -> Iterator[tuple
         "exchanges": exchanges,
     }
     tables["inlets.amqp"] = {name: asdict(entry) for name, entry in settings.amqp_inlets.items()}
+    tables["inlets.hook"] = {name: asdict(entry) for name, entry in settings.hooks.items()}
     tables["inlets"] = {"mail": asdict(settings.mail_inlet)}
     for kind, rooms in tables.items():
         for room, table in rooms.items():

@@ -45,9 +45,7 @@ stream_clients = Gauge("angelia_stream_clients", "Clients that follow live strea
 stream_followers = Gauge("angelia_stream_followers", "Clients that follow an exchange.", ["exchange"], registry=registry)
 stream_written = Counter("angelia_stream_events_total", "Events that were written to live clients.", ["exchange"], registry=registry)
 stream_cut = Counter("angelia_stream_cut_total", "Live clients that were cut because they were too slow.", registry=registry)
-inlet_events = Counter(
-    "angelia_inlet_events_total", "Events that an inlet took from an exchange, by what became of them.", ["inlet", "result"], registry=registry
-)
+inlet_events = Counter("angelia_inlet_events_total", "Events that an inlet took, by what became of them.", ["inlet", "result"], registry=registry)
 stage_failures = Counter("angelia_stage_failures_total", "Turns of a stage that raised.", ["stage"], registry=registry)
 jobs_submitted = Counter(
     "angelia_jobs_submitted_total", "Jobs that were asked for, by how they came to be.", ["instrument", "result"], registry=registry

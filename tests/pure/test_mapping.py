@@ -111,9 +111,9 @@ def test_a_mapping_that_means_nothing_is_refused(document):
 
 
 def test_a_mapping_that_is_not_there():
-    with pytest.raises(BadSettings, match="amaretti, bonfire, fedora, obs, openqa"):
+    with pytest.raises(BadSettings, match="amaretti, bonfire, fedora, github, gitlab, obs, openqa"):
         load_mapping("nothing")
-    assert shipped() == ["amaretti", "bonfire", "fedora", "obs", "openqa"]
+    assert shipped() == ["alertmanager", "amaretti", "bonfire", "fedora", "github", "gitlab", "obs", "openqa"]
 
 
 @pytest.mark.parametrize("body", [b"{", b"\xff", b'{"a":1,"a":2}', b"[" * 100, b"NaN"])

@@ -68,6 +68,15 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
+
+
+@pytest.mark.parametrize("fraction", ["", ".1", ".123456", ".1234567", ".123456789"])
+def test_fractions_of_seconds(fraction):  # RFC 3339; Go writes nine digits
+    fields = parse_one(f'{{"type":"a","occurred_at":"2026-11-22T10:00:00{fraction}Z"}}'.encode())
+    said = json.loads(draft_of(fields, lambda: NOW).payload)["occurred_at"]
+    assert datetime.fromisoformat(said) == datetime.fromisoformat(f"2026-11-22T10:00:00{fraction[:7]}Z")
+
+
 names = st.sampled_from(["type", "to", "cc", "subject", "tags", "params", "sender", "severity", "occurred_at", "test", "access", "x"])
 
 

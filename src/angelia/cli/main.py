@@ -21,6 +21,7 @@ COMMANDS = {
     "exchange": ("events", "Exchanges: list, and who follows one."),
     "job": ("jobs", "Jobs of instruments: submit, list, show, wait, download, cancel, retry."),
     "amqp": ("amqp", "Exchanges and accounts on a broker."),
+    "hook": ("hooks", "What a webhook would become."),
     "messages": ("messages", "Show messages."),
     "explain": ("messages", "Why somebody got a message, or not."),
     "try": ("trying", "Try scenarios of preferences without a hub."),

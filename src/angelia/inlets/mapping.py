@@ -26,6 +26,8 @@ _TABLES = ("params", "tags")
 _OWN = ("key", "exchange", "when", "unless", "changed", "drop", "restricted", "sender")
 _LONGEST = {"subject": 255, "object": 255, "thread": 255, "actor": 255, "collapse_key": 255, "supersedes": 255, "body": 65_536}
 LONGEST_STATE = 255
+MOST_ENTRIES = 64
+LONGEST_NAME = 64
 Find = Callable[[str], Any]
 
 
@@ -59,6 +61,8 @@ class MessageMapping:
 
     name: str
     rules: tuple[Rule, ...]
+    each: str = ""
+    """The list of a body of which each entry is something that happened. Only webhooks are taken apart so."""
 
     def state_names(self, events: Sequence[Event]) -> set[str]:
         """Of what the states must be known to map these events."""
@@ -100,7 +104,9 @@ def message_of(rule: Rule, find: Find) -> dict[str, Any]:
     """The fields of the message; what comes out empty is left out, what is too long is cut."""
     made: dict[str, Any] = {}
     for name, template in rule.fields.items():
-        if name in _TABLES:
+        if name in _TABLES and isinstance(template, str):
+            made[name] = _table(template, find)
+        elif name in _TABLES:
             values = {key: filled(text, find)[:4_096] for key, text in template.items()}
             made[name] = {key: value for key, value in values.items() if value}
         elif name in _LISTS:
@@ -110,12 +116,22 @@ def message_of(rule: Rule, find: Find) -> dict[str, Any]:
             made[name] = {key: filled(text, find)[:255] for key, text in template.items()}
         else:
             made[name] = filled(template, find)[: _LONGEST.get(name)]
+    if not made.get("object_url", "").startswith(("https://", "http://")):
+        made.pop("object_url", None)  # what is no link must not cost the message
     made = {name: value for name, value in made.items() if value}
     if "severity" in made:
         made["severity"] = made["severity"].lower()
     if rule.is_restricted:
         made["restricted"] = True
     return made
+
+
+def _table(template: str, find: Find) -> dict[str, str]:
+    """All that a table of the event holds, as far as a message can: names with what they say."""
+    place = _PLACE.fullmatch(template)
+    value = _first(place[1], find) if place else None
+    found = {text_of(key)[:LONGEST_NAME]: text_of(inner)[:4_096] for key, inner in value.items()} if isinstance(value, Mapping) else {}
+    return dict([(key, text) for key, text in found.items() if key and key.isprintable() and text][:MOST_ENTRIES])
 
 
 # ---- places
@@ -246,10 +262,10 @@ def load_mapping(name: str) -> MessageMapping:
 
 def mapping_of(name: str, document: Mapping[str, Any]) -> MessageMapping:
     """From a document with `[[rule]]` tables."""
-    rules = document.get("rule")
-    if not isinstance(rules, list) or not rules or set(document) != {"rule"}:
-        raise BadSettings(f"the mapping {name} holds [[rule]] tables, and nothing else")
-    return MessageMapping(name, tuple(_rule(f"{name}, rule {number}", table) for number, table in enumerate(rules, 1)))
+    rules, each = document.get("rule"), document.get("each", "")
+    if not isinstance(rules, list) or not rules or set(document) - {"each"} != {"rule"} or not isinstance(each, str):
+        raise BadSettings(f"the mapping {name} holds [[rule]] tables, and nothing else but the name of a list in each")
+    return MessageMapping(name, tuple(_rule(f"{name}, rule {number}", table) for number, table in enumerate(rules, 1)), each)
 
 
 def _rule(place: str, table: Any) -> Rule:
@@ -272,6 +288,8 @@ def _check(place: str, name: str, value: Any) -> None:
         is_good = isinstance(value, str)
     elif name in _LISTS:
         is_good = isinstance(value, list) and all(isinstance(item, str) for item in value)
+    elif name in _TABLES and isinstance(value, str):
+        is_good = _PLACE.fullmatch(value) is not None
     elif name in (*_TABLES, "sender", "changed"):
         is_good = isinstance(value, Mapping) and all(isinstance(item, str) for item in value.values())
     elif name in ("when", "unless"):

@@ -114,6 +114,7 @@ def _complete(document: dict[str, Any]) -> None:
     paths = document["paths"]
     paths.setdefault("/api/v1/messages", {})["post"] = _post_messages()
     paths["/api/v1/publish/{type}"] = {"post": _publish()}
+    paths["/api/v1/hooks/{name}"] = {"post": _post_hook()}
     paths["/api/v1/transitions"] = {"post": _post_transitions()}
     for path, operations in paths.items():
         if path.startswith(_SEEN_BY_PEOPLE):
@@ -170,6 +171,22 @@ def _post_messages() -> dict[str, Any]:
             },
         },
         "responses": _answers(["Receipt", "Receipts"]),
+    }
+
+
+def _post_hook() -> dict[str, Any]:
+    counts = {"taken": "messages that came of it", "repeat": "known already", "nothing": "no message comes of these"}
+    said = {name: {"type": "integer", "minimum": 0, "description": text} for name, text in counts.items()}
+    return {
+        "tags": ["messages"],
+        "summary": "Take a Webhook",
+        "operationId": "post_hook",
+        "description": "What another system posts in its own form; the mapping of `[inlets.hook.<name>]` makes messages of it. Known by the token of "
+        "a source, or by the secret of the hook (`X-Hub-Signature-256`, `X-Gitlab-Token`). Messages are durable when this answers.",
+        "parameters": [{"name": "name", "in": "path", "required": True, "schema": _TEXT}],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": {}}}},
+        "responses": {"200": {"description": "What came of it", "content": {"application/json": {"schema": {"type": "object", "properties": said}}}}}
+        | {str(status): answer for status, answer in ERRORS.items()},
     }
 
 

@@ -15,7 +15,8 @@ from angelia.model.errors import InvalidInput, TooLarge
 BODY = 65_536
 MOST_IN_BATCH = 10_000
 LONGEST_EXPIRY = timedelta(days=90)
-_TIME = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?(Z|[+-]\d{2}:\d{2})$"
+# Go writes nanoseconds, .NET tenths of microseconds; a fraction may have any number of digits (RFC 3339). We keep microseconds.
+_TIME = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})$"
 _FIT = r"^[^\x00-\x1f\x7f]*$"
 
 Word = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=_FIT)]
