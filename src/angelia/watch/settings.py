@@ -224,6 +224,8 @@ def settings_of(
     hub: HubSettings = _section(HubSettings, "hub", document.get("hub", {}))
     if hub.url and not hub.url.startswith(("http://", "https://")):
         raise BadSettings(f"hub.url begins with https:// or http://, unlike {hub.url!r}")
+    if not hub.timeout > 0:
+        raise BadSettings("hub.timeout is more than 0 seconds")
     direct = {name: _beside(document[name], name, path.parent) for name in ("mail", "telegram") if document.get(name)}
     if any(table.get(name) for table in (document.get("hub", {}), *direct.values()) for name in ("token", "password", "bot-id")):
         check_private(path)
