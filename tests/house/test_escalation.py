@@ -81,6 +81,8 @@ async def test_an_answer_of_anybody_ends_it(ways, login, steps):
     for step in range(1, steps + 1):
         await ways.work(NOW + step * STEP)
     await answered(ways, login, message)
+    why = (await ways.why(message, "alice"))["escalation"]
+    assert (why["step"], why["ending"], why["due_at"]) == (steps, "acknowledged", None), "it is over at once, and not when its next step is due"
     await ways.work(NOW + 9 * STEP)
     assert [len(subjects(ways, "pager")), len(told(ways, "bob")), len(told(ways, "carol"))] == [int(steps > 0), int(steps > 1), 0]
     assert (await ways.why(message, "alice"))["escalation"]["ending"] == "acknowledged"

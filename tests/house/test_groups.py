@@ -41,6 +41,16 @@ async def test_once_to_the_group_and_a_copy_in_each_inbox(bench):
     assert await bench.store.check() == []
 
 
+async def test_what_does_not_go_to_the_groups_address_its_members_get_themselves(bench):
+    await bench.person("alice")
+    await group(bench, "alice", addresses={"mail": "qa@example.org"})
+    await bench.call("PUT", "/api/v1/people/group:qa/preferences", {"preferences": {"obs": {"mail": "off"}}}, 200)
+    message = await bench.post("obs.build", to=["group:qa"])
+    await bench.work()
+    assert sent(bench) == [("alice", "alice@example.org")]
+    assert (await bench.why(message, "alice"))["agents"]["mail"]["reason"] == "chosen"
+
+
 async def test_without_a_verified_address_its_members_are_told_one_by_one(bench, house):
     house.agents["mail"] = bench.mail
     await bench.person("alice")
@@ -104,7 +114,8 @@ async def test_locks_restricted_messages_and_deleted_groups(bench):
     bench.mail.letters.clear()
     await bench.post(to=["group:qa"], restricted=True, access=["alice"])
     await bench.work()
-    assert sent(bench) == []
+    assert [login for login, _ in sent(bench)] == ["alice"]
+    bench.mail.letters.clear()
     await bench.call("DELETE", "/api/v1/groups/qa", status=204)
     await bench.post(to=["group:qa"])
     await bench.work()

@@ -213,6 +213,19 @@ def test_a_bot_that_may_not_post_loses_nothing(api):
     bot.send(message())
 
 
+@pytest.mark.filterwarnings("ignore:Requiring AUTH")  # this server is on loopback
+@pytest.mark.parametrize("slip", [{"password": "пароль"}, {"server": f"{'x' * 64}.example.org"}], ids=["a password", "a server"])
+def test_what_the_operator_has_to_mend_throws_nothing_away(slip):
+    server = MailServer()
+    try:
+        table = {"server": "127.0.0.1", "port": server.port, "user": "yumo@example.org", "recipients": ["alice@example.org"]}
+        with pytest.raises(NotNow) as waits:
+            direct_mail(table | slip).send(message())
+        assert not waits.value.is_alone and "пароль" not in str(waits.value)
+    finally:
+        server.stop()
+
+
 def test_no_text_becomes_a_header():
     channel = direct_mail({"server": "127.0.0.1", "port": 25, "user": "yumo", "recipients": ["alice@example.org"]})
     letter = channel._letter(message(subject="a\r\nBcc: eve@example.org\x00", body="b\r\n.\r\nQUIT\x1b[0m"), "alice@example.org")

@@ -23,7 +23,7 @@ def test_each_key_is_explained(key):
 
 def test_the_examples_are_documents_and_say_everything():
     mine, of_site = tomllib.loads(PERSONS), tomllib.loads(SITES)
-    wants = parse_wants(mine, known_schedules={"daily", "hourly"})
+    wants = parse_wants(mine, known_schedules=parse_site(of_site).schedules)
     assert _WANTS_KEYS - mine.keys() == {"jobs_by_token"}  # hers is said by tokens
     assert isinstance(wants, Wants) and wants.rules[0].when and wants.hold is not None
     assert mine["escalate"]["instrument"].keys() == _CHAIN_KEYS

@@ -41,6 +41,15 @@ def test_what_is_not_there_is_named(document, path):
     check_names(document | {"follows": ["o"]}, AGENTS, document)  # it was stored when it was there
 
 
+@pytest.mark.parametrize("pattern", ["obs.build*", "obs.**", "obs.*fail", "obs..*", "*."])
+def test_a_pattern_that_no_type_can_match_is_refused(pattern):
+    document = {"rules": [{"type": "obs.*.fail"}, {"type": "#"}, {"type": "OBS.#"}, {"type": pattern}]}
+    with pytest.raises(InvalidInput) as caught:
+        check_names(document, AGENTS, {})
+    assert caught.value.field == "rules.3.type"
+    check_names(document | {"follows": ["o"]}, AGENTS, document)
+
+
 def test_what_is_there_may_be_named():
     check_names(
         {

@@ -204,6 +204,7 @@ def checked(folder, document, name="config.json"):
 
 
 MAIL = {"user": "yumo@example.org", "password": "x", "server": "mail.example.org", "recipients": ["alice@example.org"]}
+TO_HUB = {"hub": {"url": "http://h"}}
 
 
 def test_a_check_says_what_would_be_done(tmp_path):
@@ -227,6 +228,18 @@ def test_a_check_says_what_would_be_done(tmp_path):
         ({"hub": {"url": "http://h"}, "watch": [{"name": "a", "paths": "x.log"}]}, r'is a list, such as \["x.log"\]'),
         ({"hub": {"url": "http://h"}, "watch": [{"name": "a", "paths": ["x"], "measurement_start": "(?P<nme>x)"}]}, "no group nme"),
         ({"hub": {"url": "http://h"}, "watch": [{"name": "a", "paths": ["x"], "fields": "(?P<knd>x)"}]}, "no group knd"),
+        ({"mail": MAIL | {"port": 70_000}}, "mail.port is a number from 1"),
+        ({"mail": MAIL | {"timeout": 0}}, "mail.timeout more than 0"),
+        ({"telegram": {"bot-id": "1:a", "channel-id": "-1", "timeout": -1}}, "telegram.timeout is more than 0"),
+        ({"hub": {"url": "http://h", "timeout": 0}}, "hub.timeout is more than 0"),
+        (TO_HUB | {"watch": [{"name": "a", "paths": [1]}]}, r"watch\.paths is a list of texts"),
+        (TO_HUB | {"watch": [{"name": "a", "paths": ["x"], "to": ["alice", 7]}]}, r"watch\.to is a list of texts"),
+        (TO_HUB | {"watch": [{"name": "a", "paths": ["x"], "dedup_key": ["device", "txet"]}]}, r"watch\.dedup_key knows no txet; .* text_normalised"),
+        (TO_HUB | {"watch": [{"name": "a", "paths": ["x"], "fallback_encoding": "cp1521"}]}, "unknown encoding: cp1521"),
+        (TO_HUB | {"watch": [{"name": "a", "paths": ["x"], "fallback_encoding": "auto"}]}, "unknown encoding: auto"),
+        (TO_HUB | {"watch": [{"name": "a", "paths": ["x"], "encoding": "hex"}]}, "'hex' is not a text encoding"),
+        (TO_HUB | {"watch": [{"name": "a", "paths": ["x"], "time_format": "%d.%m.%Q"}]}, "'Q' is a bad directive"),
+        (TO_HUB | {"watch": [{"name": "a", "paths": ["x"], "rate": "6/x"}]}, r"such as 6/10m, not '6/x'"),
     ],
 )
 def test_a_slip_in_a_configuration_is_named_before_the_start(tmp_path, document, said):

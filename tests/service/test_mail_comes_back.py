@@ -240,6 +240,22 @@ async def test_what_can_not_be_taken_is_put_aside_and_what_follows_is_taken(site
 
 
 @pytest.mark.timeout(240)
+async def test_large_mail_to_none_of_our_addresses_stays_as_it_lies(site):
+    await site.send_with(("box", "box"))
+    await site.person("alice", "alice@test.example")
+    message_id = await site.post("alice", "done")
+    reply_to = (await site.letter("alice"))["Reply-To"]
+    huge = b"From: bob@test.example\r\nTo: box@test.example\r\nSubject: pictures\r\n\r\n" + (b"x" * 70 + b"\r\n") * (MOST_BYTES // 70)
+    await asyncio.to_thread(site.hand_in, "bob@test.example", "box@test.example", huge)
+    await asyncio.to_thread(site.server.wait_for, "box", 1)
+    await site.reply("alice", reply_to)
+    site.box()
+    assert await until(lambda: acknowledged(site, message_id)) == ["mail"]
+    assert "pictures" in {email.message_from_bytes(mail)["Subject"] for mail in await asyncio.to_thread(site.server.fetch, "box")}
+    assert await asyncio.to_thread(site.server.fetch, "box", "Not taken") == []
+
+
+@pytest.mark.timeout(240)
 async def test_a_server_that_goes_and_comes_back_loses_nothing(site):
     """Cut off while it waits; then the folder is another one (its UIDVALIDITY changed)."""
     inlet = site.box()

@@ -173,7 +173,7 @@ def _escalation(escalated: Escalated) -> Explanation:
     return {
         "step": escalated.step,
         "to": list(escalated.chain.to),
-        "due_at": None if escalated.ended_at is not None else to_text(escalated.due_at),
+        "due_at": None if escalated.ending else to_text(escalated.due_at),
         "ended_at": None if escalated.ended_at is None else to_text(escalated.ended_at),
         "ending": escalated.ending,
     }

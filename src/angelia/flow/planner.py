@@ -44,7 +44,7 @@ class _Facts:
 
     ids: Mapping[str, int]
     members: Mapping[str, frozenset[int]]
-    group_agents: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    groups: Mapping[str, Profile] = field(default_factory=dict)
     relations: dict[str, Members | Failed] = field(default_factory=dict)
     followed: frozenset[str] = frozenset()
 
@@ -172,7 +172,8 @@ class Planner:
         facts = _Facts(ids, members, followed=followed, relations=dict(zip(refs, answers, strict=True)))
         if groups:
             known = await self._people.profiles([key for name, key in facts.ids.items() if name.startswith("group:")])
-            facts.group_agents = group_agents(profile for profile, _ in known.values())
+            own = group_agents(profile for profile, _ in known.values())
+            facts.groups = {group: profile for profile, _ in known.values() if (group := profile.person.group) is not None and group in own}
         return facts
 
     async def _relations(self, ref: str) -> Members | Failed:
@@ -193,6 +194,7 @@ class Planner:
         hearing = self._people.listeners.hearing(item.message)
         chunk = Chunk(message, item.fence, unknown=_unknown(message, facts), is_filled=is_filled, hearing=hearing)
         decide = Alike(message, self._people.site, now)
+        own = _own_ways(message, facts, members, decide)
         async with _Ahead() as ahead:
             async for person_ids in self._candidates(message, facts, members):
                 for start in range(0, len(person_ids), CHUNK):
@@ -200,7 +202,7 @@ class Planner:
                         await ahead.start(self._record([chunk], now))
                         chunk = Chunk(message, item.fence, is_filled=is_filled)
                     undecided = await self._undecided(item, person_ids[start : start + CHUNK])
-                    chunk.candidacies += await self._decide(message, undecided, members, facts, decide)
+                    chunk.candidacies += await self._decide(message, undecided, members, own, decide)
         if isinstance(relations, Failed):
             await self._ask_again(item, chunk, relations.why, now)
             return None
@@ -244,13 +246,15 @@ class Planner:
         served = await self._store.ledger_of({(item.message.message_id, person_id) for person_id in person_ids})
         return [person_id for person_id in person_ids if (item.message.message_id, person_id) not in served]
 
-    async def _decide(self, message: Message, person_ids: Collection[int], members: Members, facts: _Facts, decide: Alike) -> list[Candidacy]:
+    async def _decide(
+        self, message: Message, person_ids: Collection[int], members: Members, own: Mapping[str, frozenset[str]], decide: Alike
+    ) -> list[Candidacy]:
         candidacies = []
         site_falls_back = bool(self._people.site.fallback)
         # Who stands alike is told alike, without a look at each: a large audience mostly follows, and has no part in it.
-        same = _STANDS_BY if message.readers is None and not members.by_role and not facts.group_agents else None
+        same = _STANDS_BY if message.readers is None and not members.by_role and not own else None
         for profile, addresses in (await self._people.profiles(person_ids)).values():
-            standing = same or standing_of(message, profile, roles_of(profile.person.person_id, members), facts.group_agents)
+            standing = same or standing_of(message, profile, roles_of(profile.person.person_id, members), own)
             resolution = decide(profile, standing)
             if resolution is None:
                 continue
@@ -348,6 +352,17 @@ def standing_of(message: Message, profile: Profile, roles: Iterable[str], own: M
     """How she stands to a message. A restricted one without a list is for those whom it names; with one, for those on the list."""
     has_access = message.readers is None or is_open_to(message, names_of(profile))
     return Standing(frozenset(roles), has_access, own)
+
+
+def _own_ways(message: Message, facts: _Facts, members: Members, decide: Alike) -> Mapping[str, frozenset[str]]:
+    """By group, the agents that bring it to an address of the group's own: what does not go there, by whatever wish, its members get themselves."""
+    ways: dict[str, frozenset[str]] = {}
+    named = {recipient.group for recipient in message.recipients}
+    for group, profile in facts.groups.items():
+        if group in named:
+            resolution = decide(profile, standing_of(message, profile, roles_of(profile.person.person_id, members), {}))
+            ways[group] = frozenset(one.agent for one in resolution.decisions if one.verdict.is_delivery) if resolution else frozenset()
+    return ways
 
 
 def _unknown(message: Message, facts: _Facts) -> tuple[str, ...]:

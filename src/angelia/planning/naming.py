@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from angelia.model.errors import InvalidInput
+from angelia.model.message import checked_type
 from angelia.planning.matching import FIELDS
 
 _BY_AGENT = ("jobs", "jobs_by_token")
@@ -11,7 +12,9 @@ _LISTS = ("paused", "fallback", "interruptive", "pull")
 
 
 def check_names(document: Mapping[str, Any], agents: Collection[str], stored: Mapping[str, Any]) -> None:
-    """InvalidInput with the path of an agent that this hub does not have, or of a test on a field that no message has."""
+    """InvalidInput with the path of an agent that this hub does not have, of a test on a field that no message has, or of a pattern that no type
+    can match.
+    """
     kept = {agent for agent, _ in _agents(stored)}
     for agent, path in _agents(document):
         if agent not in agents and agent not in kept:
@@ -20,6 +23,18 @@ def check_names(document: Mapping[str, Any], agents: Collection[str], stored: Ma
     for field, path in _fields(document):
         if field not in FIELDS and field not in asked:
             raise InvalidInput(f"a message has no field {field!r} to be tested; it has {', '.join(FIELDS)}", path)
+    asked_for = {pattern for pattern, _ in _patterns(stored)}
+    for pattern, path in _patterns(document):
+        if pattern not in asked_for:
+            _check_pattern(pattern, path)
+
+
+def _check_pattern(pattern: str, path: str) -> None:
+    """`*` and `#` are whole parts: within one (`build*`) they would be letters that no type has."""
+    try:
+        checked_type(".".join("any" if part in ("*", "#") else part for part in pattern.split(".")))
+    except InvalidInput as error:
+        raise InvalidInput(str(error), path) from None
 
 
 def check_schedule(document: Mapping[str, Any], stored: Mapping[str, Any]) -> None:
@@ -35,6 +50,13 @@ def _fields(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         for name, _ in _table(_inner(rule, "when")):
             if name.startswith("message."):
                 yield name, f"{path}.when.{name}"
+
+
+def _patterns(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What types rules speak for, with where."""
+    for path, rule in _rules(document):
+        if isinstance(pattern := _inner(rule, "type"), str):
+            yield pattern, f"{path}.type"
 
 
 def _agents(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -50,7 +50,9 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Escalated:
-    """How far one has come, for explain: `step` steps were done or passed over."""
+    """How far one has come, for explain: `step` steps were done or passed over. One that was answered has its `ending` at once, and `ended_at` when
+    its next step would have been due.
+    """
 
     chain: Escalation
     step: int

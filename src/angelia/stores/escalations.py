@@ -51,10 +51,16 @@ class EscalationsMixin:
     async def escalation(self, message_id: int, person_id: int) -> Escalated | None:
         """See EscalationStore."""
         statement = select(escalations).where(escalations.c.message_id == message_id, escalations.c.person_id == person_id)
-        row = await self.engine.read(lambda connection: connection.execute(statement).first())
-        if row is None:
-            return None
-        return Escalated(plan_from(row.plan), row.step, from_us(row.due_us), shape.moment(row.ended_us), row.ending)
+
+        def found(connection: Connection) -> Escalated | None:
+            row = connection.execute(statement).first()
+            if row is None:
+                return None
+            chain = plan_from(row.plan)
+            ending = row.ending if row.ended_us is not None else _answered(connection, message_id, person_id, chain)
+            return Escalated(chain, row.step, from_us(row.due_us), shape.moment(row.ended_us), ending)
+
+        return await self.engine.read(found)
 
 
 def begin(connection: Connection, begun: Iterable[NewEscalation]) -> None:

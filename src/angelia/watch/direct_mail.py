@@ -39,7 +39,11 @@ class DirectMail:
         """One try. Who has it already is not in `rest`; who can't have it now keeps nobody else from it."""
         left, refused, later = list(message.get("recipients") or self.recipients), list[str](), list[str]()
         try:
-            server = self._connected()
+            try:
+                server = self._connected()
+            except ValueError as error:
+                # A password or a name of a server with letters that can't be said there is the operator's to mend, too.
+                raise OSError(str(error)) from None
             try:
                 for recipient in list(left):
                     try:
@@ -128,5 +132,7 @@ def direct_mail(table: Mapping[str, Any]) -> DirectMail:
         port, timeout = int(table.get("port", 25)), float(table.get("timeout", 20))
     except (TypeError, ValueError):
         raise BadSettings("mail.port is a number") from None
+    if not 0 < port < 65_536 or not timeout > 0:
+        raise BadSettings("mail.port is a number from 1 to 65535, and mail.timeout more than 0 seconds")
     password = str(table.get("password", "")) or (secret_in(Path(table["password_file"])) if table.get("password_file") else "")
     return DirectMail(server, port, tuple(recipients), user, password, sender, str(table.get("ca_file", "")), timeout, bool(table.get("plain_login")))

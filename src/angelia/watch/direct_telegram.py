@@ -89,4 +89,6 @@ def direct_telegram(table: Mapping[str, Any]) -> DirectTelegram:
         timeout = float(table.get("timeout", 20))
     except (TypeError, ValueError):
         raise BadSettings("telegram.timeout is a number") from None
+    if not timeout > 0:
+        raise BadSettings("telegram.timeout is more than 0 seconds")
     return DirectTelegram(token, channel, str(table.get("api", "https://api.telegram.org")), timeout)

@@ -10,6 +10,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_type_hints
 from zoneinfo import ZoneInfo
@@ -21,9 +22,12 @@ from angelia.watch.rules import BadPattern, Rule, Rules, compiled
 
 _LENGTHS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZES = {"": 1, "B": 1, "KiB": 1024, "MiB": 1 << 20}
-_RATE = re.compile(r"(\d+)\s*/\s*(\d*\s*\w+)")
+_RATE = re.compile(r"(\d+)\s*/\s*(\d+(?:\.\d+)?)?\s*(ms|s|m|h|d)")
+_SOME_DAY = datetime(2026, 1, 31, tzinfo=UTC)
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.IGNORECASE)
 _HINT = r"a backslash begins a special letter there: write / or two of them, as in D:/sonix/log or D:\\sonix\\log"
+DEDUP_NAMES = ("watch", "kind", "level", "device", "text", "text_normalised")
+"""What two records may be compared by."""
 FIELDS = r"(?i)\b(?P<kind>user|warning|error|info)[\s:)\]]*(?P<level>[1-5])?[\s:)\]]+(?P<device>\S+)?\s*(?P<text>.*)"
 """What we take a log of Sonix+ for where nothing is said: kind, level, device, text."""
 
@@ -116,7 +120,7 @@ def rate(text: str) -> tuple[int, float]:
     if not text:
         return 0, 600.0
     found = _RATE.fullmatch(text)
-    period = seconds(found[2] if found[2][0].isdigit() else f"1{found[2]}", "watch.rate") if found else 0.0
+    period = float(found[2] or 1) * _LENGTHS[found[3]] if found else 0.0
     if found is None or period <= 0:
         raise BadSettings(f"watch.rate is a number in a length, such as 6/10m, not {text!r}")
     return int(found[1]), period
@@ -154,6 +158,8 @@ def _section(kind: type, path: str, table: Any) -> Any:
         simple = next((one for word, one in (("tuple", (list, tuple)), ("bool", bool), ("float", (int, float)), ("int", int)) if word in wanted), str)
         if not isinstance(value, simple) or (isinstance(value, bool) and simple is not bool):
             raise BadSettings(f"{path}.{name} is of another kind than {value!r}")
+        if wanted.startswith("tuple[str") and isinstance(value, list | tuple) and not all(isinstance(item, str) for item in value):
+            raise BadSettings(f"{path}.{name} is a list of texts")
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in table.items()})
 
 
@@ -218,6 +224,8 @@ def settings_of(
     hub: HubSettings = _section(HubSettings, "hub", document.get("hub", {}))
     if hub.url and not hub.url.startswith(("http://", "https://")):
         raise BadSettings(f"hub.url begins with https:// or http://, unlike {hub.url!r}")
+    if not hub.timeout > 0:
+        raise BadSettings("hub.timeout is more than 0 seconds")
     direct = {name: _beside(document[name], name, path.parent) for name in ("mail", "telegram") if document.get(name)}
     if any(table.get(name) for table in (document.get("hub", {}), *direct.values()) for name in ("token", "password", "bot-id")):
         check_private(path)
@@ -262,11 +270,14 @@ def _watch(table: Any) -> WatchSettings:
         raise BadSettings(f"watch {watch.name}: paths hold a control character; {_HINT}")
     if not re.fullmatch(r"end|beginning|last:\d{1,6}", watch.start):
         raise BadSettings("watch.start is end, beginning or last:<lines>")
+    if unknown := set(watch.dedup_key) - set(DEDUP_NAMES):
+        # All records are the same by what none of them has: one would be told, and the rest counted.
+        raise BadSettings(f"watch.dedup_key knows no {min(unknown)}; there are {', '.join(DEDUP_NAMES)}")
     try:
         ZoneInfo(watch.timezone)
-        for encoding in (watch.encoding, watch.fallback_encoding):
-            if encoding != "auto":
-                b"".decode(encoding)
+        for encoding in (watch.fallback_encoding, *([watch.encoding] if watch.encoding != "auto" else [])):
+            " ".encode(encoding)  # nothing to encode would be done without a look at the name
+        datetime.strptime(_SOME_DAY.strftime(watch.time_format), watch.time_format)  # noqa: DTZ007 - it is only tried
         for pattern in (watch.measurement_start, watch.measurement_end):
             _check_groups(watch, pattern, {"name"})
         _check_groups(watch, watch.fields, {"kind", "level", "device", "text", "time"})

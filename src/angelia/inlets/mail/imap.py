@@ -67,12 +67,12 @@ class MailboxInlet:
     async def _one(self, box: ImapMailbox, found: Found) -> None:
         """Commit, then put away. If we die between the two it is read again, and changes nothing."""
         try:
-            if found.raw is None:
-                raise ValueError(f"it is larger than {MOST_BYTES} bytes")
             meaning = await self._door.meaning_of(parsed(found.raw))
             if meaning is None:
                 telemetry.mail_back.labels("foreign").inc()
                 return
+            if not found.is_whole:
+                raise ValueError(f"it is larger than {MOST_BYTES} bytes")
             await self._door.take(meaning, found.raw, None)
         except (StoreUnavailable, Conflict):
             raise

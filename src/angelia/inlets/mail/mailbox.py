@@ -27,10 +27,11 @@ class MailboxFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A mail as it lies there; `raw` is None where it is larger than what was asked for."""
+    """A mail as it lies there; `raw` is its head alone where it is larger than what was asked for."""
 
     uid: int
-    raw: bytes | None
+    raw: bytes
+    is_whole: bool = True
 
 
 class ImapMailbox:
@@ -93,10 +94,9 @@ class ImapMailbox:
         sized = _SIZE.search(b" ".join(_bytes_of(self._uid("FETCH", str(uid), "(RFC822.SIZE)"))))
         if sized is None:
             return None
-        if int(sized.group(1)) > most:
-            return Found(uid, None)
-        raw = _literal(self._uid("FETCH", str(uid), "(BODY.PEEK[])"))
-        return None if raw is None else Found(uid, raw)
+        is_whole = int(sized.group(1)) <= most
+        raw = _literal(self._uid("FETCH", str(uid), "(BODY.PEEK[])" if is_whole else f"(BODY.PEEK[HEADER]<0.{most}>)"))
+        return None if raw is None else Found(uid, raw, is_whole)
 
     def taken(self, uid: int) -> None:
         """Put away what is recorded."""
