@@ -34,6 +34,7 @@ HIGH_WATER = 131_072  # bytes that wait for a client until it counts as slow
 CLOSE_WITHIN = 5.0
 MOST_REASON = 123
 GOING_AWAY, NOT_UTF8, POLICY, RESTART = 1001, 1007, 1008, 1012
+RESTARTS = "the hub restarts; come back in a few seconds"
 _PING = b"\x89\x00"
 _LOG = logging.getLogger("angelia.websockets")
 _LOG.setLevel(logging.CRITICAL)
@@ -280,7 +281,7 @@ class Socket(asyncio.Protocol):
         """The server stops."""
         if self._reader is not None:
             self._reader.leaving()
-        self.close(RESTART, "the hub restarts; come back in a few seconds")
+        self.close(RESTART, RESTARTS)
         self.transport.close()
 
     def check(self, now: float) -> None:
