@@ -87,7 +87,8 @@ class WatchedProtocol(HttpToolsProtocol):
 
     # Slots beside uvicorn's dictionary: above 30 names Python would keep one without shared keys, and every access would be slower.
     __slots__ = (
-        "_again", "_debt", "_express", "_extensions", "_good_hosts", "_is_idle", "_largest_read", "_limits", "_received", "_scope", "_tell_of_stop", "_unfinished",
+        "_again", "_debt", "_express", "_extensions", "_good_hosts", "_is_idle", "_largest_read", "_limits", "_received", "_scope", "_tell_of_stop",
+        "_unfinished",
     )  # fmt: skip
 
     def __init__(self, *arguments: Any, limits: Limits, good_hosts: set[bytes], express: Express | None, **named: Any) -> None:
