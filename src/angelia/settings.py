@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from angelia.broker import ExchangeSettings
 from angelia.dialects.brainlife_settings import BrainlifeSettings
 from angelia.dialects.oda_settings import OdaSettings
-from angelia.inlets.bindings import AmqpInletSettings
+from angelia.inlets.bindings import LOOKS_LIKE, AmqpInletSettings, is_broker_url
 from angelia.inlets.hook_settings import HookSettings
 from angelia.inlets.mail.settings import MailInletSettings
 from angelia.layers import from_environment, from_file, merged, section
@@ -323,8 +323,8 @@ def _check_broker(settings: Settings) -> None:
         if entry.transitions and is_ours:
             # It would take what it publishes itself, again and again.
             raise BadSettings(f"inlets.amqp.{name}: transitions are published on {entry.exchange}; take them from another, or publish elsewhere")
-    if settings.broker.url and not settings.broker.url.startswith(("amqp://", "amqps://")):
-        raise BadSettings("broker.url starts with amqp:// or amqps://")
+    if settings.broker.url and not is_broker_url(settings.broker.url):
+        raise BadSettings(f"broker.url is {LOOKS_LIKE}")
 
 
 def _check(settings: Settings) -> None:

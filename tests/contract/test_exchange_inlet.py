@@ -80,6 +80,23 @@ async def test_it_goes_on_where_it_ended(running, broker, store):
     assert await types(store, 2) == ["a.n1", "a.n2"]
 
 
+async def test_it_begins_where_it_was_started_first(store, broker, intake):
+    """What comes while the hub is away is taken also where nothing had come before."""
+    receiver = Receiver("t", "ci", None, store, lambda: NOW)
+    inlet = ExchangeInlet(receiver, broker, Binding("x", ("#",), "", True, 100), store)
+    first = asyncio.create_task(inlet.run(intake.accept))
+    async with asyncio.timeout(10):
+        while not await store.last_states(["inlet:t"]):
+            await asyncio.sleep(0.02)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    await broker.publish([event(1)])
+    second = asyncio.create_task(inlet.run(intake.accept))
+    assert await types(store, 1) == ["a.n1"]
+    second.cancel()
+    await asyncio.gather(second, return_exceptions=True)
+
+
 class Late:
     """A broker that gives what came a while ago."""
 

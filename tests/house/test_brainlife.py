@@ -17,8 +17,10 @@ import httpx2
 import pytest
 from joserfc import jws
 from joserfc.jwk import RSAKey
+from structlog.testing import CapturingLogger
 from websockets.exceptions import ConnectionClosed
 
+from angelia import telemetry
 from angelia.broker import ExchangeSettings
 from angelia.dialects import brainlife, brainlife_requests
 from angelia.dialects.brainlife_settings import BrainlifeSettings
@@ -336,6 +338,19 @@ async def test_a_check_that_nobody_answers_is_a_no(port, house, publish, auth): 
         assert await client.next() == {"error": "Access denided wf.task"}
         await notices_nothing(other, publish)
     auth._thread.join(0)
+
+
+async def test_a_check_that_is_out_of_reach_is_told_once_in_the_log(port, auth, monkeypatch):
+    log = CapturingLogger()
+    monkeypatch.setattr(telemetry, "log", log)
+    auth.stop()
+    async with old(port) as client:
+        for word in ("ok1", "ok2"):
+            await client.say({"bind": {"ex": "wf.task", "key": f"{word}.#"}})
+            assert await client.next() == {"error": "Access denided wf.task"}
+    auth._thread.join(0)
+    (told,) = [call.kwargs for call in log.calls if call.args == ("check_unanswered",)]
+    assert told["exchange"] == "wf.task" and auth.url in told["url"] and "failed" in told["why"]
 
 
 async def test_a_check_that_takes_too_long_is_a_no(port, monkeypatch):

@@ -173,6 +173,31 @@ async def test_a_connection_that_is_given_up_does_not_wait_for_a_client_that_rea
     await unharmed(port, house)
 
 
+async def test_after_a_goodbye_no_event_comes(port, house):
+    """A client that does not answer it, as one may whose rights are gone, learns nothing more."""
+    raw = await Raw.shaken(port)
+    raw.send(frame(1, json.dumps({"bind": {"exchange": "open"}}).encode()))
+    assert (await raw.frame())[0] == 1
+    raw.send(frame(1, b"no command"))
+    assert (await raw.frame())[0] == 8
+    await house.broker.publish([Event("open", "k", b"1", "application/json")])
+    with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+        raise AssertionError(await asyncio.wait_for(raw.frame(), 60))
+    raw.writer.close()
+    await unharmed(port, house)
+
+
+async def test_who_is_sent_away_for_a_flood_can_say_goodbye(port, monkeypatch):
+    monkeypatch.setattr(wire, "CLOSE_WITHIN", 600.0)
+    raw = await Raw.shaken(port)
+    raw.send(*[frame(1, b'{"ping":1}')] * 150)
+    while (await asyncio.wait_for(raw.frame(), 60))[0] != 8:
+        pass
+    raw.send(frame(8, (1000).to_bytes(2, "big")))
+    assert await asyncio.wait_for(raw.reader.read(), 60) == b"", "it is over, and nothing more was said"
+    raw.writer.close()
+
+
 async def test_an_empty_close_is_answered(port):
     raw = await Raw.shaken(port)
     raw.send(frame(8, (1000).to_bytes(2, "big")))

@@ -557,10 +557,22 @@ async def test_a_stop_is_told_with_a_hint_when_to_come_back(house):
     await client.__aexit__(None, None, None)
 
 
+async def test_a_stop_ends_an_event_stream_with_its_reason(house):
+    async with httpx2.AsyncClient() as api:
+        async with served(app_of(house)) as port:
+            answer = await api.send(api.build_request("GET", f"http://127.0.0.1:{port}/api/v1/stream?exchange=open"), stream=True)
+            lines = answer.aiter_lines()
+            while await anext(lines) != "event: bound":
+                pass
+        rest = [line async for line in lines]
+    said = rest[rest.index("event: closed") + 1].removeprefix("data: ")
+    assert json.loads(said) == {"code": 1012, "detail": "the hub restarts; come back in a few seconds"}
+
+
 @pytest.mark.parametrize(
     "query, status",
     [("", 422), ("?key=a", 422), ("?exchange=open&key=a&key=b", 422), ("?exchange=nowhere", 404), ("?exchange=inner", 401), ("?exchange=open&since=1&since=2", 422),
-     ("?exchange=me", 401), ("?exchange=open&limit=0", 422), ("?exchange=open&x=1", 422), ("?exchange=open&token=x", 401), ("?exchange=%ff", 400)],
+     ("?exchange=me", 401), ("?exchange=open&limit=0", 422), ("?exchange=open&limit=" + "9" * 5_000, 422), ("?exchange=open&x=1", 422), ("?exchange=open&token=x", 401), ("?exchange=%ff", 400)],
 )  # fmt: skip
 async def test_queries_that_are_wrong_are_told(port, query, status):
     async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as api:

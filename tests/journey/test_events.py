@@ -76,6 +76,8 @@ async def test_learning_from_a_broker_keeps_nothing(folder, vhost):
     [
         ((), "no hub has run in"),
         (("--amqp", "http://broker.example/x"), "amqp://user:password@host"),
+        (("--amqp", "amqp://user:pass#word@broker.example/x"), "amqp://user:password@host"),
+        (("--amqp", "amqp://[::1/x"), "amqp://user:password@host"),
         (("--amqp", "amqp://u:secret@127.0.0.1:1/x"), "away: Connect call failed"),
         (("--count", "0"), "is not in the range"),
     ],

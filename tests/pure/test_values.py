@@ -99,3 +99,12 @@ def test_no_client_may_wait_for_more_than_20_seconds():  # E1.12
     for name in ("head_timeout", "body_timeout", "answer_timeout"):
         with pytest.raises(BadSettings):
             load(environment={}, overrides={"web": {name: 0}})
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost", "http://127.0.0.1/x", "amqp://127.0.0.1:abc/x", "amqp://angelia:pass#word@127.0.0.1/x", "amqp://[::1/x"]
+)
+def test_the_url_of_a_broker_is_one_that_can_be_used(url):
+    for overrides in ({"broker": {"url": url}}, {"inlets": {"amqp": {"tasks": {"exchange": "wf.task", "url": url}}}}):
+        with pytest.raises(BadSettings, match="url is amqp://user:password@host:5672/vhost"):
+            load(environment={}, overrides=overrides)

@@ -37,7 +37,11 @@ class Place:
     @classmethod
     def parse(cls, url: str, management: str = "") -> "Place":
         """From `amqp://user:password@host:5672/vhost`; Failure where it is none. Without `management` its API is on the same host."""
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError:
+            parts, port = urlsplit(""), None
         if parts.scheme not in ("amqp", "amqps") or not parts.hostname:
             raise Failure("--amqp is a URL: amqp://user:password@host:5672/vhost", 2)
         if management and not management.startswith(("http://", "https://")):
@@ -47,7 +51,7 @@ class Place:
         vhost = unquote(parts.path[1:]) or "/"
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         management = management or (f"https://{host}:15671" if is_tls else f"http://{host}:15672")
-        return cls(parts.hostname, parts.port or (5671 if is_tls else 5672), vhost, user, password, management.rstrip("/"), is_tls)
+        return cls(parts.hostname, port or (5671 if is_tls else 5672), vhost, user, password, management.rstrip("/"), is_tls)
 
     def url(self, user: str, password: str) -> str:
         """For a connection of somebody."""

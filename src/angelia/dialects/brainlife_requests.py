@@ -157,7 +157,7 @@ class TaskWatch:
         # Who gives no answer is not asked again for each of the others: those whom we know would wait for all of that.
         self._is_auth_away = not isinstance(answer, Answer)
         if not isinstance(answer, Answer) or answer.status != 200:
-            telemetry.log.warning("auth_service_failed", status=getattr(answer, "status", 0))
+            telemetry.log.warning("auth_service_failed", why=f"it answers {answer.status}" if isinstance(answer, Answer) else answer.why)
             return None
         try:
             said: Any = json.loads(answer.body)

@@ -36,7 +36,7 @@ from angelia.model.event import Event
 from angelia.model.moments import number_of, public_id
 from angelia.model.person import Person
 from angelia.store import InboxItem, InboxQuery, Store
-from angelia.wire.asgi import App, Receive, Scope, Send, body_of, headers_of, respond
+from angelia.wire.asgi import App, Receive, Scope, Send, body_of, headers_of, respond, tell_of_stop
 from angelia.wire.callers import Caller, Callers
 from angelia.wire.fields import draft_of, key_of, parse_fields
 from angelia.wire.problems import Header, problem_of, status_of
@@ -172,6 +172,7 @@ class NtfyDialect:
             await send({"type": "http.response.body", "body": opened + b"".join(past), "more_body": True})
             pipe.begin()
             jobs = [asyncio.create_task(_wait_for_end(receive, pipe)), asyncio.create_task(self._recheck(scope, path, pipe.end))]
+            tell_of_stop(scope, pipe.end)
             while not pipe.is_ended:
                 data = await pipe.next(KEEPALIVE)
                 data = write(self._said("keepalive", path)) if data is None else data
@@ -179,6 +180,7 @@ class NtfyDialect:
                 pipe.taken()
             await send({"type": "http.response.body", "body": b""})
         finally:
+            tell_of_stop(scope, None)
             pipe.leave()
             telemetry.stream_clients.labels("ntfy").dec()
             for job in jobs:

@@ -179,7 +179,11 @@ class ExchangeInlet:
 
     async def _follow(self, accept: Accept) -> None:
         exchange, place = self._binding.exchange, f"inlet:{self.name}"
-        since = await self._reached(place) or await self._broker.head(exchange)
+        since = await self._reached(place)
+        if since is None:
+            # Noted before anything has come: else what comes while the hub is away would lie before its next start.
+            since = await self._broker.head(exchange)
+            await self._store.put_last_states({place: str(since)}, self._receiver.now())
         async with contextlib.aclosing(self._broker.follow(exchange, since)) as following:
             async for some in following:
                 if isinstance(some, Gap):

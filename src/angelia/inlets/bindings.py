@@ -1,9 +1,21 @@
 """Settings of what the hub takes from exchanges: a table `[inlets.amqp.<name>]` for each queue."""
 
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from angelia.model.errors import BadSettings
 from angelia.model.setting import say
+
+LOOKS_LIKE = "amqp://user:password@host:5672/vhost or amqps://; a # in a password is written %23, a / %2F"
+
+
+def is_broker_url(text: str) -> bool:
+    """Is it a URL that a connection can be made from? What is special in a password ends up as a port that is none."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("amqp", "amqps") and parts.port != 0
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +39,8 @@ class AmqpInletSettings:
             raise BadSettings(f"{place}.exchange names the exchange to take from")
         if not self.patterns:
             raise BadSettings(f"{place}.keys names at least one routing key; # takes all")
-        if self.url and not self.url.startswith(("amqp://", "amqps://")):
-            raise BadSettings(f"{place}.url starts with amqp:// or amqps://")
+        if self.url and not is_broker_url(self.url):
+            raise BadSettings(f"{place}.url is {LOOKS_LIKE}")
         if not 1 <= self.prefetch <= 10_000:
             raise BadSettings(f"{place}.prefetch is 1 to 10000")
         if self.source.startswith(("person:", "angelia")):

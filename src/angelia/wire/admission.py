@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Any, Protocol
 from urllib.parse import quote
 
+from angelia import telemetry
 from angelia.broker import ExchangeSettings
 from angelia.model.errors import NotAuthenticated
 from angelia.outbound import Answer, Outbound, Request
@@ -86,6 +87,7 @@ class Admission:
         self._kept: OrderedDict[tuple[str, str], tuple[float, bool]] = OrderedDict()
         self._asking: dict[tuple[str, str], asyncio.Task[bool | None]] = {}
         self._slots = asyncio.Semaphore(MOST_CHECKS)
+        self._unanswered: set[str] = set()
 
     async def guest(self, token: str) -> Guest:
         """Whom a token stands for: one of the hub's own, or one signed with the configured key. NotAuthenticated."""
@@ -156,7 +158,7 @@ class Admission:
             return kept[1]
         task = self._asking.get(mark)
         if task is None:
-            task = self._asking[mark] = asyncio.create_task(self._fetch(guest.token, rule, word))
+            task = self._asking[mark] = asyncio.create_task(self._fetch(guest.token, exchange, rule, word))
             task.add_done_callback(lambda _: self._asking.pop(mark, None))
         is_granted: bool | None = None
         with contextlib.suppress(TimeoutError):
@@ -170,16 +172,22 @@ class Admission:
             self._kept.popitem(last=False)
         return is_granted
 
-    async def _fetch(self, token: str, rule: ExchangeSettings, word: str) -> bool | None:
+    async def _fetch(self, token: str, exchange: str, rule: ExchangeSettings, word: str) -> bool | None:
         """Yes or no; None where nobody says: no answer, or one that tells of a fault there."""
         url = rule.check_url.replace("{word}", quote(word, safe=""))
         headers = {"Accept": "application/json", "Authorization": f"Bearer {token}"}
         async with self._slots:
             answer = await self._outbound.fetch(Request(url=url, headers=headers, timeout=CHECK_WITHIN, most=65_536))
-        if not isinstance(answer, Answer):
-            return None
-        is_granted = answer.said.get("status") == "ok"
-        return None if answer.status >= 500 and not is_granted else is_granted
+        is_granted = isinstance(answer, Answer) and answer.said.get("status") == "ok"
+        if isinstance(answer, Answer) and (is_granted or answer.status < 500):
+            self._unanswered.discard(exchange)
+            return is_granted
+        if exchange not in self._unanswered:
+            # Once for each outage: clients see a refusal only, and would see it for ever where the hub may not go there at all.
+            self._unanswered.add(exchange)
+            why = f"it answers {answer.status}" if isinstance(answer, Answer) else answer.why
+            telemetry.log.warning("check_unanswered", exchange=exchange, url=rule.check_url, why=why)
+        return None
 
     async def close(self) -> None:
         """Who still waits gets a no."""

@@ -18,6 +18,16 @@ WHOLE = "angelia.whole"
 """The extension of a scope under which a connection takes a whole answer: `taken(scope, status, body, headers)`, False where it can't now."""
 
 
+STOPPING = "angelia.stopping"
+"""The extension of a scope under which a connection takes what is to be called once the server stops, or None: who streams says how it ends."""
+
+
+def tell_of_stop(scope: Scope, tell: Callable[[], None] | None) -> None:
+    """Call it once the server stops, as far as the connection can; None where the answer is over."""
+    if (takes := scope.get("extensions", {}).get(STOPPING)) is not None:
+        takes(tell)
+
+
 def headers_of(scope: Scope) -> Headers:
     """All headers by name; the first value of each."""
     return dict(reversed(scope["headers"]))

@@ -7,7 +7,7 @@ import asyncio
 import functools
 import json
 from collections import deque
-from collections.abc import Collection, Sized
+from collections.abc import Callable, Collection, Sized
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import HEADER_VALUE_RE, STATUS_LINE, HttpToolsProtocol
 
-from angelia.wire.asgi import WHOLE, Scope, Send
+from angelia.wire.asgi import STOPPING, WHOLE, Scope, Send
 from angelia.wire.express import MOST_DIGITS, PLAIN, Again, Express, Ticket, whole_answer
 from angelia.wire.file_sending import FILES, send_file
 from angelia.wire.problems import PROBLEM_HEADERS, Header, problem
@@ -87,7 +87,8 @@ class WatchedProtocol(HttpToolsProtocol):
 
     # Slots beside uvicorn's dictionary: above 30 names Python would keep one without shared keys, and every access would be slower.
     __slots__ = (
-        "_again", "_debt", "_express", "_extensions", "_good_hosts", "_is_idle", "_largest_read", "_limits", "_received", "_scope", "_unfinished",
+        "_again", "_debt", "_express", "_extensions", "_good_hosts", "_is_idle", "_largest_read", "_limits", "_received", "_scope", "_tell_of_stop",
+        "_unfinished",
     )  # fmt: skip
 
     def __init__(self, *arguments: Any, limits: Limits, good_hosts: set[bytes], express: Express | None, **named: Any) -> None:
@@ -104,7 +105,8 @@ class WatchedProtocol(HttpToolsProtocol):
         self._unfinished: tuple[object, int] = (None, 0)
         self._scope: dict[str, Any] = {}
         self._debt: _Debt | None = None
-        self._extensions: dict[str, Any] = {FILES: self._send_file, WHOLE: self._answer}
+        self._tell_of_stop: Callable[[], None] | None = None
+        self._extensions: dict[str, Any] = {FILES: self._send_file, WHOLE: self._answer, STOPPING: self._on_stop}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin."""
@@ -128,6 +130,16 @@ class WatchedProtocol(HttpToolsProtocol):
     async def _send_file(self, path: str, send: Send) -> None:
         """See `send_file`. Where requests were sent ahead it is not told here which of them is answered."""
         await send_file(self.transport, None if self.pipeline else self.cycle, path, send, self._limits.answer)
+
+    def _on_stop(self, tell: Callable[[], None] | None) -> None:
+        """See STOPPING."""
+        self._tell_of_stop = tell
+
+    def shutdown(self) -> None:
+        """As uvicorn's, and an answer that has no end of its own is told: uvicorn would wait for it, and break it off."""
+        super().shutdown()
+        if self._tell_of_stop is not None:
+            self._tell_of_stop()
 
     def _answer(self, scope: Scope, status: int, body: bytes, headers: Collection[Header]) -> bool:
         """See WHOLE: head and body in one write, then as after uvicorn's last event of an answer. What is no header is left to uvicorn, to refuse."""

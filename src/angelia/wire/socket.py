@@ -34,6 +34,7 @@ HIGH_WATER = 131_072  # bytes that wait for a client until it counts as slow
 CLOSE_WITHIN = 5.0
 MOST_REASON = 123
 GOING_AWAY, NOT_UTF8, POLICY, RESTART = 1001, 1007, 1008, 1012
+RESTARTS = "the hub restarts; come back in a few seconds"
 _PING = b"\x89\x00"
 _LOG = logging.getLogger("angelia.websockets")
 _LOG.setLevel(logging.CRITICAL)
@@ -56,7 +57,7 @@ class Reader(Protocol):
         """A message came; binary ones are read as text, too."""
 
     def gone(self) -> None:
-        """The connection ended; called once."""
+        """The connection ended, or we said goodbye; called once."""
 
     def paused(self) -> None:
         """The client takes nothing; what is written now waits in memory."""
@@ -119,11 +120,14 @@ class Socket(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
         self._connections.discard(self)
+        self._let_go()
+        # The reader and what it holds are let go at once, not when the collector comes by.
+        self.scope = {}
+
+    def _let_go(self) -> None:
         reader, self._reader = self._reader, None
         if reader is not None:
             reader.gone()
-        # The reader and what it holds are let go at once, not when the collector comes by.
-        self.scope = {}
 
     def pause_writing(self) -> None:
         """Called by the transport above the high water."""
@@ -233,6 +237,8 @@ class Socket(asyncio.Protocol):
 
     def _take(self, frame: Frame) -> bool:
         """One frame of the client; False where the connection is given up for it."""
+        if self._closing_at:
+            return True  # we have said goodbye: only the answer to that counts, and the protocol sees it
         self._allowance -= 1
         if self._allowance < 0:
             self.close(POLICY, f"more than {MOST_FRAMES} frames a second")
@@ -247,7 +253,7 @@ class Socket(asyncio.Protocol):
                 except UnicodeDecodeError:
                     self.close(NOT_UTF8, "a message is UTF-8")
                     return False
-                if self._reader is not None and not self._closing_at:
+                if self._reader is not None:
                     self._reader.text(text)
         return True
 
@@ -264,6 +270,8 @@ class Socket(asyncio.Protocol):
             # A close frame holds 125 bytes; half a character at the end is left out.
             self._conn.send_close(code, reason.encode()[:MOST_REASON].decode(errors="ignore"))
         self._flush()
+        # Nothing follows a goodbye: who has lost her rights gets no event more while she puts off her answer.
+        self._let_go()
 
     def drop(self) -> None:
         """End the connection without a word."""
@@ -273,7 +281,7 @@ class Socket(asyncio.Protocol):
         """The server stops."""
         if self._reader is not None:
             self._reader.leaving()
-        self.close(RESTART, "the hub restarts; come back in a few seconds")
+        self.close(RESTART, RESTARTS)
         self.transport.close()
 
     def check(self, now: float) -> None:

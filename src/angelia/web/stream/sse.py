@@ -13,12 +13,14 @@ from angelia.planning.topic import matches
 from angelia.web.stream.entry import Again, bindings_of
 from angelia.web.stream.forms import SseForm, dumped, event_document, outer_name
 from angelia.web.stream.native import NO_CREDENTIALS, NO_RIGHTS, RECHECK, RETRY, TOO_SLOW, Room
-from angelia.wire.asgi import Receive, Scope, Send, headers_of, respond
+from angelia.wire.asgi import Receive, Scope, Send, headers_of, respond, tell_of_stop
+from angelia.wire.socket import RESTART, RESTARTS
 
 FORM = SseForm()
 HIGH_WATER = 131_072
 COMMENT_EVERY = 25.0
 MOST_ITEMS = 1_000
+MOST_DIGITS = 9  # of a number in a query: a text of thousands is none that Python reads
 PAGE = 1_000
 MOST_LOOKED_AT = 20_000
 """Events that one look goes over; the next goes on from there."""
@@ -87,8 +89,10 @@ async def stream(room: Room, scope: Scope, receive: Receive, send: Send) -> None
         room.streams.go_live(pipe.listener)
         rechecking = _recheck(room, pipe, guest.ends_at, again, was_somebody=guest.is_somebody)
         jobs = [asyncio.create_task(_wait_for_end(receive, pipe)), asyncio.create_task(rechecking)]
+        tell_of_stop(scope, lambda: pipe.end(RESTART, RESTARTS))
         await _pump(room, pipe, send)
     finally:
+        tell_of_stop(scope, None)
         room.streams.leave(pipe.listener)
         telemetry.stream_clients.labels("sse").dec()
         for job in jobs:
@@ -151,7 +155,7 @@ async def events(room: Room, broker: Broker, scope: Scope, send: Send) -> None:
     guest, _ = await room.entry.meet(scope)
     wanted, rest = bindings_of(scope["query_string"])
     limit = rest.get("limit", "100")
-    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit) <= MOST_ITEMS):
+    if not (limit.isascii() and limit.isdigit() and len(limit) <= MOST_DIGITS and 1 <= int(limit) <= MOST_ITEMS):
         raise InvalidInput(f"limit is 1 to {MOST_ITEMS}", "limit")
     patterns: dict[str, list[str]] = {}
     for exchange, key in wanted:
