@@ -76,11 +76,12 @@ class UpkeepMixin:
 
     async def open(self) -> None:
         """See Upkeep."""
+        # First, since it says why there is no connection: `engine` has one answer for whoever posts.
+        self._listener = self._listener or await self.engine.listen(self._heard)
         found = await self.engine.read(_schema)
         if found != HEAD:
             raise mismatch(found)
         await self.engine.read(_assert_durable)
-        self._listener = await self.engine.listen(self._heard)
 
     def _heard(self, topic: str) -> None:
         for ear in self._ears:
