@@ -54,7 +54,7 @@ from angelia.outbound import Outbound
 from angelia.plugins import part
 from angelia.settings import Settings, secret_of
 from angelia.store import InboxItem
-from angelia.stores.sql import SqlStore, open_store
+from angelia.stores.sql import SqlStore, make_store, open_store
 from angelia.stores.upkeep import AWAY
 from angelia.web.live import Live
 from angelia.web.shapes import item_out
@@ -123,28 +123,40 @@ class House:
     async def open(cls, settings: Settings, clock: SteadyClock | None = None) -> AsyncIterator["House"]:
         """Open the store and the agents; close them at the end. `clock`: another time than the machine's, for what is played through."""
         store = await open_store(settings.database)
-        templates: dict[str, str] = {}
-        secret = secret_of(settings)
-        outbound = Outbound(settings.outbound.allow, ca_file=settings.outbound.ca_file, mark=mark_of(secret))
-        lent = Surroundings(lambda: templates, outbound, secret)
-        agents = make_agents(settings, lent)
-        house: House | None = None
         try:
-            house = cls(settings, store, agents, await store.new_node(), lent, templates, clock or now)
+            secret, node = secret_of(settings), await store.new_node()
+        except BaseException:
+            await store.close()
+            raise
+        async with cls._around(store, settings, secret, node, clock or now) as house:
             await house.refresh()
             yield house
-        finally:
-            if house is not None:
-                await house.streams.close()
-                await house.broker.close()
-                await house.directory.close()
-                await house.dispatcher.close()
-                for provider in house.providers.values():
-                    await provider.close()
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def unopened(cls, settings: Settings) -> AsyncIterator["House"]:
+        """All its parts, to see whether they can be made: neither a database nor a file of its own is touched."""
+        async with cls._around(make_store(settings.database), settings, bytes(32), 0, now) as house:
+            yield house
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def _around(cls, store: SqlStore, settings: Settings, secret: bytes, node: int, clock: SteadyClock) -> AsyncIterator["House"]:
+        templates: dict[str, str] = {}
+        async with contextlib.AsyncExitStack() as parts:
+            parts.push_async_callback(store.close)
+            outbound = Outbound(settings.outbound.allow, ca_file=settings.outbound.ca_file, mark=mark_of(secret))
+            parts.push_async_callback(outbound.close)
+            lent = Surroundings(lambda: templates, outbound, secret)
+            agents = make_agents(settings, lent)
             for agent in agents.values():
-                await agent.close()
-            await outbound.close()
-            await store.close()
+                parts.push_async_callback(agent.close)
+            house = cls(settings, store, agents, node, lent, templates, clock)
+            for provider in house.providers.values():
+                parts.push_async_callback(provider.close)
+            for part_of in (house.dispatcher, house.directory, house.broker, house.streams):
+                parts.push_async_callback(part_of.close)
+            yield house
 
     async def refresh(self) -> None:
         """Read again what is kept in memory."""

@@ -35,9 +35,11 @@ Clock = Callable[[], datetime]
 def make_agents(settings: Settings, lent: Surroundings) -> dict[str, Agent]:
     """One agent for each entry point, with its own table of settings; those that are opt-in only where there is one."""
     classes = agent_classes()
-    for name in settings.agents:
+    for name, table in settings.agents.items():
         if name not in classes:
             raise BadSettings(f"there is no agent {name!r}; there are {', '.join(classes)}")
+        if not isinstance(table, Mapping):
+            raise BadSettings(f"[agents.{name}] is a table of settings")
     agents: dict[str, Agent] = {}
     for name, kind in classes.items():
         if kind.Settings is None:
@@ -45,8 +47,7 @@ def make_agents(settings: Settings, lent: Surroundings) -> dict[str, Agent]:
             continue
         if kind.is_opt_in and name not in settings.agents:
             continue
-        table = dict(settings.agents.get(name, {}))
-        agents[name] = kind(_rooted(section(kind.Settings, f"agents.{name}", table), settings), lent)
+        agents[name] = kind(_rooted(section(kind.Settings, f"agents.{name}", settings.agents.get(name, {})), settings), lent)
     return agents
 
 

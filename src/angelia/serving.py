@@ -13,7 +13,7 @@ from angelia.flow.first_site import begin_site
 from angelia.front import Front
 from angelia.house import House
 from angelia.model.errors import BadSettings
-from angelia.settings import Settings
+from angelia.settings import Settings, WebSettings
 from angelia.store import InboxQuery
 from angelia.wire.asgi import App
 from angelia.wire.connection import Limits, protocol
@@ -36,8 +36,7 @@ _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 async def serve(settings: Settings, *, roles: Iterable[str] = ("web", "work"), ready: Callable[[House], None] | None = None) -> None:
     """Run until SIGTERM or SIGINT; exits within ten seconds, with nothing lost."""
     web = settings.web
-    if web.host not in _LOOPBACK and not web.allow_public_bind:
-        raise BadSettings(f"refusing to listen on {web.host} without a proxy in front: set web.allow_public_bind to say that there is one")
+    _check_host(web)
     if settings.telemetry.otlp_endpoint:
         tracing.start(settings.telemetry.otlp_endpoint)
     async with House.open(settings) as house:
@@ -79,6 +78,18 @@ async def serve(settings: Settings, *, roles: Iterable[str] = ("web", "work"), r
             await asyncio.gather(*tasks, return_exceptions=True)
             tracing.stop()
         telemetry.log.info("stopped")
+
+
+async def check(settings: Settings) -> None:
+    """BadSettings for what would stop a hub at its start. Makes all its parts; asks no server, and leaves no file."""
+    _check_host(settings.web)
+    async with House.unopened(settings) as house:
+        Front(house).app()
+
+
+def _check_host(web: WebSettings) -> None:
+    if web.host not in _LOOPBACK and not web.allow_public_bind:
+        raise BadSettings(f"refusing to listen on {web.host} without a proxy in front: set web.allow_public_bind to say that there is one")
 
 
 async def _given_up(tasks: Iterable[asyncio.Task[None]]) -> None:

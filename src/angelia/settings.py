@@ -1,12 +1,14 @@
 """What can be set, and what it may be: checked at the start. Where settings are read from is in layers.py."""
 
 import hashlib
+import math
 import os
 import re
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -23,6 +25,8 @@ from angelia.model.setting import say
 from angelia.web.scraping import Scrapers, scrapers_of
 from angelia.web.signin.providers import OidcSettings
 
+LONGEST_LIFETIME = 3_650 * 86_400
+LONGEST_RETENTION = 36_500
 EXCHANGE = "events"
 """The exchange of a hub whose settings name none."""
 _SECRET_NAMES = frozenset({"secret", "url", "database", "password", "token", "client_secret", "metrics_token"})
@@ -335,8 +339,11 @@ def _check(settings: Settings) -> None:
         raise BadSettings("web.head_timeout, web.body_timeout and web.answer_timeout are above 0")
     if settings.log.form not in ("json", "text") or settings.log.level not in ("debug", "info", "warning", "error"):
         raise BadSettings("log.form is json or text, log.level debug, info, warning or error")
-    if settings.web.post_rate < 0:
+    if not 0 <= settings.web.post_rate < math.inf:
         raise BadSettings("web.post_rate is 0 or more")
+    if settings.web.max_body <= 0:
+        raise BadSettings("web.max_body is above 0")
+    _check_proxies(settings.proxies)
     scrapers_of(settings.web.metrics_from, settings.web.metrics_token)
     _check_transitions(settings.transitions)
     _check_broker(settings)
@@ -345,8 +352,23 @@ def _check(settings: Settings) -> None:
     _check_jobs(settings.jobs)
     if not 0 <= settings.delivery.seen_wait <= 86_400:
         raise BadSettings("delivery.seen_wait is 0 seconds to a day")
-    if settings.delivery.lifetime <= 0 or settings.delivery.retention_days <= 0:
-        raise BadSettings("delivery.lifetime and delivery.retention_days are above 0")
+    _check_lengths(settings.delivery)
+
+
+def _check_lengths(told: DeliverySettings) -> None:
+    if not (0 < told.lifetime <= LONGEST_LIFETIME and 0 < told.chat_lifetime <= LONGEST_LIFETIME):
+        raise BadSettings("delivery.lifetime and delivery.chat_lifetime are above 0 seconds, and at most ten years")
+    if not 0 < told.retention_days <= LONGEST_RETENTION:
+        raise BadSettings("delivery.retention_days is above 0, and at most a hundred years")
+
+
+def _check_proxies(proxies: frozenset[str]) -> None:
+    for address in proxies:
+        try:
+            ip_address(address)
+        except ValueError:
+            # One that never matches would let all who come through it share one limit, and nobody would know.
+            raise BadSettings(f"web.proxies holds addresses such as 10.2.0.7, not {address!r}") from None
 
 
 def _check_house(house: HouseSettings) -> None:
@@ -354,6 +376,12 @@ def _check_house(house: HouseSettings) -> None:
         raise BadSettings("house.secret has at least 32 characters; leave it out and one is made")
     if not house.base_url.startswith(("http://", "https://")) or house.base_url.endswith("/"):
         raise BadSettings("house.base_url starts with http:// or https:// and does not end in /")
+    try:
+        is_url = bool(urlsplit(house.base_url).hostname) and urlsplit(house.base_url).port != 0 and not any(map(str.isspace, house.base_url))
+    except ValueError:
+        is_url = False
+    if not is_url:
+        raise BadSettings("house.base_url is a URL with a host, as in https://hub.example.org")
     if min(house.disk_reserve, house.overdue_after) < 0:
         raise BadSettings("house.disk_reserve and house.overdue_after are 0 or more")
 

@@ -76,6 +76,11 @@ async def test_a_backup_under_load_is_consistent(store, tmp_path, request):  # F
     await copy.close()
 
 
+async def test_a_backup_is_for_nobody_else(store, tmp_path):
+    await store.backup(str(tmp_path / "copy"))
+    assert (tmp_path / "copy").stat().st_mode & 0o777 == 0o600
+
+
 async def test_a_backup_never_overwrites(store, tmp_path):
     path = tmp_path / "copy"
     path.write_text("precious")

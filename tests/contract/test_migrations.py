@@ -18,7 +18,7 @@ from sqlalchemy.pool import NullPool
 import angelia.stores.sql
 from angelia.model.errors import SchemaMismatch
 from angelia.stores.columns import metadata
-from angelia.stores.sql import upgrade
+from angelia.stores.sql import open_store, upgrade
 from angelia.stores.upkeep import HEAD
 from angelia_testing.faults.migration import killed_upgrades
 from angelia_testing.peers.process import free_port
@@ -156,6 +156,28 @@ def test_a_hub_refuses_a_schema_that_it_does_not_speak(url, found, told, tmp_pat
     assert hub.returncode == 1, told_of
     assert told in told_of and "Traceback" not in told_of
     assert on(url, state) == before
+
+
+def test_a_url_is_read_as_the_programs_of_postgresql_read_it(empty_postgresql_url, tmp_path):  # TLS is asked for with sslmode
+    url = f"{empty_postgresql_url}?sslmode=disable"
+    upgrade(url)
+
+    async def copy():
+        store = await open_store(url)
+        await store.backup(str(tmp_path / "copy"))
+        await store.close()
+
+    asyncio.run(copy())
+    assert (tmp_path / "copy").stat().st_size
+    _, told = angelia(f"{empty_postgresql_url}?sslmode=require", "web", "--data-dir", str(tmp_path)).communicate(timeout=60)
+    assert "rejected SSL upgrade" in told and "Traceback" not in told
+
+
+@pytest.mark.parametrize("words", [("db", "upgrade"), ("db", "check"), ("work",)])
+def test_a_database_that_is_not_there_is_said(postgresql, words, tmp_path):
+    hub = angelia(postgresql.url("nowhere"), *words)
+    _, told = hub.communicate(timeout=60)
+    assert hub.returncode == 1 and told.splitlines()[-1].endswith(': database "nowhere" does not exist') and "Traceback" not in told
 
 
 def test_an_upgrade_of_something_newer_changes_nothing(url):

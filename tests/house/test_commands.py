@@ -502,6 +502,34 @@ def test_the_database_of_no_hub_and_a_backup_that_goes_nowhere_are_said_with_the
     assert here.failed("db", "backup", str(tmp_path / "copy"))[0] == f"{tmp_path / 'copy'} exists; a backup goes into a new file"
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('[house]\ndatabase = "mysql://x/y"', "SQLite or PostgreSQL"),
+        ('[house]\ndatabase = "postgresql://alice@host:port/x"', "the database is a URL"),
+        ('[web]\nhost = "0.0.0.0"', "web.allow_public_bind"),
+        ('[outbound]\nallow = "intranet"', "outbound.allow"),
+        ('[streams]\npublic_key = "/nowhere.pem"', "streams.public_key"),
+        ("[directories.x]", "directories.x"),
+        ('[instruments.x]\nadapter = "none"', "no instrument adapter 'none'"),
+        ('[agents]\nmail = "x"', "[agents.mail] is a table"),
+        ('[agents.pigeon]\nurl = "x"', "no agent 'pigeon'"),
+    ],
+)
+def test_settings_are_checked_as_a_start_checks_them(tmp_path, text, told):
+    (tmp_path / "angelia.toml").write_text(text)
+    there = tmp_path / "data"
+    said, code = failed("--config", str(tmp_path / "angelia.toml"), "--data-dir", str(there), "config", "check")
+    assert code == 1 and told in said and not there.exists()
+
+
+def test_good_settings_are_good_and_leave_nothing(tmp_path):
+    (tmp_path / "angelia.toml").write_text('[house]\ndatabase = "postgresql://alice@127.0.0.1:1/x"')
+    for words in ((), ("--config", str(tmp_path / "angelia.toml"))):
+        done = CliRunner().invoke(program, ["--data-dir", str(tmp_path / "data"), *words, "config", "check"])
+        assert (done.exit_code, done.output) == (0, "the settings are good\n") and not (tmp_path / "data").exists()
+
+
 def test_the_database_is_not_that_of_a_hub_elsewhere(here, monkeypatch):
     assert here.failed("--url", "http://hub", "db", "check")[1] == 2
     monkeypatch.setenv("ANGELIA_URL", "http://hub")

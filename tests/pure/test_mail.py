@@ -224,10 +224,15 @@ def test_an_address_keeps_its_local_part():
     assert MailAgent(MailSettings()).check_address("Alice+x@Example.ORG") == "Alice+x@example.org"
 
 
-@pytest.mark.parametrize("url", ["ftp://x", "smtp://", "maildir:", "nonsense"])
+@pytest.mark.parametrize("url", ["ftp://x", "smtp://", "maildir:", "nonsense", "smtp://host:port"])
 def test_settings_that_would_fail_at_night(url):
     with pytest.raises(BadSettings):
         MailSettings(url=url)
+
+
+def test_certificates_that_are_not_there_are_named():
+    with pytest.raises(BadSettings, match=r"agents\.mail\.ca_file: No such file"):
+        MailAgent(MailSettings(url="smtps://host", ca_file="/nowhere"))
 
 
 def test_a_site_template_and_a_broken_one():

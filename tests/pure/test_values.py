@@ -93,6 +93,26 @@ def test_whom_a_host_may_name(base_url, host, hosts, named):
     assert loaded.hosts == named | {"127.0.0.1", "localhost", "[::1]"}
 
 
+@pytest.mark.parametrize(
+    ("room", "name", "value"),
+    [
+        ("house", "base_url", "https://hub example.org"),
+        ("house", "base_url", "https://hub.example.org:99999"),
+        ("house", "base_url", "https://:8080"),
+        ("web", "max_body", 0),
+        ("web", "post_rate", float("nan")),
+        ("web", "proxies", "127.0.0.1, 10.0.0.0/8"),
+        ("web", "proxies", "nginx"),
+        ("delivery", "lifetime", 10**15),
+        ("delivery", "chat_lifetime", 0),
+        ("delivery", "retention_days", 10**8),
+    ],
+)
+def test_a_setting_that_can_not_work_is_named(room, name, value):
+    with pytest.raises(BadSettings, match=f"{room}.{name}|{room}.* and {room}.{name}"):
+        load(environment={}, overrides={room: {name: value}})
+
+
 def test_no_client_may_wait_for_more_than_20_seconds():  # E1.12
     web = load(environment={}).web
     assert max(web.head_timeout, web.body_timeout) <= 18  # and a look a second, and what is under way

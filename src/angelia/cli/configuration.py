@@ -1,12 +1,14 @@
 """config: the settings in force."""
 
+import asyncio
+import importlib
 import json
 
 import click
 
 from angelia.cli.outcome import Failure
 from angelia.cli.reach import Reach
-from angelia.model.errors import BadSettings
+from angelia.model.errors import AngeliaError, BadSettings
 from angelia.settings import described, load
 
 
@@ -18,10 +20,12 @@ def config() -> None:
 @config.command()
 @click.pass_obj
 def check(reach: Reach) -> None:
-    """Are they good?"""
+    """Are they good? What a hub would refuse at its start is told."""
     try:
-        load(reach.config, overrides=reach.overrides())
-    except BadSettings as error:
+        settings = load(reach.config, overrides=reach.overrides())
+        # All of the house, which `show` need not wait for.
+        asyncio.run(importlib.import_module("angelia.serving").check(settings))
+    except (AngeliaError, OSError) as error:
         raise Failure(str(error)) from None
     click.echo("the settings are good")
 

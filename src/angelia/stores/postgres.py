@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Self
 
 import asyncpg
@@ -31,10 +32,10 @@ class PostgresListener:
     async def open(cls, url: str, heard: Callable[[str], None]) -> Self:
         """Listen; StoreUnavailable where there is no connection."""
         try:
-            connection: Any = await asyncpg.connect(plain_url(url), timeout=5)
+            connection: Any = await connector(url)()
             await connection.add_listener(CHANNEL, lambda *arguments: heard(str(arguments[-1])))
         except _AWAY as error:
-            raise StoreUnavailable(f"PostgreSQL gives no connection to listen on: {error}") from None
+            raise StoreUnavailable(f"PostgreSQL gives no connection: {error}") from None
         return cls(connection)
 
     async def tell(self, topic: str) -> None:
@@ -65,9 +66,9 @@ class PostgresEngine:
         self._url = url
         # Our row locks and second looks are written for READ COMMITTED, whatever the server's default is.
         wishes = {"application_name": "angelia", "synchronous_commit": "on", "default_transaction_isolation": "read committed"}
-        arguments = {"timeout": 5, "command_timeout": 60, "server_settings": wishes}
+        connect = connector(url, command_timeout=60, server_settings=wishes)
         self._engine: AsyncEngine = create_async_engine(
-            url, pool_size=pool_size, max_overflow=4, pool_timeout=5, pool_pre_ping=False, connect_args=arguments
+            "postgresql+asyncpg://", async_creator=connect, pool_size=pool_size, max_overflow=4, pool_timeout=5, pool_pre_ping=False
         )
         event.listen(self._engine.sync_engine, "handle_error", _note_disconnect)
         # The same connections: what is no transaction needs no BEGIN and no end, each of which is a way to the server and back.
@@ -171,6 +172,11 @@ def _note_disconnect(context: Any) -> None:
     """A server that went away takes all its connections with it: forget the whole pool at once."""
     if isinstance(context.original_exception, asyncpg.exceptions.AdminShutdownError | asyncpg.exceptions.CannotConnectNowError):
         context.is_disconnect = True
+
+
+def connector(url: str, **options: Any) -> Callable[[], Coroutine[Any, Any, Any]]:
+    """What connects. The driver reads the URL itself, as libpq and `pg_dump` do: SQLAlchemy has other words for TLS, and knows no `sslmode`."""
+    return partial(asyncpg.connect, plain_url(url), timeout=5, **options)
 
 
 def plain_url(url: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
 from angelia.model.errors import BadSettings, StoreUnavailable
@@ -82,7 +82,7 @@ def make_store(url: str) -> SqlStore:
     if parsed.get_backend_name() == "sqlite":
         return SqlStore(SqliteEngine(_file(parsed)), url)
     engine = importlib.import_module("angelia.stores.postgres").PostgresEngine
-    return SqlStore(engine(parsed.set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)), url)
+    return SqlStore(engine(url), url)
 
 
 async def open_store(url: str) -> SqlStore:
@@ -119,14 +119,17 @@ def upgrade(url: str, revision: str = "head") -> None:
     if path is not None:
         config.attributes["engine"] = _migrating(path)
     else:
-        config.attributes["url"] = parsed.set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
-    importlib.import_module("alembic.command").upgrade(config, revision)
+        config.attributes["connect"] = importlib.import_module("angelia.stores.postgres").connector(url)
+    try:
+        importlib.import_module("alembic.command").upgrade(config, revision)
+    except DBAPIError as error:
+        raise StoreUnavailable(f"the database can't be upgraded: {str(error.orig).splitlines()[0]}") from error
 
 
 def _checked(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the latter of a port that is no number
         raise BadSettings("the database is a URL: sqlite:///angelia.db or postgresql://user@host/name") from None
     if parsed.get_backend_name() not in ("sqlite", "postgresql"):
         raise BadSettings(f"the database is SQLite or PostgreSQL, not {parsed.get_backend_name()}")

@@ -76,11 +76,12 @@ class UpkeepMixin:
 
     async def open(self) -> None:
         """See Upkeep."""
+        # First, since it says why there is no connection: `engine` has one answer for whoever posts.
+        self._listener = self._listener or await self.engine.listen(self._heard)
         found = await self.engine.read(_schema)
         if found != HEAD:
             raise mismatch(found)
         await self.engine.read(_assert_durable)
-        self._listener = await self.engine.listen(self._heard)
 
     def _heard(self, topic: str) -> None:
         for ear in self._ears:
@@ -240,7 +241,13 @@ class UpkeepMixin:
         secret = {"PGPASSWORD": str(parsed.password)} if parsed.password else {}
         url = parsed._replace(password=None).render_as_string()
         process = await asyncio.create_subprocess_exec(
-            program, "--format=custom", f"--file={path}", f"--dbname={url}", stderr=asyncio.subprocess.PIPE, env=os.environ | secret
+            program,
+            "--format=custom",
+            f"--file={path}",
+            f"--dbname={url}",
+            stderr=asyncio.subprocess.PIPE,
+            env=os.environ | secret,
+            umask=0o077,
         )
         _, complaint = await process.communicate()
         if process.returncode:
@@ -382,6 +389,7 @@ def _vacuum_into(connection: Connection, path: str) -> None:
     assert raw is not None
     part = Path(f"{path}.part")
     part.unlink(missing_ok=True)
+    part.touch(0o600)  # it holds what people were told: for nobody else, whatever the umask
     raw.execute("ROLLBACK")
     try:
         raw.execute("VACUUM INTO ?", (str(part),))

@@ -28,6 +28,7 @@ from angelia.agents.mail.settings import MailSettings
 from angelia.agents.mail.wire import Wire
 from angelia.deadlines import Deadlines
 from angelia.model.delivery import Later, Outcome, Refused, Sent
+from angelia.model.errors import BadSettings
 from angelia.planning.bounces import Bounce
 from angelia.rendering.text import one_line
 from angelia.tls import client_context
@@ -110,7 +111,10 @@ class SmtpRoad:
         self._settings = settings
         self._idle: list[Wire] = []
         self._deadlines = Deadlines()
-        self._tls = client_context(settings.ca_file)
+        try:
+            self._tls = client_context(settings.ca_file)
+        except OSError as error:
+            raise BadSettings(f"agents.mail.ca_file: {error.strerror}") from None
 
     async def send(self, sender: str, envelope: Envelope, key: int) -> Outcome:
         """One try over a connection that is idle, or a new one."""

@@ -36,13 +36,7 @@ class MailSettings:
 
     def __post_init__(self) -> None:
         """Say at the start what would fail at night."""
-        scheme = self.url.partition(":")[0]
-        if scheme not in {*_PORTS, "maildir"}:
-            raise BadSettings("agents.mail.url starts with smtp:, smtp+starttls:, smtps: or maildir:")
-        if scheme == "maildir" and not self.url[len("maildir:") :]:
-            raise BadSettings("agents.mail.url: maildir: needs a folder, as in maildir:/var/lib/angelia/mail")
-        if scheme != "maildir" and not urlsplit(self.url).hostname:
-            raise BadSettings("agents.mail.url needs a host, as in smtp://mail.example.org:25")
+        self._check_url()
         if "@" not in self.sender or any(sign in self.sender for sign in " \r\n<>,"):
             raise BadSettings("agents.mail.sender is one plain address, as in angelia@example.org")
         if self.return_path and not _RETURN_PATH.fullmatch(self.return_path):
@@ -55,6 +49,19 @@ class MailSettings:
             raise BadSettings("agents.mail.domain is a host name")
         if self.concurrency < 1:
             raise BadSettings("agents.mail.concurrency is at least 1")
+
+    def _check_url(self) -> None:
+        scheme = self.url.partition(":")[0]
+        if scheme not in {*_PORTS, "maildir"}:
+            raise BadSettings("agents.mail.url starts with smtp:, smtp+starttls:, smtps: or maildir:")
+        if scheme == "maildir" and not self.url[len("maildir:") :]:
+            raise BadSettings("agents.mail.url: maildir: needs a folder, as in maildir:/var/lib/angelia/mail")
+        if scheme != "maildir" and not urlsplit(self.url).hostname:
+            raise BadSettings("agents.mail.url needs a host, as in smtp://mail.example.org:25")
+        try:
+            _ = urlsplit(self.url).port
+        except ValueError:
+            raise BadSettings("agents.mail.url: the port is a number, as in smtp://mail.example.org:25") from None
 
     def below(self, folder: Path) -> "MailSettings":
         """A relative maildir lies below the hub's data folder."""

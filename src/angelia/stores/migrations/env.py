@@ -1,6 +1,8 @@
-"""How Alembic reaches the database: a ready engine for SQLite, an asyncpg URL for PostgreSQL."""
+"""How Alembic reaches the database: a ready engine for SQLite, what connects for PostgreSQL."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from alembic import context
 from sqlalchemy import Connection
@@ -28,9 +30,9 @@ def migrate(connection: Connection) -> None:
         context.run_migrations()
 
 
-async def migrate_async(url: str) -> None:
+async def migrate_async(connect: Callable[[], Coroutine[Any, Any, Any]]) -> None:
     """The same over asyncpg."""
-    engine = create_async_engine(url, poolclass=NullPool, connect_args={"timeout": 5})
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
     try:
         async with engine.begin() as connection:
             await connection.run_sync(migrate)
@@ -43,4 +45,4 @@ if "engine" in attributes:
     with attributes["engine"].begin() as opened:
         migrate(opened)
 else:
-    asyncio.run(migrate_async(attributes["url"]))
+    asyncio.run(migrate_async(attributes["connect"]))
