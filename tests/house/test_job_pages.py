@@ -228,6 +228,11 @@ async def test_the_list_is_filtered_and_paged(camera, alice):
     assert "No job fits" in await alice.get("/jobs?state=done")
 
 
+async def test_the_filter_names_no_instrument_that_she_may_not_see(camera, alice):
+    page = await alice.get("/jobs")
+    assert '<option value="camera">' in page and "hidden" not in re.findall(r'<option value="([^"]*)"', page)
+
+
 async def test_a_picture_is_shown_and_other_files_are_only_saved(working, alice):
     def drawn(work):
         (work.folder / "sky.png").write_bytes(PNG)
