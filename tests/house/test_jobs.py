@@ -23,8 +23,11 @@ from angelia.flow.job_runner import Held, JobPatience, JobRunner
 from angelia.front import Front
 from angelia.instrument import CantTell, Done, Failed, Gone, Lent, NotStarted, Progress, Rejected
 from angelia.instruments.function import FunctionInstrument, FunctionSettings
+from angelia.making import make_instruments
 from angelia.model.declaration import Declaration, DeclaredProduct, Limits, Parameter, ParameterKind
+from angelia.model.errors import BadSettings
 from angelia.model.job import STATES, JobChange, JobReason, JobState, Principal, callback_secret
+from angelia.outbound import Outbound
 from angelia.products.output import write_manifest
 from angelia.settings import load
 from angelia_testing.live import served
@@ -64,6 +67,22 @@ async def working(bench, house, scripted, outside):
     stop.set()
     house.hints["dispatcher"]()
     await asyncio.gather(*tasks)
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ({}, "there is no instrument adapter 'far'"),
+        ({"adapter": "function"}, "needs a declaration"),
+        ({"adapter": "http_service", "declaration": "far.toml"}, "the url of an http_service instrument"),
+    ],
+)
+def test_what_is_wrong_with_an_instrument_is_said_with_its_name(table, says, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("far.toml").write_text('name = "far"\nproducts = [{name = "square"}]\n')
+    wanted = load(environment={}, overrides={"house": {"data_dir": str(tmp_path)}, "instruments": {"far": table}})
+    with pytest.raises(BadSettings, match=rf"^\[instruments\.far\] {says}"):
+        make_instruments(wanted, Outbound())
 
 
 async def job_loop(stage, house, stop):
