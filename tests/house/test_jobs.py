@@ -726,7 +726,17 @@ async def test_a_file_that_was_uploaded_is_read_by_what_computes(working, house,
     wrapped = await working.outside.post("/api/v1/uploads", files={"file": b"x"}, headers=working.bearers["alice"])
     assert (wrapped.status_code, wrapped.json()["type"]) == (415, "urn:angelia:unsupported-media")
     assert "--data-binary" in wrapped.json()["detail"]
-    assert (await working.outside.post("/api/v1/uploads", content=bytes(17 << 20), headers=working.bearers["alice"])).status_code == 413
+
+
+async def test_what_is_too_long_for_a_request_is_told_as_every_fault(working):
+    async def pieces():
+        for _ in range(17):
+            yield bytes(1 << 20)
+
+    for content in (bytes(17 << 20), pieces()):
+        answer = await working.outside.post("/api/v1/uploads", content=content, headers=working.bearers["alice"])
+        assert (answer.status_code, answer.headers["content-type"]) == (413, "application/problem+json")
+        assert "content-security-policy" in answer.headers
 
 
 async def test_a_back_end_elsewhere_gets_a_file_with_the_secret_of_its_job_alone(working, house):
