@@ -58,14 +58,18 @@ def make_instruments(settings: Settings, outbound: Outbound) -> dict[str, Instru
         own = dict(table)
         path, adapter = str(own.pop("declaration", "")), str(own.pop("adapter", ""))
         declaration = read_declaration(Path(path)) if path else None
-        kind = instrument_class(adapter or (declaration.adapter if declaration is not None else name))
-        declaration = declaration or kind.declares
-        if declaration is None:
-            raise BadSettings(f"[instruments.{name}] needs a declaration: the path of a file that says what it computes")
-        declaration = replace(declaration, name=name)
-        made = None if kind.Settings is None else section(kind.Settings, f"instruments.{name}", {**declaration.settings, **own})
-        lent = Lent(outbound, settings.data_dir.resolve() / "instruments" / name)
-        instruments[name] = kind(declaration, made, lent)
+        try:
+            kind = instrument_class(adapter or (declaration.adapter if declaration is not None else name))
+            declaration = declaration or kind.declares
+            if declaration is None:
+                raise BadSettings("needs a declaration: the path of a file that says what it computes")
+            declaration = replace(declaration, name=name)
+            made = None if kind.Settings is None else section(kind.Settings, f"instruments.{name}", {**declaration.settings, **own})
+            lent = Lent(outbound, settings.data_dir.resolve() / "instruments" / name)
+            instruments[name] = kind(declaration, made, lent)
+        except BadSettings as error:
+            # An adapter does not know whose it is.
+            raise BadSettings(f"[instruments.{name}] {error}") from error
     return instruments
 
 

@@ -98,6 +98,16 @@ async def test_one_that_can_not_be_asked_for_a_key_says_so(bed, backend):
     assert told.value.is_for_good
 
 
+@pytest.mark.parametrize(
+    ("said", "fraction"), [(0.4, 0.4), (-1, 0.0), pytest.param(10**400, 1.0, id="huge"), (float("nan"), None), (True, None), ("half", None)]
+)
+async def test_any_number_may_stand_for_progress(bed, backend, said, fraction):
+    work = bed.work(GOOD)
+    handle = await bed.instrument.submit(work)
+    backend.faults["GET"] = [{"state": "running", "progress": said}]
+    assert (await bed.instrument.poll(work, handle)).fraction == fraction
+
+
 LISTED = {"name": "x", "kind": "json", "url": "products/square"}
 
 

@@ -240,6 +240,15 @@ def test_tags_and_parameters_that_are_given_twice_stay(monkeypatch):
     assert fields["tags"] == [["x", "1"], ["x", "2"]] and fields["params"] == {"p": ["1", "2"], "q": "3="}
 
 
+def test_parameters_of_a_job_are_sent_as_they_were_typed(monkeypatch):
+    words = ("version=1.10", "n=3", "is_deep=true", 'word="3"', "band=[1, 2]", "limit=null", "T1={}", "name=M 31")
+    _, _, sent, _, _ = told(monkeypatch, "job", "submit", "camera", "picture", *words)
+    assert sent["parameters"] == {
+        "version": "1.10", "n": "3", "is_deep": "true", "word": "3", "band": [1, 2], "limit": None, "T1": {}, "name": "M 31",
+    }  # fmt: skip
+    assert failed("job", "submit", "camera", "picture", "n=1", "n=2") == ("n is given twice", 2)
+
+
 def told(monkeypatch, *words, answer="{}"):
     """The one call that a command makes: method, path, and what it hands over."""
     calls = []

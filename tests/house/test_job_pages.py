@@ -228,6 +228,11 @@ async def test_the_list_is_filtered_and_paged(camera, alice):
     assert "No job fits" in await alice.get("/jobs?state=done")
 
 
+async def test_the_filter_names_no_instrument_that_she_may_not_see(camera, alice):
+    page = await alice.get("/jobs")
+    assert '<option value="camera">' in page and "hidden" not in re.findall(r'<option value="([^"]*)"', page)
+
+
 async def test_a_picture_is_shown_and_other_files_are_only_saved(working, alice):
     def drawn(work):
         (work.folder / "sky.png").write_bytes(PNG)
@@ -303,6 +308,13 @@ async def test_a_file_is_chosen_in_the_form_and_stays_where_something_else_is_wr
     (work,) = made.works.values()
     assert Path(work.values["image"]).read_bytes() == b"SIMPLE  = two stars"
     assert (await alice.api.post(place, data={"p.image": house.dispatcher.uploads.address("0" * 32), "p.n": "2"})).status_code == 422
+
+
+async def test_a_file_that_is_too_long_is_told_on_a_page(house, camera, alice):
+    house.dispatcher.instruments["reader"] = reader = ScriptedInstrument("reader")
+    reader.declaration = Declaration("reader", parameters=(Parameter("file", ParameterKind.FILE),), products=(DeclaredProduct("one"),))
+    answer = await alice.api.post("/instruments/reader/one", files={"f.file": ("big", bytes(17 << 20))})
+    assert answer.status_code == 413 and "this is more than a request may hold" in answer.text and "<main" in answer.text
 
 
 async def test_several_results_can_be_saved_as_one_file(working, alice):

@@ -20,6 +20,7 @@ def computed(work):
     out.light_curve("the curve", columns, {"TIME": "d", "RATE": "count / s"}, title="Curve <of> a star")
     out.image("sky/1", np.arange(12.0).reshape(3, 4))
     out.table("sources", {"NAME": ["a <b>", "c"], "FLUX": [1.0, np.nan]}, {"FLUX": "mJy"})
+    out.table("nobody", {"NAME": []})
     out.text("words", "chi < 2")
     out.text("book", "long " * 2000)
     out.close()
@@ -35,7 +36,8 @@ async def seen(browser, camera):
 async def test_the_page_has_plots_with_tables_beside_and_loads_its_script_only_there(working, alice):
     place, page = await seen(alice, working)
     assert re.findall(r'data-plot="([^"]+)"', page) == [f"{place}/plots/the%20curve", f"{place}/plots/sky/1"]
-    assert re.findall(r'href="([^"]+/rows/[^"]+)"', page) == [f"{place}/rows/the%20curve", f"{place}/rows/sky/1", f"{place}/rows/sources"]
+    tables = re.findall(r'href="([^"]+/rows/[^"]+)"', page)
+    assert tables == [f"{place}/rows/{name}" for name in ("the%20curve", "sky/1", "sources", "nobody")]
     assert re.findall(r'<pre class="words"[^>]*>(.*?)</pre>', page, re.DOTALL) == ["chi &lt; 2"]
     assert "Curve &lt;of&gt; a star" in page and "plots" in page and "plots" not in await alice.get("/jobs")
     assert not re.search(r"<script>|style=| on\w+=", page)
@@ -66,6 +68,8 @@ async def test_a_table_is_read_page_by_page(working, alice):
     page = await alice.get(f"{place}/rows/sources")
     assert "a &lt;b&gt;" in page and "mJy" in page and ">–<" in page
     assert "<td" in await alice.get(f"{place}/rows/sky/1")
+    page = await alice.get(f"{place}/rows/nobody")
+    assert "rows 0 to 0 of 0" in page and ">NAME" in page
     await alice.get(f"{place}/rows/words", 422)
 
 

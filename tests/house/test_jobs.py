@@ -23,8 +23,11 @@ from angelia.flow.job_runner import Held, JobPatience, JobRunner
 from angelia.front import Front
 from angelia.instrument import CantTell, Done, Failed, Gone, Lent, NotStarted, Progress, Rejected
 from angelia.instruments.function import FunctionInstrument, FunctionSettings
+from angelia.making import make_instruments
 from angelia.model.declaration import Declaration, DeclaredProduct, Limits, Parameter, ParameterKind
+from angelia.model.errors import BadSettings
 from angelia.model.job import STATES, JobChange, JobReason, JobState, Principal, callback_secret
+from angelia.outbound import Outbound
 from angelia.products.output import write_manifest
 from angelia.settings import load
 from angelia_testing.live import served
@@ -64,6 +67,22 @@ async def working(bench, house, scripted, outside):
     stop.set()
     house.hints["dispatcher"]()
     await asyncio.gather(*tasks)
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ({}, "there is no instrument adapter 'far'"),
+        ({"adapter": "function"}, "needs a declaration"),
+        ({"adapter": "http_service", "declaration": "far.toml"}, "the url of an http_service instrument"),
+    ],
+)
+def test_what_is_wrong_with_an_instrument_is_said_with_its_name(table, says, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("far.toml").write_text('name = "far"\nproducts = [{name = "square"}]\n')
+    wanted = load(environment={}, overrides={"house": {"data_dir": str(tmp_path)}, "instruments": {"far": table}})
+    with pytest.raises(BadSettings, match=rf"^\[instruments\.far\] {says}"):
+        make_instruments(wanted, Outbound())
 
 
 async def job_loop(stage, house, stop):
@@ -707,7 +726,17 @@ async def test_a_file_that_was_uploaded_is_read_by_what_computes(working, house,
     wrapped = await working.outside.post("/api/v1/uploads", files={"file": b"x"}, headers=working.bearers["alice"])
     assert (wrapped.status_code, wrapped.json()["type"]) == (415, "urn:angelia:unsupported-media")
     assert "--data-binary" in wrapped.json()["detail"]
-    assert (await working.outside.post("/api/v1/uploads", content=bytes(17 << 20), headers=working.bearers["alice"])).status_code == 413
+
+
+async def test_what_is_too_long_for_a_request_is_told_as_every_fault(working):
+    async def pieces():
+        for _ in range(17):
+            yield bytes(1 << 20)
+
+    for content in (bytes(17 << 20), pieces()):
+        answer = await working.outside.post("/api/v1/uploads", content=content, headers=working.bearers["alice"])
+        assert (answer.status_code, answer.headers["content-type"]) == (413, "application/problem+json")
+        assert "content-security-policy" in answer.headers
 
 
 async def test_a_back_end_elsewhere_gets_a_file_with_the_secret_of_its_job_alone(working, house):

@@ -55,6 +55,7 @@ def test_rooms_come_in_the_order_of_the_whole_api():
         ("GET", "/api/v1/people/nobody/preferences", None, 404),
         ("POST", "/api/v1/people", {"login": 5}, 422),
         ("POST", "/api/v1/people", b"{", 400),
+        pytest.param("POST", "/api/v1/people", bytes(17 << 20), 413, id="too long"),
         ("DELETE", "/api/v1/people", None, 405),
         ("GET", "/api/v1/people", None, 200),
         ("POST", "/api/v1/messages", {"type": "a.b", "idempotency_key": "1"}, 201),

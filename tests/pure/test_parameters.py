@@ -162,6 +162,8 @@ def test_a_product_s_own_parameter_stands_for_a_shared_one():
     assert checked(declaration, "q", {}).values == {"x": "a"}
     with pytest.raises(NotFound, match="it has p, q"):
         checked(declaration, "r", {})
+    with pytest.raises(NotFound, match="it has none"):
+        checked(Declaration("probe"), "r", {})
 
 
 def test_roles_of_instrument_product_and_range():

@@ -138,6 +138,14 @@ def test_rows_come_a_page_at_a_time(out, tmp_path):
     assert (found.rows, found.total, len(found.columns)) == ([[4.0, 5.0]], 3, 2)
 
 
+def test_a_table_without_rows_has_its_columns(out, tmp_path):
+    out.light_curve("c", {"TIME": [], "RATE": []}, {"TIME": "d"})
+    found = rows_of(file_of(out, tmp_path), CURVE, 0, 9)
+    assert (found.columns, found.rows, found.total) == ((("TIME", "d"), ("RATE", "")), [], 0)
+    out.table("t", {"n": []})
+    assert rows_of(file_of(out, tmp_path), TABLE, 0, 9).columns == (("n", ""),)
+
+
 def test_what_grows_when_it_is_read_is_refused(tmp_path):
     packed = tmp_path / "bomb.fits"
     packed.write_bytes(gzip.compress(b"SIMPLE  =                    T" + bytes(10_000)))

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from angelia.cli.main import program
+from angelia.cli.outcome import Failure
 from angelia.model.claims import LATEST, NewsWish, read_claims, read_options
 from angelia.model.errors import Forbidden, InvalidInput, NotAuthenticated
 from angelia.wire.site_tokens import Expired, SiteTokens, discover
@@ -237,6 +238,16 @@ def test_a_token_is_made_looked_at_and_changed_from_the_command_line(tmp_path: P
     assert changed["mxroomid"] == "!r:s"
     assert kept.read_text() == output.strip().splitlines()[-1]
     assert kept.stat().st_mode & 0o777 == 0o400
+
+
+@pytest.mark.parametrize(("place", "why"), [("none/token", "No such file or directory"), (".", "Is a directory")])
+def test_where_a_token_can_not_be_kept_one_line_says_so(place: str, why: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(program, ["token", "-s", SECRET, "new", "--sub", "alice", "--save", str(tmp_path / place)])
+    assert isinstance(result.exception, Failure) and str(result.exception) == f"{tmp_path / place}: {why}"
+
+
+def test_a_token_is_of_somebody() -> None:
+    assert run("new", "-s", SECRET, "--sub", "")[0] != 0
 
 
 def test_without_the_secret_nothing_is_signed_and_little_is_believed() -> None:

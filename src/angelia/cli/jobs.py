@@ -1,6 +1,7 @@
 """job: what instruments compute; ask for it, follow it, end it."""
 
 import json
+import math
 import time
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -42,8 +43,15 @@ def describe(reach: Reach, instrument: str) -> None:
 @click.option("--campaign", default="", help="Name of a set of jobs: you are told of all at once, when the last has ended.")
 @click.pass_obj
 def submit(reach: Reach, /, instrument: str, product: str, parameters: tuple[str, ...], **options: Any) -> None:
-    """Ask INSTRUMENT for PRODUCT. PARAMETERS are name=value; a value is JSON, or else a text, or @FILE for the file itself."""
-    given = dict(_parameter(text, reach) for text in parameters)
+    """Ask INSTRUMENT for PRODUCT. PARAMETERS are name=value; a value is JSON, or else a text, or @FILE for the file itself.
+
+    Numbers are sent as they were typed.
+    """
+    given: dict[str, Any] = {}
+    for name, value in (_parameter(text, reach) for text in parameters):
+        if name in given:
+            raise Failure(f"{name} is given twice", 2)
+        given[name] = value
     asked: dict[str, Any] = {"instrument": instrument, "product": product, "parameters": given}
     reach.show(reach.call("POST", "/api/v1/jobs", json=asked | options))
 
@@ -55,11 +63,14 @@ def _parameter(text: str, reach: Reach) -> tuple[str, Any]:
     if value.startswith("@"):
         return name, _uploaded(Path(value[1:]), reach)
     try:
-        return name, json.loads(value)
+        read = json.loads(value)
     except ValueError:
         return name, value
     except RecursionError:
         raise nested_too_deeply() from None
+    # The hub reads numbers from texts as well, and for a text 1.10 is not 1.1.
+    is_plain = isinstance(read, int) or (isinstance(read, float) and math.isfinite(read))
+    return name, value if is_plain else read
 
 
 def _uploaded(path: Path, reach: Reach) -> str:

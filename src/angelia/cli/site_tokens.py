@@ -104,6 +104,8 @@ def new_token(secret: str, sub: str, name: str, roles: tuple[str, ...], save_to:
     """Sign a new token; it is good for 24 hours where nothing else is said."""
     if not secret:
         raise Failure("a token can't be signed without the site's secret", 2)
+    if not sub.strip():
+        raise Failure("--sub says whose it is: an e-mail address or a login", 2)
     payload = {"sub": sub, "name": name or sub, "roles": ",".join(roles), "exp": _now().timestamp() + 24 * 3600}
     _give(SiteTokens(secret), {**payload, **_changes(**wishes)}, save_to)
 
@@ -146,11 +148,14 @@ def _give(tokens: SiteTokens, payload: Mapping[str, Any], save_to: str) -> None:
     token = tokens.sign(payload)
     if save_to:
         path = Path(save_to)
-        path.unlink(missing_ok=True)  # one that is there may be readable by others
-        path.touch(mode=0o400)
-        path.chmod(0o600)
-        path.write_text(token, encoding="ascii")
-        path.chmod(0o400)
+        try:
+            path.unlink(missing_ok=True)  # one that is there may be readable by others
+            path.touch(mode=0o400)
+            path.chmod(0o600)
+            path.write_text(token, encoding="ascii")
+            path.chmod(0o400)
+        except OSError as error:
+            raise Failure(f"{path}: {error.strerror or error}") from None
     click.echo(json.dumps(payload, indent=2, sort_keys=True, ensure_ascii=False))
     click.echo(token)
 

@@ -168,4 +168,4 @@ def _fault(answer: Answer | NoAnswer) -> Outcome | None:
 
 
 def _fraction(value: Any) -> float | None:
-    return min(1.0, max(0.0, float(value))) if isinstance(value, int | float) and not isinstance(value, bool) and value == value else None  # noqa: PLR0124
+    return float(min(1, max(0, value))) if isinstance(value, int | float) and not isinstance(value, bool) and value == value else None  # noqa: PLR0124

@@ -59,7 +59,7 @@ def _product(declaration: Declaration, name: str) -> DeclaredProduct:
     found = declaration.product(name)
     if found is None:
         names = ", ".join(product.name for product in declaration.products)
-        raise NotFound(f"{declaration.name} has no product {name[:_SHOWN]}; it has {names}")
+        raise NotFound(f"{declaration.name} has no product {name[:_SHOWN]}; it has {names or 'none'}")
     return found
 
 

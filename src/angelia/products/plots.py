@@ -53,7 +53,7 @@ def plots_of(source: Source, kind: ProductKind) -> list[dict[str, Any]]:
     ValueError for a file that is too large or is no product.
     """
     made: list[dict[str, Any]] = []
-    for part in _parts(source, kind)[:MOST_PARTS]:
+    for part in [one for one in _parts(source, kind) if one.data.size][:MOST_PARTS]:
         drawn = _drawn(part)
         if drawn is not None:
             made.append({"name": part.name, **drawn})
@@ -62,7 +62,8 @@ def plots_of(source: Source, kind: ProductKind) -> list[dict[str, Any]]:
 
 def rows_of(source: Source, kind: ProductKind, first: int, most: int) -> Rows:
     """The rows of a table, or of an image as rows of its drawn pixels. ValueError as above, and where there is neither."""
-    for part in _parts(source, kind):
+    # Of an empty table the columns are still worth seeing, where there is nothing else.
+    for part in sorted(_parts(source, kind), key=lambda one: not one.data.size):
         data = part.data
         if data.dtype.names:
             names = data.dtype.names
@@ -78,7 +79,7 @@ def rows_of(source: Source, kind: ProductKind, first: int, most: int) -> Rows:
 def _parts(source: Source, kind: ProductKind) -> list[Unit]:
     if size_of(source) > MOST_BYTES:
         raise ValueError("this product is too large to be shown")
-    return [part for part in read_units(source, kind, MOST_BYTES) if part.data.size]
+    return read_units(source, kind, MOST_BYTES)
 
 
 def _drawn(part: Unit) -> dict[str, Any] | None:

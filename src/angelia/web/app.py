@@ -7,6 +7,7 @@ from urllib.parse import unquote
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 import angelia
 from angelia import telemetry
@@ -43,7 +44,7 @@ from angelia.web import (
     wishes,
 )
 from angelia.web.context import Context
-from angelia.web.failures import invalid_of, problem_answer, told_answer
+from angelia.web.failures import TOO_LONG, invalid_of, is_too_long, problem_answer, told_answer
 from angelia.web.headers import HEADERS
 from angelia.web.openapi import Api
 from angelia.web.pages.errors import error_page, is_page, to_sign_in
@@ -63,7 +64,6 @@ def make_api(context: Context) -> FastAPI:
         redoc_url=None,
         openapi_url="/api/v1/openapi.json",
         redirect_slashes=False,
-        max_body_size=context.max_body,
     )
     app.state.context = context
     api = (
@@ -104,16 +104,17 @@ def make_api(context: Context) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _unforeseen)
+    # Within ours: it answers in words of its own where a request says that it holds more.
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=context.max_body)
     app.middleware("http")(_with_headers)
     return app
 
 
 async def _with_headers(request: Request, proceed: Callable[[Request], Awaitable[Response]]) -> Response:
-    length = request.headers.get("content-length", "0")
-    if length.isdigit() and int(length) > request.app.state.context.max_body:
-        return problem_answer(413, "this is more than a request may hold")
     fault = _odd_query(request.scope["query_string"])
-    if "\x00" in request.scope["path"]:
+    if is_too_long(request):
+        answer = await error_page(request, 413, TOO_LONG) if is_page(request) else problem_answer(413, TOO_LONG)
+    elif "\x00" in request.scope["path"]:
         answer = problem_answer(404, "there is nothing of that name")
     elif fault:
         answer = problem_answer(422, fault)

@@ -1,15 +1,16 @@
 """The API for one call: only the rooms that lie at its path, so that a command of the command line reads no more than it uses."""
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from angelia.model.errors import AngeliaError
 from angelia.web.context import Context
-from angelia.web.failures import invalid_of, problem_answer, told_answer
+from angelia.web.failures import TOO_LONG, invalid_of, is_too_long, problem_answer, told_answer
 from angelia.web.openapi import Api
 from angelia.wire.problems import TITLES
 
@@ -65,14 +66,20 @@ def rooms_of(path: str) -> Sequence[str]:
 
 def make_narrow(context: Context, rooms: Sequence[str]) -> Api:
     """As `make_api`, with these rooms alone."""
-    app = Api(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False, max_body_size=context.max_body)
+    app = Api(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.context = context
     for room in rooms:
         app.take(importlib.import_module(f"angelia.web.{room}").router)
     app.add_exception_handler(AngeliaError, _told)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=context.max_body)
+    app.middleware("http")(_bounded)
     return app
+
+
+async def _bounded(request: Request, proceed: Callable[[Request], Awaitable[Response]]) -> Response:
+    return problem_answer(413, TOO_LONG) if is_too_long(request) else await proceed(request)
 
 
 async def _told(request: Request, error: Exception) -> Response:

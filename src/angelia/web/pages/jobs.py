@@ -54,8 +54,9 @@ async def jobs(
     again, with what it has seen: 204 where that is all there is.
     """
     state = state if state in STATES else ""
+    principal = await principal_of(visitor.caller, house)
     found = await house.dispatcher.jobs(
-        await principal_of(visitor.caller, house),
+        principal,
         states=[STATES[state]] if state else (),
         instrument=instrument,
         campaign=campaign,
@@ -78,6 +79,7 @@ async def jobs(
         products=_products(house),
         counts=await _counts(visitor.person.login, campaign, house),
         titles=titles_of(house),
+        instruments={one.name: one.title or one.name for one in house.dispatcher.visible(principal)},
         states=list(STATES),
         state=state,
         instrument=instrument,
