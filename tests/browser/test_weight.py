@@ -31,3 +31,19 @@ async def test_a_first_visit(pattern, tours, sights):
     await page.wait_for_timeout(250)
     assert await page.evaluate("window.shifts") == []
     await wire.detach()
+
+
+PAINTED = """async () => { while (!performance.getEntriesByName("first-contentful-paint").length) await new Promise(requestAnimationFrame);
+  return performance.getEntriesByName("first-contentful-paint")[0].startTime - performance.getEntriesByType("navigation")[0].domInteractive; }"""
+
+
+async def test_nothing_is_shown_of_half_a_page(shown_hub, visit):
+    page = await visit(shown_hub, "alice")
+    await page.goto(f"{shown_hub.url}/reference/person")  # its style and scripts are kept from now on
+    wire = await page.context.new_cdp_session(page)
+    await wire.send("Network.enable")
+    slow = {"offline": False, "latency": 20, "downloadThroughput": 20_000, "uploadThroughput": -1}
+    await wire.send("Network.emulateNetworkConditions", slow)
+    await page.goto(f"{shown_hub.url}/reference/person")
+    assert await page.evaluate(PAINTED) > 0
+    await wire.detach()
