@@ -152,11 +152,15 @@ class House:
             for agent in agents.values():
                 parts.push_async_callback(agent.close)
             house = cls(settings, store, agents, node, lent, templates, clock)
-            for provider in house.providers.values():
-                parts.push_async_callback(provider.close)
+            parts.push_async_callback(house._close_providers)
             for part_of in (house.dispatcher, house.directory, house.broker, house.streams):
                 parts.push_async_callback(part_of.close)
             yield house
+
+    async def _close_providers(self) -> None:
+        """Those that there are at the end: one may have been put in the place of another."""
+        for provider in self.providers.values():
+            await provider.close()
 
     async def refresh(self) -> None:
         """Read again what is kept in memory."""
