@@ -30,12 +30,13 @@ def try_hook(mapping: str, file: Path, given: tuple[str, ...]) -> None:
     headers = {name.strip().lower().encode(): value.strip().encode() for name, _, value in (one.partition("=") for one in given)}
     try:
         body = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-        learner = Learner(load_mapping(mapping))
-        events = events_of("try", load_mapping(mapping), headers, body)
+        known = load_mapping(mapping)
+        events = events_of("try", known, headers, body)
     except OSError as error:
         raise Failure(f"{file}: {error.strerror}") from None
     except AngeliaError as error:
         raise Failure(str(error)) from None
+    learner = Learner(known)
     shown = [{name: said for name, said in learner.learnt(event).items() if name not in ("exchange", "key")} for event in events]
     for one in shown:
         click.echo(json.dumps(one, ensure_ascii=False))

@@ -1,12 +1,14 @@
 """That what a new document names is there: a slip (`mial`) must not pass for a wish that is kept. What is stored already may stay."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from angelia.model.errors import InvalidInput
 from angelia.model.message import checked_type
 from angelia.planning.matching import FIELDS
 
+Named = Callable[[Mapping[str, Any]], Iterator[tuple[str, str]]]
+"""All names of one kind in a document, each with where it stands."""
 _BY_AGENT = ("jobs", "jobs_by_token")
 _LISTS = ("paused", "fallback", "interruptive", "pull")
 
@@ -15,18 +17,20 @@ def check_names(document: Mapping[str, Any], agents: Collection[str], stored: Ma
     """InvalidInput with the path of an agent that this hub does not have, of a test on a field that no message has, or of a pattern that no type
     can match.
     """
-    kept = {agent for agent, _ in _agents(stored)}
-    for agent, path in _agents(document):
-        if agent not in agents and agent not in kept:
+    for agent, path in _new(_agents, document, stored):
+        if agent not in agents:
             raise InvalidInput(f"there is no agent {agent!r} here; there are {', '.join(sorted(agents))}", path)
-    asked = {field for field, _ in _fields(stored)}
-    for field, path in _fields(document):
-        if field not in FIELDS and field not in asked:
+    for field, path in _new(_fields, document, stored):
+        if field not in FIELDS:
             raise InvalidInput(f"a message has no field {field!r} to be tested; it has {', '.join(FIELDS)}", path)
-    asked_for = {pattern for pattern, _ in _patterns(stored)}
-    for pattern, path in _patterns(document):
-        if pattern not in asked_for:
-            _check_pattern(pattern, path)
+    for pattern, path in _new(_patterns, document, stored):
+        _check_pattern(pattern, path)
+
+
+def _new(named: Named, document: Mapping[str, Any], stored: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What the document names and the stored one does not."""
+    kept = {name for name, _ in named(stored)}
+    return ((name, path) for name, path in named(document) if name not in kept)
 
 
 def _check_pattern(pattern: str, path: str) -> None:

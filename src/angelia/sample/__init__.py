@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx2
 
+from angelia.flow.first_site import FIRST
 from angelia.front import app_of
 from angelia.house import House
 from angelia.instruments.samples import sample_tables
@@ -25,11 +26,7 @@ SITE: dict[str, Any] = {
     },
     "audience": {"obs.build.fail": ["maintainer"], "obs.request": ["reviewer", "creator"]},
     "locks": {"account.security": ["web", "mail"]},
-    "schedules": {
-        "hourly": {"every": "hour"},
-        "daily": {"every": "day", "at": ["08:00"]},
-        "weekly": {"every": "week", "at": ["08:00"], "on": ["mon"]},
-    },
+    "schedules": FIRST["schedules"],
     "presets": {
         "my-failed-builds": {
             "title": "My failed builds",
